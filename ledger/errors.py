@@ -1,0 +1,64 @@
+"""What the ledger refuses, and why. Each is a fact with typed fields; wording and HTTP status belong to service."""
+
+import msgspec
+
+
+class LedgerError(Exception):
+    """Something the ledger would not do. `code` is stable: clients branch on it, metrics count it."""
+
+    code = "ledger_error"
+
+
+class Tight(msgspec.Struct, frozen=True, kw_only=True):
+    """The ceiling that had no room, as it stood when it was asked."""
+
+    scope: str
+    window: str
+    limit_nanousd: int
+    spent_nanousd: int
+    held_nanousd: int
+    asked_nanousd: int
+    window_ends_at_ms: int | None
+    earliest_release_at_ms: int | None = None
+
+
+class CeilingExceeded(LedgerError):
+    """Spent money alone leaves no room for the hold. Nothing was written; a smaller call may fit."""
+
+    code = "ceiling_exceeded"
+
+    def __init__(self, tight: Tight) -> None:
+        super().__init__(tight)
+        self.tight = tight
+
+
+class CeilingHeld(LedgerError):
+    """The hold would fit once open holds settle. Nothing was written; the same call may fit soon."""
+
+    code = "ceiling_held"
+
+    def __init__(self, tight: Tight) -> None:
+        super().__init__(tight)
+        self.tight = tight
+
+
+class UsageDiffers(LedgerError):
+    """The hold was settled before, with other figures. The first settlement stands; nothing was written."""
+
+    code = "usage_differs"
+
+
+class LedgerUnavailable(LedgerError):
+    """The database did not take the write. If `unknown`, it may have been written: repeat it under the same ids."""
+
+    code = "ledger_unavailable"
+
+    def __init__(self, *, unknown: bool = False) -> None:
+        super().__init__("the write may or may not have been kept" if unknown else "the ledger takes no writes now")
+        self.unknown = unknown
+
+
+class NotALedger(LedgerError):
+    """The file or its settings cannot serve as a ledger. The text says what to do; nothing was changed."""
+
+    code = "not_a_ledger"

@@ -1,0 +1,48 @@
+"""Providers, deployments and routes: what there is to choose from, as plain values made from the config."""
+
+from typing import Literal
+
+import msgspec
+
+from ledger.prices import Price
+
+Dialect = Literal["openai", "local"]
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded."""
+
+    name: str
+    dialect: Dialect
+    base_url: str
+    api_key: str | None = None
+    timeout_s: float = 60.0
+    answer_timeout_s: float = 600.0
+    connect_timeout_s: float = 5.0
+    max_concurrency: int | None = None
+    model_path: str | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One model at one provider. price None: unpriced. context_window and max_output_tokens None: not known."""
+
+    provider: Provider
+    model: str
+    price: Price | None
+    encoding: str
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    supports: frozenset[str] | None = None
+
+    @property
+    def id(self) -> str:
+        """`provider:model`, the name under which money, latency and health are kept."""
+        return f"{self.provider.name}:{self.model}"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A public model name and its deployments, in order. cache None follows the global setting."""
+
+    name: str
+    targets: tuple[Deployment, ...]
+    cache: bool | None = None

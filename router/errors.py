@@ -1,0 +1,115 @@
+"""Why a call could not be answered. Facts only; statuses and words belong to service/errors.py."""
+
+from router.receipt import AttemptReport
+
+
+class RouterError(Exception):
+    """A call that ends without an answer. `code` is stable; `attempts` is what was tried before."""
+
+    code = "router_error"
+    attempts: tuple[AttemptReport, ...] = ()
+
+
+class UnknownModel(RouterError):
+    """No route and no configured provider has this name."""
+
+    code = "unknown_model"
+
+    def __init__(self, model: str, routes: tuple[str, ...]) -> None:
+        super().__init__(model)
+        self.model = model
+        self.routes = routes
+
+
+class UnpricedModel(RouterError):
+    """None of the deployments left has a price."""
+
+    code = "unpriced_model"
+
+    def __init__(self, deployments: tuple[str, ...]) -> None:
+        super().__init__(deployments)
+        self.deployments = deployments
+
+
+class MaxCostExceeded(RouterError):
+    """Every deployment could cost more than the caller's own max_cost_usd."""
+
+    code = "max_cost_exceeded"
+
+    def __init__(self, *, limit_nanousd: int, asked_nanousd: int) -> None:
+        super().__init__(limit_nanousd, asked_nanousd)
+        self.limit_nanousd = limit_nanousd
+        self.asked_nanousd = asked_nanousd
+
+
+class UnboundedCost(RouterError):
+    """A limit applies, and this field of the call makes its cost impossible to bound."""
+
+    code = "unbounded_cost"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+class NotCached(RouterError):
+    """The caller asked for a stored answer only, and there is none."""
+
+    code = "not_cached"
+
+
+class NoDeploymentAvailable(RouterError):
+    """All deployments are open, paced or blocked. retry_after_s: the earliest return."""
+
+    code = "no_deployment_available"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamFailed(RouterError):
+    """Every attempt failed."""
+
+    code = "upstream_failed"
+
+    def __init__(self, attempts: tuple[AttemptReport, ...]) -> None:
+        super().__init__(attempts)
+        self.attempts = attempts
+
+
+class UpstreamRejected(RouterError):
+    """The provider refused the call itself; no other deployment could mend that. Passes through with its status."""
+
+    code = "upstream_rejected"
+
+    def __init__(
+        self, status: int, message: str, error_body: dict[str, object] | None, attempts: tuple[AttemptReport, ...]
+    ) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.error_body = error_body
+        self.attempts = attempts
+
+
+class DeadlineExceeded(RouterError):
+    """The caller's deadline passed. elapsed_s: how long it was waited; waited_for: what for."""
+
+    code = "deadline_exceeded"
+
+    def __init__(self, *, elapsed_s: float, waited_for: str, attempts: tuple[AttemptReport, ...] = ()) -> None:
+        super().__init__(elapsed_s, waited_for)
+        self.elapsed_s = elapsed_s
+        self.waited_for = waited_for
+        self.attempts = attempts
+
+
+class Overloaded(RouterError):
+    """Too many calls are in flight, or the service is draining."""
+
+    code = "overloaded"
+
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,52 @@
+"""What the gateway hands back for a call: a stream of events that ends in a receipt, or the whole answer."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from router.answer import Answer, Delta
+from router.call import Call
+from router.receipt import CacheOutcome, Receipt
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """The last event of every successful call: the whole answer and its account, after the ledger has both."""
+
+    answer: Answer
+    receipt: Receipt
+
+
+class Reply(Protocol):
+    """One caller's view of one call. Leave it by `aclose`, always: a caller that left is charged for what it got."""
+
+    @property
+    def cache(self) -> CacheOutcome:
+        """How the call is being answered. Known from the start."""
+
+    @property
+    def deployment_id(self) -> str:
+        """`provider:model` that answers. For a call in progress, the one being tried."""
+
+    @property
+    def dropped_params(self) -> tuple[str, ...]:
+        """Parameters not sent to that deployment."""
+
+    async def finished(self) -> Finished:
+        """Wait for the whole answer, within the call's deadline. Raises RouterError or LedgerError."""
+
+    def events(self) -> AsyncIterator[Delta | Finished]:
+        """Deltas from the first one on, then Finished. The first output comes within the call's deadline.
+
+        Raises RouterError or LedgerError, also midway. Consume under `aclosing`.
+        """
+
+    async def aclose(self) -> None:
+        """Stop listening. The last listener's leaving stops the upstream call."""
+
+
+class Gateway(Protocol):
+    """One call, from route to answer."""
+
+    async def generate(self, call: Call) -> Reply:
+        """Admit the call and start answering it. Raises RouterError or LedgerError; then nothing was sent."""

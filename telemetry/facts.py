@@ -1,0 +1,75 @@
+"""Plain facts about one finished request, from which spans and log lines are made. No type of another package."""
+
+import msgspec
+
+
+class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at one deployment. Moments are Unix nanoseconds; tokens None where nobody knows."""
+
+    span_id: str
+    number: int
+    provider: str
+    model: str
+    server_address: str
+    server_port: int
+    started_at_ns: int
+    ended_at_ns: int
+    first_output_at_ns: int | None
+    outcome: str
+    status: int | None
+    response_model: str = ""
+    finish_reason: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    is_hedge: bool = False
+
+
+class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation: what the INTERNAL `chat` span says, the only one with cost and tokens.
+
+    events: what happened at which moment and how long it took, in order: (name, at_ns, {attribute: value}).
+    """
+
+    generation_id: str
+    span_id: str
+    route: str
+    provider: str
+    model: str
+    started_at_ns: int
+    ended_at_ns: int
+    outcome: str
+    cache: str
+    stream: bool
+    cost_nanousd: int
+    cost_basis: str
+    saved_nanousd: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reason: str = ""
+    first_output_at_ns: int | None = None
+    dropped_params: tuple[str, ...] = ()
+    request: dict[str, int | float | str | bool] = {}
+    events: tuple[tuple[str, int, dict[str, int | float | str | bool]], ...] = ()
+    attempts: tuple[AttemptFacts, ...] = ()
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request: the SERVER span, and the root of all of ours. parent_span_id is the caller's, or empty."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    sampled: bool
+    tracestate: str
+    method: str
+    route: str
+    path: str
+    status: int
+    started_at_ns: int
+    ended_at_ns: int
+    server_address: str
+    server_port: int
+    error_code: str = ""
+    chat: ChatFacts | None = None
