@@ -1,0 +1,27 @@
+"""What every test may use: coroutine tests run on the service's own kind of event loop."""
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+import uvloop
+
+TEST_DEADLINE_S = 120
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run `async def` tests on uvloop, each under a deadline, so that a hang is a failure with a traceback."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def bounded() -> None:
+        async with asyncio.timeout(TEST_DEADLINE_S):
+            await pyfuncitem.obj(**arguments)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
+    return True
