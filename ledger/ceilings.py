@@ -1,0 +1,67 @@
+"""Ceilings: the most that may be held plus spent in one scope and window. Pure rules over wall time in milliseconds."""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+Window = Literal["minute", "hour", "day", "month", "total"]
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+
+class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit. scope is `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`."""
+
+    scope: str
+    window: Window
+    limit_nanousd: int
+
+    @property
+    def id(self) -> str:
+        """Its name in the tables: one scope has at most one ceiling a window."""
+        return f"{self.window} {self.scope}"
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A window's first millisecond and the one after its last. ends_at_ms None: it never ends."""
+
+    starts_at_ms: int
+    ends_at_ms: int | None
+
+
+def window_span(window: Window, at_ms: int) -> Span:
+    """The window that this moment falls into, in UTC. Months are calendar months."""
+    match window:
+        case "minute":
+            return _even_span(MINUTE_MS, at_ms)
+        case "hour":
+            return _even_span(HOUR_MS, at_ms)
+        case "day":
+            return _even_span(DAY_MS, at_ms)
+        case "month":
+            first = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC).replace(
+                day=1, hour=0, minute=0, second=0, microsecond=0
+            )
+            following = (first + datetime.timedelta(days=32)).replace(day=1)
+            return Span(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)
+        case "total":
+            return Span(0, None)
+
+
+def _even_span(length_ms: int, at_ms: int) -> Span:
+    starts_at_ms = at_ms - at_ms % length_ms
+    return Span(starts_at_ms, starts_at_ms + length_ms)
+
+
+def scopes_of(deployment: str, attribution: Mapping[str, str]) -> Iterable[str]:
+    """The scopes that pay for an attempt at `provider:model` on behalf of these (`key`, `team`, …; empty: nobody)."""
+    yield "global"
+    yield f"provider:{deployment.partition(':')[0]}"
+    yield f"model:{deployment}"
+    for kind, name in attribution.items():
+        if name:
+            yield f"{kind}:{name}"
