@@ -1,0 +1,90 @@
+"""The ledger's face: what every engine offers, and `open_ledger`, which opens one."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from ledger.ceilings import Ceiling
+from ledger.errors import NotALedger
+from ledger.reports import LatencyQuery, SpendQuery
+from ledger.values import (
+    Admission,
+    AdmitRequest,
+    CacheBounds,
+    Ending,
+    GenerationFacts,
+    Lead,
+    NextAttempt,
+    Refused,
+    Settlement,
+)
+
+
+class Ledger(Protocol):
+    """Money and memory. Every method is one transaction; those that write return once it is durable.
+
+    Writes raise LedgerUnavailable; with `unknown` set, the same call may be repeated as it was.
+    """
+
+    @property
+    def owner_id(self) -> str:
+        """Under which lease this process holds money."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes writes now."""
+
+    async def admit(self, request: AdmitRequest) -> Admission:
+        """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3."""
+
+    async def hold_next(self, request: NextAttempt) -> Lead | Refused:
+        """Close a failed attempt and take a hold for the next one. When refused, the failed one is closed all the same."""
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Close attempts, end their generation, store its answer. Raises UsageDiffers on a repeat with other amounts."""
+
+    async def record_follower(self, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
+        """Put on record a call that another one's flight answered."""
+
+    async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
+        """Whether the flight that this generation led has ended, or its process has died."""
+
+    async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
+        """Put these ceilings in force and no others, keeping what was counted."""
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        """The spend report of CONTRACT §5."""
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        """The latency report of CONTRACT §5."""
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        """One call's whole story: every attempt, hold and posting. None: no such generation."""
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        """Limit, spent, held, room and window end of every ceiling in force."""
+
+
+@asynccontextmanager
+async def open_ledger(
+    url: str,
+    *,
+    clock_ms: Callable[[], int],
+    synchronous: str = "full",
+    cache_bounds: CacheBounds | None = None,
+) -> AsyncIterator[Ledger]:
+    """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
+
+    clock_ms: wall time in milliseconds UTC. Raises NotALedger for what cannot serve as one.
+    """
+    scheme, _, path = url.partition(":")
+    if scheme != "sqlite" or not path:
+        raise NotALedger(f"{url!r} names no ledger: write it like sqlite:farthing.db")
+    from ledger.sqlite.ledger import open_sqlite_ledger
+
+    bounds = cache_bounds or CacheBounds()
+    async with open_sqlite_ledger(
+        Path(path), clock_ms=clock_ms, synchronous="normal" if synchronous == "normal" else "full", bounds=bounds
+    ) as ledger:
+        yield ledger

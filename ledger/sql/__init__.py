@@ -1,0 +1,31 @@
+"""Named statements, one file a need, one folder an engine."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
+
+_NAME: Final = "-- name: "
+
+
+@cache
+def statements(engine: str, need: str) -> Mapping[str, str]:
+    """{name: statement} of `sql/{engine}/{need}.sql`. Comments under a name are its promise and stay in the file."""
+    found: dict[str, str] = {}
+    text = files(__name__).joinpath(engine, f"{need}.sql").read_text("utf-8")
+    for block in text.split(_NAME)[1:]:
+        name, _, body = block.partition("\n")
+        lines = (line for line in body.splitlines() if not line.startswith("--"))
+        assert name not in found, name
+        found[name.strip()] = "\n".join(lines).strip().rstrip(";")
+    return MappingProxyType(found)
+
+
+def migrations(engine: str) -> tuple[tuple[int, str], ...]:
+    """(version, script) of every migration of this engine, in order, numbered from 1 without a gap."""
+    folder = files(__name__).joinpath(engine, "migrations")
+    scripts = sorted((entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    numbered = tuple((int(name.partition("_")[0]), script) for name, script in scripts)
+    assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
+    return numbered

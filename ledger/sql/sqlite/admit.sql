@@ -1,0 +1,73 @@
+-- name: find_response
+-- The stored answer under this key that has not expired. No row: none.
+SELECT body, deployment, cost_basis, cost_nanousd, generation_id
+  FROM responses
+ WHERE cache_key = :cache_key AND expires_at_ms > :now_ms;
+
+-- name: find_flight
+-- Who leads the flight of this key. No row: nobody, or a process whose lease is over.
+SELECT flights.generation_id, flights.owner_id
+  FROM flights
+  JOIN owners USING (owner_id)
+ WHERE flights.cache_key = :cache_key AND owners.lease_until_ms > :now_ms;
+
+-- name: lead_flight
+-- Take the lead of a key that nobody alive leads. The epoch of a taken-over flight is one higher.
+INSERT INTO flights (cache_key, generation_id, owner_id, epoch)
+VALUES (:cache_key, :generation_id, :owner_id, 1)
+    ON CONFLICT (cache_key) DO UPDATE
+   SET generation_id = excluded.generation_id, owner_id = excluded.owner_id, epoch = flights.epoch + 1;
+
+-- name: open_generation
+-- A generation that begins. Repeating it changes nothing and counts no row.
+INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, run,
+                         tags, cache, deployment)
+VALUES (:generation_id, :created_at_ms, :route, :stream, :trace_id, :key, :team, :user, :workflow, :run,
+        :tags, :cache, :deployment)
+    ON CONFLICT (generation_id) DO NOTHING;
+
+-- name: record_generation
+-- A generation that is over as soon as it is on record: a hit, or a follower with its leader's answer.
+INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, run,
+                         tags, cache, deployment, served_by, outcome, cost_basis, saved_nanousd, finished_at_ms,
+                         latency_us, ttft_us, error_code)
+VALUES (:generation_id, :created_at_ms, :route, :stream, :trace_id, :key, :team, :user, :workflow, :run,
+        :tags, :cache, :deployment, :served_by, :outcome, :cost_basis, :saved_nanousd, :finished_at_ms,
+        :latency_us, :ttft_us, :error_code)
+    ON CONFLICT (generation_id) DO NOTHING;
+
+-- name: find_window
+-- What one ceiling has in its current window. No row: nothing yet.
+SELECT limit_nanousd, held_nanousd, spent_nanousd
+  FROM ceiling_windows
+ WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
+-- name: open_window
+-- A ceiling's window begins with nothing held and nothing spent.
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, held_nanousd, spent_nanousd)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, 0, 0);
+
+-- name: hold_in_window
+-- Take room under one ceiling. A trigger refuses what does not fit.
+UPDATE ceiling_windows
+   SET held_nanousd = held_nanousd + :held_nanousd
+ WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
+-- name: take_hold
+-- The hold itself, after its room is taken. Repeating it is an error: look for it first.
+INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state, taken_at_ms)
+VALUES (:hold_id, :generation_id, :attempt, :owner_id, :deployment, :price_version, :held_nanousd, 'held', :taken_at_ms);
+
+-- name: link_hold
+-- Which ceiling window the hold took room in, so that closing it gives the room back there.
+INSERT INTO hold_windows (hold_id, ceiling_id, starts_at_ms)
+VALUES (:hold_id, :ceiling_id, :starts_at_ms);
+
+-- name: find_hold
+-- A hold taken before under this id, for a repeated request. No row: it was not taken.
+SELECT deployment, held_nanousd FROM holds WHERE hold_id = :hold_id;
+
+-- name: count_refusal
+INSERT INTO refusals (hour_ms, route, code, count)
+VALUES (:hour_ms, :route, :code, 1)
+    ON CONFLICT (hour_ms, route, code) DO UPDATE SET count = count + 1;

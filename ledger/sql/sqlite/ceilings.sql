@@ -1,0 +1,52 @@
+-- name: set_ceiling
+-- A ceiling as the configuration has it now. Its windows and their counts stay.
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1)
+    ON CONFLICT (ceiling_id) DO UPDATE SET limit_nanousd = excluded.limit_nanousd, active = 1;
+
+-- name: retire_ceilings
+-- Before the configured ones are set again: whatever is not set after this is no longer in force.
+UPDATE ceilings SET active = 0 WHERE active = 1;
+
+-- name: set_window_limit
+-- The limit of windows that are not over yet.
+UPDATE ceiling_windows SET limit_nanousd = :limit_nanousd
+ WHERE ceiling_id = :ceiling_id AND (ends_at_ms IS NULL OR ends_at_ms > :now_ms);
+
+-- name: active_ceilings
+SELECT ceiling_id, scope, window, limit_nanousd FROM ceilings WHERE active = 1 ORDER BY scope, window;
+
+-- name: current_window
+SELECT limit_nanousd, spent_nanousd, held_nanousd
+  FROM ceiling_windows
+ WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
+-- name: unlinked_holds_in_span
+-- Every hold taken in a span that the ceiling's window does not count yet, with what it holds (nothing, once closed) and
+-- what its lines come to.
+SELECT holds.hold_id, holds.deployment,
+       generations.key_id, generations.team, generations.user_id, generations.workflow, generations.run,
+       CASE holds.state WHEN 'held' THEN holds.held_nanousd ELSE 0 END,
+       COALESCE((SELECT SUM(cost_nanousd) FROM postings WHERE postings.hold_id = holds.hold_id), 0)
+  FROM holds
+  JOIN generations USING (generation_id)
+ WHERE holds.taken_at_ms >= :starts_at_ms
+   AND (:ends_at_ms IS NULL OR holds.taken_at_ms < :ends_at_ms)
+   AND NOT EXISTS (SELECT 1 FROM hold_windows
+                    WHERE hold_windows.hold_id = holds.hold_id
+                      AND hold_windows.ceiling_id = :ceiling_id
+                      AND hold_windows.starts_at_ms = :starts_at_ms);
+
+-- name: add_to_window
+-- What a window has seen while its ceiling was not in force. The limit is lifted for this one statement, because what
+-- was admitted then owed it nothing; `set_window_limit` puts it back in the same transaction.
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, held_nanousd, spent_nanousd)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :held_nanousd, :spent_nanousd)
+    ON CONFLICT (ceiling_id, starts_at_ms) DO UPDATE
+   SET limit_nanousd = 9223372036854775807,
+       held_nanousd = held_nanousd + excluded.held_nanousd,
+       spent_nanousd = spent_nanousd + excluded.spent_nanousd;
+
+-- name: link_missed
+INSERT INTO hold_windows (hold_id, ceiling_id, starts_at_ms)
+VALUES (:hold_id, :ceiling_id, :starts_at_ms);

@@ -1,0 +1,70 @@
+-- name: close_hold
+-- held -> :new_state, once. No row: somebody closed it first.
+UPDATE holds
+   SET state = :new_state, closed_at_ms = :closed_at_ms, outcome = :outcome, status = :status,
+       latency_us = :latency_us, ttft_us = :ttft_us, error = :error
+ WHERE hold_id = :hold_id AND state = 'held'
+RETURNING held_nanousd, deployment, taken_at_ms;
+
+-- name: find_closed_hold
+-- How a hold stands and what its lines come to. charged NULL: nothing was posted. No row: no such hold.
+SELECT holds.state, holds.outcome, SUM(postings.cost_nanousd), MAX(CASE postings.kind WHEN 'correction' THEN 1 END)
+  FROM holds
+  LEFT JOIN postings USING (hold_id)
+ WHERE holds.hold_id = :hold_id
+ GROUP BY holds.hold_id;
+
+-- name: move_room
+-- In every window that the hold took room in: give its room back and add what it cost (or a correction's difference).
+UPDATE ceiling_windows
+   SET held_nanousd = held_nanousd - :held_nanousd,
+       spent_nanousd = spent_nanousd + :cost_nanousd
+ WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id);
+
+-- name: post
+-- One immutable line of money. A second closing line for one hold is refused by a unique index.
+INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, input_tokens, cached_tokens,
+                      cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, reason)
+VALUES (:hold_id, :kind, :cost_nanousd, :cost_basis, :overrun_nanousd, :input_tokens, :cached_tokens,
+        :cache_write_tokens, :output_tokens, :reasoning_tokens, :price_version, :posted_at_ms, :reason);
+
+-- name: end_generation
+-- Say how a generation ended. A lost one whose owner was only late is told again.
+UPDATE generations
+   SET outcome = :outcome, deployment = :deployment, cost_basis = :cost_basis, finished_at_ms = :finished_at_ms,
+       latency_us = :latency_us, ttft_us = :ttft_us, estimated_prompt_tokens = :estimated_prompt_tokens,
+       error_code = :error_code
+ WHERE generation_id = :generation_id AND (outcome IS NULL OR outcome = 'lost');
+
+-- name: leads_flight
+-- A row if this generation still leads the flight of this key.
+SELECT 1 FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id;
+
+-- name: end_flight
+-- No row: another generation has taken the lead since.
+DELETE FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id;
+
+-- name: drop_response
+DELETE FROM responses WHERE cache_key = :cache_key;
+
+-- name: store_response
+INSERT INTO responses (cache_key, generation_id, deployment, cost_nanousd, cost_basis, stored_at_ms, expires_at_ms, body)
+VALUES (:cache_key, :generation_id, :deployment, :cost_nanousd, :cost_basis, :stored_at_ms, :expires_at_ms, :body);
+
+-- name: stored_totals
+SELECT entries, bytes FROM response_totals;
+
+-- name: soonest_to_expire
+-- The entry that its room is taken from first.
+SELECT cache_key, length(body) FROM responses ORDER BY expires_at_ms LIMIT 1;
+
+-- name: drop_expired
+-- At most :most entries, so that one settlement never pays for a whole clean-up.
+DELETE FROM responses
+ WHERE cache_key IN (SELECT cache_key FROM responses WHERE expires_at_ms <= :now_ms ORDER BY expires_at_ms LIMIT :most);
+
+-- name: count_latency
+INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
+VALUES (:deployment, :kind, :hour_ms, :bucket, 1, :us, :us)
+    ON CONFLICT (deployment, hour_ms, kind, bucket) DO UPDATE
+   SET count = count + 1, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);

@@ -1,0 +1,232 @@
+"""Admission: one transaction that finds an answer, a flight to join, or room to start. Source: DESIGN §3 step 3."""
+
+import json
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+
+from ledger.ceilings import HOUR_MS, Ceiling, scopes_of, window_span
+from ledger.errors import Tight
+from ledger.sql import statements
+from ledger.values import (
+    Admission,
+    AdmitRequest,
+    Bid,
+    Follow,
+    GenerationFacts,
+    Hit,
+    Lead,
+    Missing,
+    NextAttempt,
+    Refused,
+    StoredResponse,
+)
+
+SQL: Final = statements("sqlite", "admit")
+
+
+class CeilingTable:
+    """The ceilings in force, found by scope."""
+
+    def __init__(self, ceilings: tuple[Ceiling, ...]) -> None:
+        self._by_scope: dict[str, list[Ceiling]] = {}
+        for ceiling in ceilings:
+            self._by_scope.setdefault(ceiling.scope, []).append(ceiling)
+
+    def for_attempt(self, deployment: str, facts: GenerationFacts) -> list[Ceiling]:
+        """Every ceiling that an attempt at this deployment counts against."""
+        if not self._by_scope:
+            return []
+        scopes = scopes_of(deployment, facts.attribution)
+        return [ceiling for scope in scopes for ceiling in self._by_scope.get(scope, ())]
+
+
+class Room(msgspec.Struct, frozen=True):
+    """A place under one ceiling, in the window that the hold is taken in."""
+
+    ceiling_id: str
+    starts_at_ms: int
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """The first bid that every one of its ceilings has room for."""
+
+    bid: int
+    rooms: list[Room]
+
+
+def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
+    """Hit, follow, lead or be refused. Only a hit, a lead and the count of a refusal write."""
+    lookup = request.lookup
+    if lookup is not None:
+        if lookup.reads and (hit := _find_hit(db, request, lookup.cache_key)):
+            return hit
+        if lookup.joins and (follow := _find_flight(db, request, lookup.cache_key)):
+            return follow
+    if not request.bids:
+        return Missing()
+    return _lead(db, request, owner_id=owner_id, ceilings=ceilings)
+
+
+def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
+    """Take room for a further attempt of a generation that has begun, on the first bid that fits."""
+    fit = _find_fit(db, request.facts, request.bids, ceilings, request.now_ms)
+    if isinstance(fit, Refused):
+        return fit
+    return _take(
+        db, request.facts, request.bids, fit, attempt=request.attempt, now_ms=request.now_ms, owner_id=owner_id
+    )
+
+
+def _find_hit(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Hit | None:
+    row = db.execute(SQL["find_response"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
+    if row is None:
+        return None
+    body, deployment, cost_basis, cost_nanousd, stored_by = row
+    response = StoredResponse(
+        body=body, deployment=deployment, cost_basis=cost_basis, cost_nanousd=cost_nanousd, generation_id=stored_by
+    )
+    hit_row = {
+        **generation_row(request.facts),
+        "cache": "hit",
+        "deployment": deployment,
+        "served_by": stored_by,
+        "outcome": "ok",
+        "cost_basis": "free",
+        "saved_nanousd": cost_nanousd,
+        "finished_at_ms": request.now_ms,
+        "latency_us": max(0, request.now_ms - request.facts.created_at_ms) * 1000,
+        "ttft_us": None,
+        "error_code": None,
+    }
+    db.execute(SQL["record_generation"], hit_row)
+    return Hit(response)
+
+
+def _find_flight(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Follow | None:
+    row = db.execute(SQL["find_flight"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
+    if row is None or row[0] == request.facts.generation_id:
+        return None
+    return Follow(leader_id=row[0], owner_id=row[1])
+
+
+def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
+    facts, lookup = request.facts, request.lookup
+    fit = _find_fit(db, facts, request.bids, ceilings, request.now_ms)
+    if isinstance(fit, Refused):
+        return _find_lead(db, request) or _count_refusal(db, request, fit)
+    cache = "bypass" if lookup is None else "miss"
+    row = {**generation_row(facts), "cache": cache, "deployment": request.bids[fit.bid].deployment}
+    if db.execute(SQL["open_generation"], row).rowcount == 0 and (before := _find_lead(db, request)):
+        return before
+    lead = _take(db, facts, request.bids, fit, attempt=1, now_ms=request.now_ms, owner_id=owner_id)
+    if lookup is not None and lookup.joins:
+        flight = {"cache_key": lookup.cache_key, "generation_id": facts.generation_id, "owner_id": owner_id}
+        db.execute(SQL["lead_flight"], flight)
+    return lead
+
+
+def _find_lead(db: sqlite3.Connection, request: AdmitRequest) -> Lead | None:
+    """The lead that an earlier try of this very request took, if its commit was kept."""
+    hold_id = hold_id_of(request.facts.generation_id, 1)
+    row = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
+    if row is None:
+        return None
+    bids = [index for index, bid in enumerate(request.bids) if (bid.deployment, bid.held_nanousd) == row]
+    assert bids, "a generation id was used for two different calls"
+    return Lead(bid=bids[0], hold_id=hold_id, attempt=1)
+
+
+def _count_refusal(db: sqlite3.Connection, request: AdmitRequest, refused: Refused) -> Refused:
+    code = "ceiling_held" if refused.held else "ceiling_exceeded"
+    hour_ms = request.now_ms - request.now_ms % HOUR_MS
+    db.execute(SQL["count_refusal"], {"hour_ms": hour_ms, "route": request.facts.route, "code": code})
+    return refused
+
+
+def _find_fit(
+    db: sqlite3.Connection, facts: GenerationFacts, bids: tuple[Bid, ...], ceilings: CeilingTable, now_ms: int
+) -> Fit | Refused:
+    """Nobody else writes between this look and the taking: the transaction holds the write lock."""
+    refusals: list[Refused] = []
+    for index, bid in enumerate(bids):
+        rooms = _find_room(db, bid, ceilings.for_attempt(bid.deployment, facts), now_ms)
+        if not isinstance(rooms, Refused):
+            return Fit(index, rooms)
+        refusals.append(rooms)
+    return next((refusal for refusal in refusals if refusal.held), refusals[0])
+
+
+def _take(
+    db: sqlite3.Connection,
+    facts: GenerationFacts,
+    bids: tuple[Bid, ...],
+    fit: Fit,
+    *,
+    attempt: int,
+    now_ms: int,
+    owner_id: str,
+) -> Lead:
+    bid = bids[fit.bid]
+    hold_id = hold_id_of(facts.generation_id, attempt)
+    row = {
+        "hold_id": hold_id,
+        "generation_id": facts.generation_id,
+        "attempt": attempt,
+        "owner_id": owner_id,
+        "deployment": bid.deployment,
+        "price_version": bid.price_version,
+        "held_nanousd": bid.held_nanousd,
+        "taken_at_ms": now_ms,
+    }
+    db.execute(SQL["take_hold"], row)
+    for room in fit.rooms:
+        place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
+        db.execute(SQL["hold_in_window"], {**place, "held_nanousd": bid.held_nanousd})
+        db.execute(SQL["link_hold"], {**place, "hold_id": hold_id})
+    return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt)
+
+
+def _find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:
+    """Where the hold would take room: all of its ceilings, or the first that has none. A free attempt always fits."""
+    rooms: list[Room] = []
+    for ceiling in ceilings:
+        span = window_span(ceiling.window, now_ms)
+        place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
+        row = db.execute(SQL["find_window"], place).fetchone()
+        if row is None:
+            row = (ceiling.limit_nanousd, 0, 0)
+            db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": row[0]})
+        limit, held, spent = row
+        if bid.held_nanousd > 0 and held + spent + bid.held_nanousd > limit:
+            tight = Tight(
+                scope=ceiling.scope,
+                window=ceiling.window,
+                limit_nanousd=limit,
+                spent_nanousd=spent,
+                held_nanousd=held,
+                asked_nanousd=bid.held_nanousd,
+                window_ends_at_ms=span.ends_at_ms,
+            )
+            return Refused(tight, held=spent + bid.held_nanousd <= limit)
+        rooms.append(Room(ceiling.id, span.starts_at_ms))
+    return rooms
+
+
+def hold_id_of(generation_id: str, attempt: int) -> str:
+    """A hold is named after its attempt, so that taking it twice cannot happen."""
+    return f"{generation_id}.{attempt}"
+
+
+def generation_row(facts: GenerationFacts) -> dict[str, Any]:
+    """The columns that say who asked."""
+    row: dict[str, Any] = dict.fromkeys(("key", "team", "user", "workflow", "run"), "")
+    row.update(facts.attribution)
+    row["generation_id"] = facts.generation_id
+    row["created_at_ms"] = facts.created_at_ms
+    row["route"] = facts.route
+    row["stream"] = facts.stream
+    row["trace_id"] = facts.trace_id
+    row["tags"] = json.dumps(facts.tags, ensure_ascii=False) if facts.tags else "{}"
+    return row

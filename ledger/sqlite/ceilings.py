@@ -1,0 +1,84 @@
+"""The configured ceilings, brought into the tables without losing what was counted."""
+
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+
+from ledger.ceilings import Ceiling, Span, scopes_of, window_span
+from ledger.sql import statements
+
+SQL: Final = statements("sqlite", "ceilings")
+
+
+class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A ceiling in its current window. ends_at_ms None: it never ends."""
+
+    scope: str
+    window: str
+    limit_nanousd: int
+    spent_nanousd: int
+    held_nanousd: int
+    starts_at_ms: int
+    ends_at_ms: int | None
+
+
+def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
+    """Put these ceilings in force and no others. A new one starts with what its window has seen already."""
+    in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
+    db.execute(SQL["retire_ceilings"])
+    for ceiling in ceilings:
+        row = {
+            "ceiling_id": ceiling.id,
+            "scope": ceiling.scope,
+            "window": ceiling.window,
+            "limit_nanousd": ceiling.limit_nanousd,
+        }
+        db.execute(SQL["set_ceiling"], row)
+        if ceiling.id not in in_force:
+            _count_missed(db, ceiling, window_span(ceiling.window, now_ms))
+        limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
+        db.execute(SQL["set_window_limit"], limit)
+
+
+def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
+    """Every ceiling in force, with its current window."""
+    statuses = []
+    for ceiling_id, scope, window, limit in db.execute(SQL["active_ceilings"]).fetchall():
+        span = window_span(window, now_ms)
+        place = {"ceiling_id": ceiling_id, "starts_at_ms": span.starts_at_ms}
+        limit_now, spent, held = db.execute(SQL["current_window"], place).fetchone() or (limit, 0, 0)
+        status = CeilingStatus(
+            scope=scope,
+            window=window,
+            limit_nanousd=limit_now,
+            spent_nanousd=spent,
+            held_nanousd=held,
+            starts_at_ms=span.starts_at_ms,
+            ends_at_ms=span.ends_at_ms,
+        )
+        statuses.append(status)
+    return statuses
+
+
+def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span) -> None:
+    """Link every hold of this window and scope that was taken while the ceiling was not in force."""
+    place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
+    missed = [row for row in _holds_in_span(db, place, span) if ceiling.scope in _scopes(row)]
+    if not missed:
+        return
+    held = sum(row[-2] for row in missed)
+    spent = sum(row[-1] for row in missed)
+    ends = {"ends_at_ms": span.ends_at_ms, "limit_nanousd": ceiling.limit_nanousd}
+    db.execute(SQL["add_to_window"], {**place, **ends, "held_nanousd": held, "spent_nanousd": spent})
+    db.executemany(SQL["link_missed"], [{**place, "hold_id": row[0]} for row in missed])
+
+
+def _holds_in_span(db: sqlite3.Connection, place: dict[str, Any], span: Span) -> list[tuple[Any, ...]]:
+    return db.execute(SQL["unlinked_holds_in_span"], {**place, "ends_at_ms": span.ends_at_ms}).fetchall()
+
+
+def _scopes(row: tuple[Any, ...]) -> set[str]:
+    _, deployment, key, team, user, workflow, run, _, _ = row
+    attribution = {"key": key, "team": team, "user": user, "workflow": workflow, "run": run}
+    return set(scopes_of(deployment, attribution))

@@ -1,0 +1,180 @@
+"""The ledger's operations on SQLite, each one transaction of the writer or one read."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ledger.ceilings import Ceiling
+from ledger.errors import LedgerUnavailable
+from ledger.reports import LatencyQuery, SpendQuery
+from ledger.sqlite.admit import SQL as ADMIT
+from ledger.sqlite.admit import CeilingTable, admit, hold_next
+from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
+from ledger.sqlite.connection import Synchronous
+from ledger.sqlite.generation_report import generation_report
+from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
+from ledger.sqlite.readers import Readers, open_readers
+from ledger.sqlite.settle import close_attempt, record_follower, settle
+from ledger.sqlite.spend_report import spend_report
+from ledger.sqlite.writer import Writer, open_store
+from ledger.values import (
+    Admission,
+    AdmitRequest,
+    CacheBounds,
+    Ending,
+    GenerationFacts,
+    Lead,
+    NextAttempt,
+    Refused,
+    Settlement,
+)
+
+LEASE_S: Final = 15.0
+RENEW_S: Final = 5.0
+SWEEP_S: Final = 2.5
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+class SqliteLedger:
+    """See `ledger.ledger.Ledger`, which it implements. Made by `open_sqlite_ledger`."""
+
+    def __init__(
+        self, store: Writer, readers: Readers, owner: Owner, *, clock_ms: Callable[[], int], bounds: CacheBounds
+    ):
+        self._store = store
+        self._readers = readers
+        self._owner = owner
+        self._clock_ms = clock_ms
+        self._bounds = bounds
+        self._ceilings = CeilingTable(())
+
+    @property
+    def owner_id(self) -> str:
+        return self._owner.owner_id
+
+    @property
+    def is_ready(self) -> bool:
+        return self._store.is_ready
+
+    async def admit(self, request: AdmitRequest) -> Admission:
+        work = partial(admit, request=request, owner_id=self.owner_id, ceilings=self._ceilings)
+        return await self._store.write(work)
+
+    async def hold_next(self, request: NextAttempt) -> Lead | Refused:
+        owner_id, ceilings = self.owner_id, self._ceilings
+
+        def work(db: sqlite3.Connection) -> Lead | Refused:
+            close_attempt(db, request.closed, now_ms=request.now_ms)
+            return hold_next(db, request, owner_id=owner_id, ceilings=ceilings)
+
+        return await self._store.write(work, is_settlement=True)
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
+
+    async def record_follower(self, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
+        work = partial(record_follower, facts=facts, ending=ending, leader_id=leader_id)
+        await self._store.write(work, is_settlement=True)
+
+    async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
+        place = {"cache_key": cache_key, "now_ms": self._clock_ms()}
+        row = await self._readers.read(lambda db: db.execute(ADMIT["find_flight"], place).fetchone())
+        return row is None or row[0] != leader_id
+
+    async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
+        now_ms = self._clock_ms()
+        await self._store.write(partial(configure_ceilings, ceilings=ceilings, now_ms=now_ms), is_settlement=True)
+        self._ceilings = CeilingTable(ceilings)
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(spend_report, query=query, now_ms=self._clock_ms()))
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(latency_report, query=query, now_ms=self._clock_ms()))
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        return await self._readers.read(partial(generation_report, generation_id=generation_id))
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
+
+    async def join(self) -> None:
+        """Begin a lease."""
+        await self._store.write(partial(register, owner=self._owner, **self._terms()))
+
+    async def leave(self) -> None:
+        """Give the lease back, so that nobody has to wait for it to run out."""
+        try:
+            work = partial(leave, owner=self._owner, now_ms=self._clock_ms())
+            await self._store.write(work, is_settlement=True)
+        except LedgerUnavailable:
+            log.warning("the lease could not be given back; it runs out by itself")
+
+    async def keep_lease(self) -> None:
+        """Renew this process's lease and close the holds of the dead, until cancelled."""
+        loop = asyncio.get_running_loop()
+        renew_at_s = loop.time() + RENEW_S
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                if loop.time() >= renew_at_s:
+                    renew_at_s = loop.time() + RENEW_S
+                    await self._renew()
+                await self._sweep()
+            except LedgerUnavailable:
+                log.warning("the lease could not be renewed: the ledger takes no writes")
+
+    async def _renew(self) -> None:
+        if not await self._store.write(partial(renew, owner=self._owner, **self._terms()), is_settlement=True):
+            log.warning("this process's lease ran out before it was renewed; its open holds may have lapsed")
+            self._owner = new_owner()
+            await self.join()
+
+    def _terms(self) -> dict[str, int]:
+        return {"now_ms": self._clock_ms(), "lease_ms": int(LEASE_S * 1000)}
+
+    async def _sweep(self) -> None:
+        lapsed = LAPSES_PER_SWEEP
+        while lapsed >= LAPSES_PER_SWEEP:
+            lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)
+            if lapsed:
+                log.warning("%d holds of dead processes lapsed: their whole amount is charged, basis unknown", lapsed)
+
+
+def new_owner() -> Owner:
+    """An owner that was never before."""
+    return Owner(owner_id=f"own_{secrets.token_hex(8)}", process=f"{socket.gethostname()}:{os.getpid()}")
+
+
+@asynccontextmanager
+async def open_sqlite_ledger(
+    path: Path, *, clock_ms: Callable[[], int], synchronous: Synchronous, bounds: CacheBounds
+) -> AsyncIterator[SqliteLedger]:
+    """Open the file, take a lease, keep it while the block runs, give it back."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(path, synchronous))
+        readers = await stack.enter_async_context(open_readers(path))
+        ledger = SqliteLedger(store, readers, new_owner(), clock_ms=clock_ms, bounds=bounds)
+        await ledger.join()
+        stack.push_async_callback(ledger.leave)
+        keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
+        stack.push_async_callback(_stop, keeper)
+        yield ledger
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        raise error

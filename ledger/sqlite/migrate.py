@@ -1,0 +1,50 @@
+"""Bring a database file to the schema of this version, or say why that cannot be."""
+
+import sqlite3
+from typing import Final
+
+from ledger.errors import NotALedger
+from ledger.sql import migrations
+
+# Written into the file's header, so that a foreign database is never taken for a ledger.
+APPLICATION_ID: Final = int.from_bytes(b"Ledg")
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Apply what is missing, all of it in one transaction. Raises NotALedger and changes nothing otherwise."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = check_identity(db)
+        for number, script in migrations("sqlite"):
+            if number > version:
+                _run_script(db, script)
+                db.execute(f"PRAGMA user_version = {number}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def check_identity(db: sqlite3.Connection) -> int:
+    """The schema version of the file, 0 for an empty one. Raises NotALedger for a foreign or a newer file."""
+    (application_id,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    newest = len(migrations("sqlite"))
+    if application_id != APPLICATION_ID and tables:
+        raise NotALedger("the file is a database of something else: choose another path for the ledger")
+    if version > newest:
+        raise NotALedger(f"the ledger is at schema {version}, this farthing knows {newest}: install a newer farthing")
+    return int(version)
+
+
+def _run_script(db: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: executescript() would commit the open transaction first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            db.execute(statement)
+            statement = ""
+    assert not statement.strip() or all(line.startswith("--") for line in statement.strip().splitlines())

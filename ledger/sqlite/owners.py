@@ -1,0 +1,90 @@
+"""Who may hold money, and what becomes of the holds of a process that died. Source: DESIGN §4, invariant 8."""
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from ledger.sql import statements
+from ledger.sqlite.settle import SQL as SETTLE
+
+SQL: Final = statements("sqlite", "owners")
+LAPSES_PER_SWEEP: Final = 500
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """One process's right to hold money. process: what people call it, for reports."""
+
+    owner_id: str
+    process: str
+
+
+def register(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -> None:
+    """Begin a lease under an id that was never used before."""
+    row = {"owner_id": owner.owner_id, "process": owner.process, "now_ms": now_ms, "lease_until_ms": now_ms + lease_ms}
+    db.execute(SQL["register_owner"], row)
+
+
+def renew(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -> bool:
+    """Lengthen a lease. False: it had run out, so its holds may be closed already and a new owner must be registered."""
+    row = {"owner_id": owner.owner_id, "now_ms": now_ms, "lease_until_ms": now_ms + lease_ms}
+    return db.execute(SQL["renew_lease"], row).fetchone() is not None
+
+
+def leave(db: sqlite3.Connection, owner: Owner, *, now_ms: int) -> None:
+    """End a lease in good order: at once if nothing is held, else the next sweep closes what is."""
+    db.execute(SQL["end_flights_of_owner"], {"owner_id": owner.owner_id})
+    if db.execute(SQL["end_lease"], {"owner_id": owner.owner_id}).rowcount == 0:
+        db.execute(SQL["give_up_lease"], {"owner_id": owner.owner_id, "now_ms": now_ms - 1})
+
+
+def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:
+    """Lapse holds whose owner's lease is over: each becomes a charge of the whole hold, basis unknown.
+
+    Returns how many; LAPSES_PER_SWEEP means that there may be more.
+    """
+    lapsed = 0
+    for (owner_id,) in db.execute(SQL["dead_owners"], {"now_ms": now_ms}).fetchall():
+        db.execute(SQL["end_flights_of_owner"], {"owner_id": owner_id})
+        limit = {"owner_id": owner_id, "most": LAPSES_PER_SWEEP - lapsed}
+        for hold_id, generation_id, held_nanousd, price_version in db.execute(SQL["holds_of_owner"], limit).fetchall():
+            _lapse(db, hold_id, held_nanousd, price_version, now_ms)
+            db.execute(SQL["lose_generation"], {"generation_id": generation_id, "now_ms": now_ms})
+            lapsed += 1
+        db.execute(SQL["end_lease"], {"owner_id": owner_id})
+        if lapsed >= LAPSES_PER_SWEEP:
+            break
+    return lapsed
+
+
+def _lapse(db: sqlite3.Connection, hold_id: str, held_nanousd: int, price_version: str, now_ms: int) -> None:
+    closing = {
+        "hold_id": hold_id,
+        "new_state": TRANSITIONS[HoldState.HELD, HoldEvent.OWNER_DIES],
+        "closed_at_ms": now_ms,
+        "outcome": "lost",
+        "status": None,
+        "latency_us": None,
+        "ttft_us": None,
+        "error": None,
+    }
+    closed = db.execute(SETTLE["close_hold"], closing).fetchall()
+    assert closed, f"hold {hold_id} was open a statement ago"
+    db.execute(SETTLE["move_room"], {"hold_id": hold_id, "held_nanousd": held_nanousd, "cost_nanousd": held_nanousd})
+    line = {
+        "hold_id": hold_id,
+        "kind": "lapse",
+        "cost_nanousd": held_nanousd,
+        "cost_basis": "unknown",
+        "overrun_nanousd": 0,
+        "input_tokens": None,
+        "cached_tokens": None,
+        "cache_write_tokens": None,
+        "output_tokens": None,
+        "reasoning_tokens": None,
+        "price_version": price_version,
+        "posted_at_ms": now_ms,
+        "reason": "its process died: what the provider charged is not known",
+    }
+    db.execute(SETTLE["post"], line)

@@ -1,0 +1,51 @@
+"""Read-only connections for the reports. They never hold up the writer for long, and never write."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ledger.errors import LedgerUnavailable
+from ledger.sqlite.connection import Connection, open_reader, read_bounded
+
+Result = TypeVar("Result")
+READERS: Final = 2
+
+
+class Readers:
+    """A few connections, lent one reading at a time, first come first served."""
+
+    def __init__(self, connections: list[Connection]) -> None:
+        self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        for connection in connections:
+            self._idle.put_nowait(connection)
+
+    async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `work` in one read transaction. Raises LedgerUnavailable if it takes too long."""
+        connection = await self._idle.get()
+        try:
+            # The connection's thread does one thing after another: a cancelled caller's reading delays the next, no more.
+            return await connection.run(partial(_in_snapshot, work=work))
+        except sqlite3.OperationalError as error:
+            raise LedgerUnavailable from error
+        finally:
+            self._idle.put_nowait(connection)
+
+
+@asynccontextmanager
+async def open_readers(path: Path) -> AsyncIterator[Readers]:
+    """READERS connections to a ledger file that exists."""
+    async with AsyncExitStack() as stack:
+        yield Readers([await stack.enter_async_context(open_reader(path)) for _ in range(READERS)])
+
+
+def _in_snapshot(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    db.execute("BEGIN")
+    try:
+        return read_bounded(db, work)
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

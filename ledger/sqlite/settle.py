@@ -1,0 +1,178 @@
+"""Settlement: holds become postings, room goes back, the answer is stored, the flight ends; one transaction.
+
+Source: DESIGN §3 step 5; invariants 2, 3, 6 and 7.
+"""
+
+import sqlite3
+from typing import Any, Final
+
+from ledger.ceilings import HOUR_MS
+from ledger.errors import UsageDiffers
+from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from ledger.latency import bucket_of
+from ledger.sql import statements
+from ledger.sqlite.admit import generation_row
+from ledger.usage import Usage
+from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Settlement, Storing
+
+SQL: Final = statements("sqlite", "settle")
+RECORD: Final = statements("sqlite", "admit")["record_generation"]
+EXPIRED_PER_SETTLEMENT: Final = 16
+_USAGE_FIELDS: Final = Usage.__struct_fields__
+_UNKNOWN_USAGE: Final[dict[str, int | None]] = dict.fromkeys(_USAGE_FIELDS)
+
+
+def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBounds) -> None:
+    """Close the attempts, end the generation, store its answer. Repeating it changes nothing.
+
+    Raises UsageDiffers if an attempt was settled before with another amount.
+    """
+    ending = settlement.ending
+    for result in settlement.attempts:
+        close_attempt(db, result, now_ms=ending.finished_at_ms)
+    db.execute(SQL["end_generation"], _ending_row(ending))
+    leads = True
+    if settlement.flight is not None:
+        flight = {"cache_key": settlement.flight, "generation_id": ending.generation_id}
+        leads = db.execute(SQL["end_flight"], flight).rowcount > 0
+    storing = settlement.storing
+    if storing is not None and (leads or storing.replaces):
+        _store(db, storing, bounds, now_ms=ending.finished_at_ms)
+
+
+def record_follower(db: sqlite3.Connection, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
+    """Put a call on record that was answered by another one's flight. It has no hold and cost nothing."""
+    row = {
+        **generation_row(facts),
+        "cache": "coalesced",
+        "deployment": ending.deployment,
+        "served_by": leader_id,
+        "outcome": ending.outcome,
+        "cost_basis": ending.cost_basis,
+        "saved_nanousd": ending.saved_nanousd,
+        "finished_at_ms": ending.finished_at_ms,
+        "latency_us": ending.latency_us,
+        "ttft_us": ending.ttft_us,
+        "error_code": ending.error_code or None,
+    }
+    db.execute(RECORD, row)
+
+
+def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
+    """Turn one hold into what its attempt cost, or give it back. A hold that lapsed takes a correction instead."""
+    event = HoldEvent.RELEASE if result.cost_nanousd is None else HoldEvent.CHARGE
+    closed = db.execute(
+        SQL["close_hold"],
+        {
+            "hold_id": result.hold_id,
+            "new_state": TRANSITIONS[HoldState.HELD, event],
+            "closed_at_ms": now_ms,
+            "outcome": result.outcome,
+            "status": result.status,
+            "latency_us": result.latency_us,
+            "ttft_us": result.ttft_us,
+            "error": result.error,
+        },
+    ).fetchall()
+    if not closed:
+        _correct_late(db, result, now_ms=now_ms)
+        return
+    ((held_nanousd, deployment, taken_at_ms),) = closed
+    cost_nanousd = result.cost_nanousd or 0
+    room = {"hold_id": result.hold_id, "held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd}
+    db.execute(SQL["move_room"], room)
+    if result.cost_nanousd is not None:
+        overrun = max(0, cost_nanousd - held_nanousd)
+        db.execute(SQL["post"], _posting_row(result, "settlement", cost_nanousd, overrun, now_ms))
+    _count_latency(db, result, deployment, taken_at_ms - taken_at_ms % HOUR_MS)
+
+
+def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
+    """The hold was closed before: by this very settlement, which stands, or by a sweep that took us for dead."""
+    row = db.execute(SQL["find_closed_hold"], {"hold_id": result.hold_id}).fetchone()
+    assert row is not None, f"there is no hold {result.hold_id}"
+    state, outcome, charged_nanousd, corrected = row
+    cost_nanousd = result.cost_nanousd or 0
+    if state == HoldState.LAPSED and not corrected:
+        difference = cost_nanousd - (charged_nanousd or 0)
+        room = {"hold_id": result.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
+        db.execute(SQL["move_room"], room)
+        reason = f"usage learned after the hold lapsed: {result.outcome}"
+        db.execute(SQL["post"], {**_posting_row(result, "correction", difference, 0, now_ms), "reason": reason})
+    elif outcome != result.outcome and state != HoldState.LAPSED or (charged_nanousd or 0) != cost_nanousd:
+        raise UsageDiffers(result.hold_id)
+
+
+def _posting_row(result: AttemptResult, kind: str, cost: int, overrun: int, now_ms: int) -> dict[str, Any]:
+    usage = result.usage
+    counts = _UNKNOWN_USAGE if usage is None else {name: getattr(usage, name) for name in _USAGE_FIELDS}
+    return {
+        **counts,
+        "hold_id": result.hold_id,
+        "kind": kind,
+        "cost_nanousd": cost,
+        "cost_basis": result.cost_basis,
+        "overrun_nanousd": overrun,
+        "price_version": result.price_version,
+        "posted_at_ms": now_ms,
+        "reason": None,
+    }
+
+
+def _count_latency(db: sqlite3.Connection, result: AttemptResult, deployment: str, hour_ms: int) -> None:
+    place = {"deployment": deployment, "hour_ms": hour_ms}
+    if result.outcome == "aborted":
+        return
+    if result.outcome != "ok":
+        db.execute(SQL["count_latency"], {**place, "kind": "error", "bucket": 0, "us": 0})
+        return
+    total = {"kind": "total", "bucket": bucket_of(result.latency_us), "us": result.latency_us}
+    db.execute(SQL["count_latency"], {**place, **total})
+    if result.ttft_us is not None:
+        first = {"kind": "ttft", "bucket": bucket_of(result.ttft_us), "us": result.ttft_us}
+        db.execute(SQL["count_latency"], {**place, **first})
+
+
+def _ending_row(ending: Ending) -> dict[str, Any]:
+    return {
+        "generation_id": ending.generation_id,
+        "outcome": ending.outcome,
+        "deployment": ending.deployment,
+        "cost_basis": ending.cost_basis,
+        "finished_at_ms": ending.finished_at_ms,
+        "latency_us": ending.latency_us,
+        "ttft_us": ending.ttft_us,
+        "estimated_prompt_tokens": ending.estimated_prompt_tokens,
+        "error_code": ending.error_code or None,
+    }
+
+
+def _store(db: sqlite3.Connection, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
+    response = storing.response
+    db.execute(SQL["drop_response"], {"cache_key": storing.cache_key})
+    if len(response.body) > bounds.max_bytes or bounds.max_entries < 1:
+        return
+    db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SETTLEMENT})
+    _make_room(db, bounds, for_bytes=len(response.body))
+    db.execute(
+        SQL["store_response"],
+        {
+            "cache_key": storing.cache_key,
+            "generation_id": response.generation_id,
+            "deployment": response.deployment,
+            "cost_nanousd": response.cost_nanousd,
+            "cost_basis": response.cost_basis,
+            "stored_at_ms": now_ms,
+            "expires_at_ms": storing.expires_at_ms,
+            "body": response.body,
+        },
+    )
+
+
+def _make_room(db: sqlite3.Connection, bounds: CacheBounds, *, for_bytes: int) -> None:
+    """Drop what would expire soonest until one more entry of this size fits the bounds."""
+    entries, stored_bytes = db.execute(SQL["stored_totals"]).fetchone()
+    while entries >= bounds.max_entries or stored_bytes + for_bytes > bounds.max_bytes:
+        cache_key, size = db.execute(SQL["soonest_to_expire"]).fetchone()
+        db.execute(SQL["drop_response"], {"cache_key": cache_key})
+        entries, stored_bytes = entries - 1, stored_bytes - size

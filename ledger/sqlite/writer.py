@@ -1,0 +1,239 @@
+"""The one place that writes: many calls' transactions in one commit, each whole or not at all.
+
+While one batch commits, the next one gathers; no artificial delay. Requests never own a connection, so a caller that
+goes away only stops waiting. Source: DESIGN §4, "Writer".
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ledger.errors import LedgerUnavailable
+from ledger.sqlite.checkpoint import Checkpoints
+from ledger.sqlite.connection import Connection, Synchronous, open_writer
+from ledger.sqlite.migrate import migrate
+from ledger.sqlite.turns import Turns
+
+Result = TypeVar("Result")
+Work = Callable[[sqlite3.Connection], Result]
+
+BATCH_LIMIT: Final = 256
+QUEUE_LIMIT: Final = 20_000
+REOPEN_DELAYS_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = logging.getLogger(__name__)
+
+
+class Job(msgspec.Struct):
+    """A transaction that somebody waits for."""
+
+    work: Work[Any]
+    done: asyncio.Future[Any]
+
+
+class BatchLost(Exception):  # noqa: N818 - named after the fact
+    """SQLite gave the whole batch back, or did not say whether it kept it (`unknown`)."""
+
+    def __init__(self, *, unknown: bool) -> None:
+        super().__init__(unknown)
+        self.unknown = unknown
+
+
+class Writer:
+    """A queue of transactions and the task that commits them. Made by `open_store`."""
+
+    def __init__(self, path: Path, synchronous: Synchronous) -> None:
+        self._path = path
+        self._synchronous: Synchronous = synchronous
+        self._first: deque[Job] = deque()
+        self._second: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self.is_ready = False
+
+    async def write(self, work: Work[Result], *, is_settlement: bool = False) -> Result:
+        """Run `work` in a transaction and return its result once it is durable.
+
+        Whole, even if the caller is cancelled; what `work` raises undoes it alone. Settlements go before admissions.
+        Raises LedgerUnavailable: with `unknown`, repeat it under the same ids.
+        """
+        if not self.is_ready or len(self._first) + len(self._second) >= QUEUE_LIMIT:
+            raise LedgerUnavailable
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        (self._first if is_settlement else self._second).append(Job(work, done))
+        self._wake.set()
+        return await done
+
+    async def run(self, opened: asyncio.Future[None]) -> None:
+        """Commit batches until `close`, opening the file again whenever a commit failed."""
+        failures = 0
+        while not self._closing:
+            try:
+                async with self._open() as commit:
+                    self.is_ready, failures = True, 0
+                    if not opened.done():
+                        opened.set_result(None)
+                    await self._commit_batches(commit)
+            except (BatchLost, sqlite3.Error, OSError) as error:
+                log.warning("the ledger's file failed, opening it again: %s", error.__cause__ or error)
+            except Exception as error:
+                if opened.done():
+                    raise
+                opened.set_exception(error)
+                return
+            finally:
+                self.is_ready = False
+                self._fail_waiting()
+            if not self._closing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closed(), REOPEN_DELAYS_S[min(failures, len(REOPEN_DELAYS_S) - 1)])
+                failures += 1
+
+    def close(self) -> None:
+        """Commit what is queued, then end `run`. No write is taken from now on."""
+        self.is_ready = False
+        self._closing = True
+        self._wake.set()
+
+    async def _closed(self) -> None:
+        while not self._closing:
+            self._wake.clear()
+            await self._wake.wait()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
+        turns = Turns(self._path)
+        try:
+            async with open_writer(self._path, self._synchronous) as connection:
+                await connection.run(partial(_in_turn, turns=turns, work=migrate))
+                checkpoints = Checkpoints(self._path)
+                yield partial(_commit, connection, turns, checkpoints)
+                await connection.run(partial(_in_turn, turns=turns, work=checkpoints.run))
+        finally:
+            turns.close()
+
+    async def _commit_batches(self, commit: Callable[[list[Work[Any]]], Any]) -> None:
+        while True:
+            jobs = self._take_batch()
+            if not jobs:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            try:
+                results = await commit([job.work for job in jobs])
+            except BatchLost as lost:
+                _answer_all(jobs, LedgerUnavailable(unknown=lost.unknown))
+                raise
+            except sqlite3.Error:
+                _answer_all(jobs, LedgerUnavailable(unknown=False))
+                raise
+            for job, result in zip(jobs, results, strict=True):
+                _answer(job, result)
+
+    def _take_batch(self) -> list[Job]:
+        jobs: list[Job] = []
+        for queue in (self._first, self._second):
+            while queue and len(jobs) < BATCH_LIMIT:
+                jobs.append(queue.popleft())
+        return jobs
+
+    def _fail_waiting(self) -> None:
+        """Whoever still waits was never written."""
+        _answer_all([*self._first, *self._second], LedgerUnavailable())
+        self._first.clear()
+        self._second.clear()
+
+
+@asynccontextmanager
+async def open_store(path: Path, synchronous: Synchronous) -> AsyncIterator[Writer]:
+    """A writer on this file, made and migrated if need be. Raises NotALedger, and what the file system says."""
+    writer = Writer(path, synchronous)
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with AsyncExitStack() as stack:
+        task = asyncio.create_task(writer.run(opened), name="ledger writer")
+        stack.push_async_callback(_join, writer, task)
+        await opened
+        yield writer
+
+
+async def _join(writer: Writer, task: asyncio.Task[None]) -> None:
+    writer.close()
+    await task
+
+
+def _answer(job: Job, result: object) -> None:
+    if job.done.done():
+        return  # The caller went away; the transaction stands.
+    if isinstance(result, BaseException):
+        job.done.set_exception(result)
+    else:
+        job.done.set_result(result)
+
+
+def _answer_all(jobs: list[Job], error: Exception) -> None:
+    for job in jobs:
+        _answer(job, error)
+
+
+async def _commit(connection: Connection, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]) -> list[Any]:
+    return await connection.run(partial(_commit_in_turn, turns=turns, checkpoints=checkpoints, works=works))
+
+
+def _commit_in_turn(
+    db: sqlite3.Connection, *, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]
+) -> list[Any]:
+    with turns.take():
+        results = _run_batch(db, works)
+        checkpoints.run_if_due(db)
+    return results
+
+
+def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all."""
+    db.execute("BEGIN IMMEDIATE")
+    results: list[Any] = []
+    try:
+        for work in works:
+            results.append(_run_work(db, work))
+    except sqlite3.Error as error:
+        with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself: then there is nothing to.
+            db.execute("ROLLBACK")
+        raise BatchLost(unknown=False) from error
+    try:
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise BatchLost(unknown=True) from error
+    return results
+
+
+def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:
+    db.execute("SAVEPOINT work")
+    try:
+        result: object = work(db)
+    except Exception as error:  # noqa: BLE001 - the top of the loop over works: each one's error goes to its own caller.
+        if not db.in_transaction:
+            # A full disk rolls back the whole batch, not the one statement: nothing of it may be acknowledged.
+            raise sqlite3.OperationalError(f"the batch was rolled back: {error}") from error
+        db.execute("ROLLBACK TO work")
+        db.execute("RELEASE work")
+        return error
+    if not db.in_transaction:
+        raise sqlite3.OperationalError("the batch was rolled back")
+    db.execute("RELEASE work")
+    return result
+
+
+def _in_turn(db: sqlite3.Connection, *, turns: Turns, work: Work[Result]) -> Result:
+    with turns.take():
+        return work(db)

@@ -1,0 +1,157 @@
+"""What is asked of the ledger and what it answers, engine apart."""
+
+from typing import Literal
+
+import msgspec
+
+from ledger.errors import Tight
+from ledger.usage import Usage
+
+CostBasis = Literal["provider_reported", "priced_usage", "estimated", "unknown", "free"]
+
+
+class GenerationFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked for a generation, and when. Empty strings: not said. attribution: {`key`|`team`|…: name}."""
+
+    generation_id: str
+    created_at_ms: int
+    route: str
+    stream: bool
+    trace_id: str
+    attribution: dict[str, str]
+    tags: dict[str, str] = {}
+
+
+class Bid(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment that could take the call, and the room its attempt would hold."""
+
+    deployment: str
+    held_nanousd: int
+    price_version: str
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call may take from and give to others. joins: share a flight with equal calls."""
+
+    cache_key: bytes
+    reads: bool
+    joins: bool
+
+
+class AdmitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask to start a generation. bids in the order they would be tried; lookup None: alone, nothing shared."""
+
+    facts: GenerationFacts
+    lookup: Lookup | None
+    bids: tuple[Bid, ...]
+    now_ms: int
+
+
+class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer kept for equal calls: the ledger keeps the bytes and does not read them."""
+
+    body: bytes
+    deployment: str
+    cost_basis: str
+    cost_nanousd: int
+    generation_id: str
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A complete stored response. The generation is on record as finished; it cost nothing."""
+
+    response: StoredResponse
+
+
+class Follow(msgspec.Struct, frozen=True, kw_only=True):
+    """An equal call is in flight under this generation, in the process with this owner id. Nothing was written."""
+
+    leader_id: str
+    owner_id: str
+
+
+class Lead(msgspec.Struct, frozen=True, kw_only=True):
+    """The hold on bids[bid] is taken, and with a lookup that joins, so is the flight. The call may be sent."""
+
+    bid: int
+    hold_id: str
+    attempt: int
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Nothing stored, no flight to join, and no bid to lead with."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No bid fits. tight is the ceiling that stopped the first one; held: it would fit once open holds settle."""
+
+    tight: Tight
+    held: bool
+
+
+Admission = Hit | Follow | Lead | Missing | Refused
+
+
+class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ended. cost_nanousd None: nothing is charged, the hold is given back whole."""
+
+    hold_id: str
+    outcome: str
+    cost_nanousd: int | None
+    cost_basis: CostBasis
+    usage: Usage | None
+    price_version: str
+    status: int | None = None
+    latency_us: int
+    ttft_us: int | None = None
+    error: str | None = None
+
+
+class Storing(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep this answer under this key until then. replaces: also over a newer flight or entry (mode `refresh`)."""
+
+    cache_key: bytes
+    response: StoredResponse
+    expires_at_ms: int
+    replaces: bool = False
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation's end. saved_nanousd: what a follower or hit did not have to pay."""
+
+    generation_id: str
+    outcome: str
+    deployment: str
+    cost_basis: str
+    finished_at_ms: int
+    latency_us: int
+    ttft_us: int | None = None
+    saved_nanousd: int = 0
+    estimated_prompt_tokens: int | None = None
+    error_code: str = ""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """Close attempts and end their generation, in one transaction. flight: the key whose flight it led, if any."""
+
+    attempts: tuple[AttemptResult, ...]
+    ending: Ending
+    flight: bytes | None = None
+    storing: Storing | None = None
+
+
+class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """Close a failed attempt and take a hold for the next one, in one transaction."""
+
+    facts: GenerationFacts
+    closed: AttemptResult
+    attempt: int
+    bids: tuple[Bid, ...]
+    now_ms: int
+
+
+class CacheBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may be stored."""
+
+    max_entries: int = 100_000
+    max_bytes: int = 1 << 30
