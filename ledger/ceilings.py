@@ -14,7 +14,7 @@ DAY_MS: Final = 24 * HOUR_MS
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit. scope is `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`."""
+    """One limit. scope: `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`."""
 
     scope: str
     window: Window

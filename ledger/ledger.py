@@ -39,10 +39,10 @@ class Ledger(Protocol):
         """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3."""
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
-        """Close a failed attempt and take a hold for the next one. When refused, the failed one is closed all the same."""
+        """Close a failed attempt and take a hold for the next one. Refused: it is closed all the same."""
 
     async def settle(self, settlement: Settlement) -> None:
-        """Close attempts, end their generation, store its answer. Raises UsageDiffers on a repeat with other amounts."""
+        """Close attempts, end their generation, store its answer. Raises UsageDiffers on a repeat with others."""
 
     async def record_follower(self, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
         """Put on record a call that another one's flight answered."""

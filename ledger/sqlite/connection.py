@@ -27,11 +27,11 @@ _SYNCHRONOUS: Final = {"normal": 1, "full": 2}
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's thread and queue, with whole functions as the unit of work: one hop for a batch, not one a statement."""
+    """aiosqlite's thread and queue, with whole functions as its unit of work: a hop for a batch, not for a statement."""
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` on the connection's own thread. A caller that is cancelled stops waiting; the work still ends."""
-        result: Result = await self._execute(work, self._conn)
+        result: Result = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite's own gap
         return result
 
 
@@ -39,7 +39,8 @@ class Connection(aiosqlite.Connection):
 async def open_writer(path: Path, synchronous: Synchronous) -> AsyncIterator[Connection]:
     """The one connection of this process that writes. Raises NotALedger if a setting did not take."""
     _create_private(path)
-    async with Connection(partial(_connect, str(path), uri=False), iter_chunk_size=64) as connection:
+    connection = Connection(partial(_connect, str(path), uri=False), iter_chunk_size=64)
+    async with connection:
         await connection.run(partial(_apply_writer_settings, synchronous=synchronous))
         yield connection
 
@@ -48,7 +49,8 @@ async def open_writer(path: Path, synchronous: Synchronous) -> AsyncIterator[Con
 async def open_reader(path: Path) -> AsyncIterator[Connection]:
     """A read-only connection to a file that exists."""
     uri = f"{path.resolve().as_uri()}?mode=ro"
-    async with Connection(partial(_connect, uri, uri=True), iter_chunk_size=64) as connection:
+    connection = Connection(partial(_connect, uri, uri=True), iter_chunk_size=64)
+    async with connection:
         await connection.run(_apply_reader_settings)
         yield connection
 

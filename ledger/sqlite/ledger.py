@@ -38,7 +38,7 @@ from ledger.values import (
     Settlement,
 )
 
-LEASE_S: Final = 15.0
+LEASE_MS: Final = 15_000
 RENEW_S: Final = 5.0
 SWEEP_S: Final = 2.5
 
@@ -111,7 +111,7 @@ class SqliteLedger:
 
     async def join(self) -> None:
         """Begin a lease."""
-        await self._store.write(partial(register, owner=self._owner, **self._terms()))
+        await self._store.write(partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS))
 
     async def leave(self) -> None:
         """Give the lease back, so that nobody has to wait for it to run out."""
@@ -136,13 +136,11 @@ class SqliteLedger:
                 log.warning("the lease could not be renewed: the ledger takes no writes")
 
     async def _renew(self) -> None:
-        if not await self._store.write(partial(renew, owner=self._owner, **self._terms()), is_settlement=True):
+        work = partial(renew, owner=self._owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS)
+        if not await self._store.write(work, is_settlement=True):
             log.warning("this process's lease ran out before it was renewed; its open holds may have lapsed")
             self._owner = new_owner()
             await self.join()
-
-    def _terms(self) -> dict[str, int]:
-        return {"now_ms": self._clock_ms(), "lease_ms": int(LEASE_S * 1000)}
 
     async def _sweep(self) -> None:
         lapsed = LAPSES_PER_SWEEP

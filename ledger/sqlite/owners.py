@@ -27,7 +27,7 @@ def register(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int
 
 
 def renew(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -> bool:
-    """Lengthen a lease. False: it had run out, so its holds may be closed already and a new owner must be registered."""
+    """Lengthen a lease. False: it had run out, so its holds may be closed and a new owner must register."""
     row = {"owner_id": owner.owner_id, "now_ms": now_ms, "lease_until_ms": now_ms + lease_ms}
     return db.execute(SQL["renew_lease"], row).fetchone() is not None
 

@@ -27,7 +27,7 @@ class Readers:
         """Run `work` in one read transaction. Raises LedgerUnavailable if it takes too long."""
         connection = await self._idle.get()
         try:
-            # The connection's thread does one thing after another: a cancelled caller's reading delays the next, no more.
+            # The connection's thread does one thing after another: a cancelled reading only delays the next.
             return await connection.run(partial(_in_snapshot, work=work))
         except sqlite3.OperationalError as error:
             raise LedgerUnavailable from error

@@ -99,7 +99,7 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
         db.execute(SQL["move_room"], room)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
         db.execute(SQL["post"], {**_posting_row(result, "correction", difference, 0, now_ms), "reason": reason})
-    elif outcome != result.outcome and state != HoldState.LAPSED or (charged_nanousd or 0) != cost_nanousd:
+    elif (outcome != result.outcome and state != HoldState.LAPSED) or (charged_nanousd or 0) != cost_nanousd:
         raise UsageDiffers(result.hold_id)
 
 

@@ -40,7 +40,7 @@ class Job(msgspec.Struct):
     done: asyncio.Future[Any]
 
 
-class BatchLost(Exception):  # noqa: N818 - named after the fact
+class BatchLost(Exception):
     """SQLite gave the whole batch back, or did not say whether it kept it (`unknown`)."""
 
     def __init__(self, *, unknown: bool) -> None:
@@ -202,10 +202,8 @@ def _commit_in_turn(
 def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all."""
     db.execute("BEGIN IMMEDIATE")
-    results: list[Any] = []
     try:
-        for work in works:
-            results.append(_run_work(db, work))
+        results = [_run_work(db, work) for work in works]
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself: then there is nothing to.
             db.execute("ROLLBACK")
@@ -221,7 +219,7 @@ def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:
     db.execute("SAVEPOINT work")
     try:
         result: object = work(db)
-    except Exception as error:  # noqa: BLE001 - the top of the loop over works: each one's error goes to its own caller.
+    except Exception as error:
         if not db.in_transaction:
             # A full disk rolls back the whole batch, not the one statement: nothing of it may be acknowledged.
             raise sqlite3.OperationalError(f"the batch was rolled back: {error}") from error
