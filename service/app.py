@@ -1,0 +1,39 @@
+"""Puts the HTTP application together."""
+
+from typing import cast
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
+
+from service.http.edge import Edge
+from service.http.failures import answer_failure
+from service.http.generation import GenerationApp, Slots
+from service.http.pages import page_handlers
+from service.http.paths import generation_handlers
+from service.http.schema import schema_handlers
+from service.native import NativeWire
+from service.openai_chat import OpenAIChatWire
+from service.parts import Parts
+
+
+def create_app(parts: Parts) -> Litestar:
+    """The ASGI application over these parts, which the caller opens before and closes after it."""
+    slots = Slots(parts)
+    app = Litestar(
+        route_handlers=[
+            *generation_handlers(
+                {
+                    "/generate": GenerationApp(NativeWire(), slots, parts),
+                    "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
+                }
+            ),
+            *page_handlers(parts),
+            *schema_handlers(),
+        ],
+        exception_handlers={HTTPException: answer_failure, Exception: answer_failure},
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.asgi_handler = cast("ASGIApp", Edge(app.asgi_handler, parts))
+    return app

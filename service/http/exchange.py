@@ -1,0 +1,154 @@
+"""One HTTP request and what becomes of it: the ids it goes by, what was sent, and what telemetry is told in the end."""
+
+import logging
+import time
+import traceback
+from typing import Any, Final
+
+import msgspec
+
+from router.call import Trace
+from router.reply import Reply
+from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
+from service.headers import HeaderPairs, answering_headers, total_timing
+from service.openai_chat import error_body
+from service.parts import Parts
+from service.requests import Headers, Message, Send
+from telemetry import RequestFacts, new_span_id, new_trace_id, parse_traceparent
+from telemetry.facts import ChatFacts
+
+log = logging.getLogger(__name__)
+
+VENDOR_PREFIX: Final = "/v1/"
+_SCOPE_KEY: Final = "farthing.exchange"
+_JSON: Final = b"application/json"
+
+
+class Exchange:
+    """What is known of one request on its way. Made once for each, by the outermost application."""
+
+    def __init__(self, scope: Any, send: Send, parts: Parts) -> None:
+        self.headers: Headers = dict(scope["headers"])
+        self.trace, self.parent_span_id = _trace(self.headers, parts)
+        self.generation_id = ""
+        self.reply: Reply | None = None
+        self.chat: ChatFacts | None = None
+        self.error_code = ""
+        self.status = 0
+        self._method: str = scope["method"]
+        self._path: str = scope["path"]
+        self._scope = scope
+        self._send = send
+        self._parts = parts
+        self._began_ns = time.time_ns()
+        self._began_s = time.perf_counter()
+        scope[_SCOPE_KEY] = self
+
+    @property
+    def total_ms(self) -> float:
+        """Time since the request came."""
+        return (time.perf_counter() - self._began_s) * 1000
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether anybody wants to hear of it. Health checks are noise."""
+        return self._parts.telemetry.exports and not self._path.startswith("/health")
+
+    async def send(self, message: Message) -> None:
+        """What the server's own `send` does, noting the status. The answer to HEAD has no body."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif self._method == "HEAD":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    def id_headers(self) -> HeaderPairs:
+        """Under which names this request can be found."""
+        pairs = [(b"x-farthing-trace-id", self.trace.trace_id.encode())]
+        if self.generation_id:
+            pairs.append((b"x-farthing-id", self.generation_id.encode()))
+        return pairs
+
+    async def answer(self, body: bytes, headers: HeaderPairs, send: Send, *, status: int = 200) -> None:
+        """Send a whole JSON answer."""
+        head = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body)), *self.id_headers(), *headers]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, error: Exception, send: Send) -> None:
+        """Send the problem that this error is."""
+        problem, headers, body = self.problem(error)
+        head = [*headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": problem.status, "headers": head})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def problem(self, error: Exception) -> tuple[Problem, HeaderPairs, bytes]:
+        """The problem that this error is, in this path's shape; logged if it is a fault of ours."""
+        problem = problem_of(error, self._parts.now_ms())
+        self.error_code = problem.code
+        if problem is INTERNAL_ERROR:
+            # Where, and what kind: an exception's own text may hold a prompt or a key.
+            log.error(
+                "unexpected %s on %s %s\n%s",
+                type(error).__name__,
+                self._method,
+                self._path,
+                "".join(traceback.format_tb(error.__traceback__)),
+                extra={"trace_id": self.trace.trace_id, "generation_id": self.generation_id},
+            )
+        is_vendors = self._path.startswith(VENDOR_PREFIX)
+        headers = [(b"content-type", _JSON if is_vendors else PROBLEM_MEDIA_TYPE), *self.id_headers(), *problem.headers]
+        if self.reply is not None:
+            headers += answering_headers(self.reply.deployment_id, self.reply.cache, self.reply.dropped_params)
+        if self.generation_id:
+            headers.append(total_timing(self.total_ms))
+        shape = error_body(problem) if is_vendors else problem_body(problem)
+        return problem, headers, msgspec.json.encode(shape)
+
+    def caller_left(self) -> None:
+        """Nobody was there to take the answer."""
+        self.status = self.status or CALLER_GONE_STATUS
+        self.error_code = "caller_gone"
+
+    def facts(self) -> RequestFacts:
+        """What telemetry is told, once the response has been sent."""
+        return RequestFacts(
+            trace_id=self.trace.trace_id,
+            span_id=self.trace.server_span_id,
+            parent_span_id=self.parent_span_id,
+            sampled=self.trace.sampled,
+            tracestate=self.trace.tracestate,
+            method=self._method,
+            route=self._scope.get("path_template", ""),
+            path=self._path,
+            status=self.status,
+            started_at_ns=self._began_ns,
+            ended_at_ns=time.time_ns(),
+            server_address=self._parts.host,
+            server_port=self._parts.port,
+            error_code=self.error_code,
+            chat=self.chat,
+        )
+
+
+def exchange_of(scope: Any) -> Exchange:
+    """The exchange that this scope belongs to."""
+    exchange = scope[_SCOPE_KEY]
+    assert isinstance(exchange, Exchange)
+    return exchange
+
+
+def _trace(headers: Headers, parts: Parts) -> tuple[Trace, str]:
+    """The caller's trace carried on, or a new one, and the caller's span. A malformed parent is none (W3C §3.2)."""
+    text = headers.get(b"traceparent")
+    state = headers.get(b"tracestate", b"").decode("latin-1")
+    parent = None if text is None else parse_traceparent(text.decode("latin-1"), state or None)
+    trace_id = new_trace_id() if parent is None else parent.trace_id
+    trace = Trace(
+        trace_id=trace_id,
+        server_span_id=new_span_id(),
+        chat_span_id=new_span_id(),
+        sampled=parts.telemetry.samples(parent, trace_id),
+        tracestate="" if parent is None else parent.tracestate,
+    )
+    return trace, "" if parent is None else parent.span_id

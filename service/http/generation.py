@@ -1,0 +1,136 @@
+"""The generation paths, whatever their wire format: admit, answer whole or as a stream, never outlive the caller."""
+
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from ledger.errors import LedgerError
+from router.call import Call
+from router.errors import Overloaded, RouterError
+from router.reply import Finished, Reply
+from service.asked import EventWriter, Wire, build_call
+from service.disconnect import while_connected
+from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
+from service.http.exchange import Exchange, exchange_of
+from service.ids import new_generation_id
+from service.parts import Parts
+from service.refusals import Refusal
+from service.requests import CallerGone, Receive, Send, read_json_body
+from service.sse import EventLine
+
+
+class Slots:
+    """How many calls this process has in progress, and whether it takes another."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.in_use = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """One slot, while the block runs. Raises Overloaded at once if there is none, or the process is draining."""
+        if self.in_use >= self._parts.limits.max_in_flight or self._parts.readiness().draining:
+            raise Overloaded
+        self.in_use += 1
+        try:
+            yield
+        finally:
+            self.in_use -= 1
+
+
+class GenerationApp:
+    """Answers one generation path. An ASGI application, so that nothing stands between it and the server."""
+
+    def __init__(self, wire: Wire, slots: Slots, parts: Parts) -> None:
+        self._wire = wire
+        self._slots = slots
+        self._parts = parts
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        try:
+            with self._slots.taken():
+                await self._generate(exchange, receive, send)
+        except CallerGone:
+            exchange.caller_left()
+        except (Refusal, RouterError, LedgerError) as error:
+            await exchange.refuse(error, send)
+
+    async def _generate(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        limits = self._parts.limits
+        raw = await read_json_body(
+            exchange.headers, receive, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s
+        )
+        asked = self._wire.read(raw)
+        now_ms = self._parts.now_ms()
+        call = build_call(
+            asked,
+            exchange.headers,
+            generation_id=new_generation_id(now_ms),
+            trace=exchange.trace,
+            received_at_ms=now_ms,
+            deadline_ms=limits.deadline_ms,
+        )
+        exchange.generation_id = call.generation_id
+        # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
+        reply = exchange.reply = await self._parts.gateway.generate(call)
+        try:
+            if call.stream:
+                await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
+            else:
+                await self._whole(exchange, call, reply, receive, send)
+        finally:
+            await reply.aclose()
+            if exchange.is_traced:
+                exchange.chat = reply.chat_facts()
+
+    async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive, send: Send) -> None:
+        if reply.cache == "hit":
+            # It is at hand: watching for the caller's leaving would cost more than the answer.
+            finished = await reply.finished()
+        else:
+            finished = await while_connected(reply.finished(), receive)
+        body = self._wire.answer(call, finished)
+        await exchange.answer(body, receipt_headers(finished.receipt, total_ms=exchange.total_ms), send)
+
+    async def _stream(
+        self, exchange: Exchange, reply: Reply, writer: EventWriter, receive: Receive, send: Send
+    ) -> None:
+        def headers() -> HeaderPairs:
+            answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params)
+            return [*exchange.id_headers(), *answering, total_timing(exchange.total_ms)]
+
+        line = EventLine(send, headers, keep_alive_s=self._parts.limits.keep_alive_s)
+        try:
+            await while_connected(_pump(exchange, reply, writer, line), receive)
+        finally:
+            await line.aclose()
+
+
+async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: EventLine) -> None:
+    """The reply's events, and exactly one last word. Raises only what came before the first write."""
+    try:
+        await _copy(reply, writer, line)
+    except Exception as error:
+        if not line.is_open:
+            raise
+        # Headers are out: what went wrong, bugs too, can only be said as an event. `problem` logs the latter.
+        problem, _, _ = exchange.problem(error)
+        await line.write(writer.failure(problem))
+    await line.end()
+
+
+async def _copy(reply: Reply, writer: EventWriter, line: EventLine) -> None:
+    """Nothing leaves before the first output: until then a failure still has its own status."""
+    withheld = b""
+    async with aclosing(reply.events()) as events:  # type: ignore[type-var]  # Reply promises an AsyncIterator.
+        async for event in events:
+            if isinstance(event, Finished):
+                await line.write(withheld + writer.closing(event))
+                return
+            withheld += writer.delta(event)
+            if line.is_open or event.is_output:
+                if withheld or not line.is_open:
+                    await line.write(withheld)
+                withheld = b""
+    raise AssertionError("a reply ended without its account")

@@ -1,0 +1,180 @@
+"""Every operation of the service as its documentation shows it. A test asks for each one, so a drift is a failure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from service.native import GenerateBody
+from service.openai_chat import ChatBody
+
+GENERATE: Final[dict[str, Any]] = {
+    "model": "chat",
+    "prompt": "Name the smallest coin there was.",
+    "params": {"max_tokens": 40, "temperature": 0},
+    "workflow": "summarise",
+    "user": "u1",
+    "tags": {"feature": "search"},
+    "stream": False,
+    "cache": {"mode": "use", "ttl_s": 300},
+    "deadline_ms": 60000,
+    "max_cost_usd": "0.05",
+}
+GENERATED: Final[dict[str, Any]] = {
+    "id": "gen_06cq2f1q0c8m3n4p5r6s7t8u9v",
+    "provider": "openai",
+    "model": "gpt-4o-mini",
+    "output": "The half farthing, in Britain.",
+    "finish_reason": "stop",
+    "tool_calls": [],
+    "cache": "miss",
+    "cache_hit": False,
+    "latency_ms": 812.4,
+    "cost_usd": "0.000007950",
+    "cost_nanousd": 7950,
+    "saved_nanousd": 0,
+    "cost_basis": "priced_usage",
+    "prompt_tokens": 21,
+    "completion_tokens": 8,
+    "cached_tokens": 0,
+    "reasoning_tokens": 0,
+    "estimated_prompt_tokens": 21,
+    "attempts": [
+        {
+            "provider": "openai",
+            "model": "gpt-4o-mini",
+            "outcome": "ok",
+            "status": 200,
+            "latency_ms": 809.9,
+            "ttft_ms": None,
+            "cost_nanousd": 7950,
+            "hedge": False,
+            "error": None,
+        }
+    ],
+    "telemetry": {
+        "circuit_breaker_status": "closed",
+        "circuit_breaker_open_count": 0,
+        "router_pacing_delay": False,
+        "reasoning_effort": None,
+        "reasoning_summary_requested": False,
+        "thinking_budget": None,
+        "include_thoughts": None,
+        "reasoning_hint_dropped": False,
+        "thinking_hint_dropped": False,
+    },
+    "dropped_params": [],
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+}
+CHAT: Final[dict[str, Any]] = {
+    "model": "chat",
+    "messages": [{"role": "user", "content": "Name the smallest coin there was."}],
+    "max_tokens": 40,
+}
+COMPLETED: Final[dict[str, Any]] = {
+    "id": "chatcmpl-06cq2f1q0c8m3n4p5r6s7t8u9v",
+    "object": "chat.completion",
+    "created": 1795240000,
+    "model": "gpt-4o-mini",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "The half farthing, in Britain.", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 21,
+        "completion_tokens": 8,
+        "total_tokens": 29,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+        "cost_usd": "0.000007950",
+        "cost_nanousd": 7950,
+        "cost_basis": "priced_usage",
+    },
+}
+MODEL: Final = {"id": "chat", "object": "model", "created": 1795240000, "owned_by": "farthing"}
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path. example: of its answer; errors: {status: what for}."""
+
+    method: str
+    path: str
+    summary: str
+    example: Any = None
+    body: type[msgspec.Struct] | None = None
+    body_example: Any = None
+    query: tuple[str, ...] = ()
+    streams: bool = False
+    errors: dict[int, str] = {}
+
+
+_GENERATION_ERRORS: Final = {
+    400: "invalid_request",
+    401: "unauthenticated",
+    402: "ceiling_exceeded, unpriced_model, max_cost_exceeded, unbounded_cost",
+    403: "forbidden",
+    404: "unknown_model, not_cached",
+    408: "body_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    429: "ceiling_held",
+    500: "internal_error",
+    502: "upstream_failed",
+    503: "no_deployment_available, overloaded, ledger_unavailable",
+    504: "deadline_exceeded",
+}
+_WINDOW: Final = ("since", "until", "group_by", "format")
+
+OPERATIONS: Final = (
+    Operation(
+        method="post",
+        path="/generate",
+        summary="A prompt in, an answer and its account out",
+        example=GENERATED,
+        body=GenerateBody,
+        body_example=GENERATE,
+        streams=True,
+        errors=_GENERATION_ERRORS,
+    ),
+    Operation(
+        method="post",
+        path="/v1/chat/completions",
+        summary="The same in OpenAI's wire format; fields not listed here pass through to the provider",
+        example=COMPLETED,
+        body=ChatBody,
+        body_example=CHAT,
+        streams=True,
+        errors=_GENERATION_ERRORS,
+    ),
+    Operation(
+        method="get",
+        path="/v1/models",
+        summary="What can be named as `model`: routes, then their deployments",
+        example={"object": "list", "data": [MODEL]},
+    ),
+    Operation(
+        method="get", path="/v1/models/{id}", summary="One of them", example=MODEL, errors={404: "unknown_model"}
+    ),
+    Operation(method="get", path="/ledger/spend", summary="What was spent, on what, by whom", query=_WINDOW),
+    Operation(method="get", path="/ledger/latency", summary="How long it took, in quantiles", query=_WINDOW),
+    Operation(
+        method="get",
+        path="/ledger/generations/{id}",
+        summary="Every attempt, hold and posting of one call",
+        errors={404: "not_found"},
+    ),
+    Operation(method="get", path="/ledger/ceilings", summary="Limit, spent, held and room of every ceiling"),
+    Operation(method="get", path="/router/status", summary="How every deployment is doing"),
+    Operation(method="get", path="/health/live", summary="The process answers", example={"status": "live"}),
+    Operation(
+        method="get",
+        path="/health/ready",
+        summary="New work is welcome",
+        example={"status": "ready"},
+        errors={503: "draining or not ready"},
+    ),
+    Operation(method="get", path="/schema", summary="This document; as a page for browsers"),
+)

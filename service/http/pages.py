@@ -1,0 +1,152 @@
+"""The paths that only read: models, reports, the router's status, health."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS, LatencyQuery, SpendQuery
+from router.errors import UnknownModel
+from service.parts import Parts
+from service.refusals import InvalidRequest, NotFound
+from service.strict_json import refuse_unknown
+
+JSON: Final = "application/json"
+_WINDOW_FIELDS: Final = ("since", "until", "group_by", "format")
+_FORMATS: Final = ("json", "csv")
+_NO_STORE: Final = {"cache-control": "no-store"}
+_Query = TypeVar("_Query", SpendQuery, LatencyQuery)
+AnyRequest = Request[Any, Any, Any]
+
+
+def page_handlers(parts: Parts) -> Sequence[HTTPRouteHandler]:
+    """All of them, bound to these parts."""
+    return (*_model_pages(parts), *_report_pages(parts), *_state_pages(parts))
+
+
+def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
+    created_s = parts.now_ms() // 1000
+
+    @get("/v1/models")
+    async def list_models() -> Response[bytes]:
+        return _json({"object": "list", "data": model_objects(parts, created_s)})
+
+    @get("/v1/models/{model_id:path}")
+    async def show_model(request: AnyRequest) -> Response[bytes]:
+        # Litestar's `path` parameters keep their leading slash; names such as `hub:org/model` need the rest of it.
+        name = request.path_params["model_id"].removeprefix("/")
+        for model in model_objects(parts, created_s):
+            if model["id"] == name:
+                return _json(model)
+        raise UnknownModel(name, tuple(route.name for route in parts.catalog.routes))
+
+    return list_models, show_model
+
+
+def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
+    @get("/ledger/spend")
+    async def spend(request: AnyRequest) -> Response[bytes]:
+        query, form = read_query(request.scope["query_string"], SpendQuery, SPEND_DIMENSIONS)
+        return _report(await parts.reports.spend(query), form)
+
+    @get("/ledger/latency")
+    async def latency(request: AnyRequest) -> Response[bytes]:
+        query, form = read_query(request.scope["query_string"], LatencyQuery, LATENCY_DIMENSIONS)
+        return _report(await parts.reports.latency(query), form)
+
+    @get("/ledger/generations/{generation_id:str}")
+    async def generation(request: AnyRequest) -> Response[bytes]:
+        generation_id = request.path_params["generation_id"]
+        story = await parts.reports.generation(generation_id)
+        if story is None:
+            raise NotFound(f"generation {generation_id!r}")
+        return _json(story)
+
+    @get("/ledger/ceilings")
+    async def ceilings() -> Response[bytes]:
+        return _json({"ceilings": await parts.reports.ceilings()})
+
+    return spend, latency, generation, ceilings
+
+
+def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
+    @get("/router/status")
+    async def router_status() -> Response[bytes]:
+        return _json(parts.router.status())
+
+    @get("/health/live")
+    async def live() -> Response[bytes]:
+        return _json({"status": "live"})
+
+    @get("/health/ready")
+    async def ready() -> Response[bytes]:
+        readiness = parts.readiness()
+        if readiness.ready and not readiness.draining:
+            return _json({"status": "ready"})
+        status = "draining" if readiness.draining else "not_ready"
+        return _json({"status": status, "reason": readiness.reason}, status_code=503)
+
+    return router_status, live, ready
+
+
+def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
+    """What a caller may name as `model`: the routes, then each of their deployments, in OpenAI's shape."""
+    owners: dict[str, str] = {}
+    for route in parts.catalog.routes:
+        owners.setdefault(route.name, "farthing")
+    for route in parts.catalog.routes:
+        for target in route.targets:
+            owners.setdefault(target.id, target.provider.name)
+    return [{"id": name, "object": "model", "created": created_s, "owned_by": owner} for name, owner in owners.items()]
+
+
+def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...]) -> tuple[_Query, str]:
+    """The report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
+        if name in given:
+            raise InvalidRequest("is given twice", where=name)
+        given[name] = value
+    refuse_unknown(given, (*_WINDOW_FIELDS, *dimensions), "parameter")
+    groups = tuple(filter(None, (name.strip() for name in given.get("group_by", "").split(","))))
+    refuse_unknown(groups, dimensions, "name in group_by")
+    form = given.get("format", "json")
+    if form not in _FORMATS:
+        raise InvalidRequest("must be json or csv", where="format")
+    query = to(
+        since_ms=_moment_ms("since", given),
+        until_ms=_moment_ms("until", given),
+        group_by=tuple(dict.fromkeys(groups)),
+        filters={name: value for name, value in given.items() if name in dimensions},
+    )
+    return query, form
+
+
+def _moment_ms(name: str, given: dict[str, str]) -> int | None:
+    text = given.get(name)
+    if not text:
+        return None
+    try:
+        # A `+` that was not escaped comes as a space.
+        moment = datetime.datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError as error:
+        raise InvalidRequest("must be an ISO 8601 date or moment, like 2026-11-21T09:00:00Z", where=name) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def _report(report: dict[str, Any], form: str) -> Response[bytes]:
+    if form == "json":
+        return _json(report)
+    from service.commands.tables import report_csv
+
+    return Response(report_csv(report).encode(), media_type="text/csv; charset=utf-8", headers=_NO_STORE)
+
+
+def _json(value: Any, *, status_code: int = 200) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type=JSON, status_code=status_code, headers=_NO_STORE)

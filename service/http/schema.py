@@ -1,0 +1,126 @@
+"""`GET /schema`: OpenAPI 3.1, and a page of our own that needs no network; Litestar's pages load scripts from a CDN."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from service.asked import Params
+from service.headers import CACHE_MODES
+from service.http.operations import OPERATIONS, Operation
+from service.native import GenerateBody
+from service.openai_chat import ChatBody
+
+_REF: Final = "#/components/schemas/{name}"
+_PROBLEM: Final = {
+    "type": "object",
+    "description": "RFC 9457. Paths under /v1 wear OpenAI's shape, with the same code and status.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "examples": ["urn:farthing:error:ceiling_exceeded"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+    },
+}
+_REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "x-farthing-workflow": {"type": "string"},
+    "x-farthing-user": {"type": "string"},
+    "x-farthing-run": {"type": "string"},
+    "x-farthing-tags": {"type": "string", "examples": ["feature=search,tier=free"]},
+    "x-farthing-cache": {"type": "string", "enum": list(CACHE_MODES)},
+    "x-farthing-cache-ttl-s": {"type": "integer", "minimum": 0},
+    "x-farthing-deadline-ms": {"type": "integer", "minimum": 1},
+    "x-farthing-max-cost-usd": {"type": "string", "examples": ["0.05"]},
+    "traceparent": {"type": "string"},
+}
+_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Farthing: operations</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+pre{background:#8881;padding:.75rem;overflow:auto}code{font-family:ui-monospace,monospace}
+:root{color-scheme:light dark}</style>
+<h1>Farthing</h1><p>As a document: <a href="/schema?format=json">OpenAPI 3.1</a>.</p>"""
+
+
+def schema_handlers() -> Sequence[HTTPRouteHandler]:
+    """The document and its page, made once."""
+    document = msgspec.json.encode(openapi_document())
+    page = schema_page().encode()
+
+    @get("/schema")
+    async def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
+        wants_page = "text/html" in request.headers.get("accept", "") and "format" not in request.query_params
+        if wants_page:
+            return Response(page, media_type="text/html; charset=utf-8", headers={"vary": "accept"})
+        return Response(document, media_type="application/vnd.oai.openapi+json", headers={"vary": "accept"})
+
+    return (schema,)
+
+
+def openapi_document() -> dict[str, Any]:
+    """All operations as one OpenAPI 3.1 object."""
+    _, components = msgspec.json.schema_components((GenerateBody, ChatBody, Params), ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation_object(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Farthing", "version": version("farthing"), "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"schemas": {**components, "Problem": _PROBLEM}},
+    }
+
+
+def schema_page() -> str:
+    """The operations with their examples, for people."""
+    return _PAGE + "".join(_section(operation) for operation in OPERATIONS) + "</html>"
+
+
+def _operation_object(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if operation.example is not None:
+        content["application/json"]["example"] = operation.example
+    if operation.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    responses: dict[str, Any] = {"200": {"description": operation.summary, "content": content}}
+    for status, codes in operation.errors.items():
+        problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+        responses[str(status)] = {"description": codes, "content": problem}
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": f"{operation.method}{operation.path}".replace("/", "_").replace("{", "").replace("}", ""),
+        "parameters": _parameters(operation),
+        "responses": responses,
+    }
+    if operation.body is not None:
+        schema = {"$ref": _REF.format(name=operation.body.__name__)}
+        body = {"application/json": {"schema": schema, "example": operation.body_example}}
+        described["requestBody"] = {"required": True, "content": body}
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+    ]
+    if "{id}" in operation.path:
+        found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if operation.body is not None:
+        found += [{"name": name, "in": "header", "schema": schema} for name, schema in _REQUEST_HEADERS.items()]
+    return found
+
+
+def _section(operation: Operation) -> str:
+    parts = [f"<h2><code>{operation.method.upper()} {escape(operation.path)}</code></h2><p>{escape(operation.summary)}"]
+    for title, example in (("Request", operation.body_example), ("Answer", operation.example)):
+        if example is not None:
+            text = msgspec.json.format(msgspec.json.encode(example), indent=2).decode()
+            parts.append(f"<h3>{title}</h3><pre>{escape(text)}</pre>")
+    if operation.errors:
+        rows = "".join(f"<li>{status}: {escape(codes)}" for status, codes in operation.errors.items())
+        parts.append(f"<h3>Errors</h3><ul>{rows}</ul>")
+    return "".join(parts)

@@ -1,0 +1,206 @@
+"""OpenAI's wire format for chat: `POST /v1/chat/completions`. Fields nobody here knows pass through both ways."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from ledger.money import format_usd
+from router.answer import Choice, Delta, ToolCallDelta
+from router.call import Call
+from router.reply import Finished, Reply
+from service.asked import Asked, Message, Params
+from service.errors import Problem
+from service.headers import NO_WISHES, Wishes
+from service.native import tool_object
+from service.sse import data
+from service.strict_json import convert, decode_object
+
+_OURS: Final = ("model", "stream", "stream_options")
+# OpenAI's SDKs choose their exception by status; `type` is for people and for older clients.
+_ERROR_TYPES: Final = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+_DONE: Final = b"data: [DONE]\n\n"
+
+
+class StreamOptions(msgspec.Struct):
+    """The part of `stream_options` that is ours to honour."""
+
+    include_usage: bool | None = None
+
+
+class ChatBody(Params, kw_only=True):
+    """The fields that are read here. All others go through unread."""
+
+    model: str
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+
+
+class OpenAIChatWire:
+    """Chat completions."""
+
+    def read(self, raw: bytes) -> Asked:
+        value = decode_object(raw)
+        fields = convert(value, ChatBody)
+        options = fields.stream_options
+        for name in _OURS:
+            value.pop(name, None)
+        return Asked(
+            model=fields.model,
+            body=value,
+            stream=fields.stream or False,
+            wishes=Wishes(user=fields.user) if fields.user else NO_WISHES,
+            include_usage=options is not None and options.include_usage is True,
+        )
+
+    def answer(self, call: Call, finished: Finished) -> bytes:
+        answer = finished.answer
+        return msgspec.json.encode(
+            {
+                **(answer.extra or {}),
+                "id": completion_id(call),
+                "object": "chat.completion",
+                "created": answer.created_at_s or call.received_at_ms // 1000,
+                "model": answer.provider_model or finished.receipt.model,
+                "choices": [_choice(choice) for choice in answer.choices],
+                "usage": usage_object(finished),
+            }
+        )
+
+    def events(self, call: Call, reply: Reply, asked: Asked) -> "OpenAIChatEvents":
+        return OpenAIChatEvents(call, reply, include_usage=asked.include_usage)
+
+
+class OpenAIChatEvents:
+    """`chat.completion.chunk` objects, then `[DONE]`, or an error in place of both."""
+
+    def __init__(self, call: Call, reply: Reply, *, include_usage: bool) -> None:
+        self._reply = reply
+        self._head: dict[str, Any] = {
+            "id": completion_id(call),
+            "object": "chat.completion.chunk",
+            "created": call.received_at_ms // 1000,
+        }
+        self._include_usage = include_usage
+        self._begun: set[int] = set()
+
+    def delta(self, delta: Delta) -> bytes:
+        said = _said(delta)
+        if not self._begun:
+            # Only now is it settled who answers.
+            self._head["model"] = self._reply.deployment_id.partition(":")[2]
+        if delta.choice not in self._begun:
+            self._begun.add(delta.choice)
+            said = {"role": "assistant", "content": None if delta.tool_calls else "", **said}
+        choice = {
+            "index": delta.choice,
+            "delta": said,
+            "logprobs": delta.logprobs,
+            "finish_reason": delta.finish_reason,
+        }
+        if self._include_usage:
+            return data({**self._head, "choices": (choice,), "usage": None})
+        return data({**self._head, "choices": (choice,)})
+
+    def closing(self, finished: Finished) -> bytes:
+        if not self._include_usage:
+            return _DONE
+        extra = finished.answer.extra or {}
+        return data({**extra, **self._head, "choices": (), "usage": usage_object(finished)}) + _DONE
+
+    def failure(self, problem: Problem) -> bytes:
+        return data(error_body(problem))
+
+
+def completion_id(call: Call) -> str:
+    """The vendor's kind of id for this generation; the same digits, so that one leads to the other."""
+    return "chatcmpl-" + call.generation_id.removeprefix("gen_")
+
+
+def usage_object(finished: Finished) -> dict[str, Any]:
+    """OpenAI's usage, with what it cost. Counts are null where nobody knows them."""
+    receipt = finished.receipt
+    usage = receipt.usage
+    cost = {
+        "cost_usd": format_usd(receipt.cost_nanousd),
+        "cost_nanousd": receipt.cost_nanousd,
+        "cost_basis": receipt.cost_basis,
+    }
+    if usage is None:
+        return {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None, **cost}
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **cost,
+    }
+
+
+def error_body(problem: Problem) -> dict[str, Any]:
+    """A problem in OpenAI's shape. A provider's own error keeps its message, type and param; its code moves aside."""
+    fields = dict(problem.fields)
+    error: dict[str, Any] = {
+        "message": problem.detail,
+        "type": _ERROR_TYPES.get(problem.status, "server_error" if problem.status >= 500 else "invalid_request_error"),
+        "param": fields.pop("param", None),
+        "code": problem.code,
+    }
+    provider_error = fields.pop("provider_error", None)
+    if isinstance(provider_error, dict):
+        inner = provider_error.get("error", provider_error)
+        if isinstance(inner, dict):
+            error |= {name: value for name, value in inner.items() if name != "code"}
+            error["upstream_code"] = inner.get("code")
+    return {"error": {**fields, **error}}
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        **(choice.extra or {}),
+        "role": "assistant",
+        "content": choice.text,
+        "refusal": choice.refusal or None,
+    }
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = [tool_object(tool) for tool in choice.tool_calls]
+    return {
+        "index": choice.index,
+        "message": message,
+        "logprobs": choice.logprobs,
+        "finish_reason": choice.finish_reason,
+    }
+
+
+def _said(delta: Delta) -> dict[str, Any]:
+    said: dict[str, Any] = dict(delta.extra) if delta.extra else {}
+    if delta.text:
+        said["content"] = delta.text
+    if delta.reasoning:
+        said["reasoning_content"] = delta.reasoning
+    if delta.refusal:
+        said["refusal"] = delta.refusal
+    if delta.tool_calls:
+        said["tool_calls"] = [_tool_piece(piece) for piece in delta.tool_calls]
+    return said
+
+
+def _tool_piece(piece: ToolCallDelta) -> dict[str, Any]:
+    function = {"arguments": piece.arguments}
+    if not piece.id:
+        return {"index": piece.index, "function": function}
+    return {
+        "index": piece.index,
+        "id": piece.id,
+        "type": piece.type,
+        "function": {"name": piece.name, **function},
+    }

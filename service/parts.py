@@ -1,0 +1,91 @@
+"""What the HTTP edge needs from the rest of the house, in one frozen value that `service/app.py` is handed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from ledger.reports import LatencyQuery, SpendQuery
+from router.deployments import Route
+from router.reply import Gateway
+from telemetry.facts import RequestFacts
+
+
+class Reports(Protocol):
+    """What the ledger tells readers. The dicts are the JSON objects of CONTRACT §5; all raise LedgerError."""
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        """The spend report."""
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        """The latency report."""
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        """One call's whole story. None: no such generation."""
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        """Limit, spent, held, room and window end of every ceiling in force."""
+
+
+class RouterStatus(Protocol):
+    """What the router knows about its deployments."""
+
+    def status(self) -> dict[str, Any]:
+        """The object of `GET /router/status`, CONTRACT §7."""
+
+
+class Catalog(Protocol):
+    """The public model names."""
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """All configured routes, in order."""
+
+
+class Telemetry(Protocol):
+    """Where finished requests are told."""
+
+    @property
+    def exports(self) -> bool:
+        """Whether anybody listens."""
+
+    def samples(self, parent: Any, trace_id: str) -> bool:
+        """Whether this trace is recorded. parent: telemetry's ParentContext, or None."""
+
+    def record(self, facts: RequestFacts) -> None:
+        """Take the facts of one finished request. Never blocks, never raises."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process takes on. body_timeout_s: for the whole body to arrive; keep_alive_s: silence on a stream."""
+
+    max_body_bytes: int = 33_554_432
+    max_in_flight: int = 2000
+    deadline_ms: int = 600_000
+    body_timeout_s: float = 60.0
+    keep_alive_s: float = 15.0
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether new work is welcome. reason: why not, for people."""
+
+    ready: bool
+    draining: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC."""
+
+    gateway: Gateway
+    reports: Reports
+    router: RouterStatus
+    catalog: Catalog
+    telemetry: Telemetry
+    limits: Limits
+    readiness: Callable[[], Readiness]
+    now_ms: Callable[[], int]
+    host: str = "127.0.0.1"
+    port: int = 4000

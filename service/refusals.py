@@ -1,0 +1,62 @@
+"""What the edge itself turns away, before the router hears of it. Statuses and words: service/errors.py."""
+
+
+class Refusal(Exception):
+    """A request that is answered without a call."""
+
+
+class InvalidRequest(Refusal):
+    """Something in the request is wrong. where: the field (`messages[0].role`) or header; empty: the body as such."""
+
+    def __init__(self, detail: str, *, where: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.where = where
+
+
+class Unauthenticated(Refusal):
+    """The key that was presented is not known."""
+
+
+class Forbidden(Refusal):
+    """The Host or the Origin is not ours. detail says which."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotFound(Refusal):
+    """There is no such path, model or generation. what: its kind and name."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists, but not for this method. allowed: the methods that it takes."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(allowed)
+        self.allowed = allowed
+
+
+class BodyTimeout(Refusal):
+    """The body did not arrive whole in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)
+        self.timeout_s = timeout_s
+
+
+class BodyTooLarge(Refusal):
+    """The body is longer than we read."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self.limit_bytes = limit_bytes
+
+
+class UnsupportedMediaType(Refusal):
+    """The body says that it is something else than UTF-8 JSON."""

@@ -1,0 +1,86 @@
+"""The request as it comes in: its body, read within bounds, and the headers that count."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from service.refusals import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+
+# A client that is refused for its length may still be writing: so much is read and thrown away, so that it sees why.
+_DRAINED_BYTES: Final = 128 * 1024 * 1024
+
+
+class CallerGone(Exception):
+    """The client closed its connection. Nobody is left to answer."""
+
+
+async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole body, of which never more than max_bytes are kept.
+
+    Raises UnsupportedMediaType, BodyTooLarge, BodyTimeout, InvalidRequest for a wrong content-length, CallerGone.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            if _declared_length(headers) > max_bytes:
+                await _drain(receive)
+                raise BodyTooLarge(max_bytes)
+            if not _is_json(headers.get(b"content-type", b"")):
+                raise UnsupportedMediaType
+            return await _read(receive, max_bytes)
+    except TimeoutError as error:
+        raise BodyTimeout(timeout_s) from error
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    body, more = await _next_part(receive)
+    if not more and len(body) <= max_bytes:
+        return body
+    parts = [body]
+    length = len(body)
+    while more and length <= max_bytes:
+        body, more = await _next_part(receive)
+        parts.append(body)
+        length += len(body)
+    if length > max_bytes:
+        parts.clear()
+        if more:
+            await _drain(receive)
+        raise BodyTooLarge(max_bytes)
+    return b"".join(parts)
+
+
+async def _drain(receive: Receive) -> None:
+    left = _DRAINED_BYTES
+    more = True
+    while more and left > 0:
+        body, more = await _next_part(receive)
+        left -= len(body)
+
+
+async def _next_part(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise CallerGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _declared_length(headers: Headers) -> int:
+    declared = headers.get(b"content-length", b"0")
+    if not declared.isdigit():
+        raise InvalidRequest("is not a number of bytes", where="content-length")
+    return int(declared)
+
+
+def _is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":
+        return True
+    kind, *parameters = content_type.lower().split(b";")
+    charsets = [value for value in (part.strip() for part in parameters) if value.startswith(b"charset=")]
+    return kind.strip() == b"application/json" and all(
+        charset.removeprefix(b"charset=").strip(b'"') in {b"utf-8", b"utf8"} for charset in charsets
+    )

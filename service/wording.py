@@ -1,0 +1,212 @@
+"""What each refusal says: the words, the typed fields beside them, and when to come back. The table is errors.py's."""
+
+import datetime
+import math
+from typing import Any, NamedTuple
+
+from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, Tight
+from ledger.money import format_usd
+from router.errors import (
+    DeadlineExceeded,
+    MaxCostExceeded,
+    NoDeploymentAvailable,
+    NotCached,
+    Overloaded,
+    UnboundedCost,
+    UnknownModel,
+    UnpricedModel,
+    UpstreamFailed,
+)
+from service.refusals import (
+    BodyTimeout,
+    BodyTooLarge,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+
+
+class Told(NamedTuple):
+    """One refusal in words. retry_after_s: whole seconds, for Retry-After."""
+
+    detail: str
+    fields: dict[str, Any] = {}  # noqa: RUF012  # Never written to.
+    retry_after_s: int | None = None
+    headers: tuple[tuple[bytes, str], ...] = ()
+
+
+def invalid_request(error: InvalidRequest, _now_ms: int) -> Told:
+    return Told(f"{error.where}: {error.detail}" if error.where else error.detail, {"param": error.where or None})
+
+
+def unauthenticated(_error: Unauthenticated, _now_ms: int) -> Told:
+    return Told(
+        "This key is not known here. Keys of this service begin with fk_; any other is ignored while none exist.",
+        headers=((b"www-authenticate", 'Bearer realm="farthing"'),),
+    )
+
+
+def forbidden(error: Forbidden, _now_ms: int) -> Told:
+    return Told(error.detail)
+
+
+def not_found(error: NotFound, _now_ms: int) -> Told:
+    return Told(f"There is no {error.what} here. GET /schema lists every path.")
+
+
+def method_not_allowed(error: MethodNotAllowed, _now_ms: int) -> Told:
+    allowed = ", ".join(error.allowed)
+    return Told(f"This path takes {allowed}.", {"allowed": error.allowed}, headers=((b"allow", allowed),))
+
+
+def body_timeout(error: BodyTimeout, _now_ms: int) -> Told:
+    return Told(f"The body has to arrive whole within {error.timeout_s:g} s.")
+
+
+def body_too_large(error: BodyTooLarge, _now_ms: int) -> Told:
+    return Told(
+        f"At most {error.limit_bytes} bytes are read; raise server.max_body_bytes to take more.",
+        {"limit_bytes": error.limit_bytes},
+    )
+
+
+def unsupported_media_type(_error: UnsupportedMediaType, _now_ms: int) -> Told:
+    return Told("Send JSON in UTF-8, with the header `content-type: application/json`.")
+
+
+def ceiling_exceeded(error: CeilingExceeded, _now_ms: int) -> Told:
+    tight = error.tight
+    return Told(
+        f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
+        f"{_dollars(tight.spent_nanousd)} spent, and this call could cost {_dollars(tight.asked_nanousd)}. "
+        f"Ask for less (max_tokens), {_wait_until(tight)}raise the ceiling.",
+        _ceiling_fields(tight),
+    )
+
+
+def ceiling_held(error: CeilingHeld, now_ms: int) -> Told:
+    tight = error.tight
+    release_at_ms = tight.earliest_release_at_ms
+    return Told(
+        f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
+        f"{_dollars(tight.held_nanousd)} held for calls in progress; this one asks for "
+        f"{_dollars(tight.asked_nanousd)} and may fit once they settle. Try again soon.",
+        _ceiling_fields(tight),
+        1 if release_at_ms is None else _whole_seconds((release_at_ms - now_ms) / 1000),
+    )
+
+
+def unpriced_model(error: UnpricedModel, _now_ms: int) -> Told:
+    return Told(
+        "No price is known for "
+        + ", ".join(error.deployments)
+        + '. Give one under [[models]], or set router.unpriced = "free".',
+        {"deployments": error.deployments},
+    )
+
+
+def max_cost_exceeded(error: MaxCostExceeded, _now_ms: int) -> Told:
+    return Told(
+        f"This call could cost {_dollars(error.asked_nanousd)}, and its max_cost_usd is "
+        f"{_dollars(error.limit_nanousd)}. Lower max_tokens or raise max_cost_usd.",
+        {
+            "limit_usd": format_usd(error.limit_nanousd),
+            "limit_nanousd": error.limit_nanousd,
+            "asked_usd": format_usd(error.asked_nanousd),
+            "asked_nanousd": error.asked_nanousd,
+        },
+    )
+
+
+def unbounded_cost(error: UnboundedCost, _now_ms: int) -> Told:
+    return Told(
+        f"A limit applies to this call, and `{error.field}` lets it cost any amount. Leave it out or bound it.",
+        {"param": error.field, "field": error.field},
+    )
+
+
+def unknown_model(error: UnknownModel, _now_ms: int) -> Told:
+    routes = ", ".join(error.routes) or "none"
+    return Told(
+        f"{error.model!r} is neither a route nor a model of a configured provider. Routes: {routes}.",
+        {"param": "model", "model": error.model, "routes": error.routes},
+    )
+
+
+def not_cached(_error: NotCached, _now_ms: int) -> Told:
+    return Told("The cache mode is `only`, and no answer to this call is stored. Use another mode to have it made.")
+
+
+def upstream_failed(error: UpstreamFailed, _now_ms: int) -> Told:
+    tried = "; ".join(
+        f"{attempt.provider}:{attempt.model} {attempt.outcome}" + (f" ({attempt.status})" if attempt.status else "")
+        for attempt in error.attempts
+    )
+    return Told(f"Nobody gave an answer: {tried or 'nobody could be asked'}.", {"attempts": error.attempts})
+
+
+def none_available(error: NoDeploymentAvailable, _now_ms: int) -> Told:
+    retry_after_s = _whole_seconds(error.retry_after_s)
+    return Told(
+        f"All deployments of this route are resting or blocked; the first returns in {retry_after_s} s.",
+        {"retry_after_s": retry_after_s},
+        retry_after_s,
+    )
+
+
+def overloaded(error: Overloaded, _now_ms: int) -> Told:
+    return Told(
+        "As many calls are in progress as this process takes, or it is shutting down. Try again.",
+        retry_after_s=_whole_seconds(error.retry_after_s),
+    )
+
+
+def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
+    kept = "may or may not have been kept" if error.unknown else "was not kept"
+    return Told(f"No call is made that cannot be accounted for. The record of this one {kept}.", {}, 1)
+
+
+def deadline_exceeded(error: DeadlineExceeded, _now_ms: int) -> Told:
+    return Told(
+        f"{error.elapsed_s:.3f} s passed waiting for {error.waited_for}. Give more time (deadline_ms) or ask for less.",
+        {
+            "elapsed_ms": round(error.elapsed_s * 1000, 1),
+            "waited_for": error.waited_for,
+            "attempts": error.attempts,
+        },
+    )
+
+
+def iso(at_ms: int) -> str:
+    """A moment as ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ceiling_fields(tight: Tight) -> dict[str, Any]:
+    ends_at_ms = tight.window_ends_at_ms
+    fields: dict[str, Any] = {"scope": tight.scope, "window": tight.window}
+    for name in ("limit", "spent", "held", "asked"):
+        nanousd = getattr(tight, f"{name}_nanousd")
+        fields |= {f"{name}_usd": format_usd(nanousd), f"{name}_nanousd": nanousd}
+    return fields | {"window_ends_at": None if ends_at_ms is None else iso(ends_at_ms)}
+
+
+def _wait_until(tight: Tight) -> str:
+    return "or " if tight.window_ends_at_ms is None else f"wait until {iso(tight.window_ends_at_ms)}, or "
+
+
+def _per(tight: Tight) -> str:
+    return "in total" if tight.window == "total" else f"a {tight.window}"
+
+
+def _dollars(nanousd: int) -> str:
+    whole, _, places = format_usd(nanousd).partition(".")
+    return f"${whole}.{places.rstrip('0'):0<2}"
+
+
+def _whole_seconds(seconds: float) -> int:
+    return max(1, math.ceil(seconds))
