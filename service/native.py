@@ -50,11 +50,11 @@ class NativeWire:
     def read(self, raw: bytes) -> Asked:
         value = decode_object(raw)
         refuse_unknown(value, GenerateBody.__struct_fields__, "field")
+        if isinstance(cache := value.get("cache"), dict):
+            refuse_unknown(cache, CacheField.__struct_fields__, "field", within="cache.")
         body = convert(value, GenerateBody)
         if (body.prompt is None) == (body.messages is None):
             raise InvalidRequest("exactly one of prompt and messages must be given")
-        if body.cache is not None:
-            refuse_unknown(value["cache"], CacheField.__struct_fields__, "field of cache")
         messages = value["messages"] if body.prompt is None else [{"role": "user", "content": body.prompt}]
         return Asked(
             model=body.model,

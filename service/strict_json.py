@@ -51,13 +51,13 @@ def convert(value: dict[str, Any], to: type[T]) -> T:
         raise InvalidRequest(text.replace("`", ""), where=path.strip("`").lstrip(".")) from error
 
 
-def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str) -> None:
+def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, within: str = "") -> None:
     """Raise InvalidRequest for the first of these names that is not known, naming the nearest one that is."""
     for name in names:
         if name not in known:
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
-            raise InvalidRequest(f"unknown {kind}; {hint}", where=name)
+            raise InvalidRequest(f"unknown {kind}; {hint}", where=f"{within}{name}")
 
 
 def _without_strings(raw: bytes) -> bytes:

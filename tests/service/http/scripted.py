@@ -1,0 +1,267 @@
+"""A gateway that plays what a test wrote for it, behind the real edge on a real server."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from ledger.reports import LatencyQuery, SpendQuery
+from ledger.usage import Usage
+from router.answer import Answer, Choice, Delta
+from router.call import Call
+from router.deployments import Deployment, Provider, Route
+from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
+from router.reply import Finished
+from service.app import create_app
+from service.parts import Limits, Parts, Readiness
+from telemetry.facts import ChatFacts, RequestFacts
+
+Step = Delta | Finished | Exception | asyncio.Event
+
+
+def finished(call: Call, *, cache: CacheOutcome = "miss", answer: Answer | None = None) -> Finished:
+    """The account of a call that went well: 21 tokens in, 8 out, 7,950 nano-dollars."""
+    usage = Usage.of(21, 8)
+    is_hit = cache == "hit"
+    attempt = AttemptReport(
+        provider="openai",
+        model="gpt-4o-mini",
+        outcome="ok",
+        status=200,
+        latency_ms=80.1,
+        ttft_ms=None,
+        cost_nanousd=7950,
+    )
+    receipt = Receipt(
+        generation_id=call.generation_id,
+        trace_id=call.trace.trace_id,
+        provider="openai",
+        model="gpt-4o-mini",
+        cache=cache,
+        cost_nanousd=0 if is_hit else 7950,
+        saved_nanousd=7950 if is_hit else 0,
+        cost_basis="free" if is_hit else "priced_usage",
+        usage=usage,
+        estimated_prompt_tokens=21,
+        attempts=() if is_hit else (attempt,),
+        dropped_params=("logit_bias",),
+        latency_ms=81.5,
+        timing=Timing(queue_ms=0.5, ledger_ms=0.25, upstream_ms=80.0),
+        router=RouterFacts(),
+    )
+    said = answer or Answer(choices=(Choice(text="half a farthing"),), usage=usage, provider_model="gpt-4o-mini-2024")
+    return Finished(answer=said, receipt=receipt)
+
+
+def text(*pieces: str) -> list[Step]:
+    """A stream of these pieces, its finish reason last."""
+    return [*(Delta(text=piece) for piece in pieces), Delta(finish_reason="stop")]
+
+
+class ScriptedReply:
+    """Plays its steps: deltas come, exceptions are raised, events are waited for. Finished ends it."""
+
+    def __init__(self, call: Call, steps: list[Step], cache: CacheOutcome) -> None:
+        self._call = call
+        self._steps = steps
+        self.cache: CacheOutcome = cache
+        self.deployment_id = "openai:gpt-4o-mini"
+        self.dropped_params = ("logit_bias",)
+        self.closed = asyncio.Event()
+        self.played = 0
+
+    async def finished(self) -> Finished:
+        async for event in self.events():
+            if isinstance(event, Finished):
+                return event
+        raise AssertionError("the script has no end")
+
+    async def events(self) -> AsyncGenerator[Delta | Finished, None]:
+        for step in self._steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                self.played += 1
+                yield step
+
+    def chat_facts(self) -> ChatFacts:
+        now_ns = time.time_ns()
+        return ChatFacts(
+            generation_id=self._call.generation_id,
+            span_id=self._call.trace.chat_span_id,
+            route="chat",
+            provider="openai",
+            model="gpt-4o-mini",
+            started_at_ns=now_ns,
+            ended_at_ns=now_ns,
+            outcome="ok" if self.played == len(self._steps) else "aborted",
+            cache=self.cache,
+            stream=self._call.stream,
+            cost_nanousd=7950,
+            cost_basis="priced_usage",
+        )
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+class ScriptedGateway:
+    """Answers every call by the script that was set last, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.replies: list[ScriptedReply] = []
+        self.asked = asyncio.Event()
+        self.script: Callable[[Call], list[Step]] = lambda call: [finished(call)]
+        self.refusal: Exception | None = None
+        self.cache: CacheOutcome = "miss"
+
+    async def generate(self, call: Call) -> ScriptedReply:
+        self.calls.append(call)
+        if self.refusal is not None:
+            raise self.refusal
+        reply = ScriptedReply(call, self.script(call), self.cache)
+        self.replies.append(reply)
+        self.asked.set()
+        return reply
+
+
+class ScriptedReports:
+    """Says back what it was asked."""
+
+    def __init__(self) -> None:
+        self.query: SpendQuery | LatencyQuery | None = None
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        self.query = query
+        return {"group_by": list(query.group_by), "total": {"cost_nanousd": 1}, "rows": []}
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        self.query = query
+        return {"group_by": list(query.group_by), "rows": []}
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        return {"id": generation_id} if generation_id == "gen_known" else None
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        return [{"scope": "global"}]
+
+    def status(self) -> dict[str, Any]:
+        return {"deployments": []}
+
+
+class KeptTelemetry:
+    """Keeps the facts of every request, and wakes who waits for them."""
+
+    exports = True
+
+    def __init__(self) -> None:
+        self.facts: list[RequestFacts] = []
+        self.recorded = asyncio.Event()
+
+    def samples(self, parent: Any, trace_id: str) -> bool:
+        return parent is None or bool(parent.sampled)
+
+    def record(self, facts: RequestFacts) -> None:
+        self.facts.append(facts)
+        self.recorded.set()
+
+    async def next(self) -> RequestFacts:
+        """The facts recorded last, once there are any; then forgets them."""
+        await self.recorded.wait()
+        self.recorded.clear()
+        return self.facts.pop()
+
+
+class OneRoute:
+    """Route `chat` with two deployments."""
+
+    def __init__(self) -> None:
+        openai = Provider(name="openai", dialect="openai", base_url="http://127.0.0.1:1/v1")
+        hub = Provider(name="hub", dialect="openai", base_url="http://127.0.0.1:2/v1")
+        targets = tuple(
+            Deployment(provider=provider, model=model, price=None, encoding="o200k_base")
+            for provider, model in ((openai, "gpt-4o-mini"), (hub, "org/model:free"))
+        )
+        self.routes = (Route(name="chat", targets=targets),)
+
+
+class Edge:
+    """A served application: where it is, and what stands behind it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.gateway = ScriptedGateway()
+        self.reports = ScriptedReports()
+        self.telemetry = KeptTelemetry()
+        self.readiness = Readiness(ready=True)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.parts = Parts(
+            gateway=self.gateway,
+            reports=self.reports,
+            router=self.reports,
+            catalog=OneRoute(),
+            telemetry=self.telemetry,
+            limits=limits,
+            readiness=lambda: self.readiness,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            port=self.port,
+        )
+
+
+@asynccontextmanager
+async def an_edge(**limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
+    """The real application on granian, and a client for it."""
+    edge = Edge(Limits(**limits))
+    server = Server(
+        create_app(edge.parts), port=edge.port, interface=Interfaces.ASGI, log_enabled=False, websockets=False
+    )
+    logging.getLogger("_granian").setLevel(logging.CRITICAL)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await _until_listening(edge.port)
+        async with httpx.AsyncClient(base_url=edge.url, timeout=20, trust_env=False) as client:
+            yield edge, client
+    finally:
+        server.stop()
+        await serving
+
+
+async def raw_exchange(port: int, request: bytes) -> bytes:
+    """What a server answers to these bytes, until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _until_listening(port: int) -> None:
+    for _ in range(500):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+    raise AssertionError("the server never listened")

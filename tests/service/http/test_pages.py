@@ -1,0 +1,189 @@
+"""Everything but generations: who may ask, reports, models, health, the schema."""
+
+import re
+
+import pytest
+
+from router.receipt import RouterFacts
+from service.http.operations import OPERATIONS
+from service.parts import Readiness
+from tests.service.http.scripted import an_edge, raw_exchange
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:4000", "127.0.0.1:80", "127.8.9.1", "[::1]:4000", "[::1]"])
+async def test_loopback_names_are_answered(host):
+    async with an_edge() as (_, client):
+        assert (await client.get("/health/live", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.1", "[::2]", "192.168.0.1", "@localhost"],
+)
+async def test_other_names_are_refused_everywhere(host):
+    async with an_edge() as (edge, client):
+        for path in ("/health/live", "/v1/models", "/nowhere", "/schema"):
+            answer = await client.get(path, headers={"host": host})
+            assert answer.status_code == 403, path
+        answer = await client.post("/generate", json={"prompt": "x"}, headers={"host": host})
+        assert answer.status_code == 403
+        assert edge.gateway.calls == []
+
+
+async def test_a_page_of_another_origin_is_refused_and_our_own_is_not():
+    async with an_edge() as (edge, client):
+        body = {"prompt": "x"}
+        for origin in ("https://evil.example", "null", f"http://localhost:{edge.port}", "http://127.0.0.1:1"):
+            answer = await client.post("/generate", json=body, headers={"origin": origin})
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), origin
+            assert "access-control-allow-origin" not in answer.headers
+        assert edge.gateway.calls == []
+        assert (await client.post("/generate", json=body, headers={"origin": edge.url})).status_code == 200
+
+
+async def test_a_preflight_promises_nothing():
+    async with an_edge() as (_, client):
+        headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+        answer = await client.options("/generate", headers=headers)
+        assert answer.status_code == 403
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"authorization": "Bearer fk_1"}, {"authorization": "bearer  fk_1"}, {"x-api-key": "fk_1"}]
+)
+async def test_a_key_of_our_kind_is_not_known_yet(headers):
+    async with an_edge() as (edge, client):
+        answer = await client.post("/generate", json={"prompt": "x"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        vendors = await client.post("/v1/chat/completions", json={}, headers=headers)
+        assert vendors.json()["error"]["type"] == "authentication_error"
+        assert edge.gateway.calls == []
+        assert (await client.get("/health/live", headers=headers)).status_code == 200
+
+
+async def test_a_key_of_another_kind_is_ignored():
+    async with an_edge() as (_, client):
+        headers = {"authorization": "Bearer sk-1", "x-api-key": "sk-ant-1"}
+        assert (await client.post("/generate", json={"prompt": "x"}, headers=headers)).status_code == 200
+
+
+async def test_the_spend_report_is_asked_for_what_the_query_says():
+    async with an_edge() as (edge, client):
+        query = "since=2026-11-01&until=2026-11-21T09:00:00%2B02:00&group_by=model,day,model&workflow=summarise"
+        answer = await client.get(f"/ledger/spend?{query}")
+        assert answer.json()["group_by"] == ["model", "day"]
+        asked = edge.reports.query
+        assert (asked.since_ms, asked.until_ms) == (1_793_491_200_000, 1_795_244_400_000)
+        assert asked.filters == {"workflow": "summarise"}
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("since=yesterday", "since"),
+        ("group_by=modle", "modle"),
+        ("grup_by=model", "grup_by"),
+        ("format=xml", "format"),
+        ("model=a&model=b", "model"),
+    ],
+)
+async def test_a_query_that_makes_no_sense_is_named(query, param):
+    async with an_edge() as (_, client):
+        answer = await client.get(f"/ledger/spend?{query}")
+        assert (answer.status_code, answer.json()["param"]) == (400, param)
+
+
+async def test_generations_are_found_or_not():
+    async with an_edge() as (_, client):
+        assert (await client.get("/ledger/generations/gen_known")).json() == {"id": "gen_known"}
+        missing = await client.get("/ledger/generations/gen_lost")
+        assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
+async def test_readiness_goes_at_once_and_new_calls_are_turned_away_while_draining():
+    async with an_edge() as (edge, client):
+        assert (await client.get("/health/ready")).status_code == 200
+        edge.readiness = Readiness(ready=False, draining=True, reason="SIGTERM")
+        assert (await client.get("/health/ready")).status_code == 503
+        answer = await client.post("/generate", json={"prompt": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert (await client.get("/health/live")).status_code == 200
+        edge.readiness = Readiness(ready=False, reason="the ledger takes no writes")
+        assert (await client.get("/health/ready")).json()["reason"] == "the ledger takes no writes"
+
+
+async def test_unknown_paths_and_methods_are_problems_in_the_paths_own_shape():
+    async with an_edge() as (_, client):
+        native = await client.get("/nowhere")
+        assert (native.status_code, native.json()["code"]) == (404, "not_found")
+        for path in ("/v1/embeddings", "/v1/nowhere", "/v1/messages"):
+            vendors = await client.post(path, json={})
+            assert (vendors.status_code, vendors.json()["error"]["code"]) == (404, "not_found")
+        wrong = await client.get("/generate")
+        assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+        assert "POST" in wrong.headers["allow"]
+        assert (await client.get("/v1/chat/completions")).json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_head_is_get_without_its_body():
+    async with an_edge() as (edge, client):
+        got, head = await client.get("/v1/models"), await client.head("/v1/models")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == got.headers["content-length"]
+        assert (await client.head("/generate")).status_code == 405
+        assert (await client.head("/nowhere")).status_code == 404
+        raw = await raw_exchange(edge.port, b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        assert raw.endswith(b"\r\n\r\n")
+
+
+async def test_every_route_is_documented_and_every_documented_route_exists():
+    async with an_edge() as (_, client):
+        document = (await client.get("/schema")).json()
+        assert document["openapi"] == "3.1.0"
+        documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+        assert documented == {(operation.method.upper(), operation.path) for operation in OPERATIONS}
+        for method, path in documented:
+            answer = await client.request(method, path.replace("{id}", "chat"), json={} if method == "POST" else None)
+            code = answer.json().get("code") if "json" in answer.headers["content-type"] else None
+            assert (answer.status_code, code) != (404, "not_found") or "generations" in path
+            assert answer.status_code != 405
+        refs = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', (await client.get("/schema")).text))
+        assert refs <= document["components"]["schemas"].keys()
+
+
+async def test_documented_examples_are_what_is_sent():
+    async with an_edge() as (_, client):
+        for operation in OPERATIONS:
+            if operation.example is None:
+                continue
+            path = operation.path.replace("{id}", "chat")
+            body = operation.body_example
+            answer = (await client.request(operation.method.upper(), path, json=body)).json()
+            assert answer.keys() == operation.example.keys(), path
+            for name in ("attempts", "usage", "choices", "data", "telemetry"):
+                if name in answer:
+                    assert _shape(answer[name]) == _shape(operation.example[name]), (path, name)
+
+
+async def test_the_schemas_page_needs_no_network():
+    async with an_edge() as (_, client):
+        page = await client.get("/schema", headers={"accept": "text/html,*/*"})
+        assert page.headers["content-type"].startswith("text/html")
+        assert "/v1/chat/completions" in page.text
+        assert not re.search(r"(src|href)=.?(https?:)?//", page.text)
+
+
+async def test_the_telemetry_block_is_as_documented():
+    assert set(RouterFacts.__struct_fields__) == OPERATIONS[0].example["telemetry"].keys()
+
+
+def _shape(value):
+    match value:
+        case dict():
+            return {name: _shape(inner) for name, inner in value.items()}
+        case list():
+            return [_shape(value[0])] if value else []
+        case _:
+            return None
