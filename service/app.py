@@ -17,9 +17,12 @@ from service.openai_chat import OpenAIChatWire
 from service.parts import Parts
 
 
-def create_app(parts: Parts) -> Litestar:
-    """The ASGI application over these parts, which the caller opens before and closes after it."""
-    slots = Slots(parts)
+def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
+    """The ASGI application over these parts, which the caller opens before and closes after it.
+
+    slots: what calls in progress are counted in, for whoever wants to wait for their end.
+    """
+    slots = slots or Slots(parts)
     app = Litestar(
         route_handlers=[
             *generation_handlers(

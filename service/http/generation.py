@@ -1,5 +1,6 @@
 """The generation paths, whatever their wire format: admit, answer whole or as a stream, never outlive the caller."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ class Slots:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
         self.in_use = 0
 
     @contextmanager
@@ -32,10 +35,22 @@ class Slots:
         if self.in_use >= self._parts.limits.max_in_flight or self._parts.readiness().draining:
             raise Overloaded
         self.in_use += 1
+        self._is_empty.clear()
         try:
             yield
         finally:
             self.in_use -= 1
+            if self.in_use == 0:
+                self._is_empty.set()
+
+    async def emptied(self, *, within_s: float) -> bool:
+        """Wait until no call is in progress, but no longer than this. Returns whether it came to that."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._is_empty.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class GenerationApp:

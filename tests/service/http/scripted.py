@@ -20,6 +20,7 @@ from router.deployments import Deployment, Provider, Route
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.reply import Finished
 from service.app import create_app
+from service.http.generation import Slots
 from service.parts import Limits, Parts, Readiness
 from telemetry.facts import ChatFacts, RequestFacts
 
@@ -216,6 +217,7 @@ class Edge:
             now_ms=lambda: time.time_ns() // 1_000_000,
             port=self.port,
         )
+        self.slots = Slots(self.parts)
 
 
 @asynccontextmanager
@@ -223,7 +225,11 @@ async def an_edge(**limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]
     """The real application on granian, and a client for it."""
     edge = Edge(Limits(**limits))
     server = Server(
-        create_app(edge.parts), port=edge.port, interface=Interfaces.ASGI, log_enabled=False, websockets=False
+        create_app(edge.parts, edge.slots),
+        port=edge.port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        websockets=False,
     )
     logging.getLogger("_granian").setLevel(logging.CRITICAL)
     serving = asyncio.create_task(server.serve())
