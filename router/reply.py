@@ -8,6 +8,7 @@ import msgspec
 from router.answer import Answer, Delta
 from router.call import Call
 from router.receipt import CacheOutcome, Receipt
+from telemetry import ChatFacts
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,9 @@ class Reply(Protocol):
         Raises RouterError or LedgerError, also midway. Consume under `aclosing`.
         """
 
+    def chat_facts(self) -> ChatFacts:
+        """What the call's span says, once it is over or left."""
+
     async def aclose(self) -> None:
         """Stop listening. The last listener's leaving stops the upstream call."""
 
@@ -50,3 +54,6 @@ class Gateway(Protocol):
 
     async def generate(self, call: Call) -> Reply:
         """Admit the call and start answering it. Raises RouterError or LedgerError; then nothing was sent."""
+
+    def stop(self) -> None:
+        """End every call that is still in flight, now: each of its callers is told so."""

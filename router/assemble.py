@@ -1,0 +1,144 @@
+"""From events to a whole answer and back."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from router.answer import Answer, Choice, Closing, Delta, ToolCall, ToolCallDelta
+
+# An answer that ended for one of these reasons is whole; by anything else (a content filter, say) it is not kept.
+STORABLE_ENDINGS: Final = frozenset({"stop", "tool_calls", "function_call", "length"})
+
+
+class Assembly:
+    """Adds deltas up to an answer. Text is None, not empty, where no delta ever had any."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[int, _Draft] = {}
+
+    def add(self, delta: Delta) -> None:
+        """Take in the next event."""
+        draft = self._drafts.get(delta.choice)
+        if draft is None:
+            draft = self._drafts[delta.choice] = _Draft()
+        draft.add(delta)
+
+    def answer(self, closing: Closing | None) -> Answer:
+        """What has come so far; with its closing, the whole answer."""
+        choices = tuple(draft.choice(index) for index, draft in sorted(self._drafts.items()))
+        if closing is None:
+            return Answer(choices=choices, usage=None)
+        return Answer(
+            choices=choices,
+            usage=closing.usage,
+            provider_model=closing.provider_model,
+            provider_response_id=closing.provider_response_id,
+            created_at_s=closing.created_at_s,
+            extra=closing.extra,
+        )
+
+
+class _ToolDraft(msgspec.Struct):
+    id: str = ""
+    name: str = ""
+    type: str = "function"
+    arguments: list[str] = []
+
+
+class _Draft(msgspec.Struct):
+    text: list[str] = []
+    reasoning: list[str] = []
+    refusal: list[str] = []
+    tools: dict[int, _ToolDraft] = {}
+    logprobs: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    extra: dict[str, Any] | None = None
+
+    def add(self, delta: Delta) -> None:
+        if delta.text:
+            self.text.append(delta.text)
+        if delta.reasoning:
+            self.reasoning.append(delta.reasoning)
+        if delta.refusal:
+            self.refusal.append(delta.refusal)
+        for piece in delta.tool_calls:
+            self._add_tool(piece)
+        if delta.logprobs:
+            self.logprobs = _joined(self.logprobs, delta.logprobs)
+        if delta.extra:
+            self.extra = _joined(self.extra, delta.extra)
+        if delta.finish_reason is not None:
+            self.finish_reason = delta.finish_reason
+
+    def _add_tool(self, piece: ToolCallDelta) -> None:
+        tool = self.tools.setdefault(piece.index, _ToolDraft())
+        tool.id = piece.id or tool.id
+        tool.name = piece.name or tool.name
+        tool.type = piece.type
+        tool.arguments.append(piece.arguments)
+
+    def choice(self, index: int) -> Choice:
+        tools = (tool for _, tool in sorted(self.tools.items()))
+        return Choice(
+            index=index,
+            text="".join(self.text) if self.text or not self.tools else None,
+            reasoning="".join(self.reasoning),
+            refusal="".join(self.refusal),
+            tool_calls=tuple(
+                ToolCall(id=tool.id, name=tool.name, arguments="".join(tool.arguments), type=tool.type)
+                for tool in tools
+            ),
+            logprobs=self.logprobs,
+            finish_reason=self.finish_reason or "",
+            extra=self.extra,
+        )
+
+
+def replay(answer: Answer) -> Iterable[Delta]:
+    """The whole answer as events, one for each choice, for a caller who listens to a stream."""
+    for choice in answer.choices:
+        yield Delta(
+            choice=choice.index,
+            text=choice.text or "",
+            reasoning=choice.reasoning,
+            refusal=choice.refusal,
+            tool_calls=tuple(
+                ToolCallDelta(index=index, id=tool.id, name=tool.name, arguments=tool.arguments, type=tool.type)
+                for index, tool in enumerate(choice.tool_calls)
+            ),
+            logprobs=choice.logprobs,
+            finish_reason=choice.finish_reason,
+            extra=choice.extra,
+        )
+
+
+def is_storable(answer: Answer) -> bool:
+    """Whether every choice came to an end of its own."""
+    return bool(answer.choices) and all(choice.finish_reason in STORABLE_ENDINGS for choice in answer.choices)
+
+
+def delivered_text(answer: Answer) -> str:
+    """All that the model wrote, for counting where the provider did not."""
+    pieces: list[str] = []
+    for choice in answer.choices:
+        pieces += (choice.text or "", choice.reasoning, choice.refusal)
+        for tool in choice.tool_calls:
+            pieces += (tool.name, tool.arguments)
+    return "".join(pieces)
+
+
+def _joined(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """Unknown fields of a stream: lists grow, everything else is as it was said last."""
+    if before is None:
+        return dict(after)
+    joined = dict(before)
+    for name, value in after.items():
+        old = joined.get(name)
+        if isinstance(old, list) and isinstance(value, list):
+            joined[name] = [*old, *value]
+        elif isinstance(old, dict) and isinstance(value, dict):
+            joined[name] = _joined(old, value)
+        else:
+            joined[name] = value
+    return joined

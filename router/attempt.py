@@ -1,0 +1,159 @@
+"""Runs one attempt at one deployment, from its gate to its end.
+
+Nobody cancels an attempt from outside: its own timer fires, and then it is asked why. Source: DESIGN §5.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, aclosing
+from typing import Final
+
+from ledger.values import Lead
+from router.answer import Closing, Delta
+from router.assemble import Assembly, replay
+from router.breaker import BreakerEvent
+from router.faults import FAULT_RULES, Fault, Outcome
+from router.flights import Flight
+from router.gates import Gates
+from router.health import Health
+from router.journey import Attempt, Journey
+from router.limits import AttemptLimits, StreamLimits
+from router.plan import Candidate
+from router.providers.client import Upstream
+from telemetry import format_traceparent, new_span_id
+
+# A wait that was cut short for the sake of the next deployment says nothing about this one before so long a silence.
+SILENCE_THAT_COUNTS_S: Final = 10.0
+
+
+class AttemptRunner:
+    """What an attempt needs: the providers' dialects, their gates, and what is known of their health."""
+
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], *, gates: Gates, health: Health, stream_limits: StreamLimits
+    ) -> None:
+        self._upstreams = upstreams
+        self._gates = gates
+        self._health = health
+        self._stream_limits = stream_limits
+
+    async def run(self, journey: Journey, lead: Lead) -> Attempt:
+        """The attempt, over: with its outcome, and all of the answer that came. A provider's fault is not raised."""
+        candidate = journey.candidates[lead.bid]
+        attempt = Attempt(number=lead.attempt, candidate=candidate, hold_id=lead.hold_id, span_id=new_span_id())
+        journey.attempts.append(attempt)
+        journey.flight.deployment_id = attempt.deployment.id
+        journey.flight.dropped_params = candidate.dropped_params
+        if not self._health.admit(attempt.deployment.id):
+            attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "its breaker opened meanwhile", sent=False))
+            return attempt
+        await self._listen(journey, attempt)
+        self._record_health(attempt)
+        return attempt
+
+    def untried(self, journey: Journey) -> tuple[Candidate, ...]:
+        """The candidates that this journey may still turn to."""
+        tried = {attempt.deployment.id for attempt in journey.attempts}
+        return tuple(
+            candidate
+            for candidate in journey.candidates
+            if candidate.deployment.id not in tried and not self._health.returns_in_s(candidate.deployment.id)
+        )
+
+    async def _listen(self, journey: Journey, attempt: Attempt) -> None:
+        flight = journey.flight
+        limits = AttemptLimits(
+            flight,
+            attempt.deployment.provider,
+            self._stream_limits,
+            is_streamed=journey.call.stream,
+            has_alternative=bool(self.untried(journey)),
+        )
+        assembly = Assembly()
+        waiting_since_s = time.monotonic()
+        try:
+            async with asyncio.timeout_at(limits.stop_at_s()) as timer:
+                limits.watch(timer)
+                await self._exchange(journey, attempt, limits, assembly)
+        except TimeoutError:
+            fault = limits.reason(waited_s=time.monotonic() - waiting_since_s)
+            attempt.end(fault.outcome, fault)
+        except Fault as fault:
+            attempt.end(Outcome.CUT if flight.has_output else fault.outcome, fault)
+        else:
+            attempt.end(Outcome.OK)
+        finally:
+            limits.release()
+            attempt.answer = assembly.answer(attempt.closing)
+        if attempt.outcome == Outcome.OK and not journey.call.stream:
+            for delta in replay(attempt.answer):
+                flight.add(delta)
+
+    async def _exchange(self, journey: Journey, attempt: Attempt, limits: AttemptLimits, assembly: Assembly) -> None:
+        flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.call.stream
+        # A role or a ping before the first output commits nobody: the next deployment may still be tried.
+        untold: list[Delta] = []
+        waiting_since_s = time.monotonic()
+        flight.waited_for = f"a free place at {deployment.provider.name}"
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._gates.gate(deployment.provider).pass_through())
+            attempt.queued_s = time.monotonic() - waiting_since_s
+            attempt.begin()
+            flight.waited_for = f"{deployment.id} to answer"
+            limits.sent()
+            upstream = self._upstreams[deployment.provider.dialect]
+            events = upstream.attempt(
+                deployment, attempt.candidate.body, stream=is_streamed, headers=_headers(journey, attempt)
+            )
+            async for event in await stack.enter_async_context(aclosing(events)):
+                if isinstance(event, Closing):
+                    attempt.closing = event
+                    continue
+                assembly.add(event)
+                if not is_streamed:
+                    continue
+                limits.heard(is_output=event.is_output)
+                untold.append(event)
+                if event.is_output and attempt.first_output_s is None:
+                    attempt.first_output_s = time.monotonic()
+                if attempt.first_output_s is not None:
+                    _tell(flight, untold)
+        if attempt.closing is None:
+            raise Fault(Outcome.CUT, "the answer ended without saying so")
+        _tell(flight, untold)
+
+    def _record_health(self, attempt: Attempt) -> None:
+        deployment_id = attempt.deployment.id
+        if attempt.outcome == Outcome.OK:
+            latency_us = round(attempt.latency_s * 1_000_000)
+            self._health.record(deployment_id, BreakerEvent.SUCCESS, latency_us=latency_us)
+        else:
+            event = BreakerEvent.FAULT if _counts(attempt) else BreakerEvent.NEUTRAL
+            self._health.record(deployment_id, event)
+
+
+def _tell(flight: Flight, untold: list[Delta]) -> None:
+    for delta in untold:
+        flight.add(delta)
+    untold.clear()
+
+
+def _counts(attempt: Attempt) -> bool:
+    """Whether the provider is to blame."""
+    assert attempt.outcome is not None
+    if attempt.outcome == Outcome.STALLED:
+        own_timeout_s = min(attempt.deployment.provider.timeout_s, SILENCE_THAT_COUNTS_S)
+        return attempt.latency_s >= own_timeout_s
+    return FAULT_RULES[attempt.outcome].counts_for_breaker
+
+
+def _headers(journey: Journey, attempt: Attempt) -> dict[str, str]:
+    trace = journey.call.trace
+    headers = {
+        **journey.call.forwarded_headers,
+        "traceparent": format_traceparent(trace.trace_id, attempt.span_id, sampled=trace.sampled),
+    }
+    if trace.tracestate:
+        headers["tracestate"] = trace.tracestate
+    return headers

@@ -1,0 +1,38 @@
+"""Which calls are equal: SHA-256 over everything that can change an answer. Source: DESIGN §6."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+VERSION: Final = b"1"
+# Fields that say who asked or how to deliver, never what to answer. Everything else counts, known to us or not.
+NOT_IN_KEY: Final = frozenset(
+    {"user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
+)
+
+
+def cache_key(*, scope: str, route: str, workflow: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+    """32 bytes that equal calls share, and different calls do not.
+
+    scope: who may share an entry. headers: those forwarded to the provider. Each part is tagged and length-prefixed,
+    so that no two different calls can be written the same way.
+    """
+    digest = hashlib.sha256()
+    for tag, part in (
+        (b"v", VERSION),
+        (b"s", scope.encode("utf-8", "surrogatepass")),
+        (b"r", route.encode("utf-8", "surrogatepass")),
+        (b"w", workflow.encode("utf-8", "surrogatepass")),
+        (b"b", canonical({name: value for name, value in body.items() if name not in NOT_IN_KEY})),
+        (b"h", canonical(headers)),
+    ):
+        digest.update(tag + len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """JSON with its keys sorted at every depth. One value has one form, and one form means one value."""
+    return msgspec.json.encode(value, order="sorted")

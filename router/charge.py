@@ -1,0 +1,47 @@
+"""What an attempt is charged. Pure. Source: DESIGN §4, invariant 7."""
+
+from ledger.usage import Usage
+from ledger.values import AttemptResult, CostBasis
+from router.faults import Outcome, is_charged
+from router.journey import Attempt
+
+
+def needs_count(attempt: Attempt) -> bool:
+    """Whether what was read and written must be counted here, because the provider did not say and may bill it."""
+    if attempt.closing is not None and attempt.closing.usage is not None:
+        return False
+    return attempt.fault is None or is_charged(attempt.fault)
+
+
+def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
+    """The attempt's line for the ledger.
+
+    counted: tokens counted here, where `needs_count`. An estimate is never above the hold; what the provider reports
+    is taken as it is.
+    """
+    assert attempt.outcome is not None
+    price = attempt.deployment.price
+    assert price is not None
+    reported = attempt.closing.usage if attempt.closing is not None else None
+    usage = reported if reported is not None else counted
+    basis: CostBasis = "priced_usage" if reported is not None else "estimated"
+    cost_nanousd: int | None = None
+    if usage is not None:
+        cost_nanousd = price.cost_nanousd(usage)
+        if reported is None:
+            cost_nanousd = min(cost_nanousd, attempt.candidate.held_nanousd)
+    if price.is_free:
+        basis = "free"
+    ttft_s = attempt.ttft_s
+    return AttemptResult(
+        hold_id=attempt.hold_id,
+        outcome=attempt.outcome.value,
+        cost_nanousd=cost_nanousd,
+        cost_basis=basis,
+        usage=usage,
+        price_version=price.version,
+        status=attempt.fault.status if attempt.fault is not None else (200 if attempt.outcome == Outcome.OK else None),
+        latency_us=round(attempt.latency_s * 1_000_000),
+        ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
+        error=attempt.fault.message if attempt.fault is not None else None,
+    )

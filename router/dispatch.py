@@ -1,0 +1,175 @@
+"""Takes a led call to its end: attempt after attempt, each one settled. Source: DESIGN §3 steps 4 and 5."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from ledger.errors import CeilingExceeded, CeilingHeld, LedgerError, LedgerUnavailable
+from ledger.ledger import Ledger
+from ledger.usage import Usage
+from ledger.values import Ending, Lead, NextAttempt, Refused, Settlement, StoredResponse, Storing
+from router import charge
+from router.assemble import delivered_text, is_storable
+from router.attempt import AttemptRunner
+from router.errors import DeadlineExceeded, RouterError, UpstreamFailed, UpstreamRejected
+from router.faults import FAULT_RULES, Outcome
+from router.flights import LeadPassed
+from router.journey import Attempt, Journey
+from router.receipts import landing_of
+from router.stored import encode_stored
+from router.tokens import TokenCounter
+
+WRITE_TRIES: Final = 6
+WRITE_RETRY_S: Final = 0.1
+
+Result = TypeVar("Result")
+
+
+class Dispatcher:
+    """Attempts in order until one answers, and their settlement. Shared by all calls of a process."""
+
+    def __init__(
+        self, ledger: Ledger, runner: AttemptRunner, counter: TokenCounter, *, clock_ms: Callable[[], int]
+    ) -> None:
+        self._ledger = ledger
+        self._runner = runner
+        self._counter = counter
+        self._clock_ms = clock_ms
+
+    async def run(self, journey: Journey, lead: Lead) -> None:
+        """End the journey's flight, well or badly, once the ledger has all of it. Only bugs are raised."""
+        flight = journey.flight
+        try:
+            attempt = await self._attempt(journey, lead)
+            while attempt.outcome != Outcome.OK:
+                following = await self._hold_next(journey, attempt)
+                if following is None:
+                    error = _verdict(journey, attempt)
+                    await self._settle(journey, attempt, error_code=error.code)
+                    flight.fail(error)
+                    return
+                attempt = await self._attempt(journey, following)
+            await self._settle(journey, attempt)
+            flight.land(landing_of(journey, attempt))
+        except (RouterError, LedgerError, LeadPassed) as error:
+            flight.fail(error)
+        except BaseException:
+            if not flight.is_over:
+                flight.fail(LedgerUnavailable())
+            raise
+
+    async def _attempt(self, journey: Journey, lead: Lead) -> Attempt:
+        attempt = await self._runner.run(journey, lead)
+        encoding = attempt.deployment.encoding
+        journey.estimated_prompt_tokens = await self._counter.count_call(journey.call.body, encoding)
+        counted = None
+        if charge.needs_count(attempt):
+            assert attempt.answer is not None
+            written = await self._counter.count_output(delivered_text(attempt.answer), encoding)
+            counted = Usage(input_tokens=journey.estimated_prompt_tokens, output_tokens=written)
+        attempt.result = charge.close(attempt, counted)
+        return attempt
+
+    async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:
+        """A hold for the next attempt, in one transaction with the failed one's end. None: there is none to make.
+
+        Raises LeadPassed when no ceiling has room for it: that is the leader's own trouble, not its followers'.
+        """
+        assert failed.outcome is not None
+        assert failed.result is not None
+        if journey.flight.has_output or not FAULT_RULES[failed.outcome].tries_next:
+            return None
+        untried = self._runner.untried(journey)
+        if not untried:
+            return None
+        request = NextAttempt(
+            facts=journey.facts,
+            closed=failed.result,
+            attempt=failed.number + 1,
+            bids=tuple(candidate.bid for candidate in untried),
+            now_ms=self._clock_ms(),
+        )
+        held = await self._write(journey, lambda: self._ledger.hold_next(request))
+        if isinstance(held, Refused):
+            refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
+            await self._settle(journey, failed, error_code=refusal.code)
+            raise LeadPassed(refusal)
+        return Lead(bid=journey.candidates.index(untried[held.bid]), hold_id=held.hold_id, attempt=held.attempt)
+
+    async def _settle(self, journey: Journey, last: Attempt, *, error_code: str = "") -> None:
+        assert last.result is not None
+        now_ms = self._clock_ms()
+        ttft_s = last.ttft_s
+        ending = Ending(
+            generation_id=journey.call.generation_id,
+            outcome=last.result.outcome,
+            deployment=last.deployment.id,
+            cost_basis=last.result.cost_basis,
+            finished_at_ms=now_ms,
+            latency_us=round((time.monotonic() - journey.began_s) * 1_000_000),
+            ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
+            estimated_prompt_tokens=journey.estimated_prompt_tokens,
+            error_code=error_code,
+        )
+        lookup = journey.lookup
+        settlement = Settlement(
+            attempts=(last.result,),
+            ending=ending,
+            flight=lookup.cache_key if lookup is not None and lookup.joins else None,
+            storing=_storing(journey, last, now_ms),
+        )
+        await self._write(journey, lambda: self._ledger.settle(settlement))
+
+    async def _write(self, journey: Journey, write: Callable[[], Awaitable[Result]]) -> Result:
+        """Write what must not be lost, again if it may not have been kept: repeats are harmless."""
+        began_s = time.monotonic()
+        try:
+            for _ in range(WRITE_TRIES - 1):
+                try:
+                    return await write()
+                except LedgerUnavailable:
+                    await asyncio.sleep(WRITE_RETRY_S)
+            return await write()
+        finally:
+            journey.ledger_s += time.monotonic() - began_s
+
+
+def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:
+    """What to keep for equal calls: a complete answer that its provider was, or will be, paid for."""
+    lookup, result, answer = journey.lookup, last.result, last.answer
+    if lookup is None or journey.storing_ttl_s is None or last.outcome != Outcome.OK:
+        return None
+    assert result is not None
+    assert answer is not None
+    if not is_storable(answer):
+        return None
+    response = StoredResponse(
+        body=encode_stored(answer, estimated_prompt_tokens=journey.estimated_prompt_tokens),
+        deployment=last.deployment.id,
+        cost_basis=result.cost_basis,
+        cost_nanousd=result.cost_nanousd or 0,
+        generation_id=journey.call.generation_id,
+    )
+    return Storing(
+        cache_key=lookup.cache_key,
+        response=response,
+        expires_at_ms=now_ms + journey.storing_ttl_s * 1000,
+        replaces=journey.replaces_stored,
+    )
+
+
+def _verdict(journey: Journey, last: Attempt) -> RouterError:
+    """What callers are told when the last attempt failed and nothing is left to try."""
+    fault = last.fault
+    assert fault is not None
+    reports = journey.reports
+    if journey.flight.stopped_by is not None:
+        return journey.flight.stopped_by
+    if last.outcome == Outcome.REJECTED:
+        assert fault.status is not None
+        return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
+    if last.outcome == Outcome.ABORTED:
+        elapsed_s = time.monotonic() - journey.began_s
+        return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=journey.flight.waited_for, attempts=reports)
+    return UpstreamFailed(reports)

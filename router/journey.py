@@ -1,0 +1,119 @@
+"""What is known of one call on its way: plain records that `dispatch` fills in and receipts and spans are made from."""
+
+import time
+
+import msgspec
+
+from ledger.values import AttemptResult, GenerationFacts, Lookup
+from router.answer import Answer, Closing
+from router.call import Call
+from router.deployments import Deployment
+from router.faults import Fault, Outcome
+from router.flights import Flight
+from router.plan import Candidate
+from router.receipt import AttemptReport, Timing
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet."""
+
+    number: int
+    candidate: Candidate
+    hold_id: str
+    span_id: str
+    started_at_ns: int = 0
+    queued_s: float = 0.0
+    began_s: float | None = None
+    first_output_s: float | None = None
+    ended_s: float | None = None
+    outcome: Outcome | None = None
+    fault: Fault | None = None
+    answer: Answer | None = None
+    closing: Closing | None = None
+    result: AttemptResult | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where it went."""
+        return self.candidate.deployment
+
+    def begin(self) -> None:
+        """It is about to be sent."""
+        self.started_at_ns = time.time_ns()
+        self.began_s = time.monotonic()
+
+    def end(self, outcome: Outcome, fault: Fault | None = None) -> None:
+        """It is over. An attempt that never got through its gate began and ended at once."""
+        if self.began_s is None:
+            self.begin()
+        self.ended_s = time.monotonic()
+        self.outcome, self.fault = outcome, fault
+
+    @property
+    def latency_s(self) -> float:
+        """From its first byte out to its end."""
+        assert self.began_s is not None
+        assert self.ended_s is not None
+        return self.ended_s - self.began_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """From its first byte out to its first output. None: not streamed, or none came."""
+        if self.first_output_s is None or self.began_s is None:
+            return None
+        return self.first_output_s - self.began_s
+
+    def report(self) -> AttemptReport:
+        """What callers are told of it."""
+        assert self.result is not None
+        ttft_s = self.ttft_s
+        return AttemptReport(
+            provider=self.deployment.provider.name,
+            model=self.deployment.model,
+            outcome=self.result.outcome,
+            status=self.result.status,
+            latency_ms=round(self.latency_s * 1000, 3),
+            ttft_ms=None if ttft_s is None else round(ttft_s * 1000, 3),
+            cost_nanousd=self.result.cost_nanousd or 0,
+            error=self.result.error,
+        )
+
+
+class Journey(msgspec.Struct, kw_only=True):
+    """One led call: what was asked, what was planned, what was tried, and where its time went (seconds)."""
+
+    call: Call
+    route: str
+    facts: GenerationFacts
+    lookup: Lookup | None
+    storing_ttl_s: int | None
+    replaces_stored: bool
+    candidates: tuple[Candidate, ...]
+    flight: Flight
+    began_s: float
+    attempts: list[Attempt] = []
+    estimated_prompt_tokens: int = 0
+    ledger_s: float = 0.0
+    breaker_status: str = "closed"
+    breaker_open_count: int = 0
+
+    @property
+    def reports(self) -> tuple[AttemptReport, ...]:
+        """The attempts that are over."""
+        return tuple(attempt.report() for attempt in self.attempts if attempt.result is not None)
+
+    @property
+    def cost_nanousd(self) -> int:
+        """What its attempts came to."""
+        return sum(attempt.result.cost_nanousd or 0 for attempt in self.attempts if attempt.result is not None)
+
+    @property
+    def timing(self) -> Timing:
+        """Where its time went."""
+        upstream_s = sum(attempt.latency_s for attempt in self.attempts if attempt.ended_s is not None)
+        queued_s = sum(attempt.queued_s for attempt in self.attempts)
+        return Timing(
+            queue_ms=round(queued_s * 1000, 3),
+            ledger_ms=round(self.ledger_s * 1000, 3),
+            upstream_ms=round(upstream_s * 1000, 3),
+        )

@@ -1,0 +1,83 @@
+"""Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ledger.values import Bid
+from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
+from router.call import Call
+from router.deployments import Deployment, Route
+from router.errors import MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment that may take the call. held_nanousd bounds its cost; body is what it would be sent."""
+
+    deployment: Deployment
+    held_nanousd: int
+    body: dict[str, object]
+    dropped_params: tuple[str, ...] = ()
+
+    @property
+    def bid(self) -> Bid:
+        """What the ledger is asked for it."""
+        price = self.deployment.price
+        assert price is not None, "plan leaves out what has no price"
+        return Bid(deployment=self.deployment.id, held_nanousd=self.held_nanousd, price_version=price.version)
+
+
+def plan(
+    call: Call, route: Route, *, is_limited: Callable[[str], bool], returns_in_s: Mapping[str, float]
+) -> tuple[Candidate, ...]:
+    """The candidates in the order to try them; at least one.
+
+    is_limited: whether some ceiling applies to a deployment id. returns_in_s: {deployment id: seconds until its
+    breaker lets a call through}, 0 or missing: now. Raises UnpricedModel, UnboundedCost, MaxCostExceeded,
+    NoDeploymentAvailable; in this order, so that what the caller can mend comes first.
+    """
+    priced = [deployment for deployment in route.targets if deployment.price is not None]
+    if not priced:
+        raise UnpricedModel(tuple(deployment.id for deployment in route.targets))
+    affordable = _affordable(call, priced, is_limited)
+    usable = [candidate for candidate in affordable if not returns_in_s.get(candidate.deployment.id)]
+    if not usable:
+        raise NoDeploymentAvailable(min(returns_in_s[candidate.deployment.id] for candidate in affordable))
+    return tuple(usable)
+
+
+def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[[str], bool]) -> list[Candidate]:
+    limit = call.max_cost_nanousd
+    unbounded: list[str] = []
+    too_dear: list[int] = []
+    candidates: list[Candidate] = []
+    for deployment in deployments:
+        held_nanousd, culprit = _bound(call, deployment)
+        if culprit is not None and (limit is not None or is_limited(deployment.id)):
+            unbounded.append(culprit)
+        elif limit is not None and held_nanousd > limit:
+            too_dear.append(held_nanousd)
+        else:
+            candidates.append(Candidate(deployment=deployment, held_nanousd=held_nanousd, body=call.body))
+    if candidates:
+        return candidates
+    if too_dear:
+        assert limit is not None
+        raise MaxCostExceeded(limit_nanousd=limit, asked_nanousd=min(too_dear))
+    raise UnboundedCost(unbounded[0])
+
+
+def _bound(call: Call, deployment: Deployment) -> tuple[int, str | None]:
+    """What the call holds there, and the field that makes even that no bound."""
+    price = deployment.price
+    assert price is not None
+    if price.is_free:
+        return 0, None
+    prompt_tokens = input_bound_tokens(call.body, deployment.context_window)
+    completion_tokens = output_bound_tokens(
+        call.body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
+    )
+    culprit = unbounded_field(call.body)
+    if completion_tokens is None:
+        return price.bound_nanousd(prompt_tokens, 0), culprit or "max_tokens"
+    return price.bound_nanousd(prompt_tokens, completion_tokens), culprit

@@ -1,0 +1,205 @@
+"""Receipts and trace facts, made from what is known of a call. Pure but for reading the clock of a live journey."""
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from ledger.values import StoredResponse
+from router.answer import Answer
+from router.call import Call
+from router.flights import Landing
+from router.journey import Attempt, Journey
+from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
+from router.stored import Stored
+from telemetry import AttemptFacts, ChatFacts
+
+
+def landing_of(journey: Journey, answered: Attempt) -> Landing:
+    """The account of an answered call, for everyone who listened."""
+    assert answered.answer is not None
+    assert answered.result is not None
+    return Landing(
+        answer=answered.answer,
+        provider=answered.deployment.provider.name,
+        model=answered.deployment.model,
+        cost_nanousd=journey.cost_nanousd,
+        answer_cost_nanousd=answered.result.cost_nanousd or 0,
+        cost_basis=answered.result.cost_basis,
+        estimated_prompt_tokens=journey.estimated_prompt_tokens,
+        attempts=journey.reports,
+        dropped_params=answered.candidate.dropped_params,
+        timing=journey.timing,
+        router=router_facts(journey.call, journey.breaker_status, journey.breaker_open_count),
+    )
+
+
+def leader_receipt(call: Call, landing: Landing, cache: CacheOutcome, *, latency_s: float) -> Receipt:
+    """For the caller whose call it was: it pays, and sees every attempt."""
+    return _receipt(
+        call,
+        landing,
+        cache,
+        cost_nanousd=landing.cost_nanousd,
+        saved_nanousd=0,
+        cost_basis=landing.cost_basis,
+        attempts=landing.attempts,
+        latency_s=latency_s,
+    )
+
+
+def follower_receipt(call: Call, landing: Landing, *, latency_s: float) -> Receipt:
+    """For a caller who shared another one's flight: no cost, no attempts, and what the answer would have cost."""
+    return _receipt(
+        call,
+        landing,
+        "coalesced",
+        cost_nanousd=0,
+        saved_nanousd=landing.answer_cost_nanousd,
+        cost_basis="free",
+        attempts=(),
+        latency_s=latency_s,
+    )
+
+
+def _receipt(
+    call: Call,
+    landing: Landing,
+    cache: CacheOutcome,
+    *,
+    cost_nanousd: int,
+    saved_nanousd: int,
+    cost_basis: str,
+    attempts: tuple[AttemptReport, ...],
+    latency_s: float,
+) -> Receipt:
+    return Receipt(
+        generation_id=call.generation_id,
+        trace_id=call.trace.trace_id,
+        provider=landing.provider,
+        model=landing.model,
+        cache=cache,
+        cost_nanousd=cost_nanousd,
+        saved_nanousd=saved_nanousd,
+        cost_basis=cost_basis,
+        usage=landing.answer.usage,
+        estimated_prompt_tokens=landing.estimated_prompt_tokens,
+        attempts=attempts,
+        dropped_params=landing.dropped_params,
+        latency_ms=round(latency_s * 1000, 3),
+        timing=landing.timing,
+        router=landing.router,
+    )
+
+
+def hit_receipt(call: Call, response: StoredResponse, stored: Stored, *, latency_s: float, ledger_s: float) -> Receipt:
+    """For a caller who got a stored answer."""
+    provider, _, model = response.deployment.partition(":")
+    return Receipt(
+        generation_id=call.generation_id,
+        trace_id=call.trace.trace_id,
+        provider=provider,
+        model=model,
+        cache="hit",
+        cost_nanousd=0,
+        saved_nanousd=response.cost_nanousd,
+        cost_basis="free",
+        usage=stored.answer.usage,
+        estimated_prompt_tokens=stored.estimated_prompt_tokens,
+        attempts=(),
+        dropped_params=(),
+        latency_ms=round(latency_s * 1000, 3),
+        timing=Timing(queue_ms=0.0, ledger_ms=round(ledger_s * 1000, 3), upstream_ms=0.0),
+        router=router_facts(call, "closed", 0),
+    )
+
+
+def router_facts(call: Call, breaker_status: str, breaker_open_count: int) -> RouterFacts:
+    """The `telemetry` block, from what the caller asked for and how the deployment's breaker stood."""
+    body = call.body
+    reasoning = body.get("reasoning")
+    effort = body.get("reasoning_effort")
+    thinking_budget = body.get("thinking_budget")
+    include_thoughts = body.get("include_thoughts")
+    return RouterFacts(
+        circuit_breaker_status=breaker_status,
+        circuit_breaker_open_count=breaker_open_count,
+        reasoning_effort=effort if isinstance(effort, str) else None,
+        reasoning_summary_requested=isinstance(reasoning, dict) and bool(reasoning.get("summary")),
+        thinking_budget=thinking_budget if isinstance(thinking_budget, int) else None,
+        include_thoughts=include_thoughts if isinstance(include_thoughts, bool) else None,
+    )
+
+
+def chat_facts(
+    call: Call,
+    *,
+    route: str,
+    cache: CacheOutcome,
+    began_at_ns: int,
+    outcome: str,
+    receipt: Receipt | None,
+    answer: Answer | None,
+    attempts: list[Attempt],
+    events: tuple[tuple[str, int, dict[str, Any]], ...],
+) -> ChatFacts:
+    """What the `chat` span says of a call, however it ended. receipt and answer None: it got none."""
+    usage = receipt.usage if receipt is not None else None
+    last = attempts[-1].deployment if attempts else None
+    return ChatFacts(
+        generation_id=call.generation_id,
+        span_id=call.trace.chat_span_id,
+        route=route,
+        provider=receipt.provider if receipt is not None else (last.provider.name if last else ""),
+        model=receipt.model if receipt is not None else (last.model if last else ""),
+        started_at_ns=began_at_ns,
+        ended_at_ns=time.time_ns(),
+        outcome=outcome,
+        cache=cache,
+        stream=call.stream,
+        cost_nanousd=receipt.cost_nanousd if receipt is not None else _charged(attempts),
+        cost_basis=receipt.cost_basis if receipt is not None else "",
+        saved_nanousd=receipt.saved_nanousd if receipt is not None else 0,
+        input_tokens=usage.prompt_tokens if usage is not None else None,
+        output_tokens=usage.completion_tokens if usage is not None else None,
+        cached_tokens=usage.cached_tokens if usage is not None else None,
+        reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
+        finish_reason=answer.choices[0].finish_reason if answer is not None and answer.choices else "",
+        dropped_params=receipt.dropped_params if receipt is not None else (),
+        request=_request_facts(call),
+        events=events,
+        attempts=tuple(_attempt_facts(attempt) for attempt in attempts if attempt.ended_s is not None),
+    )
+
+
+def _charged(attempts: list[Attempt]) -> int:
+    return sum(attempt.result.cost_nanousd or 0 for attempt in attempts if attempt.result is not None)
+
+
+def _request_facts(call: Call) -> dict[str, int | float | str | bool]:
+    names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n")
+    return {name: value for name in names if isinstance(value := call.body.get(name), int | float | str)}
+
+
+def _attempt_facts(attempt: Attempt) -> AttemptFacts:
+    deployment, result = attempt.deployment, attempt.result
+    address = urlsplit(deployment.provider.base_url)
+    usage = result.usage if result is not None else None
+    answer = attempt.answer
+    ttft_s = attempt.ttft_s
+    return AttemptFacts(
+        span_id=attempt.span_id,
+        number=attempt.number,
+        provider=deployment.provider.name,
+        model=deployment.model,
+        server_address=address.hostname or "",
+        server_port=address.port or (443 if address.scheme == "https" else 80),
+        started_at_ns=attempt.started_at_ns,
+        ended_at_ns=attempt.started_at_ns + round(attempt.latency_s * 1e9),
+        first_output_at_ns=None if ttft_s is None else attempt.started_at_ns + round(ttft_s * 1e9),
+        outcome=attempt.outcome.value if attempt.outcome is not None else "",
+        status=result.status if result is not None else None,
+        response_model=answer.provider_model if answer is not None else "",
+        finish_reason=answer.choices[0].finish_reason if answer is not None and answer.choices else "",
+        input_tokens=usage.prompt_tokens if usage is not None else None,
+        output_tokens=usage.completion_tokens if usage is not None else None,
+    )

@@ -1,0 +1,206 @@
+"""The replies that callers hold: a stored answer, or a place in a flight."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from ledger.errors import LedgerError
+from ledger.values import Ending, StoredResponse
+from router.answer import Answer, Delta
+from router.assemble import replay
+from router.errors import DeadlineExceeded, RouterError
+from router.flights import Flight, Landing, LeadPassed, Listener
+from router.journey import Journey
+from router.receipt import CacheOutcome, Receipt
+from router.receipts import chat_facts, follower_receipt, hit_receipt, leader_receipt
+from router.reply import Finished, Reply
+from router.stored import Stored
+from telemetry import ChatFacts
+
+if TYPE_CHECKING:
+    from router.gateway import Asked, LedgerGateway
+
+
+class StoredReply:
+    """An answer from the ledger. The call is over already."""
+
+    cache: CacheOutcome = "hit"
+
+    def __init__(self, asked: "Asked", response: StoredResponse, stored: Stored, *, ledger_s: float) -> None:
+        self._asked = asked
+        self.deployment_id = response.deployment
+        self.dropped_params: tuple[str, ...] = ()
+        latency_s = time.monotonic() - asked.began_s
+        receipt = hit_receipt(asked.call, response, stored, latency_s=latency_s, ledger_s=ledger_s)
+        self._finished = Finished(answer=stored.answer, receipt=receipt)
+
+    async def finished(self) -> Finished:
+        return self._finished
+
+    async def events(self) -> AsyncIterator[Delta | Finished]:
+        for delta in replay(self._finished.answer):
+            yield delta
+        yield self._finished
+
+    async def aclose(self) -> None:
+        """Nothing is under way."""
+
+    def chat_facts(self) -> ChatFacts:
+        return chat_facts(
+            self._asked.call,
+            route=self._asked.route.name,
+            cache="hit",
+            began_at_ns=self._asked.began_at_ns,
+            outcome="ok",
+            receipt=self._finished.receipt,
+            answer=self._finished.answer,
+            attempts=[],
+            events=(),
+        )
+
+
+class LiveReply:
+    """A place in a flight: the leader's own (with its journey), or a follower's."""
+
+    def __init__(
+        self,
+        gateway: "LedgerGateway",
+        asked: "Asked",
+        flight: Flight,
+        listener: Listener,
+        *,
+        journey: Journey | None,
+    ) -> None:
+        self._gateway = gateway
+        self._asked = asked
+        self._flight = flight
+        self._listener = listener
+        self._journey = journey
+        self._receipt: Receipt | None = None
+        self._answer: Answer | None = None
+        self._outcome = "aborted"
+        self._is_recorded = journey is not None
+        self._successor: Reply | None = None
+        self.cache: CacheOutcome = "coalesced"
+        if journey is not None:
+            self.cache = "bypass" if asked.lookup is None else "miss"
+
+    @property
+    def deployment_id(self) -> str:
+        return self._flight.deployment_id if self._successor is None else self._successor.deployment_id
+
+    @property
+    def dropped_params(self) -> tuple[str, ...]:
+        return self._flight.dropped_params if self._successor is None else self._successor.dropped_params
+
+    async def finished(self) -> Finished:
+        try:
+            async with asyncio.timeout_at(self._asked.deadline_s):
+                landing = await self._listener.landing()
+            return await self._land(landing)
+        except LeadPassed as passed:
+            return await (await self._succeed(passed)).finished()
+        except TimeoutError:
+            raise self._too_late() from None
+        except (RouterError, LedgerError) as error:
+            self._note(error)
+            raise
+
+    async def events(self) -> AsyncIterator[Delta | Finished]:
+        try:
+            async for event in self._own_events():
+                yield event
+        except LeadPassed as passed:
+            async with aclosing((await self._succeed(passed)).events()) as events:
+                async for event in events:
+                    yield event
+        except TimeoutError:
+            raise self._too_late() from None
+        except (RouterError, LedgerError) as error:
+            self._note(error)
+            raise
+
+    async def aclose(self) -> None:
+        self._flight.leave(self._listener)
+        if self._successor is not None:
+            await self._successor.aclose()
+        elif not self._is_recorded:
+            self._is_recorded = True
+            self._gateway.own(self._gateway.record_follower(self._asked, self._ending(None), self._flight))
+
+    def chat_facts(self) -> ChatFacts:
+        if self._successor is not None:
+            return self._successor.chat_facts()
+        journey = self._journey
+        return chat_facts(
+            self._asked.call,
+            route=self._asked.route.name,
+            cache=self.cache,
+            began_at_ns=self._asked.began_at_ns,
+            outcome=self._outcome,
+            receipt=self._receipt,
+            answer=self._answer,
+            attempts=journey.attempts if journey is not None else [],
+            events=(),
+        )
+
+    async def _own_events(self) -> AsyncIterator[Delta | Finished]:
+        has_output = False
+        while True:
+            if has_output:
+                event = await self._listener.next()
+            else:
+                async with asyncio.timeout_at(self._asked.deadline_s):
+                    event = await self._listener.next()
+            if isinstance(event, Landing):
+                yield await self._land(event)
+                return
+            has_output = has_output or event.is_output
+            yield event
+
+    async def _land(self, landing: Landing) -> Finished:
+        call = self._asked.call
+        latency_s = time.monotonic() - self._asked.began_s
+        if self._journey is not None:
+            self._receipt = leader_receipt(call, landing, self.cache, latency_s=latency_s)
+        else:
+            self._receipt = follower_receipt(call, landing, latency_s=latency_s)
+        self._answer, self._outcome = landing.answer, "ok"
+        if not self._is_recorded:
+            self._is_recorded = True
+            await self._gateway.record_follower(self._asked, self._ending(landing), self._flight)
+        return Finished(answer=landing.answer, receipt=self._receipt)
+
+    async def _succeed(self, passed: LeadPassed) -> Reply:
+        """The leader's own trouble ends its call alone; a follower asks anew, and may lead."""
+        if self._journey is not None:
+            raise passed.reason
+        self._is_recorded = True
+        self._successor = await self._gateway.start(self._asked)
+        self.cache = self._successor.cache
+        return self._successor
+
+    def _too_late(self) -> DeadlineExceeded:
+        elapsed_s = time.monotonic() - self._asked.began_s
+        attempts = self._journey.reports if self._journey is not None else ()
+        error = DeadlineExceeded(elapsed_s=elapsed_s, waited_for=self._flight.waited_for, attempts=attempts)
+        self._note(error)
+        return error
+
+    def _note(self, error: RouterError | LedgerError) -> None:
+        attempts = getattr(error, "attempts", ())
+        self._outcome = attempts[-1].outcome if attempts else "aborted"
+
+    def _ending(self, landing: Landing | None) -> Ending:
+        saved = landing.answer_cost_nanousd if landing is not None else 0
+        return Ending(
+            generation_id=self._asked.call.generation_id,
+            outcome=self._outcome,
+            deployment=self._flight.deployment_id,
+            cost_basis="free",
+            finished_at_ms=self._gateway.now_ms(),
+            latency_us=round((time.monotonic() - self._asked.began_s) * 1_000_000),
+            saved_nanousd=saved,
+        )

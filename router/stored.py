@@ -1,0 +1,31 @@
+"""A whole answer as the ledger keeps it."""
+
+from typing import Final
+
+import msgspec
+
+from router.answer import Answer
+
+_FORMAT: Final = 1
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer and what was known of its prompt."""
+
+    format: int = _FORMAT
+    answer: Answer
+    estimated_prompt_tokens: int
+
+
+def encode_stored(answer: Answer, *, estimated_prompt_tokens: int) -> bytes:
+    """Bytes that `decode_stored` gives the same answer back from."""
+    return msgspec.msgpack.encode(Stored(answer=answer, estimated_prompt_tokens=estimated_prompt_tokens))
+
+
+def decode_stored(body: bytes) -> Stored | None:
+    """The answer, or None if another version wrote it in a way that this one does not read: then it is a miss."""
+    try:
+        stored = msgspec.msgpack.decode(body, type=Stored)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return stored if stored.format == _FORMAT else None

@@ -1,0 +1,130 @@
+"""Opens everything behind the HTTP edge, in order, and closes it in the other: the one place that knows all parts."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from router.providers.client import Upstream
+from router.providers.local import LocalModel, open_local_model
+from router.providers.local.upstream import LocalUpstream
+from router.providers.openai import OpenAIDialect
+from router.providers.transport import open_transport
+
+from ledger.ledger import Ledger, open_ledger
+from ledger.prices import load_book
+from ledger.values import CacheBounds
+from router.attempt import AttemptRunner
+from router.breaker import BreakerRule
+from router.deployments import Provider
+from router.dispatch import Dispatcher
+from router.gates import Gates
+from router.gateway import LedgerGateway, SharingRules
+from router.health import Health
+from router.limits import StreamLimits
+from router.status import RouterStatus
+from router.tokens import TokenCounter
+from service.config import Config
+from service.config.catalog import Catalog
+from service.parts import Limits, Parts, Readiness
+from telemetry import TelemetrySettings, hide, open_telemetry
+
+UPSTREAM_CONNECTIONS: Final = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Draining:
+    """Whether the process is on its way out. Set once."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+
+@asynccontextmanager
+async def open_parts(
+    config: Config, environ: Mapping[str, str], *, port: int | None = None, draining: Draining | None = None
+) -> AsyncIterator[Parts]:
+    """Everything the edge needs, ready for work; on the way out every call is settled before the ledger closes."""
+    draining = draining or Draining()
+    for provider in config.providers:
+        if provider.api_key:
+            hide(provider.api_key)
+    async with AsyncExitStack() as stack:
+        settings = TelemetrySettings(
+            otlp_endpoint=config.telemetry.otlp_endpoint, capture_content=config.telemetry.capture_content
+        )
+        telemetry = await stack.enter_async_context(
+            open_telemetry(settings, environ=environ, service_version=version("farthing"))
+        )
+        bounds = CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes)
+        ledger = await stack.enter_async_context(
+            open_ledger(config.ledger.url, clock_ms=now_ms, synchronous=config.ledger.synchronous, cache_bounds=bounds)
+        )
+        catalog = Catalog(config, load_book(), now_ms=now_ms())
+        await ledger.configure_ceilings(catalog.ceilings)
+        locals_ = await _open_local_models(stack, catalog.providers)
+        transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
+        openai = OpenAIDialect(transport)
+        upstreams: dict[str, Upstream] = {"openai": openai, "local": LocalUpstream(openai, locals_)}
+        rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
+        health = Health(rule, now_s=time.monotonic, now_ms=now_ms)
+        gates = Gates(catalog.providers)
+        stream_limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)
+        runner = AttemptRunner(upstreams, gates=gates, health=health, stream_limits=stream_limits)
+        dispatcher = Dispatcher(ledger, runner, TokenCounter(), clock_ms=now_ms)
+        sharing = SharingRules(
+            cache_enabled=config.cache.enabled, coalesce=config.cache.coalesce, ttl_s=config.cache.ttl_s
+        )
+        gateway = LedgerGateway(catalog, ledger, dispatcher, health, sharing, clock_ms=now_ms)
+        stack.push_async_callback(gateway.aclose)
+        yield Parts(
+            gateway=gateway,
+            reports=ledger,
+            router=RouterStatus(catalog, health, gates),
+            catalog=catalog,
+            telemetry=telemetry,
+            readiness=lambda: readiness(ledger, draining, catalog, locals_),
+            now_ms=now_ms,
+            limits=Limits(
+                max_body_bytes=config.server.max_body_bytes,
+                max_in_flight=config.server.max_in_flight,
+                deadline_ms=config.router.deadline_ms,
+            ),
+            host=config.server.host,
+            port=config.server.port if port is None else port,
+        )
+
+
+def now_ms() -> int:
+    """Wall time, milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def readiness(
+    ledger: Ledger, draining: Draining, catalog: Catalog, local_models: Mapping[str, LocalModel]
+) -> Readiness:
+    """Whether new work is welcome: the ledger takes writes, and some route has a deployment that can answer."""
+    if draining.is_on:
+        return Readiness(ready=False, draining=True, reason="the service is shutting down")
+    if not ledger.is_ready:
+        return Readiness(ready=False, reason="the ledger takes no writes")
+    for route in catalog.routes:
+        if all(_is_waiting(target.provider, local_models) for target in route.targets):
+            return Readiness(ready=False, reason=f"route {route.name} waits for the local model to start")
+    return Readiness(ready=True)
+
+
+def _is_waiting(provider: Provider, local_models: Mapping[str, LocalModel]) -> bool:
+    model = local_models.get(provider.name)
+    return model is not None and not model.is_ready
+
+
+async def _open_local_models(stack: AsyncExitStack, providers: tuple[Provider, ...]) -> dict[str, LocalModel]:
+    return {
+        provider.name: await stack.enter_async_context(open_local_model(provider.model_path))
+        for provider in providers
+        if provider.dialect == "local"
+    }

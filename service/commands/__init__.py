@@ -1,0 +1,41 @@
+"""The command line: `farthing …`. Each command is one file; each says what is wrong in one line, not a traceback."""
+
+import importlib
+from importlib.metadata import version
+from typing import Final
+
+import click
+
+# {command: what it does}, in the order of `farthing --help`. The files are imported when their command is called.
+COMMANDS: Final = {
+    "serve": "Run the service.",
+    "check": "Validate the config and show routes, prices and ceilings.",
+    "ask": "One generation, through the same code as the service.",
+    "spend": "The spend report.",
+    "latency": "The latency report.",
+    "verify": "Audit the ledger, read-only.",
+}
+
+
+class Commands(click.Group):
+    """Loads a command's file only when it is asked for, so that `farthing --help` is there at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"service.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands)
+@click.version_option(version("farthing"), prog_name="farthing")
+def main() -> None:
+    """An LLM gateway whose core is a ledger."""

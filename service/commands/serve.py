@@ -1,0 +1,69 @@
+"""`farthing serve`."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import click
+from router.providers.local import LocalModelUnavailable
+
+from ledger.errors import NotALedger
+from service.commands.failing import failing, load_or_exit
+from service.config import Config
+from service.workers import Workers
+from telemetry import setup_logging
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none.")
+@click.option("--host", help="Listen here instead of where the config says.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port; 0 is any free one.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes.")
+def serve(path: str | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the service."""
+    setup_logging(sys.stderr, "INFO")
+    config = load_or_exit(path, host=host, port=port, workers=workers)
+    try:
+        from service.server import listen
+
+        listening = listen(config.server.host, config.server.port)
+    except OSError as error:
+        failing(f"cannot listen on {config.server.host}:{config.server.port}: {error.strerror}")
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    bound = listening.getsockname()
+    click.echo(f"farthing listens on http://{config.server.host}:{bound[1]} — routes: {_names(config)}", err=True)
+    if config.server.workers == 1:
+        sys.exit(run_worker(config, listening))
+    arguments = _arguments(path, config.server.host, bound[1])
+    sys.exit(Workers(config.server.workers, arguments, os.environ, listening).run(drain_s=config.server.drain_s))
+
+
+def load(arguments: Sequence[str]) -> Config:
+    """The config of a worker, from the arguments that its parent gave it."""
+    setup_logging(sys.stderr, "INFO")
+    host, port, *path = arguments
+    return load_or_exit(path[0] if path else None, host=host, port=int(port), workers=None)
+
+
+def run_worker(config: Config, listening: socket.socket) -> int:
+    """Serve on this socket until told to stop. Returns the exit status."""
+    from service.server import serve as serve_on
+
+    try:
+        serve_on(config, os.environ, listening)
+    except (NotALedger, LocalModelUnavailable) as error:
+        failing(str(error))
+    return 0
+
+
+def _arguments(path: str | None, host: str, port: int) -> list[str]:
+    return [host, str(port), *([path] if path else [])]
+
+
+def _names(config: Config) -> str:
+    return ", ".join(route.name for route in config.routes)

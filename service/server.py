@@ -1,0 +1,87 @@
+"""Serves the application: granian in this process's own loop, or in worker processes that share the listening socket.
+
+A SIGTERM drains: readiness goes at once, what is in flight ends within `drain_s`, then the process leaves with 0.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import uvloop
+from granian._granian import SocketHolder
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from service.app import create_app
+from service.assembly import Draining, open_parts
+from service.config import Config
+from service.http.generation import Slots
+
+BACKLOG: Final = 2048
+# The interpreter's default of 5 ms lets a background thread hold up every request: DESIGN §9.
+SWITCH_INTERVAL_S: Final = 0.0005
+# Streams that are cut at the end of the drain still get to say so.
+LAST_WORDS_S: Final = 2.0
+
+
+class SocketServer(Server):
+    """granian's embedded server, on a socket that is listening already."""
+
+    def __init__(self, app: Any, listening: socket.socket) -> None:
+        self._listening = listening
+        host, port = listening.getsockname()[:2]
+        super().__init__(app, address=host, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
+
+    def _init_shared_socket(self) -> None:
+        self._shd = SocketHolder(self._listening.fileno(), False, BACKLOG)
+        self._ssp = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Port 0 is a free one. Raises OSError when the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening.setblocking(False)
+    # Answers are small and wait for nobody: without this a second write may wait 40 ms for an acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def serve(config: Config, environ: Mapping[str, str], listening: socket.socket) -> None:
+    """Serve until a SIGTERM or SIGINT. Raises what keeps the parts from opening."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, environ, listening))
+
+
+async def _serve(config: Config, environ: Mapping[str, str], listening: socket.socket) -> None:
+    draining = Draining()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, draining, stopping)
+    async with open_parts(config, environ, port=listening.getsockname()[1], draining=draining) as parts:
+        slots = Slots(parts)
+        server = SocketServer(create_app(parts, slots), listening)
+        serving = asyncio.create_task(server.serve(), name="http server")
+        signalled = asyncio.create_task(stopping.wait(), name="stop signal")
+        await asyncio.wait((serving, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            await slots.emptied(within_s=config.server.drain_s)
+            parts.gateway.stop()
+            await slots.emptied(within_s=LAST_WORDS_S)
+            server.stop()
+        signalled.cancel()
+        await serving
+
+
+def _stop(draining: Draining, stopping: asyncio.Event) -> None:
+    """The first signal drains; a second one, while that goes on, is obeyed at once."""
+    if draining.is_on:
+        os._exit(1)
+    draining.is_on = True
+    stopping.set()

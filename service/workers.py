@@ -1,0 +1,77 @@
+"""Several worker processes on one listening socket and one ledger file, and the process that minds them."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+RESPAWN_DELAY_S: Final = 1.0
+POLL_S: Final = 0.1
+# Above the drain: a worker that is still there then is stuck.
+KILL_GRACE_S: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Workers:
+    """Starts workers, starts anew those that die, and passes a stop on to all."""
+
+    def __init__(
+        self, count: int, arguments: Sequence[str], environ: Mapping[str, str], listening: socket.socket
+    ) -> None:
+        self._count = count
+        self._arguments = arguments
+        self._environ = dict(environ)
+        self._listening = listening
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._is_stopping = False
+
+    def run(self, *, drain_s: float) -> int:
+        """Mind the workers until a SIGTERM or SIGINT. Returns the process's exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._running = [self._start() for _ in range(self._count)]
+        while not self._is_stopping:
+            time.sleep(POLL_S)
+            self._replace_dead()
+        return self._join(drain_s + KILL_GRACE_S)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable,
+            "-m",
+            "service.worker",
+            str(self._listening.fileno()),
+            str(os.getpid()),
+            *self._arguments,
+        ]
+        return subprocess.Popen(command, env=self._environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
+
+    def _replace_dead(self) -> None:
+        for index, worker in enumerate(self._running):
+            if worker.poll() is not None and not self._is_stopping:
+                log.error("worker %d ended with status %d; starting another", worker.pid, worker.returncode)
+                time.sleep(RESPAWN_DELAY_S)
+                self._running[index] = self._start()
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._is_stopping = True
+        for worker in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                worker.terminate()
+
+    def _join(self, within_s: float) -> int:
+        ends_at_s = time.monotonic() + within_s
+        for worker in self._running:
+            try:
+                worker.wait(max(0.0, ends_at_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        return max(abs(worker.returncode) for worker in self._running)
