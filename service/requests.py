@@ -26,19 +26,21 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
     """
     try:
         async with asyncio.timeout(timeout_s):
-            if _declared_length(headers) > max_bytes:
+            declared = _declared_length(headers)
+            if declared > max_bytes:
                 await _drain(receive)
                 raise BodyTooLarge(max_bytes)
             if not _is_json(headers.get(b"content-type", b"")):
                 raise UnsupportedMediaType
-            return await _read(receive, max_bytes)
+            return await _read(receive, max_bytes, declared)
     except TimeoutError as error:
         raise BodyTimeout(timeout_s) from error
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes:
+async def _read(receive: Receive, max_bytes: int, declared: int) -> bytes:
     body, more = await _next_part(receive)
-    if not more and len(body) <= max_bytes:
+    if 0 < declared == len(body) or (not more and len(body) <= max_bytes):
+        # With all bytes there, asking on would only bring the news that there are no more.
         return body
     parts = [body]
     length = len(body)
