@@ -1,6 +1,10 @@
 """Plain facts about one finished request, from which spans and log lines are made. No type of another package."""
 
+from typing import Final
+
 import msgspec
+
+MAX_CONTENT_CHARS: Final = 32_768
 
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,8 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One generation: what the INTERNAL `chat` span says, the only one with cost and tokens.
 
     events: what happened at which moment and how long it took, in order: (name, at_ns, {attribute: value}).
+    model and provider: whose answer was given, else the last tried, else empty. input_messages, output_messages: JSON
+    text, given only where content is to be captured; it is cut at MAX_CONTENT_CHARS.
     """
 
     generation_id: str
@@ -53,6 +59,10 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     request: dict[str, int | float | str | bool] = {}
     events: tuple[tuple[str, int, dict[str, int | float | str | bool]], ...] = ()
     attempts: tuple[AttemptFacts, ...] = ()
+    response_model: str = ""
+    response_id: str = ""
+    input_messages: str | None = None
+    output_messages: str | None = None
 
 
 class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,3 +83,4 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     server_port: int
     error_code: str = ""
     chat: ChatFacts | None = None
+    scheme: str = "http"
