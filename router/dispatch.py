@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import msgspec
+
 from ledger.errors import CeilingExceeded, CeilingHeld, LedgerError, LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.usage import Usage
@@ -69,6 +71,9 @@ class Dispatcher:
             written = await self._counter.count_output(delivered_text(attempt.answer), encoding)
             counted = Usage(input_tokens=journey.estimated_prompt_tokens, output_tokens=written)
         attempt.result = charge.close(attempt, counted)
+        if attempt.answer is not None:
+            # What was counted here stands in for what the provider did not say; the cost basis tells which it is.
+            attempt.answer = msgspec.structs.replace(attempt.answer, usage=attempt.result.usage)
         return attempt
 
     async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:

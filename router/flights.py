@@ -40,7 +40,7 @@ class LeadPassed(Exception):
 
 
 class Flight:
-    """The shared stream of one generation's answer. `deadline_s`, on the loop's clock, is the latest any listener has."""
+    """The shared stream of one generation's answer."""
 
     def __init__(self, generation_id: str, deployment_id: str) -> None:
         self.generation_id = generation_id

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class StoredReply:
     async def finished(self) -> Finished:
         return self._finished
 
-    async def events(self) -> AsyncIterator[Delta | Finished]:
+    async def events(self) -> AsyncGenerator[Delta | Finished, None]:
         for delta in replay(self._finished.answer):
             yield delta
         yield self._finished
@@ -108,7 +108,7 @@ class LiveReply:
             self._note(error)
             raise
 
-    async def events(self) -> AsyncIterator[Delta | Finished]:
+    async def events(self) -> AsyncGenerator[Delta | Finished, None]:
         try:
             async for event in self._own_events():
                 yield event
@@ -146,7 +146,7 @@ class LiveReply:
             events=(),
         )
 
-    async def _own_events(self) -> AsyncIterator[Delta | Finished]:
+    async def _own_events(self) -> AsyncGenerator[Delta | Finished, None]:
         has_output = False
         while True:
             if has_output:

@@ -1,6 +1,6 @@
 """What the gateway hands back for a call: a stream of events that ends in a receipt, or the whole answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import msgspec
@@ -36,7 +36,7 @@ class Reply(Protocol):
     async def finished(self) -> Finished:
         """Wait for the whole answer, within the call's deadline. Raises RouterError or LedgerError."""
 
-    def events(self) -> AsyncIterator[Delta | Finished]:
+    def events(self) -> AsyncGenerator[Delta | Finished, None]:
         """Deltas from the first one on, then Finished. The first output comes within the call's deadline.
 
         Raises RouterError or LedgerError, also midway. Consume under `aclosing`.

@@ -1,6 +1,10 @@
 """The price book: dated, versioned prices in whole nano-dollars per million tokens."""
 
+from typing import Final
+
 from ledger.prices.book import PriceBook, load_book
 from ledger.prices.price import Price, Tier
 
-__all__ = ["Price", "PriceBook", "Tier", "load_book"]
+FREE: Final = Price(version="free", base=Tier())
+
+__all__ = ["FREE", "Price", "PriceBook", "Tier", "load_book"]

@@ -1,0 +1,6 @@
+"""Token counts, without a download and without holding up the event loop."""
+
+from router.tokens.counter import TokenCounter
+from router.tokens.encodings import encoding_for
+
+__all__ = ["TokenCounter", "encoding_for"]

@@ -1,0 +1,127 @@
+"""Makes `book.json` from genai-prices' data: `python -m ledger.prices.build`. Needs the dev extra.
+
+Exact names only: a model's id and the names that its match clauses list; what they match by prefix or pattern is left
+out. Times of day count as their dearest. Classes of usage that the ledger does not keep apart (audio, images, searches)
+are left out and counted in the report.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from decimal import ROUND_CEILING, Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from genai_prices.data import providers
+
+from ledger.money import NANOUSD_PER_USD
+from ledger.prices.book import BookFile, DatedPrice, ModelEntry, ProviderEntry
+from ledger.prices.price import Tier
+
+BOOK: Final = Path(__file__).with_name("book.json")
+# The source has some prices with binary noise, like 0.18000000000000002.
+PLACES: Final = Decimal("1e-12")
+CLASSES: Final = {
+    "input": "input_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "output": "output_mtok",
+    "reasoning": "output_reasoning_mtok",
+}
+# The longer-lived cache write is the dearer one: a bound must cover it, and it is charged as the one class we keep.
+LONG_CACHE_WRITE: Final = "cache_write_1h_mtok"
+PER_REQUEST: Final = "requests_kcount"
+FIRST_OF_ALL: Final = ""
+
+
+def main() -> None:
+    """Write the book and say what could not be taken over."""
+    left_out: Counter[str] = Counter()
+    entries = tuple(_provider(provider, left_out) for provider in sorted(providers, key=lambda p: str(p.id)))
+    book = BookFile(
+        source="genai-prices", version=version("genai-prices"), providers=tuple(entry for entry in entries if entry.models)
+    )
+    BOOK.write_bytes(msgspec.json.encode(book))
+    models = sum(len(entry.models) for entry in book.providers)
+    sys.stdout.write(f"{models} models of {len(book.providers)} providers; left out: {dict(left_out)}\n")
+
+
+def _provider(provider: Any, left_out: Counter[str]) -> ProviderEntry:
+    models = (_model(model, left_out) for model in provider.models)
+    return ProviderEntry(id=provider.id, base_url=provider.api_pattern, models=tuple(m for m in models if m is not None))
+
+
+def _model(model: Any, left_out: Counter[str]) -> ModelEntry | None:
+    prices = tuple(_history(model.prices, left_out))
+    if not prices:
+        left_out["models without a token price"] += 1
+        return None
+    names = (model.id, *sorted(set(_names(model.match)) - {model.id}))
+    return ModelEntry(names=names, prices=prices, context_window=model.context_window)
+
+
+def _history(prices: Any, left_out: Counter[str]) -> Iterator[DatedPrice]:
+    """Oldest first. Of prices that differ by the time of day, the dearest."""
+    by_date: dict[str, list[Any]] = {}
+    for conditional in prices if isinstance(prices, list) else [None]:
+        constraint = getattr(conditional, "constraint", None)
+        start = getattr(constraint, "start_date", None)
+        price = prices if conditional is None else conditional.prices
+        by_date.setdefault(FIRST_OF_ALL if start is None else start.isoformat(), []).append(price)
+    for from_date, alternatives in sorted(by_date.items()):
+        dated = [price for price in (_price(a, from_date, left_out) for a in alternatives) if price is not None]
+        if dated:
+            yield max(dated, key=lambda price: (price.base.output, price.base.input))
+
+
+def _price(price: Any, from_date: str, left_out: Counter[str]) -> DatedPrice | None:
+    values = {name: value for name, value in price.__dict__.items() if value is not None}
+    known = {*CLASSES.values(), LONG_CACHE_WRITE, PER_REQUEST}
+    left_out.update(name for name in values if name not in known)
+    if "input_mtok" not in values and "output_mtok" not in values:
+        return None
+    thresholds = sorted({tier.start for value in values.values() for tier in getattr(value, "tiers", ())})
+    per_request = values.get(PER_REQUEST)
+    return DatedPrice(
+        from_date=from_date,
+        base=_tier(values, 0),
+        tiers=tuple((threshold, _tier(values, threshold)) for threshold in thresholds),
+        per_request_nanousd=0 if per_request is None else _nanousd(_at(per_request, 0) / 1000),
+    )
+
+
+def _tier(values: dict[str, Any], prompt_tokens: int) -> Tier:
+    amounts = {
+        name: _nanousd(_at(values[source], prompt_tokens)) for name, source in CLASSES.items() if source in values
+    }
+    if LONG_CACHE_WRITE in values:
+        amounts["cache_write"] = max(amounts.get("cache_write", 0), _nanousd(_at(values[LONG_CACHE_WRITE], prompt_tokens)))
+    return Tier(**amounts)
+
+
+def _at(value: Any, threshold: int) -> Decimal:
+    """The price above a threshold; a plain price is the same above all of them."""
+    tiers: Iterable[Any] = getattr(value, "tiers", ())
+    found = Decimal(getattr(value, "base", value))
+    for tier in tiers:
+        if threshold >= tier.start:
+            found = tier.price
+    return found
+
+
+def _nanousd(usd: Decimal) -> int:
+    return int((usd.quantize(PLACES) * NANOUSD_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+
+
+def _names(match: Any) -> Iterator[str]:
+    """Every name that a match clause lists word for word and that stands for the model by itself."""
+    if (name := getattr(match, "equals", None)) is not None:
+        yield name
+    for clause in getattr(match, "or_", None) or ():
+        yield from _names(clause)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The most that a call can read and write, without counting a token. Pure, linear, cheap. Source: DESIGN §7.
+
+A byte-level tokenizer makes no token from less than one byte, so UTF-8 bytes bound the tokens of a text; structure
+(roles, separators, tool schemas as the provider rewrites them) gets a generous allowance.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+PER_CALL: Final = 64
+PER_MESSAGE: Final = 16
+PER_PART: Final = 16
+# The dearest image that a provider publishes a formula for is below this (notes: a 12 MP photo, 14,364 tokens).
+PER_IMAGE: Final = 16_384
+# Providers rewrite tool schemas into text of their own; that has been seen to take up to twice the JSON's bytes.
+SCHEMA_FACTOR: Final = 2
+_IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
+_SCHEMAS: Final = ("tools", "functions", "response_format")
+_PRICED_TIERS: Final = (None, "auto", "default", "standard")
+_BOUNDED_TOOLS: Final = ("function", "custom")
+
+
+def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
+    """No provider reads more tokens for this body than this."""
+    messages = body.get("messages")
+    bound = PER_CALL
+    if isinstance(messages, list):
+        bound += sum(_message_bound(message) for message in messages)
+    for name in _SCHEMAS:
+        if value := body.get(name):
+            bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))
+    return bound if context_window is None else min(bound, context_window)
+
+
+def output_bound_tokens(
+    body: dict[str, Any], *, max_output_tokens: int | None, context_window: int | None
+) -> int | None:
+    """No provider writes more tokens for this body than this. None: nobody knows a limit."""
+    asked = _count(body.get("max_completion_tokens"))
+    if asked is None:
+        asked = _count(body.get("max_tokens"))
+    known = [limit for limit in (asked, max_output_tokens) if limit is not None]
+    limit = min(known) if known else context_window
+    if limit is None:
+        return None
+    answers = max(_count(body.get("n")) or 1, _count(body.get("best_of")) or 1)
+    return limit * answers
+
+
+def unbounded_field(body: dict[str, Any]) -> str | None:
+    """The field that makes a cost that no hold can bound. None: there is none.
+
+    Hosted tools and searches are billed by the call; files and earlier responses by id have a length nobody here knows;
+    another service tier has another price; rejected predicted tokens are billed on top of the answer's limit.
+    """
+    for tool in _objects(body.get("tools")):
+        if tool.get("type", "function") not in _BOUNDED_TOOLS:
+            return "tools"
+    for name in ("web_search_options", "previous_response_id", "prediction", "audio"):
+        if body.get(name) is not None:
+            return name
+    if body.get("service_tier") not in _PRICED_TIERS:
+        return "service_tier"
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and any(kind != "text" for kind in modalities):
+        return "modalities"
+    for message in _objects(body.get("messages")):
+        if any(_is_by_id(part) for part in _objects(message.get("content"))):
+            return "file_id"
+    return None
+
+
+def _message_bound(message: Any) -> int:
+    if not isinstance(message, dict):
+        return PER_MESSAGE
+    bound = PER_MESSAGE
+    for name, value in message.items():
+        if isinstance(value, str):
+            bound += _bytes(value)
+        elif name == "content" and isinstance(value, list):
+            bound += sum(_part_bound(part) for part in value)
+        elif value is not None:
+            bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))
+    return bound
+
+
+def _part_bound(part: Any) -> int:
+    if not isinstance(part, dict):
+        return PER_PART
+    if part.get("type") in _IMAGE_PARTS:
+        return PER_PART + PER_IMAGE
+    text = part.get("text")
+    if isinstance(text, str) and len(part) <= 2:
+        return PER_PART + _bytes(text)
+    return PER_PART + len(msgspec.json.encode(part))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _count(value: Any) -> int | None:
+    """A count as a caller gives it. What is no count bounds nothing."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _is_by_id(part: dict[str, Any]) -> bool:
+    inner = part.get("file")
+    return "file_id" in part or (isinstance(inner, dict) and "file_id" in inner)
+
+
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
