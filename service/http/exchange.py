@@ -14,8 +14,8 @@ from service.headers import HeaderPairs, answering_headers, total_timing
 from service.openai_chat import error_body
 from service.parts import Parts
 from service.requests import Headers, Message, Send
-from telemetry import RequestFacts, new_span_id, new_trace_id, parse_traceparent
-from telemetry.facts import ChatFacts
+from telemetry.context import new_span_id, new_trace_id, parse_traceparent
+from telemetry.facts import ChatFacts, RequestFacts
 
 log = logging.getLogger(__name__)
 

@@ -138,7 +138,7 @@ async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: Eve
 async def _copy(reply: Reply, writer: EventWriter, line: EventLine) -> None:
     """Nothing leaves before the first output: until then a failure still has its own status."""
     withheld = b""
-    async with aclosing(reply.events()) as events:  # type: ignore[type-var]  # Reply promises an AsyncIterator.
+    async with aclosing(reply.events()) as events:
         async for event in events:
             if isinstance(event, Finished):
                 await line.write(withheld + writer.closing(event))

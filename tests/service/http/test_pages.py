@@ -95,6 +95,14 @@ async def test_a_query_that_makes_no_sense_is_named(query, param):
         assert (answer.status_code, answer.json()["param"]) == (400, param)
 
 
+async def test_a_report_comes_as_csv_too():
+    pytest.importorskip("service.commands.tables", reason="the tables are another part's")
+    async with an_edge() as (_, client):
+        answer = await client.get("/ledger/latency?group_by=model&format=csv")
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.status_code == 200
+
+
 async def test_generations_are_found_or_not():
     async with an_edge() as (_, client):
         assert (await client.get("/ledger/generations/gen_known")).json() == {"id": "gen_known"}
@@ -125,6 +133,18 @@ async def test_unknown_paths_and_methods_are_problems_in_the_paths_own_shape():
         assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
         assert "POST" in wrong.headers["allow"]
         assert (await client.get("/v1/chat/completions")).json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_a_request_is_told_to_telemetry_by_its_route_and_health_is_not():
+    async with an_edge() as (edge, client):
+        await client.get("/health/live")
+        await client.get("/v1/models/nope")
+        facts = await edge.telemetry.next()
+        assert (facts.route, facts.path, facts.status) == ("/v1/models/{model_id}", "/v1/models/nope", 404)
+        assert edge.telemetry.facts == []
+        await client.head("/nowhere")
+        facts = await edge.telemetry.next()
+        assert (facts.method, facts.route, facts.error_code) == ("HEAD", "", "not_found")
 
 
 async def test_head_is_get_without_its_body():

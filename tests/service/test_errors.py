@@ -1,0 +1,117 @@
+"""Every refusal has a status, words and no secrets."""
+
+import inspect
+
+import pytest
+
+import ledger.errors
+import router.errors
+import service.refusals
+from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, Tight
+from router.errors import (
+    DeadlineExceeded,
+    MaxCostExceeded,
+    NoDeploymentAvailable,
+    NotCached,
+    Overloaded,
+    UnboundedCost,
+    UnknownModel,
+    UnpricedModel,
+    UpstreamFailed,
+    UpstreamRejected,
+)
+from router.receipt import AttemptReport
+from service.errors import INTERNAL_ERROR, RULES, problem_body, problem_of
+from service.openai_chat import error_body
+
+NOW_MS = 1_795_240_000_000
+ATTEMPT = AttemptReport(
+    provider="p", model="m", outcome="upstream_error", status=500, latency_ms=1.0, ttft_ms=None, cost_nanousd=0
+)
+
+
+def tight(**changes):
+    facts = {
+        "scope": "global",
+        "window": "day",
+        "limit_nanousd": 10**9,
+        "spent_nanousd": 5,
+        "held_nanousd": 10**9,
+        "asked_nanousd": 7,
+        "window_ends_at_ms": NOW_MS + 1000,
+    }
+    return Tight(**(facts | changes))
+
+
+TOLD = [
+    (CeilingExceeded(tight()), 402, "ceiling_exceeded", {"x-should-retry": "false"}),
+    (CeilingExceeded(tight(window="total", window_ends_at_ms=None)), 402, "ceiling_exceeded", {}),
+    (CeilingHeld(tight()), 429, "ceiling_held", {"retry-after": "1"}),
+    (CeilingHeld(tight(earliest_release_at_ms=NOW_MS + 4200)), 429, "ceiling_held", {"retry-after": "5"}),
+    (CeilingHeld(tight(earliest_release_at_ms=NOW_MS - 4200)), 429, "ceiling_held", {"retry-after": "1"}),
+    (UnpricedModel(("p:m",)), 402, "unpriced_model", {"x-should-retry": "false"}),
+    (MaxCostExceeded(limit_nanousd=1, asked_nanousd=2), 402, "max_cost_exceeded", {"x-should-retry": "false"}),
+    (UnboundedCost("tools"), 402, "unbounded_cost", {"x-should-retry": "false"}),
+    (UnknownModel("x", ("a", "b")), 404, "unknown_model", {}),
+    (NotCached(), 404, "not_cached", {}),
+    (UpstreamFailed((ATTEMPT,)), 502, "upstream_failed", {}),
+    (NoDeploymentAvailable(2.1), 503, "no_deployment_available", {"retry-after": "3"}),
+    (Overloaded(), 503, "overloaded", {"retry-after": "1"}),
+    (LedgerUnavailable(unknown=True), 503, "ledger_unavailable", {"retry-after": "1"}),
+    (DeadlineExceeded(elapsed_s=1.0, waited_for="p:m"), 504, "deadline_exceeded", {"x-should-retry": "false"}),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code", "headers"), TOLD)
+def test_each_refusal_has_the_status_code_and_headers_of_the_contract(error, status, code, headers):
+    problem = problem_of(error, NOW_MS)
+    assert (problem.status, problem.code) == (status, code)
+    told = {name.decode(): value.decode() for name, value in problem.headers}
+    assert headers.items() <= told.items()
+    body = problem_body(problem)
+    assert body["type"] == f"urn:farthing:error:{code}"
+    assert body["detail"]
+    vendors = error_body(problem)["error"]
+    assert (vendors["code"], vendors["message"]) == (code, problem.detail)
+
+
+def test_every_error_of_every_package_has_a_rule_or_is_a_fault_of_ours():
+    ours = {
+        ledger.errors.LedgerError,
+        ledger.errors.UsageDiffers,
+        ledger.errors.NotALedger,
+        router.errors.RouterError,
+        service.refusals.Refusal,
+    }
+    for module in (ledger.errors, router.errors, service.refusals):
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if issubclass(kind, Exception) and kind.__module__ == module.__name__:
+                assert kind in RULES or kind in ours or kind is UpstreamRejected, kind
+
+
+def test_what_no_rule_knows_tells_nothing():
+    assert problem_of(RuntimeError("sk-secret"), NOW_MS) is INTERNAL_ERROR
+
+
+def test_an_attempt_is_told_with_every_failure():
+    body = problem_body(problem_of(UpstreamFailed((ATTEMPT,)), NOW_MS))
+    assert body["attempts"] == (ATTEMPT,)
+    assert "p:m upstream_error (500)" in body["detail"]
+
+
+def test_a_providers_error_keeps_its_words_and_not_its_code():
+    rejected = UpstreamRejected(400, "no", {"error": {"message": "no", "type": "t", "param": "q", "code": "c"}}, ())
+    error = error_body(problem_of(rejected, NOW_MS))["error"]
+    assert error == {
+        "attempts": (),
+        "message": "no",
+        "type": "t",
+        "param": "q",
+        "code": "upstream_rejected",
+        "upstream_code": "c",
+    }
+
+
+def test_a_rejection_without_a_body_still_has_a_shape():
+    error = error_body(problem_of(UpstreamRejected(413, "too big", None, ()), NOW_MS))["error"]
+    assert (error["message"], error["type"], error["code"]) == ("too big", "invalid_request_error", "upstream_rejected")

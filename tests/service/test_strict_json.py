@@ -1,0 +1,64 @@
+"""Strict JSON against the standard library as an oracle."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.refusals import InvalidRequest
+from service.strict_json import MAX_DEPTH, decode_object, refuse_unknown
+
+TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\\"', ":", '":', '{"a":1}', "\\\\"])
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=20
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES), st.booleans(), st.sampled_from([None, 1]))
+def test_an_object_without_duplicates_is_read_as_it_is(value, ascii_only, indent):
+    raw = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    assert decode_object(raw) == value
+
+
+@given(st.lists(st.tuples(TEXTS, VALUES), min_size=1, max_size=6), st.booleans())
+def test_a_key_given_twice_is_refused_wherever_it_is(pairs, ascii_only):
+    """The object is written by hand, so that it can hold a key twice, and nested one deep."""
+    members = (
+        f"{json.dumps(key, ensure_ascii=ascii_only)} : {json.dumps(value, ensure_ascii=ascii_only)}"
+        for key, value in pairs
+    )
+    raw = ('{"outer":[0,{' + ",".join(members) + "}]}").encode()
+    if len({key for key, _ in pairs}) == len(pairs):
+        assert decode_object(raw) == {"outer": [0, dict(pairs)]}
+    else:
+        with pytest.raises(InvalidRequest, match="given twice"):
+            decode_object(raw)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_an_object_or_refused(raw):
+    with contextlib.suppress(InvalidRequest):
+        assert isinstance(decode_object(raw), dict)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]"), (b'[{"a":', b"}]")])
+def test_depth_is_bounded_exactly(opening, closing):
+    levels = MAX_DEPTH - 1
+    times = levels // (2 if len(closing) == 2 else 1)
+    nested = opening * times + b"1" + closing * times
+    many = b'{"x":[' + b",".join([b"[]"] * 500) + b'],"y":' + nested + b"}"
+    assert decode_object(many)["x"] == [[]] * 500
+    deeper = opening * (times + 2) + b"1" + closing * (times + 2)
+    with pytest.raises(InvalidRequest, match="nested"):
+        decode_object(b'{"y":' + deeper + b"}")
+
+
+def test_the_nearest_known_name_is_told():
+    with pytest.raises(InvalidRequest, match="did you mean workflow") as caught:
+        refuse_unknown(["workflw"], ("model", "workflow"), "field")
+    assert caught.value.where == "workflw"
