@@ -41,7 +41,9 @@ def main() -> None:
     left_out: Counter[str] = Counter()
     entries = tuple(_provider(provider, left_out) for provider in sorted(providers, key=lambda p: str(p.id)))
     book = BookFile(
-        source="genai-prices", version=version("genai-prices"), providers=tuple(entry for entry in entries if entry.models)
+        source="genai-prices",
+        version=version("genai-prices"),
+        providers=tuple(entry for entry in entries if entry.models),
     )
     BOOK.write_bytes(msgspec.json.encode(book))
     models = sum(len(entry.models) for entry in book.providers)
@@ -50,7 +52,9 @@ def main() -> None:
 
 def _provider(provider: Any, left_out: Counter[str]) -> ProviderEntry:
     models = (_model(model, left_out) for model in provider.models)
-    return ProviderEntry(id=provider.id, base_url=provider.api_pattern, models=tuple(m for m in models if m is not None))
+    return ProviderEntry(
+        id=provider.id, base_url=provider.api_pattern, models=tuple(m for m in models if m is not None)
+    )
 
 
 def _model(model: Any, left_out: Counter[str]) -> ModelEntry | None:
@@ -97,7 +101,9 @@ def _tier(values: dict[str, Any], prompt_tokens: int) -> Tier:
         name: _nanousd(_at(values[source], prompt_tokens)) for name, source in CLASSES.items() if source in values
     }
     if LONG_CACHE_WRITE in values:
-        amounts["cache_write"] = max(amounts.get("cache_write", 0), _nanousd(_at(values[LONG_CACHE_WRITE], prompt_tokens)))
+        amounts["cache_write"] = max(
+            amounts.get("cache_write", 0), _nanousd(_at(values[LONG_CACHE_WRITE], prompt_tokens))
+        )
     return Tier(**amounts)
 
 

@@ -1,7 +1,7 @@
 """Counts tokens: small texts at once, large ones in a thread that leaves the event loop alone.
 
-Source: DESIGN §9; tiktoken releases the GIL, takes time linear in the text when it is cut in pieces, and panics on a run
-of a million spaces.
+Source: DESIGN §9; tiktoken releases the GIL, takes time linear in the text when it is cut in pieces, and panics on a
+run of a million spaces.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def _piece_tokens(encoding: tiktoken.Encoding, piece: str) -> int:
         return len(encoding.encode_ordinary(piece))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a Rust panic is no Exception, and may be anything else's fault.
+    except BaseException as error:
         if type(error).__name__ != "PanicException" and not isinstance(error, ValueError):
             raise
         return -(-len(piece.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
