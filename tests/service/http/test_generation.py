@@ -317,3 +317,19 @@ async def test_a_body_that_never_comes_is_given_up():
         )
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_timeout"
+
+
+async def test_an_answer_to_a_caller_who_has_left_harms_nobody(caplog):
+    async with an_edge() as (edge, client):
+        go_on = asyncio.Event()
+        edge.gateway.cache = "hit"
+        edge.gateway.script = lambda call: [go_on, finished(call, cache="hit")]
+        waiting = asyncio.create_task(client.post("/generate", json={"prompt": "x"}))
+        await edge.gateway.asked.wait()
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        go_on.set()
+        async with asyncio.timeout(5):
+            await edge.telemetry.next()
+        assert (await client.post("/generate", json={"prompt": "x"})).status_code == 200
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
