@@ -33,7 +33,7 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     events: what happened at which moment and how long it took, in order: (name, at_ns, {attribute: value}).
     model and provider: whose answer was given, else the last tried, else empty. input_messages, output_messages: JSON
-    text, given only where content is to be captured; it is cut at MAX_CONTENT_CHARS.
+    text, given only where content is to be captured.
     """
 
     generation_id: str
@@ -84,3 +84,21 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str = ""
     chat: ChatFacts | None = None
     scheme: str = "http"
+
+
+def content_chars(facts: RequestFacts) -> int:
+    """How much captured text these facts carry."""
+    chat = facts.chat
+    return 0 if chat is None else len(chat.input_messages or "") + len(chat.output_messages or "")
+
+
+def with_content_cut(facts: RequestFacts, max_chars: int) -> RequestFacts:
+    """The same facts with each captured text cut to this length; without any at 0."""
+    if facts.chat is None:
+        return facts
+    chat = msgspec.structs.replace(
+        facts.chat,
+        input_messages=(facts.chat.input_messages or "")[:max_chars] or None,
+        output_messages=(facts.chat.output_messages or "")[:max_chars] or None,
+    )
+    return msgspec.structs.replace(facts, chat=chat)

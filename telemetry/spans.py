@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from telemetry import names
-from telemetry.facts import MAX_CONTENT_CHARS, AttemptFacts, ChatFacts, RequestFacts
+from telemetry.facts import AttemptFacts, ChatFacts, RequestFacts
 
 Scalar = int | float | str | bool
 Attributes = dict[str, Scalar | tuple[str, ...]]
@@ -60,14 +60,14 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     link_attributes: Attributes = {}
 
 
-def spans_of(facts: RequestFacts, *, capture_content: bool) -> list[Span]:
+def spans_of(facts: RequestFacts) -> list[Span]:
     """The spans of one request, parents first."""
     server = _server_span(facts)
     chat = facts.chat
     if chat is None:
         return [server]
     server.attributes[names.GENERATION_ID] = chat.generation_id
-    chat_attributes = _chat_attributes(chat, capture_content=capture_content)
+    chat_attributes = _chat_attributes(chat)
     events = tuple(SpanEvent(name, at_ns, dict(attributes)) for name, at_ns, attributes in chat.events)
     if chat.cache == "hit":
         server.attributes.update(chat_attributes)
@@ -79,12 +79,6 @@ def span_count(facts: RequestFacts) -> int:
     """How many spans `spans_of` makes of these facts."""
     chat = facts.chat
     return 1 if chat is None or chat.cache == "hit" else 2 + len(chat.attempts)
-
-
-def content_chars(facts: RequestFacts) -> int:
-    """How much captured text these facts carry."""
-    chat = facts.chat
-    return 0 if chat is None else len(chat.input_messages or "") + len(chat.output_messages or "")
 
 
 def _server_span(facts: RequestFacts) -> Span:
@@ -150,7 +144,7 @@ def _chat_span(facts: RequestFacts, chat: ChatFacts, attributes: Attributes, eve
     )
 
 
-def _chat_attributes(chat: ChatFacts, *, capture_content: bool) -> Attributes:
+def _chat_attributes(chat: ChatFacts) -> Attributes:
     attributes = _model_attributes(chat.provider, chat.model or chat.route)
     attributes.update(_request_params(chat))
     attributes[names.GENERATION_ID] = chat.generation_id
@@ -172,8 +166,10 @@ def _chat_attributes(chat: ChatFacts, *, capture_content: bool) -> Attributes:
         attributes[names.RESPONSE_ID] = chat.response_id
     if chat.cache not in {"hit", "coalesced"}:
         _add_usage(attributes, chat)
-    if capture_content:
-        _add_content(attributes, chat)
+    if chat.input_messages is not None:
+        attributes[names.INPUT_MESSAGES] = chat.input_messages
+    if chat.output_messages is not None:
+        attributes[names.OUTPUT_MESSAGES] = chat.output_messages
     return attributes
 
 
@@ -202,13 +198,6 @@ def _add_usage(attributes: Attributes, chat: ChatFacts) -> None:
         attributes[names.CACHED_TOKENS] = chat.cached_tokens
     if chat.reasoning_tokens is not None:
         attributes[names.REASONING_TOKENS] = chat.reasoning_tokens
-
-
-def _add_content(attributes: Attributes, chat: ChatFacts) -> None:
-    if chat.input_messages is not None:
-        attributes[names.INPUT_MESSAGES] = chat.input_messages[:MAX_CONTENT_CHARS]
-    if chat.output_messages is not None:
-        attributes[names.OUTPUT_MESSAGES] = chat.output_messages[:MAX_CONTENT_CHARS]
 
 
 def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:

@@ -11,14 +11,28 @@ from typing import Final
 
 from telemetry import names
 from telemetry.facts import MAX_CONTENT_CHARS
-from telemetry.spans import Attributes, Span, SpanEvent
+from telemetry.spans import Attributes, Scalar, Span, SpanEvent
 
 ResourceValue = str | bool | int | float | Sequence[str]
 
 # Each of these differs from call to call: remembering them would only push out what repeats.
-UNREPEATED: Final = frozenset({names.GENERATION_ID, names.RESPONSE_ID, names.INPUT_MESSAGES, names.OUTPUT_MESSAGES})
+UNREPEATED: Final = frozenset(
+    {
+        names.GENERATION_ID,
+        names.RESPONSE_ID,
+        names.COST_NANOUSD,
+        names.SAVED_NANOUSD,
+        names.INPUT_TOKENS,
+        names.OUTPUT_TOKENS,
+        names.CACHED_TOKENS,
+        names.REASONING_TOKENS,
+        names.INPUT_MESSAGES,
+        names.OUTPUT_MESSAGES,
+    }
+)
 MAX_REMEMBERED: Final = 4096
 MAX_REMEMBERED_CHARS: Final = 200
+MAX_REMEMBERED_INT: Final = 65535
 
 _INT64: Final = range(-(2**63), 2**63)
 _UINT64_MASK: Final = 2**64 - 1
@@ -60,7 +74,8 @@ class SpanEncoder:
     """Encodes the spans of one resource. Not for two threads at once."""
 
     def __init__(self, resource: Mapping[str, ResourceValue], *, scope_name: str, scope_version: str) -> None:
-        self._remembered: dict[tuple[str, str], bytes] = {}
+        # By type too: True, 1 and 1.0 are equal.
+        self._remembered: dict[tuple[str, type, Scalar | tuple[str, ...]], bytes] = {}
         values: Attributes = {
             key: value if isinstance(value, str | bool | int | float) else tuple(value)
             for key, value in resource.items()
@@ -105,27 +120,34 @@ class SpanEncoder:
         remembered = self._remembered
         parts: list[bytes] = []
         for key, value in attributes.items():
-            if isinstance(value, str):
-                pair = remembered.get((key, value)) or self._text_pair(key, value)
-            elif isinstance(value, int) and value not in _INT64:
-                continue
-            else:
-                pair = _pair(key, _any(value))
-            parts.append(tag)
-            parts.append(pair)
+            pair = remembered.get((key, value.__class__, value)) or self._new_pair(key, value)
+            if pair:
+                parts.append(tag)
+                parts.append(pair)
         return b"".join(parts)
 
-    def _text_pair(self, key: str, value: str) -> bytes:
-        pair = _pair(key, _text(_STRING, value[:MAX_CONTENT_CHARS]))
-        if key not in UNREPEATED and len(value) <= MAX_REMEMBERED_CHARS:
+    def _new_pair(self, key: str, value: Scalar | tuple[str, ...]) -> bytes:
+        """Empty for a number that OTLP cannot carry."""
+        if isinstance(value, int) and value not in _INT64:
+            return b""
+        pair = _pair(key, _any(value))
+        if key not in UNREPEATED and _may_repeat(value):
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[key, value] = pair
+            self._remembered[key, value.__class__, value] = pair
         return pair
 
 
-def _any(value: float | bool | tuple[str, ...]) -> bytes:
+def _may_repeat(value: Scalar | tuple[str, ...]) -> bool:
+    if isinstance(value, int):
+        return 0 <= value <= MAX_REMEMBERED_INT
+    return not isinstance(value, float) and len(value) <= MAX_REMEMBERED_CHARS
+
+
+def _any(value: Scalar | tuple[str, ...]) -> bytes:
     """The one field of an AnyValue. Order matters: True is an int."""
+    if isinstance(value, str):
+        return _text(_STRING, value[:MAX_CONTENT_CHARS])
     if isinstance(value, bool):
         return _BOOL[value]
     if isinstance(value, int):

@@ -1,0 +1,183 @@
+"""What the standard `OTEL_*` variables ask for. A value that cannot be read is warned about and its default taken.
+
+Source: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter Configuration"; spans in
+seconds where the Python SDK reads seconds (`OTEL_EXPORTER_OTLP_TIMEOUT`).
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
+from opentelemetry.sdk.environment_variables import (
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
+    OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_BSP_SCHEDULE_DELAY,
+    OTEL_EXPORTER_OTLP_CERTIFICATE,
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE,
+    OTEL_EXPORTER_OTLP_CLIENT_KEY,
+    OTEL_EXPORTER_OTLP_COMPRESSION,
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_HEADERS,
+    OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TIMEOUT,
+    OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_SDK_DISABLED,
+    OTEL_SERVICE_NAME,
+    OTEL_TRACES_SAMPLER,
+    OTEL_TRACES_SAMPLER_ARG,
+)
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.util.re import parse_env_headers
+
+from telemetry.sampling import SAMPLERS, Sampling
+
+log = logging.getLogger(__name__)
+
+Environ = Mapping[str, str]
+Compression = Literal["none", "gzip", "deflate"]
+
+TRACES_PATH: Final = "v1/traces"
+DEFAULT_SERVICE_NAME: Final = "farthing"
+DEFAULT_SAMPLER: Final = "parentbased_always_on"
+DEFAULT_TIMEOUT_S: Final = 10.0
+# A process that ends waits for its last request; other SDKs read this variable in milliseconds.
+MAX_TIMEOUT_S: Final = 60.0
+DEFAULT_DELAY_MS: Final = 5000.0
+DEFAULT_BATCH_SPANS: Final = 512
+# The SDK's 2,048 is a third of a second of one busy worker's spans; a collector's pause lasts longer than that.
+DEFAULT_QUEUE_SPANS: Final = 16_384
+
+
+class CollectorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans are sent, and how. A file that is empty is not set. timeout_s: for one request and its repeats."""
+
+    url: str
+    headers: dict[str, str]
+    timeout_s: float
+    compression: Compression
+    ca_file: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+
+
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How spans wait: at most delay_s, at most batch_spans a request, never more than queue_spans."""
+
+    delay_s: float = DEFAULT_DELAY_MS / 1000
+    batch_spans: int = DEFAULT_BATCH_SPANS
+    queue_spans: int = DEFAULT_QUEUE_SPANS
+
+
+def collector_settings(otlp_endpoint: str, environ: Environ) -> CollectorSettings | None:
+    """Where to send traces, or None where nobody asked for them or somebody switched them off."""
+    url = _traces_url(otlp_endpoint, environ)
+    if not url or not _is_switched_on(environ):
+        return None
+    if urlsplit(url).scheme not in {"http", "https"}:
+        log.warning("the OTLP endpoint is no http:// or https:// URL: no spans are exported")
+        return None
+    protocol = _of_traces(environ, OTEL_EXPORTER_OTLP_PROTOCOL)
+    if protocol not in {"", "http/protobuf"}:
+        log.warning("OTLP protocol %r is not spoken here; http/protobuf is used", protocol)
+    compression = _of_traces(environ, OTEL_EXPORTER_OTLP_COMPRESSION).lower() or "none"
+    if compression not in {"none", "gzip", "deflate"}:
+        log.warning("OTLP compression %r is not known; none is used", compression)
+    return CollectorSettings(
+        url=url,
+        headers=dict(parse_env_headers(_of_traces(environ, OTEL_EXPORTER_OTLP_HEADERS), liberal=True)),
+        timeout_s=min(
+            _number(environ, _traces_name(environ, OTEL_EXPORTER_OTLP_TIMEOUT), 0) or DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
+        ),
+        compression="gzip" if compression == "gzip" else "deflate" if compression == "deflate" else "none",
+        ca_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CERTIFICATE),
+        client_cert_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE),
+        client_key_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CLIENT_KEY),
+    )
+
+
+def batch_settings(environ: Environ) -> BatchSettings:
+    """The `OTEL_BSP_*` variables. A batch is never larger than the queue."""
+    queue_spans = int(_number(environ, OTEL_BSP_MAX_QUEUE_SIZE, DEFAULT_QUEUE_SPANS))
+    batch_spans = int(_number(environ, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, DEFAULT_BATCH_SPANS))
+    return BatchSettings(
+        delay_s=_number(environ, OTEL_BSP_SCHEDULE_DELAY, DEFAULT_DELAY_MS) / 1000,
+        batch_spans=max(min(batch_spans, queue_spans), 1),
+        queue_spans=max(queue_spans, 1),
+    )
+
+
+def sampling(environ: Environ) -> Sampling:
+    """Which traces are recorded: `OTEL_TRACES_SAMPLER` and its argument, a share from 0 to 1."""
+    name = environ.get(OTEL_TRACES_SAMPLER, "").strip().lower() or DEFAULT_SAMPLER
+    if name not in SAMPLERS:
+        log.warning("%s=%r is not known; %s is used", OTEL_TRACES_SAMPLER, name, DEFAULT_SAMPLER)
+        name = DEFAULT_SAMPLER
+    ratio = _number(environ, OTEL_TRACES_SAMPLER_ARG, 1.0) if name.endswith("ratio") else 1.0
+    if ratio > 1:
+        log.warning("%s is more than 1: every trace is recorded", OTEL_TRACES_SAMPLER_ARG)
+    return SAMPLERS[name](min(ratio, 1.0))
+
+
+def resource(environ: Environ, *, service_version: str) -> Resource:
+    """Who sends the spans: the SDK's own attributes, ours, and over them what the environment says."""
+    told: dict[str, str] = {SERVICE_NAME: DEFAULT_SERVICE_NAME, SERVICE_VERSION: service_version}
+    for item in environ.get(OTEL_RESOURCE_ATTRIBUTES, "").split(","):
+        key, equals, value = item.partition("=")
+        if equals and key.strip():
+            told[key.strip()] = unquote(value.strip())
+        elif item.strip():
+            log.warning("%s has an entry without a value; it is left out", OTEL_RESOURCE_ATTRIBUTES)
+    if name := environ.get(OTEL_SERVICE_NAME):
+        told[SERVICE_NAME] = name
+    return Resource.create(told)
+
+
+def _traces_url(otlp_endpoint: str, environ: Environ) -> str:
+    """A base has the signal's path appended; the variable for traces alone is taken as it is."""
+    if not otlp_endpoint and (url := environ.get(_for_traces(OTEL_EXPORTER_OTLP_ENDPOINT), "").strip()):
+        return url
+    base = otlp_endpoint or environ.get(OTEL_EXPORTER_OTLP_ENDPOINT, "").strip()
+    return f"{base.rstrip('/')}/{TRACES_PATH}" if base else ""
+
+
+def _is_switched_on(environ: Environ) -> bool:
+    if environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
+        return False
+    exporters = {name.strip() for name in environ.get(OTEL_TRACES_EXPORTER, "").split(",")} - {""}
+    if exporters - {"otlp", "none"}:
+        log.warning(
+            "%s names exporters that are not known here: %s", OTEL_TRACES_EXPORTER, ", ".join(sorted(exporters))
+        )
+    return not exporters or "otlp" in exporters
+
+
+def _of_traces(environ: Environ, general: str) -> str:
+    """The variable for traces, else the one for all signals."""
+    return environ.get(_traces_name(environ, general), "").strip()
+
+
+def _traces_name(environ: Environ, general: str) -> str:
+    own = _for_traces(general)
+    return own if environ.get(own) else general
+
+
+def _for_traces(general: str) -> str:
+    return general.replace("OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_")
+
+
+def _number(environ: Environ, name: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        log.warning("%s=%r is no number of zero or more; %g is used", name, text, default)
+        return default
+    return number
