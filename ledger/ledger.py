@@ -35,6 +35,9 @@ class Ledger(Protocol):
     def is_ready(self) -> bool:
         """Whether it takes writes now."""
 
+    def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
+        """Whether some ceiling counts what these callers spend at `provider:model`."""
+
     async def admit(self, request: AdmitRequest) -> Admission:
         """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3."""
 

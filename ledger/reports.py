@@ -1,8 +1,11 @@
 """What may be asked of the reports. Moments are milliseconds UTC; since is included, until is not; None: no bound."""
 
+import datetime
 from typing import Final
 
 import msgspec
+
+from ledger.ceilings import DAY_MS, HOUR_MS, MINUTE_MS
 
 SPEND_DIMENSIONS: Final = (
     "model",
@@ -20,6 +23,7 @@ SPEND_DIMENSIONS: Final = (
     "outcome",
 )
 LATENCY_DIMENSIONS: Final = ("model", "provider", "hour", "day", "month")
+_UNITS_MS: Final = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 
 
 class SpendQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,3 +42,45 @@ class LatencyQuery(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int | None = None
     group_by: tuple[str, ...] = ()
     filters: dict[str, str] = {}
+
+
+class UnknownDimension(ValueError):
+    """A report was asked for by something that it does not keep apart."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"{name!r} is not one of {', '.join(known)}")
+        self.name = name
+        self.known = known
+
+
+def check_dimensions(query: SpendQuery | LatencyQuery) -> None:
+    """Raise UnknownDimension for the first name that the report does not know."""
+    known = SPEND_DIMENSIONS if isinstance(query, SpendQuery) else LATENCY_DIMENSIONS
+    for name in (*query.group_by, *query.filters):
+        if name not in known:
+            raise UnknownDimension(name, known)
+
+
+def iso(moment_ms: int | None) -> str | None:
+    """A moment as ISO 8601 in UTC, to the millisecond; None stays None."""
+    if moment_ms is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(moment_ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_moment(text: str, now_ms: int) -> int:
+    """A moment in milliseconds from an ISO date or time (UTC where it does not say), or a span back from now: `24h`.
+
+    Raises ValueError for anything else.
+    """
+    unit_ms = _UNITS_MS.get(text[-1:])
+    if unit_ms is not None and text[:-1].isdigit():
+        return now_ms - int(text[:-1]) * unit_ms
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no moment; write 2026-11-21, 2026-11-21T10:00:00Z, 24h or 7d") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return round(moment.timestamp() * 1000)

@@ -34,11 +34,11 @@ class CeilingTable:
         for ceiling in ceilings:
             self._by_scope.setdefault(ceiling.scope, []).append(ceiling)
 
-    def for_attempt(self, deployment: str, facts: GenerationFacts) -> list[Ceiling]:
+    def for_attempt(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
         """Every ceiling that an attempt at this deployment counts against."""
         if not self._by_scope:
             return []
-        scopes = scopes_of(deployment, facts.attribution)
+        scopes = scopes_of(deployment, attribution)
         return [ceiling for scope in scopes for ceiling in self._by_scope.get(scope, ())]
 
 
@@ -71,6 +71,9 @@ def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
 
 def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
     """Take room for a further attempt of a generation that has begun, on the first bid that fits."""
+    before = _find_lead(db, request.facts.generation_id, request.attempt, request.bids)
+    if before is not None:
+        return before
     fit = _find_fit(db, request.facts, request.bids, ceilings, request.now_ms)
     if isinstance(fit, Refused):
         return fit
@@ -115,10 +118,11 @@ def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
     facts, lookup = request.facts, request.lookup
     fit = _find_fit(db, facts, request.bids, ceilings, request.now_ms)
     if isinstance(fit, Refused):
-        return _find_lead(db, request) or _count_refusal(db, request, fit)
+        return _find_lead(db, facts.generation_id, 1, request.bids) or _count_refusal(db, request, fit)
     cache = "bypass" if lookup is None else "miss"
     row = {**generation_row(facts), "cache": cache, "deployment": request.bids[fit.bid].deployment}
-    if db.execute(SQL["open_generation"], row).rowcount == 0 and (before := _find_lead(db, request)):
+    is_new = db.execute(SQL["open_generation"], row).rowcount > 0
+    if not is_new and (before := _find_lead(db, facts.generation_id, 1, request.bids)):
         return before
     lead = _take(db, facts, request.bids, fit, attempt=1, now_ms=request.now_ms, owner_id=owner_id)
     if lookup is not None and lookup.joins:
@@ -127,15 +131,15 @@ def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
     return lead
 
 
-def _find_lead(db: sqlite3.Connection, request: AdmitRequest) -> Lead | None:
-    """The lead that an earlier try of this very request took, if its commit was kept."""
-    hold_id = hold_id_of(request.facts.generation_id, 1)
+def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: tuple[Bid, ...]) -> Lead | None:
+    """The hold that an earlier try of this very request took, if its commit was kept."""
+    hold_id = hold_id_of(generation_id, attempt)
     row = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
     if row is None:
         return None
-    bids = [index for index, bid in enumerate(request.bids) if (bid.deployment, bid.held_nanousd) == row]
-    assert bids, "a generation id was used for two different calls"
-    return Lead(bid=bids[0], hold_id=hold_id, attempt=1)
+    same = [index for index, bid in enumerate(bids) if (bid.deployment, bid.held_nanousd) == row]
+    assert same, "a generation id was used for two different calls"
+    return Lead(bid=same[0], hold_id=hold_id, attempt=attempt)
 
 
 def _count_refusal(db: sqlite3.Connection, request: AdmitRequest, refused: Refused) -> Refused:
@@ -151,7 +155,7 @@ def _find_fit(
     """Nobody else writes between this look and the taking: the transaction holds the write lock."""
     refusals: list[Refused] = []
     for index, bid in enumerate(bids):
-        rooms = _find_room(db, bid, ceilings.for_attempt(bid.deployment, facts), now_ms)
+        rooms = _find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms)
         if not isinstance(rooms, Refused):
             return Fit(index, rooms)
         refusals.append(rooms)

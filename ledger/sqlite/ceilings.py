@@ -6,6 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from ledger.ceilings import Ceiling, Span, scopes_of, window_span
+from ledger.money import format_usd
+from ledger.reports import iso
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "ceilings")
@@ -82,3 +84,25 @@ def _scopes(row: tuple[Any, ...]) -> set[str]:
     _, deployment, key, team, user, workflow, run, _, _ = row
     attribution = {"key": key, "team": team, "user": user, "workflow": workflow, "run": run}
     return set(scopes_of(deployment, attribution))
+
+
+def ceiling_report(db: sqlite3.Connection, *, now_ms: int) -> list[dict[str, Any]]:
+    """What `GET /ledger/ceilings` answers."""
+    return [_rendered(status) for status in ceiling_statuses(db, now_ms=now_ms)]
+
+
+def _rendered(status: CeilingStatus) -> dict[str, Any]:
+    amounts = {
+        "limit": status.limit_nanousd,
+        "spent": status.spent_nanousd,
+        "held": status.held_nanousd,
+        "room": max(0, status.limit_nanousd - status.spent_nanousd - status.held_nanousd),
+    }
+    return {
+        "scope": status.scope,
+        "window": status.window,
+        **{f"{name}_usd": format_usd(amount) for name, amount in amounts.items()},
+        **{f"{name}_nanousd": amount for name, amount in amounts.items()},
+        "window_starts_at": iso(status.starts_at_ms),
+        "window_ends_at": iso(status.ends_at_ms),
+    }

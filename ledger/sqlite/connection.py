@@ -27,7 +27,7 @@ _SYNCHRONOUS: Final = {"normal": 1, "full": 2}
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's thread and queue, with whole functions as its unit of work: a hop for a batch, not for a statement."""
+    """aiosqlite's thread and queue, with whole functions as its unit of work: a hop a batch, not a statement."""
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` on the connection's own thread. A caller that is cancelled stops waiting; the work still ends."""

@@ -67,6 +67,9 @@ class SqliteLedger:
     def is_ready(self) -> bool:
         return self._store.is_ready
 
+    def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
+        return bool(self._ceilings.for_attempt(deployment, attribution))
+
     async def admit(self, request: AdmitRequest) -> Admission:
         work = partial(admit, request=request, owner_id=self.owner_id, ceilings=self._ceilings)
         return await self._store.write(work)
@@ -98,10 +101,10 @@ class SqliteLedger:
         self._ceilings = CeilingTable(ceilings)
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(spend_report, query=query, now_ms=self._clock_ms()))
+        return await self._readers.read(partial(spend_report, query=query))
 
     async def latency(self, query: LatencyQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(latency_report, query=query, now_ms=self._clock_ms()))
+        return await self._readers.read(partial(latency_report, query=query))
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
         return await self._readers.read(partial(generation_report, generation_id=generation_id))

@@ -1,0 +1,106 @@
+"""The latency report: whole hours from the bucket counts, parts of hours at a window's edges from the attempts."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ledger.ceilings import HOUR_MS
+from ledger.latency import Tally, bucket_of
+from ledger.reports import LatencyQuery, iso
+from ledger.sql import statements
+
+SQL: Final = statements("sqlite", "reports")
+_FAR_MS: Final = 1 << 48
+
+
+class Count(msgspec.Struct, frozen=True):
+    """So many spans of one kind, at one deployment, in one hour and bucket."""
+
+    deployment: str
+    kind: str
+    hour_ms: int
+    bucket: int
+    count: int
+    sum_us: int
+    max_us: int
+
+
+class Group(msgspec.Struct):
+    """One row in the making."""
+
+    total: Tally = msgspec.field(default_factory=Tally)
+    ttft: Tally = msgspec.field(default_factory=Tally)
+    errors: int = 0
+
+    def add(self, count: Count) -> None:
+        """Take one count in."""
+        if count.kind == "error":
+            self.errors += count.count
+            return
+        tally = self.total if count.kind == "total" else self.ttft
+        tally.add(count.bucket, count.count, count.sum_us, count.max_us)
+
+    def rendered(self) -> dict[str, Any]:
+        """The row's figures. count: attempts that answered; errors: attempts that failed."""
+        ttft = {"count": self.ttft.count, **self.ttft.summary()}
+        return {"count": self.total.count, "errors": self.errors, **self.total.summary(), "ttft": ttft}
+
+
+def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, Any]:
+    """The report of CONTRACT §5. Quantiles are within 2 % of the exact order statistic over any window."""
+    total, groups = Group(), dict[tuple[str, ...], Group]()
+    for count in _counts(db, query):
+        values = _dimensions(count)
+        if all(values[name] == wanted for name, wanted in query.filters.items()):
+            total.add(count)
+            key = tuple(values[name] for name in query.group_by)
+            groups.setdefault(key, Group()).add(count)
+    rows = [dict(zip(query.group_by, key, strict=True)) | group.rendered() for key, group in sorted(groups.items())]
+    return {
+        "since": iso(query.since_ms),
+        "until": iso(query.until_ms),
+        "group_by": list(query.group_by),
+        "total": total.rendered(),
+        "rows": rows if query.group_by else [],
+    }
+
+
+def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:
+    since_ms = 0 if query.since_ms is None else query.since_ms
+    until_ms = _FAR_MS if query.until_ms is None else query.until_ms
+    first_whole_ms = -(-since_ms // HOUR_MS) * HOUR_MS
+    last_whole_ms = until_ms // HOUR_MS * HOUR_MS
+    if last_whole_ms < first_whole_ms:
+        yield from _single(db, since_ms, until_ms)
+        return
+    yield from _single(db, since_ms, first_whole_ms)
+    hours = {"since_ms": first_whole_ms, "until_ms": last_whole_ms}
+    yield from (Count(*row) for row in db.execute(SQL["whole_hours"], hours))
+    yield from _single(db, last_whole_ms, until_ms)
+
+
+def _single(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[Count]:
+    if since_ms >= until_ms:
+        return
+    span = {"since_ms": since_ms, "until_ms": until_ms}
+    for deployment, taken_at_ms, outcome, latency_us, ttft_us in db.execute(SQL["single_attempts"], span):
+        hour_ms = taken_at_ms - taken_at_ms % HOUR_MS
+        if outcome != "ok":
+            yield Count(deployment, "error", hour_ms, 0, 1, 0, 0)
+            continue
+        yield Count(deployment, "total", hour_ms, bucket_of(latency_us), 1, latency_us, latency_us)
+        if ttft_us is not None:
+            yield Count(deployment, "ttft", hour_ms, bucket_of(ttft_us), 1, ttft_us, ttft_us)
+
+
+def _dimensions(count: Count) -> dict[str, str]:
+    hour = iso(count.hour_ms) or ""
+    return {
+        "model": count.deployment,
+        "provider": count.deployment.partition(":")[0],
+        "hour": hour[:13] + ":00:00Z",
+        "day": hour[:10],
+        "month": hour[:7],
+    }
