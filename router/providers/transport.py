@@ -1,0 +1,164 @@
+"""The way out: httpx's transport interface over aiohttp's connection pool.
+
+httpx's own pool costs five times the CPU and was found dead after some thousand cancels; aiohttp's is sound. What is
+added here is the exact translation of errors, on which money depends: httpx.ConnectError, ConnectTimeout and
+LocalProtocolError prove that no byte of the request left this machine; every other error means that it may have been
+sent. Source: DESIGN §9.
+"""
+
+import io
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+import aiohttp
+import httpx
+from yarl import URL
+
+# Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
+KEEPALIVE_S: Final = 4.0
+DNS_TTL_S: Final = 30
+# Where the system can: unacknowledged bytes end the connection after this long, so that one that is being closed does
+# not linger because its other side stopped reading.
+UNACKNOWLEDGED_MS: Final = 30_000
+# aiohttp writes more than this piece by piece, if given as a file.
+PIECEWISE_BYTES: Final = 2**20
+# All headers are the caller's own.
+NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Sends a request and hands back the response as soon as its headers are there; its body is raw chunks.
+
+    No redirects, no cookies, no proxies from the environment, no decompression: `Accept-Encoding: identity` is sent. Of
+    httpx's timeouts only "connect" is kept, for everything up to a usable connection; after that, time is the caller's.
+    Cancelling a request, or closing a response before its end, closes its connection: it never goes back to the pool.
+
+    A pooled connection that the server closed at the moment it was taken looks like any other that closed after the
+    request was sent, and is reported as such: nothing proves that the server did not read it.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx.TransportError only; the module's text says which kinds prove that nothing was sent."""
+        headers = _headers(request)
+        body = await request.aread()
+        if self._session.closed:
+            raise httpx.ConnectError("the transport is closed", request=request)
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
+                headers=headers,
+                skip_auto_headers=NO_AUTOMATIC_HEADERS,
+                allow_redirects=False,
+                timeout=_timeout(request),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _translated(error, request) from error
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_Body(response, request),
+            request=request,
+        )
+
+
+class _Body(httpx.AsyncByteStream):
+    """The chunks of one response as they come. Done, its connection is free again; closed early, it is gone."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _translated(error, self._request) from error
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        # A body that came whole has given its connection back, and this does nothing.
+        self._response.close()
+
+
+@asynccontextmanager
+async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[AiohttpTransport]:
+    """A transport with at most `limit` connections open at once; a request beyond them waits as if for its connection.
+
+    tls None: certificates are checked against the system's authorities, else those that httpx brings.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=limit,
+        keepalive_timeout=KEEPALIVE_S,
+        ttl_dns_cache=DNS_TTL_S,
+        ssl=tls or _default_tls(),
+        socket_factory=_socket,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    ) as session:
+        yield AiohttpTransport(session)
+
+
+def _default_tls() -> ssl.SSLContext:
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or paths.capath:
+        return ssl.create_default_context()
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _socket(address: tuple[int, int, int, str, object]) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    return made
+
+
+def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
+    connect_s = request.extensions.get("timeout", {}).get("connect")
+    return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, str]]:
+    headers = [("Accept-Encoding", "identity")]
+    for name, value in request.headers.raw:
+        if b"\r" in value or b"\n" in value or b"\0" in value:
+            raise httpx.LocalProtocolError(f"header {name!r} holds a line break", request=request)
+        if name.lower() != b"accept-encoding":
+            headers.append((name.decode("ascii"), value.decode("utf-8", "replace")))
+    return headers
+
+
+def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            kind: type[httpx.TransportError] = httpx.ConnectTimeout
+        # Raised for names, refusals, routes and TLS handshakes, before a request is written.
+        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
+            kind = httpx.ConnectError
+        case aiohttp.InvalidURL():
+            kind = httpx.LocalProtocolError
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            kind = httpx.RemoteProtocolError
+        case TimeoutError():
+            kind = httpx.ReadTimeout
+        case _:
+            kind = httpx.ReadError
+    return kind(str(error) or type(error).__name__, request=request)
