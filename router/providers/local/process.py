@@ -1,0 +1,121 @@
+"""One life of the child process, seen from the parent."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import msgspec
+
+from router.providers.local.handover import ChildSettings, Serving
+
+# Reading tens of gigabytes from a slow disk is a start, not a hang.
+START_WITHIN_S: Final = 600.0
+STOP_WITHIN_S: Final = 3.0
+LAST_WORDS_WITHIN_S: Final = 1.0
+MAX_LINES: Final = 50
+MAX_LINE_BYTES: Final = 500
+_READ_BYTES: Final = 65_536
+
+
+class NotServing(Exception):
+    """The child ended, or was given up, before it served."""
+
+
+class LastLines:
+    """The last lines that were written, each cut to MAX_LINE_BYTES."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+        self._unfinished = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was written next, split anywhere."""
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            self._lines.append((self._unfinished + line)[:MAX_LINE_BYTES])
+            self._unfinished = b""
+        self._unfinished = (self._unfinished + rest)[:MAX_LINE_BYTES]
+
+    def text(self) -> str:
+        """All that is kept, a line that has no end yet included."""
+        lines = [*self._lines, self._unfinished] if self._unfinished else list(self._lines)
+        return "\n".join(line.decode("utf-8", "replace") for line in lines[-MAX_LINES:])
+
+
+class Child:
+    """A started child. It serves some time later, if it does not end before."""
+
+    def __init__(self, process: Process) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._said = LastLines()
+        self._listening = asyncio.create_task(self._listen(), name="local model's last words")
+
+    async def serving(self) -> Serving:
+        """Wait until it answers, and where. Raises NotServing."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(START_WITHIN_S):
+                line = await self._process.stdout.readline()
+            return msgspec.json.decode(line, type=Serving)
+        except (TimeoutError, ValueError) as error:
+            raise NotServing from error
+
+    async def ended(self) -> int:
+        """Wait for its end. The exit status, or minus the signal that killed it."""
+        return await self._process.wait()
+
+    async def last_words(self) -> str:
+        """What it wrote last, once it has ended."""
+        await asyncio.wait({self._listening}, timeout=LAST_WORDS_WITHIN_S)
+        return self._said.text()
+
+    async def stop(self) -> int:
+        """End it: it leaves by itself when its input ends, or is killed. The exit status."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        finally:
+            self._listening.cancel()
+        return await self._process.wait()
+
+    async def _listen(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(_READ_BYTES):
+            self._said.feed(data)
+
+
+@asynccontextmanager
+async def open_child(settings: ChildSettings) -> AsyncIterator[Child]:
+    """Start a child; it is gone on the way out. Raises OSError when no process can be made."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "router.providers.local.child",
+        str(os.getpid()),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        # Ctrl-C is for the parent, which drains first.
+        start_new_session=True,
+    )
+    child = Child(process)
+    try:
+        assert process.stdin is not None
+        # Not by argument: every user of the machine can read those.
+        process.stdin.write(msgspec.json.encode(settings) + b"\n")
+        yield child
+    finally:
+        await child.stop()
