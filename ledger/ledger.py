@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
@@ -21,7 +21,23 @@ from ledger.values import (
 )
 
 
-class Ledger(Protocol):
+class LedgerReports(Protocol):
+    """What a ledger tells readers. Raises LedgerUnavailable when a reading takes too long."""
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        """The spend report of CONTRACT §5."""
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        """The latency report of CONTRACT §5."""
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        """One call's whole story: every attempt, hold and posting. None: no such generation."""
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        """Limit, spent, held, room and window end of every ceiling in force."""
+
+
+class Ledger(LedgerReports, Protocol):
     """Money and memory. Every method is one transaction; those that write return once it is durable.
 
     Writes raise LedgerUnavailable; with `unknown` set, the same call may be repeated as it was.
@@ -56,38 +72,37 @@ class Ledger(Protocol):
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         """Put these ceilings in force and no others, keeping what was counted."""
 
-    async def spend(self, query: SpendQuery) -> dict[str, Any]:
-        """The spend report of CONTRACT §5."""
-
-    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
-        """The latency report of CONTRACT §5."""
-
-    async def generation(self, generation_id: str) -> dict[str, Any] | None:
-        """One call's whole story: every attempt, hold and posting. None: no such generation."""
-
-    async def ceilings(self) -> list[dict[str, Any]]:
-        """Limit, spent, held, room and window end of every ceiling in force."""
-
 
 @asynccontextmanager
 async def open_ledger(
     url: str,
     *,
     clock_ms: Callable[[], int],
-    synchronous: str = "full",
+    synchronous: Literal["full", "normal"] = "full",
     cache_bounds: CacheBounds | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
 
     clock_ms: wall time in milliseconds UTC. Raises NotALedger for what cannot serve as one.
     """
+    from ledger.sqlite.ledger import open_sqlite_ledger
+
+    path, bounds = _sqlite_path(url), cache_bounds or CacheBounds()
+    async with open_sqlite_ledger(path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds) as ledger:
+        yield ledger
+
+
+@asynccontextmanager
+async def open_reports(url: str, *, clock_ms: Callable[[], int]) -> AsyncIterator[LedgerReports]:
+    """Read a ledger that is there, with or without a service writing to it. Raises NotALedger."""
+    from ledger.sqlite.ledger import open_sqlite_reports
+
+    async with open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms) as reports:
+        yield reports
+
+
+def _sqlite_path(url: str) -> Path:
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:
         raise NotALedger(f"{url!r} names no ledger: write it like sqlite:farthing.db")
-    from ledger.sqlite.ledger import open_sqlite_ledger
-
-    bounds = cache_bounds or CacheBounds()
-    async with open_sqlite_ledger(
-        Path(path), clock_ms=clock_ms, synchronous="normal" if synchronous == "normal" else "full", bounds=bounds
-    ) as ledger:
-        yield ledger
+    return Path(path)

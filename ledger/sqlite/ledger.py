@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ledger.ceilings import Ceiling
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.reports import LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import CeilingTable, admit, hold_next
@@ -21,6 +21,7 @@ from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report
 from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.settle import close_attempt, record_follower, settle
@@ -46,16 +47,35 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-class SqliteLedger:
+class SqliteReports:
+    """See `ledger.ledger.LedgerReports`, which it implements."""
+
+    def __init__(self, readers: Readers, clock_ms: Callable[[], int]) -> None:
+        self._readers = readers
+        self._clock_ms = clock_ms
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(spend_report, query=query))
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(latency_report, query=query))
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        return await self._readers.read(partial(generation_report, generation_id=generation_id))
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
+
+
+class SqliteLedger(SqliteReports):
     """See `ledger.ledger.Ledger`, which it implements. Made by `open_sqlite_ledger`."""
 
     def __init__(
         self, store: Writer, readers: Readers, owner: Owner, *, clock_ms: Callable[[], int], bounds: CacheBounds
     ):
+        super().__init__(readers, clock_ms)
         self._store = store
-        self._readers = readers
         self._owner = owner
-        self._clock_ms = clock_ms
         self._bounds = bounds
         self._ceilings = CeilingTable(())
 
@@ -99,18 +119,6 @@ class SqliteLedger:
         now_ms = self._clock_ms()
         await self._store.write(partial(configure_ceilings, ceilings=ceilings, now_ms=now_ms), is_settlement=True)
         self._ceilings = CeilingTable(ceilings)
-
-    async def spend(self, query: SpendQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(spend_report, query=query))
-
-    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(latency_report, query=query))
-
-    async def generation(self, generation_id: str) -> dict[str, Any] | None:
-        return await self._readers.read(partial(generation_report, generation_id=generation_id))
-
-    async def ceilings(self) -> list[dict[str, Any]]:
-        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
 
     async def join(self) -> None:
         """Begin a lease."""
@@ -172,6 +180,16 @@ async def open_sqlite_ledger(
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
         stack.push_async_callback(_stop, keeper)
         yield ledger
+
+
+@asynccontextmanager
+async def open_sqlite_reports(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
+    """Read a file that is there. Raises NotALedger."""
+    if not path.is_file():
+        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
+    async with open_readers(path) as readers:
+        await readers.read(check_identity)
+        yield SqliteReports(readers, clock_ms)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -65,6 +65,7 @@ def _start(settings: ChildSettings) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = settings.model_path
+    params.model_alias = [Path(model).stem]  # Its path is nobody's business.
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings.api_key]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from router.providers.local.handover import ChildSettings, Serving, settings_for, usable_cores
@@ -63,24 +63,63 @@ class LocalModel:
 
     async def keep_running(self) -> None:
         """Run child after child, until cancelled."""
-        delay_s = FIRST_DELAY_S
+        delay_s = 0.0
         while True:
-            healthy_s = await self._run_once()
-            delay_s = FIRST_DELAY_S if healthy_s >= HEALTHY_AFTER_S else delay_s
-            log.error("the local model starts again in %.1f s", delay_s)
+            healthy_s = 0.0
+            try:
+                healthy_s = await self._run_once()
+            except Exception:
+                log.exception("the local model's process could not be run")
+            delay_s = restart_delay_s(delay_s, healthy_s)
+            log.info("the local model starts again in %.1f s", delay_s)
             await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, MAX_DELAY_S)
 
     async def _run_once(self) -> float:
         """One child's life. How long it served, in seconds."""
-        loop = asyncio.get_running_loop()
+        healthy_s = 0.0
         try:
             async with open_child(self._settings) as child:
                 self._child = child
-                self._serving = await child.serving()
-                self._ready.set()
-                serving_since_s = loop.time()
-                status = await child.ended()
-                return loop.time() - serving_since_s
+                with suppress(NotServing):
+                    healthy_s = await self._serve_from(child)
+                ending = await child.stop()
         finally:
-            pass
+            self._child = None
+        log.error("the local model ended with status %d; its last lines:\n%s", ending.status, ending.last_words)
+        return healthy_s
+
+    async def _serve_from(self, child: Child) -> float:
+        loop = asyncio.get_running_loop()
+        self._serving = await child.serving()
+        self._ready.set()
+        serving_since_s = loop.time()
+        try:
+            await child.ended()
+        finally:
+            self._ready.clear()
+            self._serving = None
+        return loop.time() - serving_since_s
+
+
+@asynccontextmanager
+async def open_local_model(model_path: str | None = None) -> AsyncIterator[LocalModel]:
+    """Start the model in `model_path`, else the packaged one, and keep it running until the way out.
+
+    Does not wait for it: a start takes about half a second for the packaged model, longer for larger ones. Raises
+    LocalModelUnavailable; then no process was started.
+    """
+    path = find_model(model_path)
+    model = LocalModel(settings_for(str(path), secrets.token_urlsafe(32), cores=usable_cores()))
+    running = asyncio.create_task(model.keep_running(), name="local model")
+    try:
+        yield model
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def restart_delay_s(last_delay_s: float, healthy_s: float) -> float:
+    """How long to wait before the next start, after a child that served for `healthy_s`. The first delay follows 0."""
+    if healthy_s >= HEALTHY_AFTER_S:
+        return FIRST_DELAY_S
+    return min(max(2 * last_delay_s, FIRST_DELAY_S), MAX_DELAY_S)

@@ -26,6 +26,13 @@ class NotServing(Exception):
     """The child ended, or was given up, before it served."""
 
 
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a child ended. status: its exit status, or minus the signal that killed it."""
+
+    status: int
+    last_words: str
+
+
 class LastLines:
     """The last lines that were written, each cut to MAX_LINE_BYTES."""
 
@@ -66,29 +73,30 @@ class Child:
         except (TimeoutError, ValueError) as error:
             raise NotServing from error
 
-    async def ended(self) -> int:
-        """Wait for its end. The exit status, or minus the signal that killed it."""
-        return await self._process.wait()
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await self._process.wait()
 
-    async def last_words(self) -> str:
-        """What it wrote last, once it has ended."""
-        await asyncio.wait({self._listening}, timeout=LAST_WORDS_WITHIN_S)
-        return self._said.text()
-
-    async def stop(self) -> int:
-        """End it: it leaves by itself when its input ends, or is killed. The exit status."""
+    async def stop(self) -> Ending:
+        """End it, if it has not ended yet: it leaves when its input ends, or is killed."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
+            status = await self._wait_or_kill()
+            await asyncio.wait({self._listening}, timeout=LAST_WORDS_WITHIN_S)
+        finally:
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
+        return Ending(status=status, last_words=self._said.text())
+
+    async def _wait_or_kill(self) -> int:
+        try:
             async with asyncio.timeout(STOP_WITHIN_S):
-                await self._process.wait()
+                return await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 self._process.kill()
-            await self._process.wait()
-        finally:
-            self._listening.cancel()
-        return await self._process.wait()
+            return await self._process.wait()
 
     async def _listen(self) -> None:
         assert self._process.stderr is not None
