@@ -37,7 +37,8 @@ class SocketServer(Server):
         super().__init__(app, address=host, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
 
     def _init_shared_socket(self) -> None:
-        self._shd = SocketHolder(self._listening.fileno(), False, BACKLOG)
+        # granian shares the listening socket between its workers the same way; its stubs leave the arguments out.
+        self._shd = SocketHolder(self._listening.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
         self._ssp = None
 
 
@@ -74,7 +75,7 @@ async def _serve(config: Config, environ: Mapping[str, str], listening: socket.s
             await slots.emptied(within_s=config.server.drain_s)
             parts.gateway.stop()
             await slots.emptied(within_s=LAST_WORDS_S)
-            server.stop()
+            server.stop()  # type: ignore[no-untyped-call]
         signalled.cancel()
         await serving
 

@@ -74,4 +74,5 @@ class Workers:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-        return max(abs(worker.returncode) for worker in self._running)
+        statuses: list[int] = [abs(worker.returncode) for worker in self._running]
+        return max(statuses)

@@ -11,8 +11,8 @@ import tiktoken
 
 DEFAULT_ENCODING: Final = "o200k_base"
 
-# The first prefix that fits decides. What is not here (Claude, Gemini, Llama, …) is counted with the default: that is an
-# estimate, and so it is called wherever it shows. Source: tiktoken/model.py; gpt-oss' harmony tokens do not occur in plain text.
+# The first prefix that fits decides. What is not here (Claude, Gemini, Llama, …) is counted with the default: that is
+# an estimate, and so it is called wherever it shows. Source: tiktoken/model.py; gpt-oss' harmony tokens are not text.
 _FAMILIES: Final = (
     ("gpt-4o", "o200k_base"),
     ("gpt-4.1", "o200k_base"),

@@ -1,28 +1,31 @@
-"""From a parsed TOML document to a Config, gathering every problem on the way. Pure but for the environment given."""
+"""From a parsed TOML document to a config, gathering every problem on the way. Pure: the environment is handed in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, get_args, get_type_hints
+from types import NoneType
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from service.config.model import LISTS, NOT_YET, NOT_YET_VALUES, TABLES, Config, Section
-from service.config.problems import ConfigInvalid, Problem
+from service.config.model import KEYS_NOT_YET, LISTS, TABLES, VALUES_NOT_YET, Config, Section
+from service.config.problems import Problem, place_in
 
-_VARIABLE: Final = re.compile(r"^\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))$")
-_MONEY: Final = re.compile(r"usd")
+NOT_YET: Final = "not supported by this version"
+_VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
+_INNER_VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_PLACE_WITHIN: Final = re.compile(r" - at `\$(.*)`$")
 
 
 class Decoding:
-    """One document being read: its problems, and the environment that its `$NAME` values come from."""
+    """One document being read. `problems` grows as it is; what could not be read is left at its default, or empty."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.problems: list[Problem] = []
 
     def config(self, document: Mapping[str, Any]) -> Config:
-        """The config in this document. Raises ConfigInvalid with every problem in it."""
+        """What can be read. With problems it is good for nothing but finding more of them."""
         found: dict[str, Any] = {}
         for key, value in document.items():
             if key in TABLES:
@@ -30,77 +33,102 @@ class Decoding:
             elif key in LISTS:
                 found[key] = self._list(key, value, LISTS[key])
             else:
-                self._unknown("", key, key, (*TABLES, *LISTS))
-        if self.problems:
-            raise ConfigInvalid(*self.problems)
+                self._unknown("", key, (*TABLES, *LISTS))
         return Config(**found)
 
-    def problem(self, place: str, text: str) -> None:
-        """Note a problem."""
+    def _problem(self, place: str, text: str) -> None:
         self.problems.append(Problem(place, text))
 
-    def _list(self, key: str, value: Any, section: type[Section]) -> tuple[Any, ...]:
+    def _list(self, key: str, value: Any, section: type[Section]) -> tuple[Section, ...]:
         if not isinstance(value, list):
-            self.problem(key, f"must be a list of tables, written [[{key}]]")
-            return ()
+            self._problem(key, f"must be a list of tables, written [[{key}]]")
+            return (section(**_stand_ins(section)),)
         return tuple(self._table(key, f"{key}[{index}]", item, section) for index, item in enumerate(value))
 
-    def _table(self, key: str, place: str, value: Any, section: type[Section]) -> Any:
-        if not isinstance(value, dict):
-            self.problem(place, "must be a table")
-            return None
-        before = len(self.problems)
-        fields = {name: self._value(key, f"{place}.{name}", name, item, section) for name, item in value.items()}
-        for field in msgspec.structs.fields(section):
-            if field.required and field.encode_name not in value:
-                self.problem(place, f"{field.encode_name} is missing")
-        return section(**fields) if len(self.problems) == before else None
+    def _table(self, key: str, place: str, table: Any, section: type[Section]) -> Section:
+        """key: under which name its model knows it."""
+        stand_ins = _stand_ins(section)
+        if not isinstance(table, dict):
+            self._problem(place, "must be a table")
+            return section(**stand_ins)
+        known = {field.name: field.type for field in msgspec.structs.fields(section)}
+        found: dict[str, Any] = {}
+        guessed: set[str | None] = set()
+        for name, value in table.items():
+            if name not in known:
+                guessed.add(self._unknown(key, name, known, place))
+            elif (read := self._value((key, name), place_in(place, name), value, known[name])) is not None:
+                found[name] = read
+        for name in stand_ins:
+            if name not in table and name not in guessed:
+                self._problem(place_in(place, name), "is missing")
+        return section(**{**stand_ins, **found})
 
-    def _value(self, key: str, place: str, name: str, value: Any, section: type[Section]) -> Any:
-        if name not in section.__struct_fields__:
-            self._unknown(key, place, name, section.__struct_fields__)
+    def _value(self, key: tuple[str, str], place: str, value: Any, kind: Any) -> Any:
+        """The value as its field has it; None for one that cannot be, which is a problem then."""
+        if isinstance(value, int | float) and not isinstance(value, bool) and "usd" in key[1]:
+            self._problem(place, f'an amount is exact, so it goes in quotes: "{value}"')
             return None
-        if isinstance(value, float) and _MONEY.search(name):
-            self.problem(place, f'amounts are exact: quote it, as in "{value}"')
+        if isinstance(value, str) and value in VALUES_NOT_YET.get(key, ()):
+            self._problem(place, f"{value!r} is {NOT_YET}")
             return None
-        is_later = isinstance(value, str) and value in NOT_YET_VALUES.get((key, name), ())
-        if is_later:
-            self.problem(place, f"{value!r} is not supported by this version")
-            return None
-        read, is_from_environment = self._from_environment(place, value)
+        if isinstance(value, list):
+            read = [self._from_environment(f"{place}[{index}]", item) for index, item in enumerate(value)]
+            if None in read:
+                return None
+        else:
+            read = self._from_environment(place, value)
         if read is None:
             return None
-        kind = get_type_hints(section, include_extras=True)[name]
+        is_ours = read == value
         try:
-            return msgspec.convert(read, kind, strict=not is_from_environment)
+            return msgspec.convert(read, kind, strict=is_ours)
         except msgspec.ValidationError as error:
-            self.problem(place, _readable(str(error), kind))
+            text, _, within = _PLACE_WITHIN.sub(r"\n\1", str(error)).partition("\n")
+            self._problem(place + within, _readable(text, kind, said=repr(value) if is_ours else f"what {value} holds"))
             return None
 
-    def _from_environment(self, place: str, value: Any) -> tuple[Any, bool]:
-        match = _VARIABLE.match(value) if isinstance(value, str) else None
+    def _from_environment(self, place: str, value: Any) -> Any:
+        """The value, or that of the variable it names. None: it is not set, which is a problem."""
+        if not isinstance(value, str):
+            return value
+        match = _VARIABLE.fullmatch(value)
         if match is None:
-            return value, False
+            if _INNER_VARIABLE.search(value):
+                self._problem(place, "only a whole value can be read from the environment, not a part of one")
+            return value
         name = match.group(1) or match.group(2)
-        found = self._environ.get(name)
+        found = self._environ.get(name, "").strip()
         if not found:
-            self.problem(place, f"the environment variable {name} is not set")
-            return None, True
-        return found, True
+            self._problem(place, f"the environment variable {name} is not set")
+            return None
+        return found
 
-    def _unknown(self, key: str, place: str, name: str, known: tuple[str, ...]) -> None:
-        if name in NOT_YET.get(key, ()):
-            self.problem(place, "not supported by this version")
-            return
-        nearest = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"known keys are {', '.join(known)}"
-        self.problem(place, f"unknown key; {hint}")
+    def _unknown(self, key: str, name: str, known: Iterable[str], table: str = "") -> str | None:
+        """Note a key that nobody knows. Returns the one it was probably meant to be."""
+        place = place_in(table, name)
+        if name in KEYS_NOT_YET.get(key, ()):
+            self._problem(place, NOT_YET)
+            return None
+        nearest = next(iter(get_close_matches(name[:64], known, n=1, cutoff=0.6)), None)
+        hint = f"did you mean {nearest}?" if nearest else f"known keys are {', '.join(known)}"
+        self._problem(place, f"unknown key; {hint}")
+        return nearest
 
 
-def _readable(error: str, kind: Any) -> str:
-    """msgspec's words without its marks; for a choice, the choices."""
-    text = error.partition(" - at ")[0].replace("`", "")
-    choices = get_args(kind)
-    if "Invalid enum value" in text and choices:
-        return f"{text.replace('Invalid enum value', 'cannot be')}; choose {', '.join(map(str, choices))}"
-    return text
+def _stand_ins(section: type[Section]) -> dict[str, Any]:
+    """{required field: something empty}, so that the rules can look at the rest of a section that lacks them."""
+    fields = msgspec.structs.fields(section)
+    return {field.name: () if get_origin(field.type) is tuple else "" for field in fields if field.required}
+
+
+def _readable(text: str, kind: Any, *, said: str) -> str:
+    """msgspec's words without its marks; for a choice, the choices. said: the value, unless it may be a secret."""
+    if choices := _choices(kind):
+        return f"{said} cannot be; choose {', '.join(choices)}"
+    return text.replace("`", "").replace(" | null", "").replace("object", "table").replace("Expected", "expected")
+
+
+def _choices(kind: Any) -> list[str]:
+    members = [member for member in (get_args(kind) if get_origin(kind) is not Literal else [kind]) if member is not NoneType]
+    return [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]

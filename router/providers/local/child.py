@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -65,7 +66,7 @@ def _start(settings: ChildSettings) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = settings.model_path
-    params.model_alias = [Path(model).stem]  # Its path is nobody's business.
+    params.model_alias = [Path(settings.model_path).stem]  # Its path is nobody's business.
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings.api_key]

@@ -1,15 +1,19 @@
 """The dialect `local`: OpenAI's, at wherever the embedded model answers now."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from router.answer import Closing, Delta
-from router.deployments import Deployment
+from router.deployments import Deployment, Provider
+from router.faults import Fault, Outcome
 from router.providers.client import Upstream
 from router.providers.local.model import LocalModel
+
+# The attempt's own limits are shorter; this only ends a wait that nobody bounds.
+START_WITHIN_S: Final = 600.0
 
 
 class LocalUpstream:
@@ -20,12 +24,30 @@ class LocalUpstream:
         self._models = models
 
     async def attempt(
-        self, deployment: Deployment, body: dict[str, Any], *, stream: bool, headers: dict[str, str]
+        self,
+        deployment: Deployment,
+        body: dict[str, Any],
+        *,
+        stream: bool,
+        headers: dict[str, str],
+        on_headers: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """As `Upstream.attempt`. A model that is still starting is waited for, as long as the attempt may take."""
-        base_url = await self._models[deployment.provider.name].wait_ready()
-        provider = msgspec.structs.replace(deployment.provider, base_url=base_url)
+        provider = await self._at(deployment.provider)
         there = msgspec.structs.replace(deployment, provider=provider)
-        async with aclosing(self._openai.attempt(there, body, stream=stream, headers=headers)) as events:
+        events = self._openai.attempt(there, body, stream=stream, headers=headers, on_headers=on_headers)
+        async with aclosing(events):
             async for event in events:
                 yield event
+
+    async def list_models(self, provider: Provider) -> list[str]:
+        """As `Upstream.list_models`."""
+        return await self._openai.list_models(await self._at(provider))
+
+    async def _at(self, provider: Provider) -> Provider:
+        model = self._models[provider.name]
+        await model.wait_ready(START_WITHIN_S)
+        base_url = model.base_url
+        if base_url is None:
+            raise Fault(Outcome.CONNECT_FAILED, "the local model is not running", sent=False)
+        return msgspec.structs.replace(provider, base_url=base_url, api_key=model.api_key)
