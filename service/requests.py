@@ -30,7 +30,7 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
             if declared > max_bytes:
                 await _drain(receive)
                 raise BodyTooLarge(max_bytes)
-            if not _is_json(headers.get(b"content-type", b"")):
+            if not _is_json(headers.get(b"content-type", b"")) and not _is_curl_without_a_type(headers):
                 raise UnsupportedMediaType
             return await _read(receive, max_bytes, declared)
     except TimeoutError as error:
@@ -76,6 +76,19 @@ def _declared_length(headers: Headers) -> int:
     if not declared.isdigit():
         raise InvalidRequest("is not a number of bytes", where="content-length")
     return int(declared)
+
+
+def _is_curl_without_a_type(headers: Headers) -> bool:
+    """Whether the body's type is only what `curl -d` says of every body.
+
+    A page in a browser can send that type too, but neither this user agent without a preflight, nor without an Origin.
+    """
+    return (
+        headers.get(b"content-type") == b"application/x-www-form-urlencoded"
+        and headers.get(b"user-agent", b"").startswith((b"curl/", b"Wget/"))
+        and b"origin" not in headers
+        and b"sec-fetch-site" not in headers
+    )
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 
 import click
-from router.providers.local import LocalModelUnavailable
 
 from ledger.errors import NotALedger
+from ledger.prices import load_book
+from router.providers.local import LocalModelUnavailable
+from service.assembly import now_ms
 from service.commands.failing import failing, load_or_exit
 from service.config import Config
+from service.config.catalog import Catalog
 from service.workers import Workers
 from telemetry import setup_logging
 
@@ -33,7 +36,7 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
         listening = listen(config.server.host, config.server.port)
     except OSError as error:
         failing(f"cannot listen on {config.server.host}:{config.server.port}: {error.strerror}")
-    for warning in config.warnings:
+    for warning in Catalog(config, load_book(), now_ms=now_ms()).warnings:
         log.warning("%s", warning)
     bound = listening.getsockname()
     click.echo(f"farthing listens on http://{config.server.host}:{bound[1]} — routes: {_names(config)}", err=True)
