@@ -3,17 +3,21 @@
 from telemetry.context import ParentContext, format_traceparent, new_span_id, new_trace_id, parse_traceparent
 from telemetry.export import Telemetry, TelemetrySettings, open_telemetry
 from telemetry.facts import AttemptFacts, ChatFacts, RequestFacts
+from telemetry.logs import Secrets, log_context, setup_logging
 
 __all__ = [
     "AttemptFacts",
     "ChatFacts",
     "ParentContext",
     "RequestFacts",
+    "Secrets",
     "Telemetry",
     "TelemetrySettings",
     "format_traceparent",
+    "log_context",
     "new_span_id",
     "new_trace_id",
     "open_telemetry",
     "parse_traceparent",
+    "setup_logging",
 ]
