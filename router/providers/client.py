@@ -1,0 +1,158 @@
+"""What a dialect is to the router, and what all dialects over HTTP share: one exchange, bounded and in our own errors.
+
+A dialect is one file: it says what to send and how to read the answer. Whatever goes wrong comes out as a Fault.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+import httpx
+import msgspec
+
+from router.answer import Closing, Delta
+from router.deployments import Deployment, Provider
+from router.faults import Fault, Outcome, classify_status, clean
+
+ANSWER_BYTES: Final = 64 * 2**20
+ERROR_BYTES: Final = 64 * 2**10
+# The status is known by then; the words are worth no more than this.
+ERROR_BODY_S: Final = 2.0
+MASK: Final = "[key]"
+# Shorter ones are placeholders, and masking them would garble every message.
+SHORTEST_SECRET: Final = 8
+
+# Errors that prove that no byte of the request left this machine (see router/providers/transport.py).
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+
+
+class Upstream(Protocol):
+    """One dialect, ready to speak to any provider of that dialect."""
+
+    def attempt(
+        self,
+        deployment: Deployment,
+        body: dict[str, Any],
+        *,
+        stream: bool,
+        headers: dict[str, str],
+        on_headers: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[Delta | Closing, None]:
+        """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
+
+        Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
+        at once. Consume under `aclosing`. on_headers: called when a successful response begins.
+        """
+
+    async def list_models(self, provider: Provider) -> list[str]:
+        """The names of the models that the provider offers. Raises Fault; time is the caller's."""
+
+
+class Http:
+    """Requests to providers over one transport."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
+        self._transport = transport
+        self._clock_ms = clock_ms or _wall_ms
+
+    @asynccontextmanager
+    async def exchange(
+        self, provider: Provider, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """A successful response (2xx), its body unread. Leaving early closes its connection.
+
+        Raises Fault for every other response, and for whatever the transport meets, also within the block.
+        """
+        status: int | None = None
+        try:
+            request = _request(provider, method, path, headers, body)
+            response = await self._transport.handle_async_request(request)
+            status = response.status_code
+            try:
+                if not 200 <= status < 300:
+                    raise await self._refusal(response, provider)
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise _fault(error, status) from error
+        except httpx.InvalidURL as error:
+            raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
+
+    async def _refusal(self, response: httpx.Response, provider: Provider) -> Fault:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(ERROR_BODY_S):
+                async for chunk in chunks_of(response):
+                    body += chunk[: ERROR_BYTES - len(body)]
+                    if len(body) >= ERROR_BYTES:
+                        break
+        except (TimeoutError, httpx.TransportError):
+            # What came so far has to do.
+            pass
+        words = without_key(bytes(body), provider)
+        return classify_status(response.status_code, response.headers, words, now_ms=self._clock_ms())
+
+
+async def read_whole(response: httpx.Response) -> bytes:
+    """The body of a whole answer. Raises Fault beyond ANSWER_BYTES."""
+    pieces: list[bytes] = []
+    size = 0
+    async for chunk in chunks_of(response):
+        size += len(chunk)
+        if size > ANSWER_BYTES:
+            raise Fault(Outcome.BAD_ANSWER, "the answer is too long", status=response.status_code)
+        pieces.append(chunk)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def decode_object(data: bytes, *, status: int) -> dict[str, Any]:
+    """A JSON object. Raises Fault for anything else; the fault never repeats what it was."""
+    try:
+        decoded = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise Fault(Outcome.BAD_ANSWER, "the answer is not valid JSON", status=status) from error
+    if not isinstance(decoded, dict):
+        raise Fault(Outcome.BAD_ANSWER, "the answer is not a JSON object", status=status)
+    return decoded
+
+
+def without_key(words: bytes, provider: Provider) -> bytes:
+    """What a provider said, without its key, should it have repeated it."""
+    if provider.api_key is None or len(provider.api_key) < SHORTEST_SECRET:
+        return words
+    return words.replace(provider.api_key.encode(), MASK.encode())
+
+
+def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The raw chunks of a body, as they come."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return aiter(response.stream)
+
+
+def _request(
+    provider: Provider, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+) -> httpx.Request:
+    return httpx.Request(
+        method,
+        provider.base_url.rstrip("/") + path,
+        headers=[(name.encode("latin-1", "replace"), value.encode()) for name, value in headers.items()],
+        content=body,
+        extensions={"timeout": {"connect": provider.connect_timeout_s}},
+    )
+
+
+def _fault(error: httpx.TransportError, status: int | None) -> Fault:
+    """What a broken exchange means. status: of the response whose body was being read."""
+    words = clean(str(error))
+    if status is None and isinstance(error, _NEVER_SENT):
+        return Fault(Outcome.CONNECT_FAILED, words or "no connection", sent=False)
+    if isinstance(error, httpx.TimeoutException):
+        return Fault(Outcome.STALLED, words or "no answer in time", status=status)
+    return Fault(Outcome.CUT, words or "the connection broke off", status=status)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
