@@ -71,7 +71,8 @@ def spans_of(facts: RequestFacts) -> list[Span]:
     events = tuple(SpanEvent(name, at_ns, dict(attributes)) for name, at_ns, attributes in chat.events)
     if chat.cache == "hit":
         server.attributes.update(chat_attributes)
-        return [msgspec.structs.replace(server, events=events)]
+        is_error = names.ERROR_TYPE in server.attributes
+        return [msgspec.structs.replace(server, events=events, is_error=is_error)]
     return [server, _chat_span(facts, chat, chat_attributes, events), *_attempt_spans(facts, chat)]
 
 

@@ -1,9 +1,14 @@
-"""Facts that the telemetry tests are told."""
+"""What the telemetry tests are told, and whom they tell."""
 
-from collections.abc import Callable
+import gzip
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from telemetry import AttemptFacts, ChatFacts, RequestFacts
 
@@ -102,3 +107,96 @@ def facts_of() -> FactsOf:
 def attempts() -> tuple[AttemptFacts, AttemptFacts]:
     """The failed attempt and the one that answered."""
     return FAILED, ANSWERED
+
+
+class ScriptedCollector:
+    """An OTLP collector that answers with the statuses it was given, then with 200, and keeps what it took."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.headers: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
+        self.took = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The base that `otlp_endpoint` takes."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def requests(self) -> list[ExportTraceServiceRequest]:
+        """Everything that came, parsed."""
+        return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+
+    @property
+    def span_names(self) -> list[str]:
+        """The names of all spans that came."""
+        return [
+            span.name
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler_of(collector: ScriptedCollector) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        # One request a connection, so that no handler outlives its test.
+        protocol_version = "HTTP/1.0"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            collector.headers.append({name.lower(): value for name, value in self.headers.items()} | {"": self.path})
+            is_gzip = self.headers.get("content-encoding") == "gzip"
+            collector.bodies.append(gzip.decompress(body) if is_gzip else body)
+            status = collector.statuses.pop(0) if collector.statuses else 200
+            self.send_response(status)
+            if status == 503:
+                self.send_header("retry-after", "0")
+            self.send_header("content-length", "0")
+            self.end_headers()
+            collector.took.set()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  The name is inherited.
+            """Keep quiet."""
+
+    return Handler
+
+
+@pytest.fixture
+def collector() -> Iterator[ScriptedCollector]:
+    """A collector that listens."""
+    collector = ScriptedCollector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def dead_endpoint() -> str:
+    """An endpoint where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent_server() -> Iterator[socket.socket]:
+    """A listener that never answers; `accept` waits until somebody calls."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        yield server
+
+
+@pytest.fixture
+def silent_endpoint(silent_server: socket.socket) -> str:
+    """The silent server's base URL."""
+    return f"http://127.0.0.1:{silent_server.getsockname()[1]}"
