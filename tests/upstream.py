@@ -183,6 +183,10 @@ class ScriptedUpstream:
         """Queue one script for each of the next chat completions."""
         self._scripts.extend(scripts)
 
+    def forget_scripts(self) -> None:
+        """Play the default from now on, whatever was queued."""
+        self._scripts.clear()
+
     @property
     def open_connections(self) -> int:
         """TCP connections that neither side has closed."""

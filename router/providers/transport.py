@@ -146,19 +146,22 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     return headers
 
 
+# The first line that fits. None: aiohttp's own words, which name the host; its other errors repeat the response.
+_TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], str | None], ...]] = (
+    # These are raised while connecting, before a request is written: a name, a route, a refusal, a TLS handshake.
+    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, None),
+    (aiohttp.ClientConnectorError, httpx.ConnectError, None),
+    (aiohttp.ClientConnectorCertificateError, httpx.ConnectError, None),
+    (aiohttp.InvalidURL, httpx.LocalProtocolError, "the URL is not valid"),
+    # From here on the request may have been read.
+    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server closed the connection without an answer"),
+    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError, "the response broke off"),
+    (aiohttp.ClientResponseError, httpx.RemoteProtocolError, "the response is not valid HTTP"),
+    (TimeoutError, httpx.ReadTimeout, "the server was silent for too long"),
+    (Exception, httpx.ReadError, "the connection broke off"),
+)
+
+
 def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            kind: type[httpx.TransportError] = httpx.ConnectTimeout
-        # Raised for names, refusals, routes and TLS handshakes, before a request is written.
-        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
-            kind = httpx.ConnectError
-        case aiohttp.InvalidURL():
-            kind = httpx.LocalProtocolError
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
-            kind = httpx.RemoteProtocolError
-        case TimeoutError():
-            kind = httpx.ReadTimeout
-        case _:
-            kind = httpx.ReadError
-    return kind(str(error) or type(error).__name__, request=request)
+    kind, words = next((kind, words) for known, kind, words in _TRANSLATIONS if isinstance(error, known))
+    return kind(words or str(error), request=request)

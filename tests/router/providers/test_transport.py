@@ -1,0 +1,297 @@
+"""The transport: what its errors prove, that its pool survives cancels, and that it adds nothing to a request."""
+
+import asyncio
+import random
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+
+from router.providers.transport import AiohttpTransport, open_transport
+from tests.upstream import (
+    Script,
+    ScriptedUpstream,
+    answer,
+    close_after_request,
+    half_body,
+    half_headers,
+    hang,
+    hang_after_headers,
+    raw,
+    redirect,
+    reset_after_request,
+    scripted_upstream,
+    stream,
+)
+
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError)
+EVENTS = {"model": "m", "stream": True}
+
+
+@asynccontextmanager
+async def both() -> AsyncIterator[tuple[ScriptedUpstream, AiohttpTransport]]:
+    async with scripted_upstream() as upstream, open_transport(limit=100) as transport:
+        yield upstream, transport
+
+
+async def post(transport: AiohttpTransport, url: str, body: object = None, **extensions: object) -> bytes:
+    request = httpx.Request("POST", url + "/chat/completions", json=body or {"model": "m"}, extensions=extensions)
+    response = await transport.handle_async_request(request)
+    try:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return b"".join([chunk async for chunk in response.stream])
+    finally:
+        await response.aclose()
+
+
+async def test_answers_come_whole_over_one_connection() -> None:
+    async with both() as (upstream, transport):
+        for _ in range(3):
+            assert b"Hello" in await post(transport, upstream.url, {"model": "m", "messages": [{"content": "Hello"}]})
+        assert upstream.connections_made == 1
+
+
+async def test_a_body_larger_than_a_megabyte_arrives_as_it_left() -> None:
+    async with both() as (upstream, transport):
+        body = {"model": "m", "messages": [{"content": "x" * 3_000_000}]}
+        await post(transport, upstream.url, body)
+        assert upstream.requests[0].body == body
+
+
+async def test_a_request_has_the_callers_headers_and_no_others() -> None:
+    async with both() as (upstream, transport):
+        await post(transport, upstream.url)
+        assert set(upstream.requests[0].headers) == {"host", "content-type", "content-length", "accept-encoding"}
+        assert upstream.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_compressed_body_comes_as_it_is() -> None:
+    async with both() as (upstream, transport):
+        upstream.plays(raw(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00"))
+        assert await post(transport, upstream.url) == b"\x1f\x8b\x08\x00"
+
+
+async def test_no_redirect_is_followed_and_no_cookie_kept() -> None:
+    async with both() as (upstream, transport), scripted_upstream() as elsewhere:
+        cookie = raw(b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n", then="keep")
+        upstream.plays(*(redirect(elsewhere.url, code) for code in (301, 302, 303, 307, 308)), cookie)
+        for _ in range(7):
+            await post(transport, upstream.url)
+        assert elsewhere.connections_made == 0
+        assert "cookie" not in upstream.requests[-1].headers
+
+
+async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with both() as (upstream, transport), scripted_upstream() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        await post(transport, upstream.url)
+        assert (len(upstream.requests), proxy.connections_made) == (1, 0)
+
+
+def refusing_url() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+async def test_a_refused_connection_proves_that_nothing_was_sent() -> None:
+    async with open_transport(limit=10) as transport:
+        with pytest.raises(httpx.ConnectError):
+            await post(transport, refusing_url())
+
+
+async def test_an_unknown_name_proves_that_nothing_was_sent() -> None:
+    async with open_transport(limit=10) as transport:
+        with pytest.raises(httpx.ConnectError):
+            await post(transport, "http://nobody.invalid/v1")
+
+
+class PlainTalker(asyncio.Protocol):
+    """Answers a TLS greeting in plain words."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
+class Silent(asyncio.Protocol):
+    """Takes what comes and says nothing."""
+
+
+@asynccontextmanager
+async def tls_port(protocol: type[asyncio.Protocol], tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
+
+
+async def test_a_failed_tls_handshake_proves_that_nothing_was_sent() -> None:
+    async with tls_port(PlainTalker) as url, open_transport(limit=10) as transport:
+        with pytest.raises(httpx.ConnectError):
+            await post(transport, url)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
+    subprocess.run(
+        ["openssl", *made.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with tls_port(PlainTalker, tls) as url:
+        async with open_transport(limit=10) as transport:
+            with pytest.raises(httpx.ConnectError):
+                await post(transport, url)
+        async with open_transport(limit=10, tls=ssl.create_default_context(cafile=certificate)) as transport:
+            assert await post(transport, url) == b""
+
+
+async def test_a_handshake_that_does_not_end_is_a_connect_timeout() -> None:
+    async with tls_port(Silent) as url, open_transport(limit=10) as transport:
+        with pytest.raises(httpx.ConnectTimeout):
+            await post(transport, url, timeout={"connect": 0.05})
+
+
+async def test_a_line_break_in_a_header_never_leaves() -> None:
+    async with both() as (upstream, transport):
+        request = httpx.Request("POST", upstream.url, headers=[(b"x-a", b"1\r\nx-b: 2")], content=b"{}")
+        with pytest.raises(httpx.LocalProtocolError):
+            await transport.handle_async_request(request)
+        assert upstream.connections_made == 0
+
+
+async def test_a_closed_transport_sends_nothing() -> None:
+    async with open_transport(limit=10) as transport:
+        pass
+    with pytest.raises(httpx.ConnectError):
+        await post(transport, refusing_url())
+
+
+CLOSED_AFTER_SENT: dict[str, Script] = {
+    "no byte": close_after_request(),
+    "reset": reset_after_request(),
+    "half a status line": raw(b"HTTP/1.1 2"),
+    "half the headers": half_headers(),
+    "half a body": half_body(),
+    "half a chunk": raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n100\r\nabc"),
+    "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    "cut stream": stream(["a"], then="cut"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_AFTER_SENT)
+@pytest.mark.parametrize("is_reused", [False, True])
+async def test_closed_after_the_request_was_sent_is_never_taken_for_never_sent(name: str, is_reused: bool) -> None:
+    async with both() as (upstream, transport):
+        if is_reused:
+            await post(transport, upstream.url)
+        upstream.plays(CLOSED_AFTER_SENT[name])
+        with pytest.raises(httpx.TransportError) as caught:
+            await post(transport, upstream.url, EVENTS, timeout={"connect": 5.0})
+        assert not isinstance(caught.value, NEVER_SENT)
+        assert len(upstream.requests) == 1 + is_reused
+
+
+@pytest.mark.parametrize("script", [hang(), hang_after_headers(), stream(["a", "b"], then="hang")])
+async def test_a_cancelled_request_closes_its_connection_at_once(script: Script) -> None:
+    async with both() as (upstream, transport):
+        upstream.plays(script)
+        task = asyncio.create_task(post(transport, upstream.url, EVENTS))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        task.cancel()
+        await upstream.closed(upstream.requests[0], within_s=1.0)
+        assert upstream.open_connections == 0
+        assert task.cancelling()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_response_closed_midway_closes_its_connection_at_once() -> None:
+    async with both() as (upstream, transport):
+        upstream.plays(stream(["a"], then="hang"))
+        response = await transport.handle_async_request(
+            httpx.Request("POST", upstream.url + "/chat/completions", json=EVENTS)
+        )
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        assert b"data" in await anext(aiter(response.stream))
+        await response.aclose()
+        await upstream.closed(upstream.requests[0], within_s=1.0)
+
+
+async def test_chunks_come_when_they_are_sent() -> None:
+    async with both() as (upstream, transport):
+        gate = asyncio.Event()
+        upstream.plays(stream(["one", gate, "two"]))
+        response = await transport.handle_async_request(
+            httpx.Request("POST", upstream.url + "/chat/completions", json=EVENTS)
+        )
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async with aclosing(response):
+            received = b""
+            async for chunk in response.stream:
+                received += chunk
+                if b"one" in received:
+                    gate.set()
+            assert b"two" in received
+
+
+CANCELS = 3000
+
+
+async def test_the_pool_is_sound_after_thousands_of_random_cancels() -> None:
+    chance = random.Random(2)
+    scripts = [
+        answer("a b c"),
+        stream(["a"] * 5),
+        stream(["a"], then="hang"),
+        hang(),
+        hang_after_headers(),
+        half_body(),
+    ]
+    async with both() as (upstream, transport):
+
+        async def cancelled_somewhere() -> None:
+            upstream.plays(chance.choice(scripts))
+            body = {"model": "m", "stream": chance.random() < 0.5}
+            task = asyncio.create_task(post(transport, upstream.url, body))
+            # A number of turns of the loop, not a time: every await on the way is hit, and none is waited out.
+            for _ in range(chance.randrange(40)):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        async def some(count: int) -> None:
+            for _ in range(count):
+                await cancelled_somewhere()
+
+        await asyncio.gather(*(some(CANCELS // 20) for _ in range(20)))
+        upstream.forget_scripts()
+        served = await asyncio.gather(*(post(transport, upstream.url) for _ in range(100)))
+        assert len([body for body in served if b"echo" in body]) == 100
+        assert len(upstream.requests) > CANCELS // 2
+    await upstream.until(lambda it: it.open_connections == 0)
+
+
+async def test_a_failure_leaves_no_place_in_the_pool_taken() -> None:
+    async with scripted_upstream() as upstream, open_transport(limit=1) as transport:
+        for script in CLOSED_AFTER_SENT.values():
+            upstream.plays(script)
+            with pytest.raises(httpx.TransportError):
+                await post(transport, upstream.url, EVENTS)
+        assert b"echo" in await post(transport, upstream.url)
