@@ -2,105 +2,146 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ledger.money import NANOUSD_PER_USD
+from ledger.money import format_usd
 from ledger.prices import load_book
-from router.deployments import Deployment, Provider
-from router.faults import Fault
-from router.providers.openai import OpenAIDialect
-from router.providers.transport import open_transport
-from service.assembly import now_ms
+from router.deployments import Deployment, Provider, Route
+from router.faults import Fault, Outcome
 from service.commands.failing import load_or_exit
 from service.config.catalog import Catalog
+
+PROBE_TIMEOUT_S: Final = 15.0
+PROBE_FAILED: Final = 1
+# Output that is piped is not cut to the width of a terminal that is not there.
+PIPED_WIDTH: Final = 400
+_UNKNOWN: Final = "-"
+_VERDICTS: Final = {
+    Outcome.CONNECT_FAILED: "not reachable",
+    Outcome.AUTH_REFUSED: "key refused",
+    Outcome.NOT_SUPPORTED: "reachable, but lists no models",
+}
+
+ListModels = Callable[[Provider], Awaitable[list[str]]]
 
 
 @click.command()
 @click.option("--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none.")
-@click.option("--probe", is_flag=True, help="Also ask each provider for its models.")
+@click.option("--probe", is_flag=True, help="Also ask each provider for its models; exit 1 if one does not answer.")
 def check(path: str | None, *, probe: bool) -> None:
     """Validate the config and show routes, prices and ceilings."""
-    config = load_or_exit(path)
-    catalog = Catalog(config, load_book(), now_ms=now_ms())
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    catalog = Catalog(load_or_exit(path), load_book(), now_ms=time.time_ns() // 1_000_000)
+    # Names come from the config and from providers; none of them is markup.
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, highlight=False)
     for route in catalog.routes:
-        console.print(_route_table(route.name, route.targets))
+        console.print(_route_table(route))
     if catalog.ceilings:
         console.print(_ceilings_table(catalog))
     for warning in catalog.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+        console.print(f"warning: {warning}", style="yellow")
+    console.print("The config is valid.", style="green")
     if probe:
-        console.print(asyncio.run(_probe(catalog.providers)))
-    console.print("the config is valid", style="green")
+        answers = asyncio.run(_probe(catalog.providers, catalog.routes))
+        console.print(_probe_table(answers))
+        if not all(reached for _, reached, _ in answers):
+            sys.exit(PROBE_FAILED)
 
 
-def _route_table(name: str, targets: Iterable[Deployment]) -> Table:
-    table = Table(title=f"route {name}", title_justify="left")
-    for column in (
-        "order",
-        "deployment",
-        "in $/Mtok",
-        "cached",
-        "out $/Mtok",
-        "window",
-        "most out",
-        "supports",
-        "price",
-    ):
-        table.add_column(column, justify="left" if column in {"deployment", "supports", "price"} else "right")
-    for order, target in enumerate(targets, 1):
-        price = target.price
-        base = price.base if price is not None else None
-        amounts = (base.input, base.cached_input, base.output) if base is not None else (None, None, None)
-        table.add_row(
-            str(order),
-            target.id,
-            *(_usd(amount) for amount in amounts),
-            _count(target.context_window),
-            _count(target.max_output_tokens),
-            ", ".join(sorted(target.supports)) if target.supports is not None else "everything",
-            price.version if price is not None else "none: refused",
-        )
+def _route_table(route: Route) -> Table:
+    table = Table(title=f"route {route.name}", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("deployment", overflow="fold")
+    for name in ("input $/Mtok", "cached", "output", "reasoning", "context", "max output"):
+        table.add_column(name, justify="right")
+    table.add_column("supports", overflow="fold")
+    table.add_column("price from", overflow="fold")
+    for number, target in enumerate(route.targets, 1):
+        table.add_row(str(number), target.id, *_amounts(target), *_abilities(target), _source(target))
     return table
+
+
+def _amounts(target: Deployment) -> Iterable[str]:
+    """Dollars for a million tokens of each class, as they are charged."""
+    if target.price is None:
+        return [_UNKNOWN] * 4
+    tier = target.price.base
+    cached = tier.input if tier.cached_input is None else tier.cached_input
+    reasoning = tier.output if tier.reasoning is None else tier.reasoning
+    return [_usd(amount) for amount in (tier.input, cached, tier.output, reasoning)]
+
+
+def _abilities(target: Deployment) -> Iterable[str]:
+    counts = (target.context_window, target.max_output_tokens)
+    supports = "anything" if target.supports is None else ", ".join(sorted(target.supports)) or "nothing"
+    return [*(_UNKNOWN if count is None else f"{count:,}" for count in counts), supports]
+
+
+def _source(target: Deployment) -> str:
+    price = target.price
+    if price is None:
+        return "no price: refused"
+    dearer = ", ".join(f"more above {threshold:,} tokens" for threshold, _ in price.tiers)
+    each = f"{_usd(price.per_request_nanousd)} a request" if price.per_request_nanousd else ""
+    return "; ".join(part for part in (price.version, dearer, each) if part)
 
 
 def _ceilings_table(catalog: Catalog) -> Table:
     table = Table("scope", "window", title="ceilings", title_justify="left")
     table.add_column("limit $", justify="right")
     for ceiling in catalog.ceilings:
-        table.add_row(ceiling.scope, ceiling.window, f"{ceiling.limit_nanousd / NANOUSD_PER_USD:,.2f}")
+        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd))
     return table
 
 
-async def _probe(providers: Iterable[Provider]) -> Table:
-    table = Table("provider", "answer", title="probe", title_justify="left")
-    async with open_transport(limit=16) as transport:
-        dialect = OpenAIDialect(transport)
-        for provider in providers:
-            table.add_row(provider.name, await _probe_one(dialect, provider))
+def _probe_table(answers: Iterable[tuple[str, bool, str]]) -> Table:
+    table = Table("provider", title="providers", title_justify="left")
+    table.add_column("answer", overflow="fold")
+    for name, reached, said in answers:
+        table.add_row(name, said, style=None if reached else "red")
     return table
 
 
-async def _probe_one(dialect: OpenAIDialect, provider: Provider) -> str:
+async def _probe(providers: Sequence[Provider], routes: Iterable[Route]) -> list[tuple[str, bool, str]]:
+    """[(provider, whether it offers its models, what it said)], asked all at once."""
+    from router.providers.openai import OpenAIDialect
+    from router.providers.transport import open_transport
+
+    wanted = {(target.provider.name, target.model): None for route in routes for target in route.targets}
+    waiting = Console(stderr=True, markup=False).status(f"asking {len(providers)} providers for their models")
+
+    async def answer(list_models: ListModels, provider: Provider) -> tuple[str, bool, str]:
+        models = [model for name, model in wanted if name == provider.name]
+        return provider.name, *await _ask(list_models, provider, models)
+
+    with waiting:
+        async with open_transport(limit=len(providers) + 1) as transport:
+            list_models = OpenAIDialect(transport).list_models
+            return list(await asyncio.gather(*(answer(list_models, provider) for provider in providers)))
+
+
+async def _ask(list_models: ListModels, provider: Provider, wanted: Iterable[str]) -> tuple[bool, str]:
+    """Whether the provider offers its models, and in words. wanted: those that routes name."""
     if provider.dialect == "local":
-        return "starts with the service"
+        return True, "runs with the service"
     try:
-        async with asyncio.timeout(provider.connect_timeout_s + provider.timeout_s):
-            models = await dialect.list_models(provider)
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            models = await list_models(provider)
     except Fault as fault:
-        return f"{fault.outcome.value}: {fault.message}"
+        status = "" if fault.status is None else f" ({fault.status})"
+        return False, f"{_VERDICTS.get(fault.outcome, 'reachable, but failing')}{status}: {fault.message}"
     except TimeoutError:
-        return "stalled: no answer in time"
-    return f"{len(models)} models"
+        return False, f"no answer within {PROBE_TIMEOUT_S:.0f} s"
+    missing = ", ".join(model for model in wanted if model not in models)
+    return True, f"reachable, {len(models)} models" + (f"; not among them: {missing}" if missing else "")
 
 
-def _usd(nanousd: int | None) -> str:
-    return "-" if nanousd is None else f"{nanousd / NANOUSD_PER_USD:,.4g}"
-
-
-def _count(tokens: int | None) -> str:
-    return "-" if tokens is None else f"{tokens:,}"
+def _usd(nanousd: int) -> str:
+    """Exact, with two places at least."""
+    whole, _, rest = format_usd(nanousd).partition(".")
+    return f"{int(whole):,}.{rest.rstrip('0').ljust(2, '0')}"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from types import NoneType
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -18,10 +17,11 @@ _PLACE_WITHIN: Final = re.compile(r" - at `\$(.*)`$")
 
 
 class Decoding:
-    """One document being read. `problems` grows as it is; what could not be read is left at its default, or empty."""
+    """One document being read. What of it cannot be read is a problem, and is left at its default, or empty."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._unread: list[str] = []
         self.problems: list[Problem] = []
 
     def config(self, document: Mapping[str, Any]) -> Config:
@@ -36,8 +36,14 @@ class Decoding:
                 self._unknown("", key, (*TABLES, *LISTS))
         return Config(**found)
 
+    def follows(self, problem: Problem) -> bool:
+        """Whether this problem, found in the config, only follows from one that is known."""
+        place = problem.place
+        return any(place == unread or place.startswith((f"{unread}.", f"{unread}[")) for unread in self._unread)
+
     def _problem(self, place: str, text: str) -> None:
         self.problems.append(Problem(place, text))
+        self._unread.append(place)
 
     def _list(self, key: str, value: Any, section: type[Section]) -> tuple[Section, ...]:
         if not isinstance(value, list):
@@ -53,15 +59,15 @@ class Decoding:
             return section(**stand_ins)
         known = {field.name: field.type for field in msgspec.structs.fields(section)}
         found: dict[str, Any] = {}
-        guessed: set[str | None] = set()
         for name, value in table.items():
             if name not in known:
-                guessed.add(self._unknown(key, name, known, place))
+                self._unknown(key, name, known, place)
             elif (read := self._value((key, name), place_in(place, name), value, known[name])) is not None:
                 found[name] = read
         for name in stand_ins:
-            if name not in table and name not in guessed:
-                self._problem(place_in(place, name), "is missing")
+            missing = Problem(place_in(place, name), "is missing")
+            if name not in table and not self.follows(missing):
+                self._problem(missing.place, missing.text)
         return section(**{**stand_ins, **found})
 
     def _value(self, key: tuple[str, str], place: str, value: Any, kind: Any) -> Any:
@@ -72,20 +78,17 @@ class Decoding:
         if isinstance(value, str) and value in VALUES_NOT_YET.get(key, ()):
             self._problem(place, f"{value!r} is {NOT_YET}")
             return None
-        if isinstance(value, list):
-            read = [self._from_environment(f"{place}[{index}]", item) for index, item in enumerate(value)]
-            if None in read:
-                return None
-        else:
-            read = self._from_environment(place, value)
-        if read is None:
+        is_list = isinstance(value, list)
+        said = value if is_list else [value]
+        read = [self._from_environment(f"{place}[{i}]" if is_list else place, item) for i, item in enumerate(said)]
+        if None in read:
             return None
-        is_ours = read == value
+        is_ours = all(one is other for one, other in zip(read, said, strict=True))
         try:
-            return msgspec.convert(read, kind, strict=is_ours)
+            return msgspec.convert(read if is_list else read[0], kind, strict=is_ours)
         except msgspec.ValidationError as error:
             text, _, within = _PLACE_WITHIN.sub(r"\n\1", str(error)).partition("\n")
-            self._problem(place + within, _readable(text, kind, said=repr(value) if is_ours else f"what {value} holds"))
+            self._problem(place + within, _readable(text, kind, said=_shown(value, is_ours=is_ours)))
             return None
 
     def _from_environment(self, place: str, value: Any) -> Any:
@@ -104,16 +107,16 @@ class Decoding:
             return None
         return found
 
-    def _unknown(self, key: str, name: str, known: Iterable[str], table: str = "") -> str | None:
-        """Note a key that nobody knows. Returns the one it was probably meant to be."""
+    def _unknown(self, key: str, name: str, known: Iterable[str], table: str = "") -> None:
         place = place_in(table, name)
         if name in KEYS_NOT_YET.get(key, ()):
             self._problem(place, NOT_YET)
-            return None
+            return
         nearest = next(iter(get_close_matches(name[:64], known, n=1, cutoff=0.6)), None)
         hint = f"did you mean {nearest}?" if nearest else f"known keys are {', '.join(known)}"
         self._problem(place, f"unknown key; {hint}")
-        return nearest
+        if nearest:
+            self._unread.append(place_in(table, nearest))
 
 
 def _stand_ins(section: type[Section]) -> dict[str, Any]:
@@ -129,6 +132,14 @@ def _readable(text: str, kind: Any, *, said: str) -> str:
     return text.replace("`", "").replace(" | null", "").replace("object", "table").replace("Expected", "expected")
 
 
+def _shown(value: Any, *, is_ours: bool) -> str:
+    """What was said in the file. What a variable holds may be a secret, and is not shown."""
+    if not is_ours:
+        return f"what {value} holds"
+    return repr(value)[:80] if isinstance(value, str | int | float) else "this"
+
+
 def _choices(kind: Any) -> list[str]:
-    members = [member for member in (get_args(kind) if get_origin(kind) is not Literal else [kind]) if member is not NoneType]
+    """Of a Literal, or of a union with one; of any other type none."""
+    members = [kind] if get_origin(kind) is Literal else get_args(kind)
     return [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]

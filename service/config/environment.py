@@ -1,35 +1,40 @@
 """Configs without a file: from sets of environment variables, or from nothing. Source: CONTRACT §2."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from service.config.model import Config, ProviderSection, RouteSection
 from service.config.problems import ConfigInvalid, Problem
+from service.config.rules import is_model_name, provider_problems
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI_KEY: Final = "OPENAI_API_KEY"
 LOCAL_MODEL: Final = "smollm2"
+DEFAULT_ROUTE: Final = "default"
+MAX_TIMEOUT_S: Final = 10_000_000.0
+# {provider: its timeout in seconds, unless its set says otherwise}
 _SETS: Final = {"primary": 12.0, "fallback": 20.0}
 _FIELDS: Final = ("BASE_URL", "API_KEY", "MODEL", "TIMEOUT_S")
 
 
 def config_from_environment(environ: Mapping[str, str]) -> Config:
-    """PRIMARY_OPENAI_* and FALLBACK_OPENAI_*, if either is set; else the local model. Raises ConfigInvalid."""
-    problems: list[Problem] = []
-    providers: list[ProviderSection] = []
-    targets: list[str] = []
-    for name, timeout_s in _SETS.items():
-        values = _set_of(environ, name)
-        if any(values.values()):
-            provider = _provider(name, values, timeout_s, problems)
-            providers.append(provider)
-            targets.append(f"{name}:{values['MODEL']}")
+    """PRIMARY_OPENAI_* and FALLBACK_OPENAI_*, if either is set; else the embedded model.
+
+    Raises ConfigInvalid with every problem, each in its variable's name.
+    """
+    sets = {name: values for name in _SETS if any((values := _values(environ, name)).values())}
+    problems = [problem for name, values in sets.items() for problem in _set_problems(name, values)]
+    if key := environ.get(OPENAI_KEY, "").strip():
+        problems += [Problem(OPENAI_KEY, problem.text) for problem in provider_problems("", _openai(key))]
     if problems:
         raise ConfigInvalid(*problems)
-    if not providers:
+    if not sets:
         return zero_config(environ)
+    targets = tuple(f"{name}:{values['MODEL']}" for name, values in sets.items())
     return Config(
-        providers=(*providers, *_keyed_providers(environ)),
-        routes=(RouteSection(name="default", targets=tuple(targets)),),
+        providers=(*(_provider(name, values) for name, values in sets.items()), *_keyed_providers(environ)),
+        routes=(RouteSection(name=DEFAULT_ROUTE, targets=targets),),
         is_from_environment=True,
     )
 
@@ -38,30 +43,33 @@ def zero_config(environ: Mapping[str, str]) -> Config:
     """Route `default` is the embedded model; providers whose keys are in the environment are at hand by name."""
     return Config(
         providers=(ProviderSection(name="local", dialect="local"), *_keyed_providers(environ)),
-        routes=(RouteSection(name="default", targets=(f"local:{LOCAL_MODEL}",)),),
+        routes=(RouteSection(name=DEFAULT_ROUTE, targets=(f"local:{LOCAL_MODEL}",)),),
         is_from_environment=True,
     )
 
 
-def _set_of(environ: Mapping[str, str], name: str) -> dict[str, str]:
+def _values(environ: Mapping[str, str], name: str) -> dict[str, str]:
     """The variables of one set. Empty means unset."""
     return {field: environ.get(f"{name.upper()}_OPENAI_{field}", "").strip() for field in _FIELDS}
 
 
-def _provider(name: str, values: dict[str, str], timeout_s: float, problems: list[Problem]) -> ProviderSection:
+def _set_problems(name: str, values: dict[str, str]) -> Iterator[Problem]:
     prefix = f"{name.upper()}_OPENAI_"
     if not values["MODEL"]:
-        problems.append(Problem(f"{prefix}MODEL", "is not set, but others of its set are"))
+        given = ", ".join(f"{prefix}{field}" for field, value in values.items() if value)
+        yield Problem(f"{prefix}MODEL", f"is not set, but {given} is")
+    elif not is_model_name(values["MODEL"]):
+        yield Problem(f"{prefix}MODEL", f"{values['MODEL']!r} is no model's name")
     if not values["BASE_URL"] and not values["API_KEY"]:
-        problems.append(Problem(f"{prefix}BASE_URL", "is not set, nor is there a key for OpenAI's own address"))
-    if values["TIMEOUT_S"]:
-        try:
-            timeout_s = float(values["TIMEOUT_S"])
-        except ValueError:
-            timeout_s = 0.0
-        if not 0 < timeout_s < float("inf"):
-            problems.append(Problem(f"{prefix}TIMEOUT_S", f"{values['TIMEOUT_S']!r} is no number of seconds above 0"))
-            timeout_s = _SETS[name]
+        yield Problem(f"{prefix}BASE_URL", f"is not set, nor is {prefix}API_KEY for OpenAI's own address")
+    if values["TIMEOUT_S"] and _seconds(values["TIMEOUT_S"]) is None:
+        yield Problem(f"{prefix}TIMEOUT_S", f"{values['TIMEOUT_S']!r} is no number of seconds above 0")
+    for problem in provider_problems("", _provider(name, values)):
+        yield Problem(f"{prefix}{problem.place.removeprefix('.').upper()}", problem.text)
+
+
+def _provider(name: str, values: dict[str, str]) -> ProviderSection:
+    timeout_s = _seconds(values["TIMEOUT_S"]) or _SETS[name]
     return ProviderSection(
         name=name,
         dialect="openai",
@@ -72,6 +80,18 @@ def _provider(name: str, values: dict[str, str], timeout_s: float, problems: lis
     )
 
 
+def _seconds(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and 0 < number <= MAX_TIMEOUT_S else None
+
+
 def _keyed_providers(environ: Mapping[str, str]) -> tuple[ProviderSection, ...]:
-    key = environ.get("OPENAI_API_KEY", "").strip()
-    return (ProviderSection(name="openai", dialect="openai", base_url=OPENAI_URL, api_key=key),) if key else ()
+    key = environ.get(OPENAI_KEY, "").strip()
+    return (_openai(key),) if key else ()
+
+
+def _openai(key: str) -> ProviderSection:
+    return ProviderSection(name="openai", dialect="openai", base_url=OPENAI_URL, api_key=key)

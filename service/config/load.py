@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from service.config.check_rules import problems_of
 from service.config.decode import Decoding
 from service.config.environment import config_from_environment, zero_config
 from service.config.model import Config
 from service.config.problems import ConfigInvalid, Problem
+from service.config.rules import problems_of
 
 DEFAULT_FILE: Final = "farthing.toml"
 
@@ -22,29 +22,39 @@ def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapp
     overrides: {key of [server]: value} from the command line. Raises ConfigInvalid with every problem at once.
     """
     chosen = path or environ.get("FARTHING_CONFIG")
-    if chosen is None and Path(DEFAULT_FILE).is_file():
+    if not chosen and Path(DEFAULT_FILE).exists():
         chosen = DEFAULT_FILE
-    config = config_from_environment(environ) if chosen is None else _from_file(Path(chosen), environ)
+    if chosen:
+        decoding = Decoding(environ)
+        config = _with_someone_to_ask(decoding.config(_document(Path(chosen))), environ)
+    else:
+        decoding = Decoding({})
+        config = config_from_environment(environ)
     if overrides:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, **overrides))
-    problems = tuple(problems_of(config))
+    problems = [*decoding.problems, *(problem for problem in problems_of(config) if not decoding.follows(problem))]
     if problems:
         raise ConfigInvalid(*problems)
     return config
 
 
-def _from_file(path: Path, environ: Mapping[str, str]) -> Config:
+def _with_someone_to_ask(config: Config, environ: Mapping[str, str]) -> Config:
+    """A file that only sets a port, say, still has the embedded model behind it."""
+    if config.providers or config.routes:
+        return config
+    default = zero_config(environ)
+    return msgspec.structs.replace(config, providers=default.providers, routes=default.routes)
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigInvalid(Problem(str(path), f"cannot be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
-        raise ConfigInvalid(Problem(str(path), "is not UTF-8")) from error
+        raise ConfigInvalid(Problem(str(path), f"is not UTF-8: byte {error.start}")) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(Problem(str(path), f"is not TOML: {error}")) from error
-    config = Decoding(environ).config(document)
-    if config.providers or config.routes:
-        return config
-    # A file that only sets a port, say, still has the local model behind it.
-    default = zero_config(environ)
-    return msgspec.structs.replace(config, providers=default.providers, routes=default.routes)
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, brackets in thousands, a path with a NUL in it.
+        raise ConfigInvalid(Problem(str(path), "has something in it that is too long or too deep to read")) from error

@@ -112,10 +112,7 @@ class TelemetrySection(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """The whole config.
-
-    is_from_environment: no file was read. warnings: what to say at start. Neither is a key of the file.
-    """
+    """The whole config. is_from_environment is no key: it says that no file was read."""
 
     server: ServerSection = ServerSection()
     ledger: LedgerSection = LedgerSection()
@@ -127,7 +124,6 @@ class Config(Section, frozen=True):
     ceilings: tuple[CeilingSection, ...] = ()
     telemetry: TelemetrySection = TelemetrySection()
     is_from_environment: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 # Keys of the file: [table] and [[list of tables]].

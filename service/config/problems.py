@@ -12,7 +12,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Problem(msgspec.Struct, frozen=True):
     """One thing to mend. place: like `providers[1].timeout_s`, the name of a variable, or that of the file.
 
-    As text it is one line of bounded length, whatever was in the file. It never has the value of a secret in it.
+    As text it is one line of bounded length, whatever was in the file. Addresses and keys are never shown in it.
     """
 
     place: str

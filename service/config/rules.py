@@ -1,37 +1,37 @@
-"""What must hold between the sections of a config. Pure: returns every problem."""
+"""What must hold in and between the sections of a config, beyond the types of their keys. Pure."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
-from service.config.model import CeilingSection, Config, ModelSection, ProviderSection
+from service.config.model import CeilingSection, Config, ModelSection, ProviderSection, RouteSection, ServerSection
 from service.config.problems import Problem
+
+MAX_MODEL_CHARS: Final = 256
+_SCOPES_NOT_YET: Final = {"key", "team", "user", "workflow", "run"}
 
 
 def problems_of(config: Config) -> Iterator[Problem]:
     """Every rule that this config breaks."""
-    if not is_loopback(config.server.host):
-        text = f"{config.server.host} can be reached from outside, and this version has no keys: use 127.0.0.1"
-        yield Problem("server.host", text)
-    scheme, _, rest = config.ledger.url.partition(":")
-    if scheme != "sqlite" or not rest:
-        yield Problem("ledger.url", f"{config.ledger.url!r} is not supported by this version; write sqlite:farthing.db")
+    providers = {provider.name for provider in config.providers}
+    yield from _server_problems(config.server)
+    yield from _ledger_problems(config.ledger.url)
     yield from _repeated("providers", "name", (provider.name for provider in config.providers))
-    yield from _repeated("routes", "name", (route.name for route in config.routes))
     yield from _repeated("models", "id", (model.id for model in config.models))
-    yield from _repeated("ceilings", "scope", (f"{ceiling.scope} ({ceiling.window})" for ceiling in config.ceilings))
+    yield from _repeated("routes", "name", (route.name for route in config.routes))
+    yield from _repeated("ceilings", "scope", (f"{ceiling.scope} a {ceiling.window}" for ceiling in config.ceilings))
     for index, provider in enumerate(config.providers):
-        yield from _provider_problems(f"providers[{index}]", provider)
-    names = {provider.name for provider in config.providers}
-    for index, route in enumerate(config.routes):
-        for number, target in enumerate(route.targets):
-            yield from _deployment_problems(f"routes[{index}].targets[{number}]", target, names)
+        yield from provider_problems(f"providers[{index}]", provider)
     for index, model in enumerate(config.models):
-        yield from _deployment_problems(f"models[{index}].id", model.id, names)
-        yield from _price_problems(f"models[{index}]", model)
+        yield from _model_problems(f"models[{index}]", model, providers)
+    for index, route in enumerate(config.routes):
+        yield from _route_problems(f"routes[{index}]", route, providers)
     for index, ceiling in enumerate(config.ceilings):
-        yield from _ceiling_problems(f"ceilings[{index}]", ceiling, names)
+        yield from _ceiling_problems(f"ceilings[{index}]", ceiling, providers)
+    if endpoint := config.telemetry.otlp_endpoint:
+        yield from _address_problems("telemetry.otlp_endpoint", endpoint)
 
 
 def is_loopback(host: str) -> bool:
@@ -44,65 +44,132 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _repeated(place: str, key: str, names: Iterable[str]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            yield Problem(f"{place}[{index}].{key}", f"{name} is there twice")
-        seen.add(name)
+def is_model_name(text: str) -> bool:
+    """Whether it can name a model: in a header, in a log, and in a table."""
+    return 0 < len(text) <= MAX_MODEL_CHARS and text.isascii() and text.isprintable() and " " not in text
 
 
-def _provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
+def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
+    """What is wrong with one provider by itself."""
+    if not _is_name(provider.name):
+        yield Problem(f"{place}.name", f"{provider.name!r} must be made of letters, digits, '.', '_' and '-'")
+    if provider.api_key is not None and not (provider.api_key.isascii() and provider.api_key.isprintable()):
+        yield Problem(f"{place}.api_key", "has a character in it that no header can carry")
     if provider.dialect == "local":
-        if provider.base_url is not None:
-            yield Problem(f"{place}.base_url", "a local provider runs its own server; leave it out")
+        for key in ("base_url", "api_key"):
+            if getattr(provider, key) is not None:
+                yield Problem(f"{place}.{key}", 'dialect = "local" runs its own server; leave it out')
         return
     if provider.model_path is not None:
-        yield Problem(f"{place}.model_path", 'only for dialect = "local"')
+        yield Problem(f"{place}.model_path", 'is for dialect = "local" only')
     if provider.base_url is None:
-        yield Problem(place, "base_url is missing")
-        return
-    try:
-        parts = urlsplit(provider.base_url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_url = False
-    if not is_url:
-        yield Problem(f"{place}.base_url", f"{provider.base_url!r} is no http:// or https:// address")
+        yield Problem(f"{place}.base_url", "is missing")
+    else:
+        yield from _address_problems(f"{place}.base_url", provider.base_url)
 
 
-def _deployment_problems(place: str, deployment: str, providers: set[str]) -> Iterator[Problem]:
-    provider, _, model = deployment.partition(":")
-    if not provider or not model:
-        yield Problem(place, f"{deployment!r} must be written provider:model")
-    elif provider not in providers:
-        known = ", ".join(sorted(providers)) or "none"
-        yield Problem(place, f"there is no provider {provider!r}; there are: {known}")
+def _server_problems(server: ServerSection) -> Iterator[Problem]:
+    if not is_loopback(server.host):
+        text = f"{server.host!r} can be reached from outside, and this version has no keys; listen on 127.0.0.1"
+        yield Problem("server.host", text)
 
 
-def _price_problems(place: str, model: ModelSection) -> Iterator[Problem]:
+def _ledger_problems(url: str) -> Iterator[Problem]:
+    # Whatever else the address holds may be a password.
+    scheme, _, path = url.partition(":")
+    if scheme in {"postgresql", "postgres"}:
+        yield Problem("ledger.url", "postgresql is not supported by this version; write sqlite:farthing.db")
+    elif scheme != "sqlite" or not path:
+        yield Problem("ledger.url", "must be a file, written sqlite:farthing.db")
+    elif path.startswith(":"):
+        yield Problem("ledger.url", "must be a file: what is kept in memory is no ledger")
+    elif path.startswith("//") and not path.startswith("///"):
+        yield Problem(
+            "ledger.url", "a path follows the colon at once: sqlite:farthing.db, or sqlite:/var/lib/farthing.db"
+        )
+
+
+def _model_problems(place: str, model: ModelSection, providers: set[str]) -> Iterator[Problem]:
+    yield from _deployment_problems(f"{place}.id", model.id, providers)
     amounts = {name: getattr(model, name) for name in model.__struct_fields__ if name.endswith("_usd_per_mtok")}
     given = {name: amount for name, amount in amounts.items() if amount is not None}
     for name, amount in given.items():
         yield from _money_problems(f"{place}.{name}", amount)
-    if given and not {"input_usd_per_mtok", "output_usd_per_mtok"} <= given.keys():
-        yield Problem(place, "a price needs both input_usd_per_mtok and output_usd_per_mtok")
+    if given:
+        for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
+            if name not in given:
+                yield Problem(f"{place}.{name}", "is missing: a price has both input and output")
+
+
+def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Iterator[Problem]:
+    if not 0 < len(route.name.strip()) == len(route.name) <= MAX_MODEL_CHARS or not route.name.isprintable():
+        yield Problem(f"{place}.name", f"{route.name!r} must be a plain name of at most {MAX_MODEL_CHARS} characters")
+    if not route.targets:
+        yield Problem(f"{place}.targets", "must name at least one provider:model")
+    yield from _repeated(f"{place}.targets", "", route.targets)
+    for index, target in enumerate(route.targets):
+        yield from _deployment_problems(f"{place}.targets[{index}]", target, providers)
 
 
 def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) -> Iterator[Problem]:
     yield from _money_problems(f"{place}.limit_usd", ceiling.limit_usd)
     kind, _, name = ceiling.scope.partition(":")
-    if ceiling.scope == "global":
-        return
-    if kind in {"key", "team", "user", "workflow", "run"} and name:
-        yield Problem(f"{place}.scope", f"{kind}: is not supported by this version")
+    if kind in _SCOPES_NOT_YET and name:
+        yield Problem(f"{place}.scope", f"{ceiling.scope!r} is not supported by this version")
     elif kind == "provider" and name:
-        if name not in providers:
-            yield Problem(f"{place}.scope", f"there is no provider {name!r}")
+        if not _may_be_there(name, providers):
+            yield _unknown_provider(f"{place}.scope", name, providers)
     elif kind == "model" and name:
         yield from _deployment_problems(f"{place}.scope", name, providers)
-    else:
+    elif ceiling.scope != "global":
         yield Problem(f"{place}.scope", f"{ceiling.scope!r} must be global, provider:P or model:P:M")
+
+
+def _deployment_problems(place: str, deployment: str, providers: set[str]) -> Iterator[Problem]:
+    provider, _, model = deployment.partition(":")
+    if not provider or not is_model_name(model):
+        yield Problem(place, f"{deployment!r} must be written provider:model")
+    elif not _may_be_there(provider, providers):
+        yield _unknown_provider(place, provider, providers)
+
+
+def _may_be_there(provider: str, providers: set[str]) -> bool:
+    """Whether it is one of them. One without a readable name could be any."""
+    return provider in providers or "" in providers
+
+
+def _unknown_provider(place: str, name: str, providers: set[str]) -> Problem:
+    known = f"there are {', '.join(sorted(providers))}" if providers else "there are none"
+    return Problem(place, f"there is no provider {name!r}; {known}")
+
+
+def _repeated(place: str, key: str, names: Iterable[str]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            yield Problem(f"{place}[{index}].{key}".removesuffix("."), f"{name!r} is there twice")
+        seen.add(name)
+
+
+def _is_name(text: str) -> bool:
+    return is_model_name(text) and all(character.isalnum() or character in "._-" for character in text)
+
+
+def _address_problems(place: str, url: str) -> Iterator[Problem]:
+    """The address itself is not shown: a misplaced secret may be in it."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address or not is_model_name(url):
+        yield Problem(place, "is no http:// or https:// address")
+    elif parts.username is not None or parts.password is not None:
+        yield Problem(place, "must not have a user or password in it")
+    elif parts.query or parts.fragment:
+        yield Problem(place, "must end with its path")
+    elif parts.path.rstrip("/").endswith("/chat/completions"):
+        yield Problem(place, "is without /chat/completions, which is added")
 
 
 def _money_problems(place: str, amount: str) -> Iterator[Problem]:

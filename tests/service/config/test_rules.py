@@ -1,0 +1,110 @@
+"""What must hold between sections."""
+
+import pytest
+
+from service.config.rules import is_loopback, is_model_name
+from tests.service.config.conftest import PROVIDER, Reads, Refuses
+
+
+def model(**keys: str) -> str:
+    return PROVIDER + '[[models]]\nid = "openai:m"\n' + "\n".join(f'{key} = "{value}"' for key, value in keys.items())
+
+
+def ceiling(scope: str, limit_usd: str = "1") -> str:
+    return f'[[ceilings]]\nscope = "{scope}"\nwindow = "day"\nlimit_usd = "{limit_usd}"\n'
+
+
+def provider(url: str, more: str = "") -> str:
+    return f'[[providers]]\nname = "p"\ndialect = "openai"\nbase_url = "{url}"\n{more}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (PROVIDER + PROVIDER, "providers[1].name: 'openai' is there twice"),
+        (PROVIDER + '[[routes]]\nname="a"\ntargets=["openai:m"]\n' * 2, "routes[1].name: 'a' is there twice"),
+        (
+            PROVIDER + '[[routes]]\nname="a"\ntargets=["openai:m","openai:m"]',
+            "routes[0].targets[1]: 'openai:m' is there twice",
+        ),
+        (PROVIDER + '[[routes]]\nname="a"\ntargets=[]', "routes[0].targets: must name at least one provider:model"),
+        (
+            PROVIDER + '[[routes]]\nname="a"\ntargets=["gpt-4o"]',
+            "routes[0].targets[0]: 'gpt-4o' must be written provider:model",
+        ),
+        (PROVIDER + '[[routes]]\nname=" "\ntargets=["openai:m"]', "routes[0].name: ' ' must be a plain name"),
+        (PROVIDER + '[[models]]\nid="openai:m"\n' * 2, "models[1].id: 'openai:m' is there twice"),
+        (PROVIDER + '[[models]]\nid="opnai:m"', "models[0].id: there is no provider 'opnai'; there are openai"),
+        (model(input_usd_per_mtok="1"), "models[0].output_usd_per_mtok: is missing: a price has both input and output"),
+        (model(cached_input_usd_per_mtok="1", output_usd_per_mtok="1"), "models[0].input_usd_per_mtok: is missing"),
+        (
+            model(input_usd_per_mtok="-1", output_usd_per_mtok="1"),
+            "models[0].input_usd_per_mtok: '-1' is not an amount",
+        ),
+        (
+            model(input_usd_per_mtok="1,5", output_usd_per_mtok="1"),
+            "models[0].input_usd_per_mtok: '1,5' is not an amount",
+        ),
+        (ceiling("global") * 2, "ceilings[1].scope: 'global a day' is there twice"),
+        (ceiling("global", "NaN"), "ceilings[0].limit_usd: 'NaN' is not an amount"),
+        (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),
+        (ceiling("model:local"), "ceilings[0].scope: 'local' must be written provider:model"),
+        (ceiling("key:*"), "ceilings[0].scope: 'key:*' is not supported by this version"),
+        (ceiling("everything"), "ceilings[0].scope: 'everything' must be global, provider:P or model:P:M"),
+        ('[ledger]\nurl="postgresql://me:hunter2@db/x"', "ledger.url: postgresql is not supported by this version"),
+        ('[ledger]\nurl="farthing.db"', "ledger.url: must be a file, written sqlite:farthing.db"),
+        ('[ledger]\nurl="sqlite::memory:"', "ledger.url: must be a file: what is kept in memory is no ledger"),
+        ('[ledger]\nurl="sqlite://farthing.db"', "ledger.url: a path follows the colon at once"),
+        ('[telemetry]\notlp_endpoint="localhost:4318"', "telemetry.otlp_endpoint: is no http:// or https:// address"),
+        (provider("api.openai.com"), "providers[0].base_url: is no http:// or https:// address"),
+        (provider("http://[::1/v1"), "providers[0].base_url: is no http:// or https:// address"),
+        (provider("http://h:99999/v1"), "providers[0].base_url: is no http:// or https:// address"),
+        (provider("http://h/a b"), "providers[0].base_url: is no http:// or https:// address"),
+        (provider("http://me:hunter2@h/v1"), "providers[0].base_url: must not have a user or password in it"),
+        (provider("http://h/v1?key=hunter2"), "providers[0].base_url: must end with its path"),
+        (provider("http://h/v1/chat/completions"), "providers[0].base_url: is without /chat/completions"),
+        (provider("http://h/v1", 'api_key = "hun\\nter2"'), "providers[0].api_key: has a character in it"),
+        (provider("http://h/v1", 'model_path = "x.gguf"'), 'providers[0].model_path: is for dialect = "local" only'),
+        ('[[providers]]\nname="a:b"\ndialect="local"', "providers[0].name: 'a:b' must be made of"),
+        (
+            '[[providers]]\nname="a"\ndialect="local"\nbase_url="http://h"',
+            'providers[0].base_url: dialect = "local" runs',
+        ),
+        ('[[providers]]\nname="a"\ndialect="openai"', "providers[0].base_url: is missing"),
+        ('[server]\nhost=""', "server.host: '' can be reached from outside"),
+    ],
+)
+def test_a_broken_rule_is_one_line_at_its_place(refuses: Refuses, text: str, line: str) -> None:
+    lines = refuses(text)
+    assert lines[0].startswith(line), lines
+    assert len(lines) == 1
+    assert "hunter2" not in lines[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_a_loopback_host_is_taken(reads: Reads, host: str) -> None:
+    assert reads(f'[server]\nhost = "{host}"').server.host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", "127.0.0.1.example.com", ""])
+def test_any_other_host_is_reachable_from_outside(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:farthing.db", "sqlite:/var/lib/f.db", "sqlite:///var/lib/f.db", "sqlite:../f.db"]
+)
+def test_a_ledger_in_a_file_is_taken(reads: Reads, url: str) -> None:
+    assert reads(f'[ledger]\nurl = "{url}"').ledger.url == url
+
+
+def test_a_models_name_fits_a_header_and_has_an_end() -> None:
+    assert is_model_name("gpt-oss:20b")
+    assert is_model_name("meta-llama/Llama-3.1-8B")
+    assert not any(map(is_model_name, ["", "a b", "a\r\nb", "modèle", "x" * 257]))
+
+
+def test_problem_lines_are_bounded(refuses: Refuses) -> None:
+    lines = refuses(ceiling("x" * 100_000) + f"{'k' * 100_000} = 1")
+    assert len(lines) == 2
+    assert all(len(line) < 1000 for line in lines)
