@@ -69,16 +69,16 @@ class Secrets:
 class log_context:  # noqa: N801  It is used as a verb: `with log_context(...)`.
     """Within it, lines of this task say these ids. An empty one leaves the outer one in force."""
 
-    __slots__ = ("_ids", "_outer")
+    __slots__ = ("_generation_id", "_outer", "_trace_id")
 
     def __init__(self, *, trace_id: str = "", generation_id: str = "") -> None:
-        self._ids = _Ids(trace_id, generation_id)
+        self._trace_id = trace_id
+        self._generation_id = generation_id
         self._outer = _NO_IDS
 
     def __enter__(self) -> Self:
         self._outer = outer = _IDS.get()
-        trace_id, generation_id = self._ids
-        _IDS.set(_Ids(trace_id or outer.trace_id, generation_id or outer.generation_id))
+        _IDS.set(_Ids(self._trace_id or outer.trace_id, self._generation_id or outer.generation_id))
         return self
 
     def __exit__(

@@ -122,12 +122,24 @@ async def test_an_unsampled_request_is_not_told(collector: Any, facts_of: FactsO
 
 
 async def test_flush_waits_until_all_has_arrived(collector: Any, facts_of: FactsOf) -> None:
-    async with telemetry_to(collector.url) as telemetry:
+    async with telemetry_to(collector.url, {"OTEL_BSP_SCHEDULE_DELAY": "600000"}) as telemetry:
         for _ in range(300):
             telemetry.record(facts_of())
         assert await telemetry.flush()
         assert len(collector.span_names) == 300 * SPANS_A_CALL
         assert max(len(request.resource_spans[0].scope_spans[0].spans) for request in collector.requests) == 512
+
+
+def test_flush_does_not_leave_the_last_and_smaller_batch_behind(collector: Any, facts_of: FactsOf) -> None:
+    settings = CollectorSettings(url=collector.url, headers={}, timeout_s=5, compression="none")
+    encoder = SpanEncoder({}, scope_name="farthing", scope_version="")
+    batch = BatchSettings(batch_spans=2 * SPANS_A_CALL, delay_s=600)
+    exporter = SpanExporter(Collector(settings, user_agent="x"), encoder, batch, capture_content=False)
+    for _ in range(3):
+        exporter.record(facts_of())
+    assert exporter.flush(5)
+    assert len(collector.span_names) == 3 * SPANS_A_CALL
+    exporter.close(1)
 
 
 async def test_a_full_batch_leaves_without_waiting_for_the_schedule(collector: Any, facts_of: FactsOf) -> None:
@@ -145,6 +157,17 @@ async def test_a_busy_collector_is_asked_again(collector: Any, facts_of: FactsOf
         assert await telemetry.flush()
     assert len(collector.bodies) == 3
     assert telemetry.dropped == 0
+
+
+async def test_between_tries_there_is_a_pause_and_closing_ends_it(collector: Any, facts_of: FactsOf) -> None:
+    collector.statuses = [502] * 10
+    async with telemetry_to(collector.url, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}) as telemetry:
+        telemetry.record(facts_of())
+        assert await asyncio.to_thread(collector.took.wait, 10)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 0.7
+    assert len(collector.bodies) == 1
+    assert telemetry.dropped == SPANS_A_CALL
 
 
 async def test_a_refusal_is_not_repeated_and_costs_a_counter(collector: Any, facts_of: FactsOf) -> None:
