@@ -166,7 +166,7 @@ _NOT_SUPPORTED: Final = re.compile(
     "|model .{0,100}(does not exist|not found)|(only|not) supported in (the )?v1/"
 )
 _POLICY: Final = re.compile("content_policy|content_filter|moderation|flagged")
-_TIMEOUT: Final = re.compile("time[ d-]?out")
+_TIMEOUT: Final = re.compile("timed?[ -]?out")
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -210,7 +210,7 @@ def _said(body: bytes) -> _Said:
 def _said_in(body: dict[str, Any]) -> _Said:
     error = body.get("error", body)
     if isinstance(error, str):
-        return _Said(message=clean(error), body=body)
+        return _Said(message=clean(error))
     if not isinstance(error, dict):
         return _Said()
     message = error.get("message") or error.get("detail")
@@ -221,7 +221,8 @@ def _said_in(body: dict[str, Any]) -> _Said:
         message=clean(message if isinstance(message, str) else _text(message)),
         code=clean(_text(code if code is not None else kind), limit=CODE_CHARS),
         kind=clean(_text(kind), limit=CODE_CHARS),
-        body=body,
+        # Proxies and frameworks speak too, in shapes of their own: those are not the vendor's word.
+        body=body if error is not body or body.get("object") == "error" else None,
     )
 
 
