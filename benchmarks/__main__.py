@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.load import Body, Measured, run_load
 
-SECONDS: Final = 4.0
+SECONDS: Final = 3.0
 WARM_UP_S: Final = 1.0
 CONNECTIONS: Final = (1, 16, 64)
 DELAY_MS: Final = 50

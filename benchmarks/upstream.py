@@ -6,7 +6,7 @@ takes spans. Raw asyncio, so that it costs as little as can be beside what is me
 
 import asyncio
 import sys
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -45,8 +45,7 @@ class Upstream(asyncio.Protocol):
         self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by name.
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -7,12 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
-from router.providers.client import Upstream
-from router.providers.local import LocalModel, open_local_model
-from router.providers.local.upstream import LocalUpstream
-from router.providers.openai import OpenAIDialect
-from router.providers.transport import open_transport
-
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import load_book
 from ledger.values import CacheBounds
@@ -24,12 +18,17 @@ from router.gates import Gates
 from router.gateway import LedgerGateway, SharingRules
 from router.health import Health
 from router.limits import StreamLimits
+from router.providers.client import Upstream
+from router.providers.local import LocalModel, open_local_model
+from router.providers.local.upstream import LocalUpstream
+from router.providers.openai import OpenAIDialect
+from router.providers.transport import open_transport
 from router.status import RouterStatus
 from router.tokens import TokenCounter
 from service.config import Config
 from service.config.catalog import Catalog
 from service.parts import Limits, Parts, Readiness
-from telemetry import TelemetrySettings, hide, open_telemetry
+from telemetry import TelemetrySettings, open_telemetry
 
 UPSTREAM_CONNECTIONS: Final = 4096
 
@@ -49,9 +48,6 @@ async def open_parts(
 ) -> AsyncIterator[Parts]:
     """Everything the edge needs, ready for work; on the way out every call is settled before the ledger closes."""
     draining = draining or Draining()
-    for provider in config.providers:
-        if provider.api_key:
-            hide(provider.api_key)
     async with AsyncExitStack() as stack:
         settings = TelemetrySettings(
             otlp_endpoint=config.telemetry.otlp_endpoint, capture_content=config.telemetry.capture_content

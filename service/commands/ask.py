@@ -2,26 +2,25 @@
 
 import asyncio
 import os
-import sys
 from contextlib import aclosing
 
 import click
 import uvloop
-from router.providers.local import LocalModelUnavailable
 
 from ledger.errors import LedgerError, NotALedger
 from ledger.money import format_usd
 from router.answer import Delta
 from router.call import Attribution, CacheWish, Call, Trace
 from router.errors import RouterError
+from router.providers.local import LocalModelUnavailable
 from router.receipt import Receipt
 from router.reply import Finished, Reply
 from service.assembly import now_ms, open_parts
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config
 from service.errors import problem_of
 from service.ids import new_generation_id
-from telemetry import new_span_id, new_trace_id, setup_logging
+from telemetry import new_span_id, new_trace_id
 
 
 @click.command()
@@ -31,8 +30,8 @@ from telemetry import new_span_id, new_trace_id, setup_logging
 @click.argument("prompt")
 def ask(path: str | None, route: str | None, prompt: str, *, stream: bool) -> None:
     """One generation: prints the answer, then a line with tokens, cost and cache."""
-    setup_logging(sys.stderr, "ERROR")
     config = load_or_exit(path)
+    start_logging(config, "ERROR")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             receipt = runner.run(_ask(config, route, prompt, stream=stream))

@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from service.config import Config, ConfigInvalid, load_config
+from telemetry import setup_logging
 
 CONFIG_WRONG = 2
 
@@ -16,6 +17,14 @@ def failing(*lines: str, status: int = 1) -> NoReturn:
     for line in lines:
         click.echo(f"farthing: {line}", err=True)
     sys.exit(status)
+
+
+def start_logging(config: Config, level: str) -> None:
+    """Log to standard error, and never a provider's key."""
+    secrets = setup_logging(sys.stderr, level)
+    for provider in config.providers:
+        if provider.api_key:
+            secrets.hide(provider.api_key)
 
 
 def load_or_exit(path: str | None, **overrides: object) -> Config:

@@ -12,11 +12,10 @@ from ledger.errors import NotALedger
 from ledger.prices import load_book
 from router.providers.local import LocalModelUnavailable
 from service.assembly import now_ms
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config
 from service.config.catalog import Catalog
 from service.workers import Workers
-from telemetry import setup_logging
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes.")
 def serve(path: str | None, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the service."""
-    setup_logging(sys.stderr, "INFO")
     config = load_or_exit(path, host=host, port=port, workers=workers)
+    start_logging(config, "INFO")
     try:
         from service.server import listen
 
@@ -48,9 +47,10 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
 
 def load(arguments: Sequence[str]) -> Config:
     """The config of a worker, from the arguments that its parent gave it."""
-    setup_logging(sys.stderr, "INFO")
     host, port, *path = arguments
-    return load_or_exit(path[0] if path else None, host=host, port=int(port), workers=None)
+    config = load_or_exit(path[0] if path else None, host=host, port=int(port), workers=None)
+    start_logging(config, "INFO")
+    return config
 
 
 def run_worker(config: Config, listening: socket.socket) -> int:

@@ -24,7 +24,8 @@ class LocalModel:
     def __init__(self, settings: ChildSettings) -> None:
         self._settings = settings
         self._serving: Serving | None = None
-        self._ready = asyncio.Event()
+        # Set while it is known how the last start went; not set while one that should work is under way.
+        self._decided = asyncio.Event()
         self._child: Child | None = None
 
     @property
@@ -53,13 +54,11 @@ class LocalModel:
         return self._child.pid if self._child is not None else None
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Wait at most so long for it to be ready. Whether it is."""
-        try:
+        """Wait at most so long for a start that is under way. Whether it is ready: False at once if a start failed."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        except TimeoutError:
-            return self.is_ready
-        return True
+                await self._decided.wait()
+        return self.is_ready
 
     async def keep_running(self) -> None:
         """Run child after child, until cancelled."""
@@ -70,6 +69,7 @@ class LocalModel:
                 healthy_s = await self._run_once()
             except Exception:
                 log.exception("the local model's process could not be run")
+                self._decided.set()
             delay_s = restart_delay_s(delay_s, healthy_s)
             log.info("the local model starts again in %.1f s", delay_s)
             await asyncio.sleep(delay_s)
@@ -90,13 +90,15 @@ class LocalModel:
 
     async def _serve_from(self, child: Child) -> float:
         loop = asyncio.get_running_loop()
-        self._serving = await child.serving()
-        self._ready.set()
+        try:
+            self._serving = await child.serving()
+        finally:
+            self._decided.set()
         serving_since_s = loop.time()
         try:
             await child.ended()
         finally:
-            self._ready.clear()
+            self._decided.clear()
             self._serving = None
         return loop.time() - serving_since_s
 
