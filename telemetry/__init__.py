@@ -1,4 +1,9 @@
-"""Spans, metrics and logs, made from plain facts. Imports none of the other packages."""
+"""Spans, metrics and logs, made from plain facts. Imports none of the other packages.
+
+A request is finished before telemetry hears of it: `facts` come in, `spans` are made of them, `wire` makes those bytes,
+and `export` hands them to a `collector` from a thread of its own. `environment` reads the standard variables, `context`
+the W3C headers; `logs` dresses the standard logging module.
+"""
 
 from telemetry.context import ParentContext, format_traceparent, new_span_id, new_trace_id, parse_traceparent
 from telemetry.export import Telemetry, TelemetrySettings, open_telemetry

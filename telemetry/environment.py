@@ -47,6 +47,9 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 # A process that ends waits for its last request; other SDKs read this variable in milliseconds.
 MAX_TIMEOUT_S: Final = 60.0
 DEFAULT_DELAY_MS: Final = 5000.0
+# Without a lower bound the thread would spin; without an upper one the platform's clock overflows.
+MIN_DELAY_MS: Final = 10.0
+MAX_DELAY_MS: Final = 3_600_000.0
 DEFAULT_BATCH_SPANS: Final = 512
 # The SDK's 2,048 is a third of a second of one busy worker's spans; a collector's pause lasts longer than that.
 DEFAULT_QUEUE_SPANS: Final = 16_384
@@ -103,8 +106,9 @@ def batch_settings(environ: Environ) -> BatchSettings:
     """The `OTEL_BSP_*` variables. A batch is never larger than the queue."""
     queue_spans = int(_number(environ, OTEL_BSP_MAX_QUEUE_SIZE, DEFAULT_QUEUE_SPANS))
     batch_spans = int(_number(environ, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, DEFAULT_BATCH_SPANS))
+    delay_ms = _number(environ, OTEL_BSP_SCHEDULE_DELAY, DEFAULT_DELAY_MS)
     return BatchSettings(
-        delay_s=_number(environ, OTEL_BSP_SCHEDULE_DELAY, DEFAULT_DELAY_MS) / 1000,
+        delay_s=min(max(delay_ms, MIN_DELAY_MS), MAX_DELAY_MS) / 1000,
         batch_spans=max(min(batch_spans, queue_spans), 1),
         queue_spans=max(queue_spans, 1),
     )

@@ -63,13 +63,14 @@ class SpanExporter:
         self._max_content_chars = MAX_CONTENT_CHARS if capture_content else 0
         self._queue: deque[RequestFacts] = deque()
         self._room = batch.queue_spans
-        # Weights and spans since the start. The event loop writes the first three, this thread the others.
+        # Weights and spans since the start. None has two writers: the event loop's thread has the first two, the
+        # exporter's the next three. _flush_to changes under the lock.
         self._added = 0
-        self._flush_to = 0
         self._refused_spans = 0
         self._taken = 0
         self._settled = 0
         self._lost_spans = 0
+        self._flush_to = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._settling = threading.Condition()
@@ -98,11 +99,11 @@ class SpanExporter:
             self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was recorded before is sent or dropped; False where that took too long."""
+        """Wait until all that was recorded before is sent or dropped; False where that took longer. For any thread."""
         target = self._added
-        self._flush_to = target
-        self._wake.set()
         with self._settling:
+            self._flush_to = max(self._flush_to, target)
+            self._wake.set()
             return self._settling.wait_for(lambda: self._settled >= target, timeout_s)
 
     def close(self, timeout_s: float) -> None:

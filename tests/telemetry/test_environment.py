@@ -1,7 +1,5 @@
 """The standard variables, read."""
 
-import logging
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +84,8 @@ def test_a_timeout_meant_as_milliseconds_does_not_hold_up_the_exit() -> None:
     [
         ({}, (5.0, 512, 16_384)),
         ({"OTEL_BSP_SCHEDULE_DELAY": "250", "OTEL_BSP_MAX_QUEUE_SIZE": "100"}, (0.25, 100, 100)),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "0"}, (0.01, 512, 16_384)),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "1e300"}, (3600.0, 512, 16_384)),
         ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "-1"}, (5.0, 512, 16_384)),
         ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"}, (5.0, 1, 16_384)),
     ],
@@ -117,7 +117,6 @@ def test_resource_attributes_have_their_order_of_precedence(caplog: pytest.LogCa
     ],
 )
 def test_samplers_by_name(name: str, root: bool, under_sampled: bool, under_unsampled: bool) -> None:
-    logging.getLogger("telemetry").setLevel(logging.WARNING)
     samples = sampling({"OTEL_TRACES_SAMPLER": name})
     assert [samples(parent, "1" * 32) for parent in (None, SAMPLED, UNSAMPLED)] == [
         root,
