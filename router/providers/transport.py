@@ -1,9 +1,9 @@
 """The way out: httpx's transport interface over aiohttp's connection pool.
 
 httpx's own pool costs five times the CPU and was found dead after some thousand cancels; aiohttp's is sound. What is
-added here is the exact translation of errors, on which money depends: httpx.ConnectError, ConnectTimeout and
-LocalProtocolError prove that no byte of the request left this machine; every other error means that it may have been
-sent. Source: DESIGN §9.
+added here is the exact translation of errors, on which money depends: httpx.ConnectError, ConnectTimeout,
+LocalProtocolError and UnsupportedProtocol prove that no byte of the request left this machine; every other error means
+that it may have been sent. Source: DESIGN §9.
 """
 
 import io
@@ -47,12 +47,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Raises httpx.TransportError only; the module's text says which kinds prove that nothing was sent."""
         headers = _headers(request)
         body = await request.aread()
+        url = _url(request)
         if self._session.closed:
             raise httpx.ConnectError("the transport is closed", request=request)
         try:
             response = await self._session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
+                url,
                 data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
                 headers=headers,
                 skip_auto_headers=NO_AUTOMATIC_HEADERS,
@@ -136,11 +137,21 @@ def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
 
 
+def _url(request: httpx.Request) -> URL:
+    try:
+        url = URL(str(request.url), encoded=True)
+    except ValueError as error:
+        raise httpx.LocalProtocolError("the URL is not valid", request=request) from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise httpx.UnsupportedProtocol("the URL is not one of http or https with a host", request=request)
+    return url
+
+
 def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     headers = [("Accept-Encoding", "identity")]
     for name, value in request.headers.raw:
-        if b"\r" in value or b"\n" in value or b"\0" in value:
-            raise httpx.LocalProtocolError(f"header {name!r} holds a line break", request=request)
+        if not name.isascii() or b"\r" in value or b"\n" in value or b"\0" in value:
+            raise httpx.LocalProtocolError("a header cannot be sent", request=request)
         if name.lower() != b"accept-encoding":
             headers.append((name.decode("ascii"), value.decode("utf-8", "replace")))
     return headers
