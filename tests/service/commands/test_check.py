@@ -1,0 +1,110 @@
+"""`farthing check`, as people run it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service.commands.check import check
+from tests.upstream import scripted_upstream
+
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "farthing.example.toml"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file and no variable of this machine."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("PRIMARY_", "FALLBACK_", "OPENAI_", "FARTHING_")):
+            monkeypatch.delenv(name)
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner(env=environ).invoke(check, arguments)
+
+
+def cells(result: Result, name: str) -> list[str]:
+    """The row of a table that has this in one of its first two columns."""
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines()]
+    return next(row for row in rows if name in row[:2])
+
+
+def test_the_example_is_shown_whole() -> None:
+    result = run("--config", str(EXAMPLE), OPENAI_API_KEY="sk-hunter2")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert cells(result, "openai:gpt-4o-mini") == [
+        *("1", "openai:gpt-4o-mini", "0.15", "0.075", "0.60", "0.60", "128,000", "16,384", "anything"),
+        "config: input 0.15, output 0.60, cached input 0.075",
+    ]
+    assert cells(result, "local:smollm2")[-1] == "free"
+    assert cells(result, "provider:openai") == ["provider:openai", "day", "20.00"]
+    assert "route chat" in result.stdout
+    assert "The config is valid." in result.stdout
+    assert "hunter2" not in result.stdout
+
+
+def test_a_wrong_config_is_a_line_for_each_problem_and_exit_2() -> None:
+    Path("farthing.toml").write_text('[server]\nprot = 1\n[ledger]\nurl = "x"\n', "utf-8")
+    result = run()
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "farthing: server.prot: unknown key; did you mean port?",
+        "farthing: ledger.url: must be a file, written sqlite:farthing.db",
+    ]
+
+
+def test_what_has_no_price_is_warned_of_and_names_are_no_markup() -> None:
+    result = run(PRIMARY_OPENAI_MODEL="[red]m", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert cells(result, "primary:[red]m")[-1] == "unpriced: free"
+    assert "warning: primary:[red]m has no price, so calls to it count as free" in result.stdout
+
+
+@asynccontextmanager
+async def locked_upstream() -> AsyncIterator[str]:
+    """The URL of a provider that takes no key."""
+    body = b'{"error": {"message": "no such key", "type": "auth", "code": "invalid_api_key"}}'
+    head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close\r\n"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+async def test_a_probe_says_what_each_provider_answers_and_fails_if_one_does_not() -> None:
+    async with scripted_upstream() as dead:
+        pass
+    async with scripted_upstream() as alive, locked_upstream() as locked_url:
+        alive.models = ["gpt-4o", "o3"]
+        text = '[[providers]]\nname = "embedded"\ndialect = "local"\n'
+        for name, url in (("alive", alive.url), ("locked", locked_url), ("dead", dead.url)):
+            text += f'[[providers]]\nname = "{name}"\ndialect = "openai"\nbase_url = "{url}"\napi_key = "sk-hunter2"\n'
+        text += '[[routes]]\nname = "r"\ntargets = ["alive:gpt-4o", "alive:gpt-9"]\n'
+        Path("farthing.toml").write_text(text, "utf-8")
+        result = await asyncio.to_thread(run, "--probe")
+        assert result.exit_code == 1, result.output
+        assert alive.others[0].headers["authorization"] == "Bearer sk-hunter2"
+    assert cells(result, "alive") == ["alive", "reachable, 2 models; not among them: gpt-9"]
+    assert cells(result, "locked")[1].startswith("key refused (401): no such key")
+    assert cells(result, "dead")[1].startswith("not reachable: ")
+    assert cells(result, "embedded") == ["embedded", "runs with the service"]
+    assert "hunter2" not in result.output
+
+
+async def test_a_probe_that_every_provider_answers_is_a_success() -> None:
+    async with scripted_upstream() as upstream:
+        environ = {"PRIMARY_OPENAI_MODEL": upstream.models[0], "PRIMARY_OPENAI_BASE_URL": upstream.url}
+        result = await asyncio.to_thread(run, "--probe", **environ)
+    assert result.exit_code == 0
+    assert cells(result, "primary") == ["primary", "reachable, 1 models"]

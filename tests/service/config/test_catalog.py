@@ -1,0 +1,142 @@
+"""From a config to deployments with prices, by the packaged book."""
+
+import datetime
+
+import pytest
+
+from ledger.ceilings import Ceiling
+from ledger.prices import FREE, Tier, load_book
+from router.errors import UnknownModel
+from service.config import Config
+from service.config.catalog import MAX_DIRECT_ROUTES, UNPRICED_FREE, Catalog
+from service.config.environment import config_from_environment
+from tests.service.config.conftest import PROVIDER, Reads
+
+NOW_MS = int(datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp() * 1000)
+OLLAMA = '[[providers]]\nname = "ollama"\ndialect = "openai"\nbase_url = "http://127.0.0.1:11434/v1/"\n'
+ROUTES = """
+[[routes]]
+name = "chat"
+targets = ["openai:gpt-4o-mini", "ollama:gpt-oss:20b"]
+[[routes]]
+name = "openai:alias"
+targets = ["ollama:gpt-oss:20b"]
+cache = false
+"""
+
+
+def catalog(config: Config) -> Catalog:
+    return Catalog(config, load_book(), now_ms=NOW_MS)
+
+
+def test_a_route_has_its_deployments_in_order_with_what_is_known_of_them(reads: Reads) -> None:
+    chat, alias = catalog(reads(PROVIDER + OLLAMA + ROUTES)).routes
+    mini, oss = chat.targets
+    assert (mini.id, mini.encoding, mini.context_window) == ("openai:gpt-4o-mini", "o200k_base", 128_000)
+    assert mini.price is not None
+    assert (mini.price.base.input, mini.price.base.output) == (150_000_000, 600_000_000)
+    assert (oss.provider.name, oss.model, oss.price) == ("ollama", "gpt-oss:20b", None)
+    assert oss.provider.base_url == "http://127.0.0.1:11434/v1"
+    assert (chat.cache, alias.cache) == (None, False)
+
+
+def test_a_model_is_a_routes_name_before_it_is_a_providers_and_its_model(reads: Reads) -> None:
+    found = catalog(reads(PROVIDER + OLLAMA + ROUTES))
+    assert found.resolve("chat") is found.routes[0]
+    assert found.resolve("openai:alias") is found.routes[1]
+    direct = found.resolve("ollama:gpt-oss:20b")
+    assert [(target.provider.name, target.model) for target in direct.targets] == [("ollama", "gpt-oss:20b")]
+    assert found.resolve("ollama:gpt-oss:20b") is direct
+
+
+def test_no_model_is_the_default_route_else_the_first(reads: Reads) -> None:
+    assert catalog(reads(PROVIDER + OLLAMA + ROUTES)).resolve(None).name == "chat"
+    default = '[[routes]]\nname = "default"\ntargets = ["openai:o3"]'
+    assert catalog(reads(PROVIDER + OLLAMA + ROUTES + default)).resolve(None).name == "default"
+
+
+@pytest.mark.parametrize("model", ["", "gpt-4o", "opnai:gpt-4o", "openai:", ":x", "openai:a b", "openai:a\r\nx: y"])
+def test_an_unknown_model_lists_the_routes(reads: Reads, model: str) -> None:
+    with pytest.raises(UnknownModel) as unknown:
+        catalog(reads(PROVIDER + OLLAMA + ROUTES)).resolve(model)
+    assert (unknown.value.model, unknown.value.routes) == (model, ("chat", "openai:alias"))
+
+
+def test_without_routes_no_model_is_unknown(reads: Reads) -> None:
+    found = catalog(reads(PROVIDER))
+    with pytest.raises(UnknownModel):
+        found.resolve(None)
+    assert found.resolve("openai:o3").targets[0].price is not None
+
+
+def test_names_that_callers_make_up_do_not_fill_the_memory(reads: Reads) -> None:
+    found = catalog(reads(PROVIDER))
+    for number in range(MAX_DIRECT_ROUTES + 5):
+        found.resolve(f"openai:{number}")
+    assert len(found._direct) == MAX_DIRECT_ROUTES
+    with pytest.raises(UnknownModel):
+        found.resolve("openai:" + "x" * 257)
+
+
+def test_the_configs_own_price_comes_first_and_its_version_says_it_whole(reads: Reads) -> None:
+    own = """
+    [[models]]
+    id = "openai:gpt-4o-mini"
+    input_usd_per_mtok = "0.2"
+    output_usd_per_mtok = "1"
+    cached_input_usd_per_mtok = "0.1"
+    reasoning_usd_per_mtok = "2"
+    context_window = 1000
+    max_output_tokens = 100
+    encoding = "cl100k_base"
+    supports = ["tools"]
+    """
+    (target,) = catalog(reads(PROVIDER + own)).resolve("openai:gpt-4o-mini").targets
+    assert target.price is not None
+    expected = Tier(input=200_000_000, cached_input=100_000_000, output=1_000_000_000, reasoning=2_000_000_000)
+    assert target.price.base == expected
+    assert target.price.version == "config: input 0.2, output 1, cached input 0.1, reasoning 2"
+    assert (target.context_window, target.max_output_tokens, target.encoding) == (1000, 100, "cl100k_base")
+    assert target.supports == frozenset({"tools"})
+
+
+def test_a_section_without_a_price_leaves_the_books_price(reads: Reads) -> None:
+    text = PROVIDER + '[[models]]\nid = "openai:gpt-4o-mini"\nmax_output_tokens = 5'
+    (target,) = catalog(reads(text)).resolve("openai:gpt-4o-mini").targets
+    assert target.price is not None
+    assert target.price.base.input == 150_000_000
+    assert target.max_output_tokens == 5
+
+
+def test_the_embedded_model_is_free() -> None:
+    found = catalog(config_from_environment({}))
+    assert [target.price for target in found.resolve(None).targets] == [FREE]
+    assert found.warnings == ()
+
+
+def test_an_unpriced_model_is_refused_unless_the_config_says_free_and_is_warned_of(reads: Reads) -> None:
+    refusing = catalog(reads(PROVIDER + OLLAMA + ROUTES))
+    assert refusing.warnings == (
+        "ollama:gpt-oss:20b has no price, so calls to it are refused; give it one in [[models]]",
+    )
+    free = catalog(reads(PROVIDER + OLLAMA + ROUTES + '[router]\nunpriced = "free"'))
+    assert free.routes[1].targets[0].price == UNPRICED_FREE
+    assert free.warnings == (
+        "ollama:gpt-oss:20b has no price, so calls to it count as free; give it one in [[models]]",
+    )
+
+
+def test_in_the_environment_modes_only_an_unpriced_model_at_an_unknown_host_is_free() -> None:
+    own = {"PRIMARY_OPENAI_MODEL": "my-model", "PRIMARY_OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    theirs = {"FALLBACK_OPENAI_MODEL": "my-model", "FALLBACK_OPENAI_API_KEY": "k"}
+    found = catalog(config_from_environment(own | theirs))
+    assert [target.price for target in found.resolve(None).targets] == [UNPRICED_FREE, None]
+    assert len(found.warnings) == 2
+    named = catalog(config_from_environment(own | {"PRIMARY_OPENAI_MODEL": "gpt-4o"})).resolve(None).targets[0]
+    assert named.price is not None
+    assert not named.price.is_free
+
+
+def test_ceilings_are_in_nano_dollars(reads: Reads) -> None:
+    text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"'
+    assert catalog(reads(text)).ceilings == (Ceiling(scope="global", window="month", limit_nanousd=1),)
