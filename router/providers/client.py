@@ -56,10 +56,12 @@ class Http:
     def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._transport = transport
         self._clock_ms = clock_ms or _wall_ms
+        # Parsing one costs as much as sending a request; there are as many as the config has providers.
+        self._urls: dict[str, httpx.URL] = {}
 
     @asynccontextmanager
     async def exchange(
-        self, provider: Provider, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self, provider: Provider, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b""
     ) -> AsyncIterator[httpx.Response]:
         """A successful response (2xx), its body unread. Leaving early closes its connection.
 
@@ -67,8 +69,16 @@ class Http:
         """
         status: int | None = None
         try:
-            request = _request(provider, method, path, headers, body)
-            response = await self._transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(
+                httpx.Request(
+                    method,
+                    self._url(provider.base_url, path),
+                    headers=[(name.encode("latin-1", "replace"), value.encode()) for name, value in headers.items()],
+                    # `content` would have httpx work out headers that the transport adds anyway.
+                    stream=httpx.ByteStream(body),
+                    extensions={"timeout": {"connect": provider.connect_timeout_s}},
+                )
+            )
             status = response.status_code
             try:
                 if not 200 <= status < 300:
@@ -80,6 +90,12 @@ class Http:
             raise _fault(error, status) from error
         except httpx.InvalidURL as error:
             raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
+
+    def _url(self, base_url: str, path: str) -> httpx.URL:
+        text = base_url.rstrip("/") + path
+        if text not in self._urls:
+            self._urls[text] = httpx.URL(text)
+        return self._urls[text]
 
     async def _refusal(self, response: httpx.Response, provider: Provider) -> Fault:
         body = bytearray()
@@ -130,18 +146,6 @@ def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
     """The raw chunks of a body, as they come."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return aiter(response.stream)
-
-
-def _request(
-    provider: Provider, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-) -> httpx.Request:
-    return httpx.Request(
-        method,
-        provider.base_url.rstrip("/") + path,
-        headers=[(name.encode("latin-1", "replace"), value.encode()) for name, value in headers.items()],
-        content=body,
-        extensions={"timeout": {"connect": provider.connect_timeout_s}},
-    )
 
 
 def _fault(error: httpx.TransportError, status: int | None) -> Fault:

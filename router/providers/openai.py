@@ -77,9 +77,8 @@ class _Models(msgspec.Struct):
 
 
 def _reading_of(response: httpx.Response, provider: Provider, *, stream: bool) -> Reading:
-    kind = response.headers.get("content-type", "")
     # Some servers answer whole, whatever they were asked; a page for people fails as soon as it is decoded.
-    if not stream or kind.startswith(("application/json", "text/html")):
+    if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
         return WholeAnswer(provider, response.status_code)
     return EventStream(provider, response.status_code)
 

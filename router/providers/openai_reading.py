@@ -121,19 +121,24 @@ class _Answer:
         self._seen.add(index)
         if finish_reason is not None:
             self._finished.add(index)
-        logprobs = choice.get("logprobs")
+        text = self._text(message, "content")
+        reasoning = _reasoning(message)
+        refusal = self._text(message, "refusal")
         calls = message.get("tool_calls")
-        delta = Delta(
+        logprobs = choice.get("logprobs")
+        extra = _extra(choice, message)
+        if not (text or reasoning or refusal or calls or logprobs or finish_reason or extra):
+            return None
+        return Delta(
             choice=index,
-            text=self._text(message, "content"),
-            reasoning=_reasoning(message),
-            refusal=self._text(message, "refusal"),
+            text=text,
+            reasoning=reasoning,
+            refusal=refusal,
             tool_calls=tuple(self._tool_calls(calls)) if calls else (),
             logprobs=logprobs if isinstance(logprobs, dict) else None,
             finish_reason=finish_reason,
-            extra=_extra(choice, message),
+            extra=extra,
         )
-        return None if delta == Delta(choice=index) else delta
 
     def _tool_calls(self, calls: Any) -> Iterator[ToolCallDelta]:
         for position, call in enumerate(self._objects(calls, "tool_calls")):

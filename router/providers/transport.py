@@ -90,8 +90,9 @@ class _Body(httpx.AsyncByteStream):
         return chunk
 
     async def aclose(self) -> None:
-        # A body that came whole has given its connection back, and this does nothing.
-        self._response.close()
+        # A body that came whole has given its connection back.
+        if not self._response.closed:
+            self._response.close()
 
 
 @asynccontextmanager
