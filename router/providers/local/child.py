@@ -32,7 +32,10 @@ def main() -> None:
     _die_with(int(sys.argv[1]))
     # A stop that is sent to the whole group of processes must not break the calls that the parent still drains.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildSettings)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    settings = msgspec.json.decode(line, type=ChildSettings)
     watch = threading.Thread(target=_leave_at_end_of_input, daemon=True)
     watch.start()
     answer = os.dup(_STDOUT)

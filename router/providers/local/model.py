@@ -24,7 +24,7 @@ class LocalModel:
     def __init__(self, settings: ChildSettings) -> None:
         self._settings = settings
         self._serving: Serving | None = None
-        # Set while it is known how the last start went; not set while one that should work is under way.
+        # Set while a start has succeeded, and from a failed one on (once its reason is logged) to the next success.
         self._decided = asyncio.Event()
         self._child: Child | None = None
 
@@ -69,13 +69,14 @@ class LocalModel:
                 healthy_s = await self._run_once()
             except Exception:
                 log.exception("the local model's process could not be run")
+            if healthy_s == 0.0:
                 self._decided.set()
             delay_s = restart_delay_s(delay_s, healthy_s)
             log.info("the local model starts again in %.1f s", delay_s)
             await asyncio.sleep(delay_s)
 
     async def _run_once(self) -> float:
-        """One child's life. How long it served, in seconds."""
+        """One child's life. How long it served, in seconds; 0 if it never did."""
         healthy_s = 0.0
         try:
             async with open_child(self._settings) as child:
@@ -90,10 +91,8 @@ class LocalModel:
 
     async def _serve_from(self, child: Child) -> float:
         loop = asyncio.get_running_loop()
-        try:
-            self._serving = await child.serving()
-        finally:
-            self._decided.set()
+        self._serving = await child.serving()
+        self._decided.set()
         serving_since_s = loop.time()
         try:
             await child.ended()

@@ -107,18 +107,7 @@ class Child:
 @asynccontextmanager
 async def open_child(settings: ChildSettings) -> AsyncIterator[Child]:
     """Start a child; it is gone on the way out. Raises OSError when no process can be made."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "router.providers.local.child",
-        str(os.getpid()),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        # Ctrl-C is for the parent, which drains first.
-        start_new_session=True,
-    )
+    process = await _start()
     child = Child(process)
     try:
         assert process.stdin is not None
@@ -127,3 +116,19 @@ async def open_child(settings: ChildSettings) -> AsyncIterator[Child]:
         yield child
     finally:
         await child.stop()
+
+
+async def _start() -> Process:
+    command = (sys.executable, "-P", "-m", "router.providers.local.child", str(os.getpid()))
+    starting = asyncio.ensure_future(
+        # A session of its own: Ctrl-C is for the parent, which drains first.
+        asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # uvloop forgets a process whose start is cancelled half-way: nobody would wait for its end.
+        await asyncio.wait({starting})
+        if starting.exception() is None:
+            await Child(starting.result()).stop()
+        raise
