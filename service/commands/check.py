@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from ledger.money import format_usd
-from ledger.prices import load_book
+from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
 from router.faults import Fault, Outcome
 from service.commands.failing import load_or_exit
@@ -37,8 +38,8 @@ ListModels = Callable[[Provider], Awaitable[list[str]]]
 def check(path: str | None, *, probe: bool) -> None:
     """Validate the config and show routes, prices and ceilings."""
     catalog = Catalog(load_or_exit(path), load_book(), now_ms=time.time_ns() // 1_000_000)
-    # Names come from the config and from providers; none of them is markup.
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, highlight=False)
+    # Names come from the config and from providers; none of them is markup, or an emoji.
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
     for route in catalog.routes:
         console.print(_route_table(route))
     if catalog.ceilings:
@@ -54,32 +55,36 @@ def check(path: str | None, *, probe: bool) -> None:
 
 
 def _route_table(route: Route) -> Table:
-    table = Table(title=f"route {route.name}", title_justify="left")
-    table.add_column("#", justify="right")
-    table.add_column("deployment", overflow="fold")
-    for name in ("input $/Mtok", "cached", "output", "reasoning", "context", "max output"):
-        table.add_column(name, justify="right")
-    table.add_column("supports", overflow="fold")
-    table.add_column("price from", overflow="fold")
-    for number, target in enumerate(route.targets, 1):
-        table.add_row(str(number), target.id, *_amounts(target), *_abilities(target), _source(target))
+    """A row for each deployment. What is nowhere out of the ordinary has no column."""
+    table = _table(f"route {route.name} (dollars for a million tokens)")
+    columns = {name: [show(target) for target in route.targets] for name, show in _COLUMNS.items()}
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    for name in shown:
+        is_text = name in {"deployment", "supports", "price from"}
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", min_width=len(name))
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
-def _amounts(target: Deployment) -> Iterable[str]:
-    """Dollars for a million tokens of each class, as they are charged."""
-    if target.price is None:
-        return [_UNKNOWN] * 4
-    tier = target.price.base
-    cached = tier.input if tier.cached_input is None else tier.cached_input
-    reasoning = tier.output if tier.reasoning is None else tier.reasoning
-    return [_usd(amount) for amount in (tier.input, cached, tier.output, reasoning)]
+def _tier_price(show: Callable[[Tier], int | None]) -> Callable[[Deployment], str]:
+    """For a column of prices. Empty where a class has none of its own."""
+
+    def shown(target: Deployment) -> str:
+        if target.price is None:
+            return _UNKNOWN
+        amount = show(target.price.base)
+        return "" if amount is None else _usd(amount)
+
+    return shown
 
 
-def _abilities(target: Deployment) -> Iterable[str]:
-    counts = (target.context_window, target.max_output_tokens)
-    supports = "anything" if target.supports is None else ", ".join(sorted(target.supports)) or "nothing"
-    return [*(_UNKNOWN if count is None else f"{count:,}" for count in counts), supports]
+def _count(number: int | None) -> str:
+    return _UNKNOWN if number is None else f"{number:,}"
+
+
+def _supports(target: Deployment) -> str:
+    return "" if target.supports is None else ", ".join(sorted(target.supports)) or "nothing"
 
 
 def _source(target: Deployment) -> str:
@@ -91,16 +96,29 @@ def _source(target: Deployment) -> str:
     return "; ".join(part for part in (price.version, dearer, each) if part)
 
 
+_COLUMNS: Final[dict[str, Callable[[Deployment], str]]] = {
+    "deployment": lambda target: target.id,
+    "input": _tier_price(lambda tier: tier.input),
+    "cached": _tier_price(lambda tier: tier.cached_input),
+    "output": _tier_price(lambda tier: tier.output),
+    "reasoning": _tier_price(lambda tier: tier.reasoning),
+    "context": lambda target: _count(target.context_window),
+    "max out": lambda target: _count(target.max_output_tokens),
+    "supports": _supports,
+    "price from": _source,
+}
+
+
 def _ceilings_table(catalog: Catalog) -> Table:
-    table = Table("scope", "window", title="ceilings", title_justify="left")
-    table.add_column("limit $", justify="right")
+    table = _table("ceilings (dollars)", "scope", "window")
+    table.add_column("limit", justify="right")
     for ceiling in catalog.ceilings:
         table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd))
     return table
 
 
 def _probe_table(answers: Iterable[tuple[str, bool, str]]) -> Table:
-    table = Table("provider", title="providers", title_justify="left")
+    table = _table("providers", "provider")
     table.add_column("answer", overflow="fold")
     for name, reached, said in answers:
         table.add_row(name, said, style=None if reached else "red")
@@ -113,7 +131,7 @@ async def _probe(providers: Sequence[Provider], routes: Iterable[Route]) -> list
     from router.providers.transport import open_transport
 
     wanted = {(target.provider.name, target.model): None for route in routes for target in route.targets}
-    waiting = Console(stderr=True, markup=False).status(f"asking {len(providers)} providers for their models")
+    waiting = Console(stderr=True).status(f"asking {len(providers)} providers for their models")
 
     async def answer(list_models: ListModels, provider: Provider) -> tuple[str, bool, str]:
         models = [model for name, model in wanted if name == provider.name]
@@ -138,7 +156,12 @@ async def _ask(list_models: ListModels, provider: Provider, wanted: Iterable[str
     except TimeoutError:
         return False, f"no answer within {PROBE_TIMEOUT_S:.0f} s"
     missing = ", ".join(model for model in wanted if model not in models)
-    return True, f"reachable, {len(models)} models" + (f"; not among them: {missing}" if missing else "")
+    count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
+    return True, f"reachable, {count}" + (f"; not among them: {missing}" if missing else "")
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold", box=SIMPLE)
 
 
 def _usd(nanousd: int) -> str:

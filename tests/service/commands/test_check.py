@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,9 +30,9 @@ def run(*arguments: str, **environ: str) -> Result:
 
 
 def cells(result: Result, name: str) -> list[str]:
-    """The row of a table that has this in one of its first two columns."""
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines()]
-    return next(row for row in rows if name in row[:2])
+    """The row of a table that begins with this."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in result.stdout.splitlines()]
+    return next(row for row in rows if name == row[0])
 
 
 def test_the_example_is_shown_whole() -> None:
@@ -39,7 +40,7 @@ def test_the_example_is_shown_whole() -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     assert cells(result, "openai:gpt-4o-mini") == [
-        *("1", "openai:gpt-4o-mini", "0.15", "0.075", "0.60", "0.60", "128,000", "16,384", "anything"),
+        *("openai:gpt-4o-mini", "0.15", "0.075", "0.60", "128,000", "16,384"),
         "config: input 0.15, output 0.60, cached input 0.075",
     ]
     assert cells(result, "local:smollm2")[-1] == "free"
@@ -61,9 +62,9 @@ def test_a_wrong_config_is_a_line_for_each_problem_and_exit_2() -> None:
 
 
 def test_what_has_no_price_is_warned_of_and_names_are_no_markup() -> None:
-    result = run(PRIMARY_OPENAI_MODEL="[red]m", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
-    assert cells(result, "primary:[red]m")[-1] == "unpriced: free"
-    assert "warning: primary:[red]m has no price, so calls to it count as free" in result.stdout
+    result = run(PRIMARY_OPENAI_MODEL="[red]m:fire:1", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert cells(result, "primary:[red]m:fire:1")[-1] == "unpriced: free"
+    assert "warning: primary:[red]m:fire:1 has no price, so calls to it count as free" in result.stdout
 
 
 @asynccontextmanager
@@ -102,9 +103,18 @@ async def test_a_probe_says_what_each_provider_answers_and_fails_if_one_does_not
     assert "hunter2" not in result.output
 
 
+def test_what_a_deployment_supports_is_shown_where_it_is_said() -> None:
+    text = EXAMPLE.read_text("utf-8").replace("encoding =", 'supports = ["tools", "logprobs"]\nencoding =')
+    Path("farthing.toml").write_text(text, "utf-8")
+    result = run(OPENAI_API_KEY="k")
+    assert cells(result, "openai:gpt-4o-mini")[-2] == "logprobs, tools"
+    assert "supports" in result.stdout
+    assert "reasoning" not in result.stdout
+
+
 async def test_a_probe_that_every_provider_answers_is_a_success() -> None:
     async with scripted_upstream() as upstream:
         environ = {"PRIMARY_OPENAI_MODEL": upstream.models[0], "PRIMARY_OPENAI_BASE_URL": upstream.url}
         result = await asyncio.to_thread(run, "--probe", **environ)
     assert result.exit_code == 0
-    assert cells(result, "primary") == ["primary", "reachable, 1 models"]
+    assert cells(result, "primary") == ["primary", "reachable, 1 model"]

@@ -108,3 +108,10 @@ def test_problem_lines_are_bounded(refuses: Refuses) -> None:
     lines = refuses(ceiling("x" * 100_000) + f"{'k' * 100_000} = 1")
     assert len(lines) == 2
     assert all(len(line) < 1000 for line in lines)
+
+
+def test_problem_lines_are_lines_whatever_names_are_in_them(refuses: Refuses) -> None:
+    names = '[[providers]]\nname = "a\\nb\\u001b[0m"\ndialect = "local"\n[[routes]]\nname = "r"\ntargets = ["c:m"]'
+    lines = refuses(names)
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
