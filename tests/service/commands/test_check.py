@@ -62,9 +62,9 @@ def test_a_wrong_config_is_a_line_for_each_problem_and_exit_2() -> None:
 
 
 def test_what_has_no_price_is_warned_of_and_names_are_no_markup() -> None:
-    result = run(PRIMARY_OPENAI_MODEL="[red]m:fire:1", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
-    assert cells(result, "primary:[red]m:fire:1")[-1] == "unpriced: free"
-    assert "warning: primary:[red]m:fire:1 has no price, so calls to it count as free" in result.stdout
+    result = run(PRIMARY_OPENAI_MODEL="fire:[red]m", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert cells(result, "primary:fire:[red]m")[-1] == "unpriced: free"
+    assert "warning: primary:fire:[red]m has no price, so calls to it count as free" in result.stdout
 
 
 @asynccontextmanager
