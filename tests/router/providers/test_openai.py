@@ -224,6 +224,32 @@ async def test_a_stream_that_came_to_its_end_is_whole(name: str) -> None:
         assert deltas[0].text == "a"
 
 
+class EndComesLate(httpx.AsyncByteStream):
+    """A body whose end comes in a packet of its own."""
+
+    def __init__(self) -> None:
+        self.was_read_to_its_end = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n'
+        self.was_read_to_its_end = True
+
+
+async def test_a_stream_is_read_to_its_end_after_done_so_that_its_connection_can_be_used_again() -> None:
+    body = EndComesLate()
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body, request=request)
+
+    provider = Provider(name="p", dialect="openai", base_url="http://p/v1")
+    deployment = Deployment(provider=provider, model="m", price=None, encoding="")
+    async with aclosing(
+        OpenAIDialect(httpx.MockTransport(respond)).attempt(deployment, BODY, stream=True, headers={})
+    ) as attempt:
+        assert [event async for event in attempt] == [Delta(text="a"), Closing(usage=None)]
+    assert body.was_read_to_its_end
+
+
 async def test_a_server_that_keeps_the_body_open_after_done_does_not_hold_the_answer_up() -> None:
     async with bench() as it:
         it.upstream.plays(stream(["a", b"data: [DONE]\n\n"], then="hang"))

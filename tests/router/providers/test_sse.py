@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
 GOLDEN = (
-    b"\xef\xbb\xbf: comment\r\n"
+    b"\xef\xbb\xbfdata: first\n\n: comment\r\n"
     b"event: start\r\ndata: one\r\ndata:two\r\n\r\n"
     b"data\r\rid: 7\rretry: 10\rdata:  spaced\r\r"
     b"data: \xe2\x80\xa8 kept \xc3\xa9\n\n"
@@ -19,6 +19,7 @@ GOLDEN = (
     b"data:{}\n\r\ndata: [DONE]\n\n"
 )
 GOLDEN_EVENTS = [
+    SseEvent(b"", b"first"),
     SseEvent(b"start", b"one\ntwo"),
     SseEvent(b"", b""),
     SseEvent(b"", b" spaced"),
