@@ -20,6 +20,7 @@ ANSWER_BYTES: Final = 64 * 2**20
 ERROR_BYTES: Final = 64 * 2**10
 # The status is known by then; the words are worth no more than this.
 ERROR_BODY_S: Final = 2.0
+URLS_KEPT: Final = 256
 MASK: Final = "[key]"
 # Shorter ones are placeholders, and masking them would garble every message.
 SHORTEST_SECRET: Final = 8
@@ -56,7 +57,7 @@ class Http:
     def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._transport = transport
         self._clock_ms = clock_ms or _wall_ms
-        # Parsing one costs as much as sending a request; there are as many as the config has providers.
+        # Parsing one costs a tenth of a request. A local model's changes when it restarts, hence the bound.
         self._urls: dict[str, httpx.URL] = {}
 
     @asynccontextmanager
@@ -94,6 +95,8 @@ class Http:
     def _url(self, base_url: str, path: str) -> httpx.URL:
         text = base_url.rstrip("/") + path
         if text not in self._urls:
+            if len(self._urls) >= URLS_KEPT:
+                self._urls.clear()
             self._urls[text] = httpx.URL(text)
         return self._urls[text]
 

@@ -1,6 +1,7 @@
 """The tests' own upstream keeps to the wire format as the official client reads it."""
 
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.upstream import answer, scripted_upstream
 
@@ -8,10 +9,10 @@ from tests.upstream import answer, scripted_upstream
 async def test_the_official_client_reads_a_whole_answer_and_a_stream() -> None:
     async with scripted_upstream() as upstream, AsyncOpenAI(base_url=upstream.url, api_key="sk-test") as client:
         upstream.plays(answer("Hi you"), answer("Hi you"))
-        messages = [{"role": "user", "content": "Say hi"}]
-        whole = await client.chat.completions.create(model="m", messages=messages)  # type: ignore[call-overload]
-        events = await client.chat.completions.create(  # type: ignore[call-overload]
-            model="m", messages=messages, stream=True, stream_options={"include_usage": True}
+        asked: ChatCompletionMessageParam = {"role": "user", "content": "Say hi"}
+        whole = await client.chat.completions.create(model="m", messages=[asked])
+        events = await client.chat.completions.create(
+            model="m", messages=[asked], stream=True, stream_options={"include_usage": True}
         )
         chunks = [chunk async for chunk in events]
         assert whole.choices[0].message.content == "Hi you"
