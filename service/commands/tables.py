@@ -2,61 +2,75 @@
 
 import csv
 import io
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
-_SPEND: Final = {
-    "cost $": "cost_usd",
-    "held": "held_nanousd",
-    "saved": "saved_nanousd",
-    "wasted": "wasted_nanousd",
-    "calls": "generations",
-    "attempts": "attempts",
-    "hits": "cache_hits",
-    "coalesced": "coalesced",
-    "prompt": "prompt_tokens",
-    "completion": "completion_tokens",
-}
-_LATENCY: Final = ("count", "errors", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
-_TTFT: Final = ("p50_ms", "p95_ms")
+from ledger.money import format_usd
+
+Row = Mapping[str, Any]
+Cell = Callable[[Row], str]
 
 
 def spend_table(report: dict[str, Any]) -> Table:
-    """The spend report, money in dollars, with its total last."""
-    table = Table(*report["group_by"], title="spend", title_justify="left", show_footer=False)
-    for heading in _SPEND:
-        table.add_column(heading, justify="right")
-    for row in report["rows"]:
-        table.add_row(*(str(row[name]) for name in report["group_by"]), *_spend_cells(row))
-    table.add_section()
-    table.add_row(*_total_label(report), *_spend_cells(report["total"]), style="bold")
-    return table
+    """The spend report, money in dollars to the last place, with its total last. What is zero throughout has no column.
+
+    Printing it on 60 columns or more loses no digit: what does not fit is folded.
+    """
+    every_row = [*report["rows"], report["total"]]
+    shown = {name: cell for name, cell in _SPEND.items() if name in _ALWAYS or any(map(_is_not_zero(name), every_row))}
+    return _table("spend", report, {_HEADINGS.get(name, name): cell for name, cell in shown.items()})
 
 
 def latency_table(report: dict[str, Any]) -> Table:
-    """The latency report in milliseconds, with its total last."""
-    table = Table(*report["group_by"], title="latency, ms", title_justify="left")
-    for heading in (*_LATENCY, *(f"ttft {name}" for name in _TTFT)):
-        table.add_column(heading.removesuffix("_ms"), justify="right")
-    for row in report["rows"]:
-        table.add_row(*(str(row[name]) for name in report["group_by"]), *_latency_cells(row))
-    table.add_section()
-    table.add_row(*_total_label(report), *_latency_cells(report["total"]), style="bold")
-    return table
+    """The latency report in milliseconds, with its total last. A dash where nothing was measured."""
+    return _table("latency, ms", report, _LATENCY)
 
 
 def report_csv(report: dict[str, Any]) -> str:
-    """The report's rows as CSV with a heading, one column a figure; without grouping, the total is the one row."""
-    rows = [_flat(row) for row in report["rows"] or [report["total"]]]
+    """The report's rows under a heading, one column a figure; without grouping, the total is the one row.
+
+    Figures are as in the JSON, dots for decimals. Names that callers chose are as they chose them: a spreadsheet may
+    take one that begins with "=" for a formula.
+    """
+    rows = [_flat(row) for row in (report["rows"] if report["group_by"] else [report["total"]])]
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else _columns(report), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def _table(title: str, report: dict[str, Any], columns: Mapping[str, Cell]) -> Table:
+    groups: list[str] = report["group_by"]
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE)
+    for name in groups:
+        table.add_column(name, overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in report["rows"]:
+        table.add_row(*(_name(row[name]) for name in groups), *(cell(row) for cell in columns.values()))
+    table.add_section()
+    label = ["total", *[""] * (len(groups) - 1)] if groups else []
+    table.add_row(*label, *(cell(report["total"]) for cell in columns.values()), style="bold")
+    return table
+
+
+def _name(value: object) -> Text:
+    """Callers choose some of the names: none of them is markup, and none speaks to the terminal."""
+    text = "-" if value is None or value == "" else str(value)
+    return Text("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text))
+
+
+def _columns(report: dict[str, Any]) -> list[str]:
+    """The columns that rows would have, if there were any."""
+    return [*report["group_by"], *(name for name in _flat(report.get("total", {})) if name != "refused")]
+
+
+def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict):
@@ -66,23 +80,56 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _total_label(report: dict[str, Any]) -> list[str]:
-    groups = report["group_by"]
-    return ["total", *[""] * (len(groups) - 1)] if groups else []
+def _is_not_zero(name: str) -> Callable[[Row], bool]:
+    return lambda row: row[name] != 0
 
 
-def _spend_cells(row: dict[str, Any]) -> list[str]:
-    return [_amount(name, row[name]) for name in _SPEND.values()]
+def _money(name: str) -> Cell:
+    def shown(row: Row) -> str:
+        dollars, _, places = format_usd(abs(row[name])).partition(".")
+        return f"{'-' if row[name] < 0 else ''}{int(dollars):,}.{places}"
+
+    return shown
 
 
-def _amount(name: str, value: Any) -> str:
-    if name == "cost_usd":
-        return str(value)
-    if name.endswith("_nanousd"):
-        return f"{value / 1e9:,.6f}"
-    return f"{value:,}"
+def _count(name: str) -> Cell:
+    return lambda row: f"{row[name]:,}"
 
 
-def _latency_cells(row: dict[str, Any]) -> list[str]:
-    values = [row[name] for name in _LATENCY] + [row["ttft"][name] for name in _TTFT]
-    return ["-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" for value in values]
+def _span(name: str) -> Cell:
+    return lambda row: "-" if row[name] is None else f"{row[name]:,.1f}"
+
+
+def _first_output(name: str) -> Cell:
+    return lambda row: _span(name)(row["ttft"])
+
+
+_SPEND: Final[dict[str, Cell]] = {
+    "cost_nanousd": _money("cost_nanousd"),
+    "held_nanousd": _money("held_nanousd"),
+    "saved_nanousd": _money("saved_nanousd"),
+    "wasted_nanousd": _money("wasted_nanousd"),
+    "generations": _count("generations"),
+    "attempts": _count("attempts"),
+    "cache_hits": _count("cache_hits"),
+    "coalesced": _count("coalesced"),
+    "prompt_tokens": _count("prompt_tokens"),
+    "completion_tokens": _count("completion_tokens"),
+}
+_ALWAYS: Final = frozenset({"cost_nanousd", "generations", "prompt_tokens", "completion_tokens"})
+_HEADINGS: Final = {
+    "cost_nanousd": "cost $",
+    "held_nanousd": "held $",
+    "saved_nanousd": "saved $",
+    "wasted_nanousd": "wasted $",
+    "generations": "calls",
+    "cache_hits": "hits",
+    "prompt_tokens": "prompt",
+    "completion_tokens": "completion",
+}
+_LATENCY: Final[dict[str, Cell]] = {
+    "count": _count("count"),
+    "errors": _count("errors"),
+    **{name: _span(f"{name}_ms") for name in ("mean", "p50", "p90", "p95", "p99", "max")},
+    **{f"ttft {name}": _first_output(f"{name}_ms") for name in ("p50", "p95")},
+}
