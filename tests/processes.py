@@ -1,0 +1,132 @@
+"""The real service in processes of its own, for tests that need one: to kill, to drain, to share a ledger."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+FARTHING = str(Path(sys.executable).with_name("farthing"))
+START_WITHIN_S = 30
+
+
+class Service:
+    """A running `farthing serve`. log: what it wrote to standard error so far."""
+
+    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+        self.process = process
+        self.http = session
+        self.url = ""
+        self.log = ""
+        self._listening = asyncio.create_task(self._read_log())
+        self._started = asyncio.Event()
+
+    async def started(self) -> None:
+        """Wait until it says where it listens."""
+        async with asyncio.timeout(START_WITHIN_S):
+            await self._started.wait()
+        assert self.url, self.log
+
+    async def generate(self, **body: Any) -> tuple[int, dict[str, Any]]:
+        """POST /generate: status and JSON."""
+        async with self.http.post(f"{self.url}/generate", json=body) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str) -> Any:
+        """GET as JSON."""
+        async with self.http.get(self.url + path) as answer:
+            return await answer.json(content_type=None)
+
+    async def poll(self, path: str, holds, *, within_s: float = 10.0) -> Any:
+        """GET until this holds of the answer."""
+        async with asyncio.timeout(within_s):
+            while not holds(found := await self.get(path)):
+                await asyncio.sleep(0.05)
+        return found
+
+    def kill(self) -> None:
+        """As if the power were cut for this process."""
+        self.process.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to drain and leave."""
+        self.process.terminate()
+
+    async def ended(self) -> int:
+        """Wait for its end; its exit status."""
+        status = await self.process.wait()
+        await self._listening
+        return status
+
+    async def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            text = line.decode("utf-8", "replace")
+            self.log += text
+            if "listens on http" in text:
+                self.url = next(word for word in text.split() if word.startswith("http"))
+                self._started.set()
+        self._started.set()
+
+
+@asynccontextmanager
+async def farthing_serve(
+    folder: Path, *arguments: str, config: str | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Service]:
+    """`farthing serve --port 0` in this folder, ready for calls. config: the text of its farthing.toml."""
+    if config is not None:
+        (folder / "farthing.toml").write_text(config, "utf-8")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OPENAI_", "PRIMARY_"))}
+    process = await asyncio.create_subprocess_exec(
+        FARTHING, "serve", "--port", "0", *arguments,
+        cwd=folder, env={**clean, **(environ or {})}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,
+    )  # fmt: skip
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        service = Service(process, session)
+        try:
+            await service.started()
+            yield service
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await service.ended()
+
+
+async def run_farthing(
+    folder: Path, *arguments: str, environ: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """A command, to its end: exit status, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        FARTHING, *arguments, cwd=folder, env={**os.environ, **(environ or {})}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def one_route(url: str, *, more: str = "", limit_usd: str = "") -> str:
+    """A config with one priced deployment `up:m` behind the route `chat`: $1 a million tokens in, $2 out."""
+    ceiling = f'[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "{limit_usd}"\n' if limit_usd else ""
+    return f"""
+[[providers]]
+name = "up"
+dialect = "openai"
+base_url = "{url}"
+api_key = "sk-canary-of-the-provider"
+[[models]]
+id = "up:m"
+input_usd_per_mtok = "1"
+output_usd_per_mtok = "2"
+max_output_tokens = 1000
+[[routes]]
+name = "chat"
+targets = ["up:m"]
+{ceiling}
+{more}
+"""
