@@ -1,5 +1,7 @@
 """The audit: what was checked, and what was found broken. Engine apart."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +24,16 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     postings: int
     holds: int
     violations: tuple[Violation, ...]
+
+
+def verify_ledger(url: str, *, on_rule: Callable[[str], None]) -> Findings:
+    """Audit a ledger, read-only, on a snapshot: safe while a service writes to it.
+
+    on_rule is told the name of each rule before it is checked. Raises Unreadable.
+    """
+    from ledger.sqlite.verify import verify_file
+
+    return verify_file(Path(url.partition(":")[2]), on_rule=on_rule)
 
 
 class Unreadable(LedgerError):

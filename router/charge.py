@@ -2,7 +2,7 @@
 
 from ledger.usage import Usage
 from ledger.values import AttemptResult, CostBasis
-from router.faults import Outcome, is_charged
+from router.faults import Fault, Outcome, is_charged
 from router.journey import Attempt
 
 
@@ -43,5 +43,14 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
         status=attempt.fault.status if attempt.fault is not None else (200 if attempt.outcome == Outcome.OK else None),
         latency_us=round(attempt.latency_s * 1_000_000),
         ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
-        error=attempt.fault.message if attempt.fault is not None else None,
+        error=_kept_error(attempt.fault),
     )
+
+
+def _kept_error(fault: Fault | None) -> str | None:
+    """What the ledger keeps of a fault. A provider's words may quote the prompt: of them, only its code is kept."""
+    if fault is None:
+        return None
+    if fault.status is None:
+        return fault.message
+    return f"status {fault.status} {fault.code}".rstrip()

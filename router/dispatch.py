@@ -128,7 +128,7 @@ class Dispatcher:
 
     async def _write(self, journey: Journey, write: Callable[[], Awaitable[Result]]) -> Result:
         """Write what must not be lost, again if it may not have been kept: repeats are harmless."""
-        began_s = time.monotonic()
+        began_s, began_at_ns = time.monotonic(), time.time_ns()
         try:
             for _ in range(WRITE_TRIES - 1):
                 try:
@@ -137,7 +137,9 @@ class Dispatcher:
                     await asyncio.sleep(WRITE_RETRY_S)
             return await write()
         finally:
-            journey.ledger_s += time.monotonic() - began_s
+            took_s = time.monotonic() - began_s
+            journey.ledger_s += took_s
+            journey.events.append(("farthing.settle", began_at_ns, {"farthing.duration_ms": round(took_s * 1000, 3)}))
 
 
 def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:

@@ -59,6 +59,7 @@ class Asked(msgspec.Struct, kw_only=True):
     began_s: float
     began_at_ns: int
     deadline_s: float
+    captures_content: bool
     missed: str = ""
 
     def give_up_stored(self) -> None:
@@ -86,7 +87,9 @@ class LedgerGateway:
         sharing: SharingRules,
         *,
         clock_ms: Callable[[], int],
+        captures_content: bool = False,
     ) -> None:
+        self._captures_content = captures_content
         self._routes = routes
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -188,6 +191,7 @@ class LedgerGateway:
             began_s=time.monotonic(),
             began_at_ns=time.time_ns(),
             deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
+            captures_content=self._captures_content,
         )
 
     def _lookup(self, call: Call, route: Route) -> tuple[Lookup | None, int | None, bool]:
@@ -257,6 +261,12 @@ class LedgerGateway:
         journey = self._journey(asked, flight, ledger_s)
         breaker = self._health.breaker(asked.candidates[lead.bid].deployment.id)
         journey.breaker_status, journey.breaker_open_count = breaker.state.value, breaker.open_count
+        held_nanousd = asked.candidates[lead.bid].held_nanousd
+        facts: dict[str, int | float | str | bool] = {
+            "farthing.duration_ms": round(ledger_s * 1000, 3),
+            "farthing.held.nanousd": held_nanousd,
+        }
+        journey.events.append(("farthing.admit", time.time_ns(), facts))
         self.own(self._drive(journey, lead))
         return journey
 

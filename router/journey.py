@@ -13,6 +13,9 @@ from router.flights import Flight
 from router.plan import Candidate
 from router.receipt import AttemptReport, Timing
 
+# What happened, when (Unix nanoseconds), and its facts: for the trace.
+Event = tuple[str, int, dict[str, int | float | str | bool]]
+
 
 class Attempt(msgspec.Struct, kw_only=True):
     """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet."""
@@ -63,6 +66,12 @@ class Attempt(msgspec.Struct, kw_only=True):
             return None
         return self.first_output_s - self.began_s
 
+    @property
+    def first_output_at_ns(self) -> int | None:
+        """When its first output came, as wall time. None: not streamed, or none came."""
+        ttft_s = self.ttft_s
+        return None if ttft_s is None else self.started_at_ns + round(ttft_s * 1e9)
+
     def report(self) -> AttemptReport:
         """What callers are told of it."""
         assert self.result is not None
@@ -75,7 +84,7 @@ class Attempt(msgspec.Struct, kw_only=True):
             latency_ms=round(self.latency_s * 1000, 3),
             ttft_ms=None if ttft_s is None else round(ttft_s * 1000, 3),
             cost_nanousd=self.result.cost_nanousd or 0,
-            error=self.result.error,
+            error=None if self.fault is None else self.fault.message,
         )
 
 
@@ -94,6 +103,7 @@ class Journey(msgspec.Struct, kw_only=True):
     attempts: list[Attempt] = []
     estimated_prompt_tokens: int = 0
     ledger_s: float = 0.0
+    events: list[Event] = []
     breaker_status: str = "closed"
     breaker_open_count: int = 0
 

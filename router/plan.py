@@ -1,12 +1,14 @@
 """Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from ledger.values import Bid
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
 from router.call import Call
+from router.capabilities import gated
 from router.deployments import Deployment, Route
 from router.errors import MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
 
@@ -16,7 +18,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     deployment: Deployment
     held_nanousd: int
-    body: dict[str, object]
+    body: dict[str, Any]
     dropped_params: tuple[str, ...] = ()
 
     @property
@@ -52,13 +54,15 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
     too_dear: list[int] = []
     candidates: list[Candidate] = []
     for deployment in deployments:
-        held_nanousd, culprit = _bound(call, deployment)
+        body, dropped = gated(call.body, deployment)
+        held_nanousd, culprit = _bound(body, deployment)
         if culprit is not None and (limit is not None or is_limited(deployment.id)):
             unbounded.append(culprit)
         elif limit is not None and held_nanousd > limit:
             too_dear.append(held_nanousd)
         else:
-            candidates.append(Candidate(deployment=deployment, held_nanousd=held_nanousd, body=call.body))
+            candidate = Candidate(deployment=deployment, held_nanousd=held_nanousd, body=body, dropped_params=dropped)
+            candidates.append(candidate)
     if candidates:
         return candidates
     if too_dear:
@@ -67,17 +71,17 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
     raise UnboundedCost(unbounded[0])
 
 
-def _bound(call: Call, deployment: Deployment) -> tuple[int, str | None]:
+def _bound(body: dict[str, Any], deployment: Deployment) -> tuple[int, str | None]:
     """What the call holds there, and the field that makes even that no bound."""
     price = deployment.price
     assert price is not None
     if price.is_free:
         return 0, None
-    prompt_tokens = input_bound_tokens(call.body, deployment.context_window)
+    prompt_tokens = input_bound_tokens(body, deployment.context_window)
     completion_tokens = output_bound_tokens(
-        call.body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
+        body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
-    culprit = unbounded_field(call.body)
+    culprit = unbounded_field(body)
     if completion_tokens is None:
         return price.bound_nanousd(prompt_tokens, 0), culprit or "max_tokens"
     return price.bound_nanousd(prompt_tokens, completion_tokens), culprit

@@ -4,11 +4,13 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from ledger.values import StoredResponse
 from router.answer import Answer
 from router.call import Call
 from router.flights import Landing
-from router.journey import Attempt, Journey
+from router.journey import Attempt, Event, Journey
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.stored import Stored
 from telemetry import AttemptFacts, ChatFacts
@@ -29,7 +31,9 @@ def landing_of(journey: Journey, answered: Attempt) -> Landing:
         attempts=journey.reports,
         dropped_params=answered.candidate.dropped_params,
         timing=journey.timing,
-        router=router_facts(journey.call, journey.breaker_status, journey.breaker_open_count),
+        router=router_facts(
+            journey.call, journey.breaker_status, journey.breaker_open_count, answered.candidate.dropped_params
+        ),
     )
 
 
@@ -113,7 +117,9 @@ def hit_receipt(call: Call, response: StoredResponse, stored: Stored, *, latency
     )
 
 
-def router_facts(call: Call, breaker_status: str, breaker_open_count: int) -> RouterFacts:
+def router_facts(
+    call: Call, breaker_status: str, breaker_open_count: int, dropped: tuple[str, ...] = ()
+) -> RouterFacts:
     """The `telemetry` block, from what the caller asked for and how the deployment's breaker stood."""
     body = call.body
     reasoning = body.get("reasoning")
@@ -124,6 +130,8 @@ def router_facts(call: Call, breaker_status: str, breaker_open_count: int) -> Ro
         circuit_breaker_status=breaker_status,
         circuit_breaker_open_count=breaker_open_count,
         reasoning_effort=effort if isinstance(effort, str) else None,
+        reasoning_hint_dropped="reasoning_effort" in dropped or "reasoning" in dropped,
+        thinking_hint_dropped="thinking_budget" in dropped or "include_thoughts" in dropped,
         reasoning_summary_requested=isinstance(reasoning, dict) and bool(reasoning.get("summary")),
         thinking_budget=thinking_budget if isinstance(thinking_budget, int) else None,
         include_thoughts=include_thoughts if isinstance(include_thoughts, bool) else None,
@@ -140,10 +148,15 @@ def chat_facts(
     receipt: Receipt | None,
     answer: Answer | None,
     attempts: list[Attempt],
-    events: tuple[tuple[str, int, dict[str, Any]], ...],
+    events: tuple[Event, ...],
+    captures_content: bool,
 ) -> ChatFacts:
-    """What the `chat` span says of a call, however it ended. receipt and answer None: it got none."""
+    """What the `chat` span says of a call, however it ended. receipt and answer None: it got none.
+
+    captures_content: also what was said, both ways; only where the config asks for it.
+    """
     usage = receipt.usage if receipt is not None else None
+    spoke = next((attempt for attempt in attempts if attempt.ttft_s is not None), None)
     last = attempts[-1].deployment if attempts else None
     return ChatFacts(
         generation_id=call.generation_id,
@@ -164,11 +177,20 @@ def chat_facts(
         cached_tokens=usage.cached_tokens if usage is not None else None,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
         finish_reason=answer.choices[0].finish_reason if answer is not None and answer.choices else "",
+        first_output_at_ns=None if spoke is None else spoke.first_output_at_ns,
+        response_model=answer.provider_model if answer is not None else "",
+        response_id=answer.provider_response_id if answer is not None else "",
         dropped_params=receipt.dropped_params if receipt is not None else (),
         request=_request_facts(call),
         events=events,
+        input_messages=_json(call.body.get("messages")) if captures_content else None,
+        output_messages=_json(answer.choices) if captures_content and answer is not None else None,
         attempts=tuple(_attempt_facts(attempt) for attempt in attempts if attempt.ended_s is not None),
     )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _charged(attempts: list[Attempt]) -> int:
@@ -177,7 +199,7 @@ def _charged(attempts: list[Attempt]) -> int:
 
 def _request_facts(call: Call) -> dict[str, int | float | str | bool]:
     names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n")
-    return {name: value for name in names if isinstance(value := call.body.get(name), int | float | str)}
+    return {name: value for name in names if isinstance(value := call.body.get(name), int | float)}
 
 
 def _attempt_facts(attempt: Attempt) -> AttemptFacts:
@@ -185,7 +207,6 @@ def _attempt_facts(attempt: Attempt) -> AttemptFacts:
     address = urlsplit(deployment.provider.base_url)
     usage = result.usage if result is not None else None
     answer = attempt.answer
-    ttft_s = attempt.ttft_s
     return AttemptFacts(
         span_id=attempt.span_id,
         number=attempt.number,
@@ -195,7 +216,7 @@ def _attempt_facts(attempt: Attempt) -> AttemptFacts:
         server_port=address.port or (443 if address.scheme == "https" else 80),
         started_at_ns=attempt.started_at_ns,
         ended_at_ns=attempt.started_at_ns + round(attempt.latency_s * 1e9),
-        first_output_at_ns=None if ttft_s is None else attempt.started_at_ns + round(ttft_s * 1e9),
+        first_output_at_ns=attempt.first_output_at_ns,
         outcome=attempt.outcome.value if attempt.outcome is not None else "",
         status=result.status if result is not None else None,
         response_model=answer.provider_model if answer is not None else "",

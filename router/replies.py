@@ -58,6 +58,7 @@ class StoredReply:
             answer=self._finished.answer,
             attempts=[],
             events=(),
+            captures_content=self._asked.captures_content,
         )
 
 
@@ -143,7 +144,8 @@ class LiveReply:
             receipt=self._receipt,
             answer=self._answer,
             attempts=journey.attempts if journey is not None else [],
-            events=(),
+            events=tuple(journey.events) if journey is not None else (),
+            captures_content=self._asked.captures_content,
         )
 
     async def _own_events(self) -> AsyncGenerator[Delta | Finished, None]:

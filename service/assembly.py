@@ -61,20 +61,21 @@ async def open_parts(
         )
         catalog = Catalog(config, load_book(), now_ms=now_ms())
         await ledger.configure_ceilings(catalog.ceilings)
-        locals_ = await _open_local_models(stack, catalog.providers)
-        transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
-        openai = OpenAIDialect(transport)
-        upstreams: dict[str, Upstream] = {"openai": openai, "local": LocalUpstream(openai, locals_)}
-        rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
-        health = Health(rule, now_s=time.monotonic, now_ms=now_ms)
+        local_models = await _open_local_models(stack, catalog.providers)
+        health = _health(config)
         gates = Gates(catalog.providers)
-        stream_limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)
-        runner = AttemptRunner(upstreams, gates=gates, health=health, stream_limits=stream_limits)
-        dispatcher = Dispatcher(ledger, runner, TokenCounter(), clock_ms=now_ms)
-        sharing = SharingRules(
-            cache_enabled=config.cache.enabled, coalesce=config.cache.coalesce, ttl_s=config.cache.ttl_s
+        runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
+        counter = TokenCounter()
+        counter.warm({target.encoding for route in catalog.routes for target in route.targets})
+        gateway = LedgerGateway(
+            catalog,
+            ledger,
+            Dispatcher(ledger, runner, counter, clock_ms=now_ms),
+            health,
+            _sharing(config),
+            clock_ms=now_ms,
+            captures_content=telemetry.capture_content,
         )
-        gateway = LedgerGateway(catalog, ledger, dispatcher, health, sharing, clock_ms=now_ms)
         stack.push_async_callback(gateway.aclose)
         yield Parts(
             gateway=gateway,
@@ -82,7 +83,8 @@ async def open_parts(
             router=RouterStatus(catalog, health, gates),
             catalog=catalog,
             telemetry=telemetry,
-            readiness=lambda: readiness(ledger, draining, catalog, locals_),
+            readiness=lambda: readiness(ledger, draining, catalog, local_models),
+            is_draining=lambda: draining.is_on,
             now_ms=now_ms,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,
@@ -116,6 +118,26 @@ def readiness(
 def _is_waiting(provider: Provider, local_models: Mapping[str, LocalModel]) -> bool:
     model = local_models.get(provider.name)
     return model is not None and not model.is_ready
+
+
+async def _open_runner(
+    stack: AsyncExitStack, config: Config, local_models: Mapping[str, LocalModel], *, gates: Gates, health: Health
+) -> AttemptRunner:
+    transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
+    openai = OpenAIDialect(transport)
+    upstreams: dict[str, Upstream] = {"openai": openai, "local": LocalUpstream(openai, local_models)}
+    limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)
+    return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits)
+
+
+def _health(config: Config) -> Health:
+    rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
+    return Health(rule, now_s=time.monotonic, now_ms=now_ms)
+
+
+def _sharing(config: Config) -> SharingRules:
+    cache = config.cache
+    return SharingRules(cache_enabled=cache.enabled, coalesce=cache.coalesce, ttl_s=cache.ttl_s)
 
 
 async def _open_local_models(stack: AsyncExitStack, providers: tuple[Provider, ...]) -> dict[str, LocalModel]:

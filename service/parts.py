@@ -86,6 +86,7 @@ class Parts:
     telemetry: Telemetry
     limits: Limits
     readiness: Callable[[], Readiness]
+    is_draining: Callable[[], bool]
     now_ms: Callable[[], int]
     host: str = "127.0.0.1"
     port: int = 4000

@@ -98,9 +98,7 @@ async def farthing_serve(
             await service.ended()
 
 
-async def run_farthing(
-    folder: Path, *arguments: str, environ: Mapping[str, str] | None = None
-) -> tuple[int, str, str]:
+async def run_farthing(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """A command, to its end: exit status, standard output, standard error."""
     process = await asyncio.create_subprocess_exec(
         FARTHING, *arguments, cwd=folder, env={**os.environ, **(environ or {})}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE

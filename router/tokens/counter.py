@@ -25,6 +25,11 @@ class TokenCounter:
     def __init__(self) -> None:
         self._encodings: dict[str, asyncio.Task[tiktoken.Encoding]] = {}
 
+    def warm(self, encodings: Iterable[str]) -> None:
+        """Start loading these, so that the first call need not wait for it."""
+        for encoding in encodings:
+            self._load(encoding)
+
     async def count_text(self, text: str, encoding: str) -> int:
         """Tokens of a text. Special tokens in it count as the text that they are."""
         return await self._count([text], encoding)
@@ -38,15 +43,18 @@ class TokenCounter:
         return fixed_tokens(body) + await self._count(list(texts_of(body)), encoding)
 
     async def _count(self, texts: list[str], encoding: str) -> int:
-        loading = self._encodings.get(encoding)
-        if loading is None:
-            loading = asyncio.create_task(asyncio.to_thread(load_encoding, encoding))
-            self._encodings[encoding] = loading
+        loading = self._load(encoding)
         # Shielded: others wait for the same load.
         loaded = loading.result() if loading.done() else await asyncio.shield(loading)
         if sum(map(len, texts)) <= INLINE_CHARS:
             return _tokens(loaded, texts)
         return await asyncio.to_thread(_tokens, loaded, texts)
+
+    def _load(self, encoding: str) -> asyncio.Task[tiktoken.Encoding]:
+        loading = self._encodings.get(encoding)
+        if loading is None:
+            loading = self._encodings[encoding] = asyncio.create_task(asyncio.to_thread(load_encoding, encoding))
+        return loading
 
 
 def _tokens(encoding: tiktoken.Encoding, texts: Iterable[str]) -> int:

@@ -1,15 +1,13 @@
 """`farthing verify`."""
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 from rich.console import Console
 
-from ledger.sqlite.verify import verify_file
-from ledger.verify import Findings, Unreadable
+from ledger.verify import Findings, Unreadable, verify_ledger
 from service.commands.failing import failing, load_or_exit
 
 BROKEN: Final = 3
@@ -23,10 +21,11 @@ def verify(path: str | None, *, as_json: bool) -> None:
     """Audit the ledger, read-only: exit 0 clean, 3 a rule is broken, 4 unreadable. Safe while the service runs."""
     config = load_or_exit(path)
     console = Console(stderr=True)
-    file = Path(config.ledger.url.partition(":")[2])
     try:
         with console.status("checking") if console.is_terminal and not as_json else nullcontext() as status:
-            findings = verify_file(file, on_rule=lambda rule: None if status is None else status.update(rule))
+            findings = verify_ledger(
+                config.ledger.url, on_rule=lambda rule: None if status is None else status.update(rule)
+            )
     except Unreadable as error:
         failing(str(error), status=UNREADABLE)
     if as_json:

@@ -32,7 +32,7 @@ class Slots:
     @contextmanager
     def taken(self) -> Iterator[None]:
         """One slot, while the block runs. Raises Overloaded at once if there is none, or the process is draining."""
-        if self.in_use >= self._parts.limits.max_in_flight or self._parts.readiness().draining:
+        if self.in_use >= self._parts.limits.max_in_flight or self._parts.is_draining():
             raise Overloaded
         self.in_use += 1
         self._is_empty.clear()

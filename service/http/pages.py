@@ -1,6 +1,5 @@
 """The paths that only read: models, reports, the router's status, health."""
 
-import datetime
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -9,7 +8,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS, LatencyQuery, SpendQuery
+from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS, LatencyQuery, SpendQuery, parse_moment
 from router.errors import UnknownModel
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
@@ -50,12 +49,12 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     @get("/ledger/spend")
     async def spend(request: AnyRequest) -> Response[bytes]:
-        query, form = read_query(request.scope["query_string"], SpendQuery, SPEND_DIMENSIONS)
+        query, form = read_query(request.scope["query_string"], SpendQuery, SPEND_DIMENSIONS, parts.now_ms())
         return _report(await parts.reports.spend(query), form)
 
     @get("/ledger/latency")
     async def latency(request: AnyRequest) -> Response[bytes]:
-        query, form = read_query(request.scope["query_string"], LatencyQuery, LATENCY_DIMENSIONS)
+        query, form = read_query(request.scope["query_string"], LatencyQuery, LATENCY_DIMENSIONS, parts.now_ms())
         return _report(await parts.reports.latency(query), form)
 
     @get("/ledger/generations/{generation_id:str}")
@@ -104,7 +103,7 @@ def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
     return [{"id": name, "object": "model", "created": created_s, "owned_by": owner} for name, owner in owners.items()]
 
 
-def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...]) -> tuple[_Query, str]:
+def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...], now_ms: int) -> tuple[_Query, str]:
     """The report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
     given: dict[str, str] = {}
     for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
@@ -118,26 +117,25 @@ def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...
     if form not in _FORMATS:
         raise InvalidRequest("must be json or csv", where="format")
     query = to(
-        since_ms=_moment_ms("since", given),
-        until_ms=_moment_ms("until", given),
+        since_ms=_moment_ms("since", given, now_ms),
+        until_ms=_moment_ms("until", given, now_ms),
         group_by=tuple(dict.fromkeys(groups)),
         filters={name: value for name, value in given.items() if name in dimensions},
     )
     return query, form
 
 
-def _moment_ms(name: str, given: dict[str, str]) -> int | None:
+def _moment_ms(name: str, given: dict[str, str], now_ms: int) -> int | None:
     text = given.get(name)
     if not text:
         return None
     try:
         # A `+` that was not escaped comes as a space.
-        moment = datetime.datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        return parse_moment(text.replace(" ", "+") if "T" in text else text, now_ms)
     except ValueError as error:
-        raise InvalidRequest("must be an ISO 8601 date or moment, like 2026-11-21T09:00:00Z", where=name) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return round(moment.timestamp() * 1000)
+        raise InvalidRequest(
+            "must be an ISO 8601 date or moment, like 2026-11-21T09:00:00Z, or 24h", where=name
+        ) from error
 
 
 def _report(report: dict[str, Any], form: str) -> Response[bytes]:
@@ -145,7 +143,7 @@ def _report(report: dict[str, Any], form: str) -> Response[bytes]:
         return _json(report)
     from service.commands.tables import report_csv
 
-    return Response(report_csv(report).encode(), media_type="text/csv; charset=utf-8", headers=_NO_STORE)
+    return Response(report_csv(report).encode(), media_type="text/csv", headers=_NO_STORE)
 
 
 def _json(value: Any, *, status_code: int = 200) -> Response[bytes]:

