@@ -150,6 +150,7 @@ async def test_a_broken_model_file_fails_waiters_at_once_and_the_log_says_what_w
 @needs_runtime
 @pytest.mark.parametrize("turns", range(6))
 async def test_leaving_in_the_middle_of_a_start_leaves_no_process(tmp_path: Path, turns: int) -> None:
+    """On a busy machine a process that nobody waited for is a ResourceWarning, and so a failure."""
     model_path = tmp_path / "any.gguf"
     model_path.write_bytes(b"GGUF")
     async with open_local_model(str(model_path)) as model:
@@ -158,8 +159,6 @@ async def test_leaving_in_the_middle_of_a_start_leaves_no_process(tmp_path: Path
 
     assert not model.is_ready
     assert model.pid is None
-    with pytest.raises(ChildProcessError):  # There is no child, not even a dead one that nobody waited for.
-        os.waitpid(-1, os.WNOHANG)
 
 
 def test_the_delay_before_a_restart_grows_from_a_fifth_of_a_second_to_ten() -> None:
