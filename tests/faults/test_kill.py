@@ -1,4 +1,4 @@
-"""kill -9 under load: nothing acknowledged is lost, nothing is charged twice, and what nobody knows is charged whole."""
+"""kill -9 under load: nothing acknowledged is lost, nothing charged twice, and what nobody knows is charged whole."""
 
 import asyncio
 import sqlite3
