@@ -1,0 +1,89 @@
+"""The rules that stand in the schema bite by themselves, and the file is checked before it is used."""
+
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+
+from ledger.ceilings import Ceiling
+from ledger.errors import NotALedger
+from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from tests.ledger.calls import a_call, a_ledger, admit_and_settle
+
+BREACHES = {
+    "a posting never changes": "UPDATE postings SET cost_nanousd = 0",
+    "a posting never vanishes": "DELETE FROM postings",
+    "a hold never vanishes": "DELETE FROM holds",
+    "a hold is closed exactly once": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
+    "does not fit under its ceiling": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 10000",
+    "CHECK constraint failed": "UPDATE ceiling_windows SET spent_nanousd = -1",
+    "UNIQUE constraint failed": (
+        "INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms) "
+        "SELECT hold_id, 'settlement', 1, 'free', 0, 'v', 1 FROM postings"
+    ),
+    "FOREIGN KEY constraint failed": (
+        "INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms) "
+        "VALUES ('nobody', 'settlement', 1, 'free', 0, 'v', 1)"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BREACHES)
+async def test_the_schema_refuses(tmp_path, words):
+    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="day", limit_nanousd=5000)]) as ledger:
+        await admit_and_settle(ledger, a_call())
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        db.execute("PRAGMA foreign_keys = 1")
+        with pytest.raises(sqlite3.IntegrityError, match=words):
+            db.execute(BREACHES[words])
+
+
+@pytest.mark.parametrize("state", list(HoldState))
+@pytest.mark.parametrize("event", list(HoldEvent))
+def test_only_an_open_hold_moves(state, event):
+    assert ((state, event) in TRANSITIONS) == (state == HoldState.HELD)
+
+
+async def test_its_files_are_its_owners_alone(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await admit_and_settle(ledger, a_call())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    assert "farthing.db-wal" in modes
+
+
+async def test_a_database_of_something_else_is_left_alone(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(NotALedger, match="something else"):
+        async with a_ledger(tmp_path):
+            raise AssertionError("it opened")
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+async def test_a_newer_ledger_is_not_touched(tmp_path):
+    async with a_ledger(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(NotALedger, match="newer farthing"):
+        async with a_ledger(tmp_path):
+            raise AssertionError("it opened")
+
+
+async def test_the_settings_took(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        wanted = {
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "foreign_keys": 1,
+            "wal_autocheckpoint": 0,
+            "trusted_schema": 0,
+        }
+
+        def read(db):
+            return {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
+
+        assert await ledger._store.write(read) == wanted

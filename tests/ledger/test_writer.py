@@ -1,0 +1,109 @@
+"""The writer: many transactions a commit, each whole or not at all, whatever happens around it."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from ledger.errors import LedgerUnavailable
+from ledger.sqlite.writer import open_store
+
+
+def put(value):
+    return lambda db: db.execute("INSERT INTO refusals VALUES (:v, 'r', 'c', 1)", {"v": value}).rowcount
+
+
+def count(db):
+    return db.execute("SELECT COUNT(*) FROM refusals").fetchone()[0]
+
+
+async def test_one_that_fails_undoes_itself_and_nobody_else(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+
+        def half(db):
+            put(100)(db)
+            raise KeyError("its own trouble")
+
+        results = await asyncio.gather(
+            *(store.write(put(n)) for n in range(20)), store.write(half), return_exceptions=True
+        )
+        assert results[:20] == [1] * 20
+        assert isinstance(results[20], KeyError)
+        assert await store.write(count) == 20
+
+
+async def test_a_caller_that_leaves_only_stops_waiting(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+        waiting = asyncio.create_task(store.write(put(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert await store.write(count) == 1
+
+
+async def test_a_full_disk_acknowledges_nothing_of_the_batch_and_the_next_ones_go_on(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+
+        def fill(db):
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {pages + 2}")
+            db.execute("CREATE TABLE filler (x)")
+            db.execute("INSERT INTO filler VALUES (zeroblob(1000000))")
+
+        results = await asyncio.gather(
+            *(store.write(put(n)) for n in range(10)), store.write(fill), return_exceptions=True
+        )
+        failed = [result for result in results if isinstance(result, Exception)]
+        assert failed
+        kept = await until_ready(store, count)
+        assert kept == len(results) - len(failed), "what was acknowledged is there, and nothing else"
+        assert await store.write(put(999)) == 1
+
+
+async def until_ready(store, work):
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await store.write(work)
+            except LedgerUnavailable:
+                await asyncio.sleep(0.01)
+
+
+async def test_after_its_close_it_takes_nothing(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+        pending = [asyncio.create_task(store.write(put(n))) for n in range(50)]
+        await asyncio.sleep(0)
+    assert [await task for task in pending] == [1] * 50, "what was queued is committed first"
+    with pytest.raises(LedgerUnavailable):
+        await store.write(put(1))
+
+
+async def test_two_processes_take_turns_and_lose_nothing(tmp_path):
+    script = """
+import asyncio, sys
+from pathlib import Path
+from ledger.sqlite.writer import open_store
+async def main(name):
+    async with open_store(Path(sys.argv[1]), "full") as store:
+        for n in range(150):
+            await store.write(lambda db: db.execute("INSERT INTO refusals VALUES (:n, :who, 'c', 1)", {"n": n, "who": name}))
+asyncio.run(main(sys.argv[2]))
+"""
+    async with open_store(tmp_path / "l.db", "full") as store:
+        import sys
+
+        children = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path / "l.db"), name)
+            for name in ("a", "b")
+        ]
+        assert [await child.wait() for child in children] == [0, 0]
+        assert await store.write(count) == 300
+
+
+async def test_a_damaged_file_is_told_and_not_opened(tmp_path):
+    (tmp_path / "l.db").write_bytes(b"this is no database at all, and longer than a header needs to be" * 100)
+    with pytest.raises(Exception, match="not a database") as told:
+        async with open_store(tmp_path / "l.db", "full"):
+            raise AssertionError("it opened")
+    assert not isinstance(told.value, sqlite3.Error)
