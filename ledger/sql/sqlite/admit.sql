@@ -44,8 +44,9 @@ SELECT limit_nanousd, held_nanousd, spent_nanousd
 
 -- name: open_window
 -- A ceiling's window begins with nothing held and nothing spent.
-INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, held_nanousd, spent_nanousd)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, 0, 0);
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, excused_nanousd, held_nanousd,
+                             spent_nanousd)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :limit_nanousd, 0, 0);
 
 -- name: hold_in_window
 -- Take room under one ceiling. A trigger refuses what does not fit.

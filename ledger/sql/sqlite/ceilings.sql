@@ -10,7 +10,8 @@ UPDATE ceilings SET active = 0 WHERE active = 1;
 
 -- name: set_window_limit
 -- The limit of windows that are not over yet.
-UPDATE ceiling_windows SET limit_nanousd = :limit_nanousd
+UPDATE ceiling_windows
+   SET limit_nanousd = :limit_nanousd, excused_nanousd = MAX(excused_nanousd, :limit_nanousd)
  WHERE ceiling_id = :ceiling_id AND (ends_at_ms IS NULL OR ends_at_ms > :now_ms);
 
 -- name: active_ceilings
@@ -40,10 +41,15 @@ SELECT holds.hold_id, holds.deployment,
 -- name: add_to_window
 -- What a window has seen while its ceiling was not in force. The limit is lifted for this one statement, because what
 -- was admitted then owed it nothing; `set_window_limit` puts it back in the same transaction.
-INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, held_nanousd, spent_nanousd)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :held_nanousd, :spent_nanousd)
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, excused_nanousd, held_nanousd,
+                             spent_nanousd)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd,
+        MAX(:limit_nanousd, :held_nanousd + :spent_nanousd), :held_nanousd, :spent_nanousd)
     ON CONFLICT (ceiling_id, starts_at_ms) DO UPDATE
-   SET limit_nanousd = 9223372036854775807,
+   SET limit_nanousd = MAX(limit_nanousd,
+                           held_nanousd + spent_nanousd + excluded.held_nanousd + excluded.spent_nanousd),
+       excused_nanousd = MAX(excused_nanousd,
+                             held_nanousd + spent_nanousd + excluded.held_nanousd + excluded.spent_nanousd),
        held_nanousd = held_nanousd + excluded.held_nanousd,
        spent_nanousd = spent_nanousd + excluded.spent_nanousd;
 

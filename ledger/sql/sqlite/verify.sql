@@ -1,16 +1,14 @@
 -- Each statement finds the rows that break one rule; none is the proof that it holds.
 
 -- name: invariant 1: held + spent stays under the limit
--- Above it only through an overrun that a posting names, a correction, or a limit that was lowered since.
-SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd
+-- Above the highest limit it has had only through an overrun that a posting names, or a correction.
+SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd, w.excused_nanousd
   FROM ceiling_windows AS w
- WHERE w.held_nanousd + w.spent_nanousd > w.limit_nanousd
-   AND w.limit_nanousd >= (SELECT c.limit_nanousd FROM ceilings AS c WHERE c.ceiling_id = w.ceiling_id)
+ WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd
    AND NOT EXISTS (
        SELECT 1 FROM hold_windows AS link JOIN postings AS p USING (hold_id)
         WHERE link.ceiling_id = w.ceiling_id AND link.starts_at_ms = w.starts_at_ms
-          AND (p.overrun_nanousd > 0 OR p.kind = 'correction'))
-   AND w.held_nanousd > 0;
+          AND (p.overrun_nanousd > 0 OR p.kind = 'correction'));
 
 -- name: invariant 2: held is the sum of open holds
 SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, COALESCE(SUM(h.held_nanousd), 0) AS open_holds_nanousd

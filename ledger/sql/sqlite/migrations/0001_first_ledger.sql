@@ -47,12 +47,14 @@ CREATE TABLE ceilings (
     UNIQUE (scope, window)
 ) STRICT, WITHOUT ROWID;
 
--- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings.
+-- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings. excused: the highest
+-- limit it has had, or what it counted from before it was in force, if that is more: the audit's bound for both together.
 CREATE TABLE ceiling_windows (
     ceiling_id TEXT NOT NULL REFERENCES ceilings (ceiling_id),
     starts_at_ms INTEGER NOT NULL,
     ends_at_ms INTEGER,
     limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
+    excused_nanousd INTEGER NOT NULL CHECK (excused_nanousd >= limit_nanousd),
     held_nanousd INTEGER NOT NULL CHECK (held_nanousd >= 0),
     spent_nanousd INTEGER NOT NULL CHECK (spent_nanousd >= 0),
     PRIMARY KEY (ceiling_id, starts_at_ms)

@@ -1,0 +1,103 @@
+"""Reports against independent oracles: rows sum to the total, quantiles are within 2 %, any window."""
+
+import asyncio
+import math
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.ceilings import HOUR_MS
+from ledger.latency import RATIO, Tally, bucket_of, middle_us
+from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
+from ledger.usage import Usage
+from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(["a:m", "a:n", "b:m"]),
+        st.integers(0, 5 * HOUR_MS),
+        st.sampled_from(["ok", "ok", "upstream_error", "aborted"]),
+        st.sampled_from(["priced_usage", "estimated"]),
+        st.integers(0, 1000),
+        st.integers(1, 10**7),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(CALLS, st.integers(0, 5 * HOUR_MS), st.integers(0, 5 * HOUR_MS))
+def test_both_reports_agree_with_a_plain_reckoning(calls, since, length):
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(check(Path(folder), calls, BEGAN_MS + since, BEGAN_MS + since + length))
+
+
+async def check(folder, calls, since_ms, until_ms):
+    async with a_ledger(folder) as ledger:
+        for deployment, offset_ms, outcome, basis, cost, latency_us in calls:
+            request = a_call(deployment=deployment, now_ms=BEGAN_MS + offset_ms)
+            usage = Usage(input_tokens=cost, output_tokens=1)
+            await admit_and_settle(
+                ledger, request, outcome=outcome, cost=cost, basis=basis, usage=usage, latency_us=latency_us
+            )
+        inside = [call for call in calls if since_ms <= BEGAN_MS + call[1] < until_ms]
+        window = {"since_ms": since_ms, "until_ms": until_ms}
+        for group_by in ((), ("model",), ("provider", "hour"), ("outcome",), ("basis", "day")):
+            report = await ledger.spend(SpendQuery(**window, group_by=group_by))
+            total = report["total"]
+            assert total["cost_nanousd"] == sum(call[4] for call in inside)
+            assert total["estimated_nanousd"] == sum(call[4] for call in inside if call[3] == "estimated")
+            assert total["wasted_nanousd"] == sum(call[4] for call in inside if call[2] != "ok")
+            assert total["attempts"] == total["generations"] == len(inside)
+            assert total["prompt_tokens"] == sum(call[4] for call in inside)
+            for measure in ("cost_nanousd", "attempts", "generations", "prompt_tokens", "wasted_nanousd"):
+                assert not group_by or sum(row[measure] for row in report["rows"]) == total[measure]
+        latency = (await ledger.latency(LatencyQuery(**window, group_by=("model",))))["total"]
+        good = sorted(call[5] for call in inside if call[2] == "ok")
+        assert latency["count"] == len(good)
+        assert latency["errors"] == sum(call[2] == "upstream_error" for call in inside)
+        if good:
+            exact_ms = good[math.ceil(0.5 * len(good)) - 1] / 1000
+            assert latency["p50_ms"] == pytest.approx(exact_ms, rel=0.02, abs=0.002)
+            assert latency["max_ms"] == pytest.approx(good[-1] / 1000, abs=0.001)
+
+
+@given(st.integers(1, 10**10))
+def test_a_buckets_middle_is_within_one_per_cent_of_what_is_in_it(us):
+    assert middle_us(bucket_of(us)) == pytest.approx(us, rel=RATIO - 1, abs=1)
+
+
+def test_nothing_counted_has_no_quantiles():
+    assert Tally().summary() == dict.fromkeys(["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"])
+
+
+def test_what_a_report_does_not_keep_apart_is_named():
+    with pytest.raises(UnknownDimension, match="colour"):
+        check_dimensions(SpendQuery(group_by=("colour",)))
+    with pytest.raises(UnknownDimension, match="workflow"):
+        check_dimensions(LatencyQuery(filters={"workflow": "w"}))
+
+
+def test_moments_are_read_as_people_write_them():
+    assert parse_moment("1970-01-02", 0) == 86_400_000
+    assert parse_moment("1970-01-01T01:00:00+01:00", 0) == 0
+    assert parse_moment("2h", 10 * HOUR_MS) == 8 * HOUR_MS
+    with pytest.raises(ValueError, match="no moment"):
+        parse_moment("yesterday", 0)
+
+
+async def test_one_calls_story_has_its_hold_and_its_line(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        request = a_call(held=1000)
+        await admit_and_settle(ledger, request, cost=400)
+        story = await ledger.generation(request.facts.generation_id)
+        assert story["cost_usd"] == "0.000000400"
+        (attempt,) = story["attempts"]
+        assert (attempt["state"], attempt["held_nanousd"], attempt["outcome"]) == ("settled", 1000, "ok")
+        (posting,) = attempt["postings"]
+        assert (posting["seq"], posting["cost_nanousd"], posting["input_tokens"]) == (1, 400, 3)
+        assert await ledger.generation("gen_nobody") is None
