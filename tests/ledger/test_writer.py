@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 
 import pytest
 
@@ -87,12 +88,11 @@ from ledger.sqlite.writer import open_store
 async def main(name):
     async with open_store(Path(sys.argv[1]), "full") as store:
         for n in range(150):
-            await store.write(lambda db: db.execute("INSERT INTO refusals VALUES (:n, :who, 'c', 1)", {"n": n, "who": name}))
+            row = {"n": n, "who": name}
+            await store.write(lambda db: db.execute("INSERT INTO refusals VALUES (:n, :who, 'c', 1)", row))
 asyncio.run(main(sys.argv[2]))
 """
     async with open_store(tmp_path / "l.db", "full") as store:
-        import sys
-
         children = [
             await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path / "l.db"), name)
             for name in ("a", "b")

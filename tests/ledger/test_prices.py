@@ -1,0 +1,76 @@
+"""The price book: exact names, dated, and never a guess."""
+
+import pytest
+
+from ledger.money import format_usd, parse_usd
+from ledger.prices import FREE, load_book
+from ledger.prices.book import BookFile, DatedPrice, ModelEntry, PriceBook, ProviderEntry
+from ledger.prices.price import Price, Tier
+from ledger.usage import Usage
+
+OPENAI = "https://api.openai.com/v1"
+PROXY = "http://127.0.0.1:9/v1"
+
+
+def find(model, *, base_url=OPENAI, vendor="openai", date="2026-11-21"):
+    return load_book().find(base_url=base_url, vendor=vendor, model=model, date=date)
+
+
+def test_a_known_model_has_its_published_price_and_says_where_from():
+    price = find("gpt-4o-mini")
+    assert (price.base.input, price.base.cached_input, price.base.output) == (150_000_000, 75_000_000, 600_000_000)
+    assert price.version.startswith("genai-prices ")
+    assert "openai/gpt-4o-mini" in price.version
+
+
+def test_names_are_exact_and_an_unknown_host_charges_what_the_vendor_does():
+    assert find("gpt-4o-minix") is None
+    assert find("GPT-4O-MINI") is None
+    assert find("gpt-4o-mini", base_url=PROXY) == find("gpt-4o-mini")
+    assert find("gpt-4o-mini", base_url=PROXY, vendor="") is None
+
+
+def test_a_known_host_decides_by_itself():
+    assert find("gpt-4o-mini", base_url="https://api.groq.com/openai/v1") is None
+
+
+def a_book(*prices):
+    entry = ModelEntry(names=("m",), prices=prices)
+    return PriceBook(
+        BookFile(source="s", version="1", providers=(ProviderEntry(id="p", base_url="x", models=(entry,)),))
+    )
+
+
+def test_the_price_of_a_day_is_the_one_in_force_then():
+    old = DatedPrice(base=Tier(input=1))
+    new = DatedPrice(from_date="2026-06-01", base=Tier(input=2))
+    book = a_book(old, new)
+    found = {date: book.find(base_url="", vendor="p", model="m", date=date) for date in ("2026-05-31", "2026-06-01")}
+    assert [price.base.input for price in found.values()] == [1, 2]
+    assert found["2026-06-01"].version.endswith("from 2026-06-01")
+
+
+def test_a_long_prompt_pays_the_dearer_tier_for_all_of_it():
+    price = Price(version="v", base=Tier(input=10**6), tiers=((100, Tier(input=2 * 10**6)),))
+    assert price.cost_nanousd(Usage(input_tokens=100)) == 100
+    assert price.cost_nanousd(Usage(input_tokens=101)) == 202
+
+
+def test_each_class_is_rounded_up_by_itself_and_reasoning_costs_what_output_costs_unless_said():
+    price = Price(version="v", base=Tier(input=1, output=1))
+    assert price.cost_nanousd(Usage(input_tokens=1, cached_tokens=1, output_tokens=1, reasoning_tokens=1)) == 4
+    assert FREE.is_free
+    assert not price.is_free
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e9", "", "one", "1,5"])
+def test_what_is_no_amount_is_refused(text):
+    with pytest.raises(ValueError, match="dollars"):
+        parse_usd(text)
+
+
+def test_money_is_exact_both_ways():
+    assert parse_usd("0.000123") == 123_000
+    assert parse_usd("0.0000000001") == 1, "rounded up, once"
+    assert format_usd(123_000) == "0.000123000"
+    assert format_usd(-1) == "-0.000000001"

@@ -1,0 +1,92 @@
+"""The bounds hold for whatever is sent, without a count; what nothing can bound is named."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.prices import Price, Tier
+from ledger.usage import Usage
+from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
+from router.tokens.chat import fixed_tokens, texts_of
+from router.tokens.encodings import load_encoding
+
+TEXT = st.text(max_size=200)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system"]), "content": TEXT},
+        optional={
+            "name": TEXT,
+            "tool_calls": st.lists(
+                st.fixed_dictionaries({"function": st.fixed_dictionaries({"name": TEXT, "arguments": TEXT})}),
+                max_size=2,
+            ),
+        },
+    ),
+    max_size=4,
+)
+O200K = load_encoding("o200k_base")
+
+
+@settings(max_examples=150, deadline=None)
+@given(MESSAGES)
+def test_no_chat_has_more_tokens_than_its_bound(messages):
+    body = {"messages": messages}
+    exact = fixed_tokens(body) + sum(len(O200K.encode_ordinary(text)) for text in texts_of(body))
+    assert exact <= input_bound_tokens(body, None)
+
+
+def test_the_context_window_bounds_what_can_be_read():
+    assert input_bound_tokens({"messages": [{"role": "user", "content": "x" * 10_000}]}, 4096) == 4096
+
+
+def test_an_images_bytes_do_not_count_but_its_allowance_does():
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
+    bound = input_bound_tokens({"messages": [{"role": "user", "content": [part]}]}, None)
+    assert 14_364 <= bound < 20_000
+
+
+def test_output_is_bounded_by_what_is_asked_the_model_and_the_window_in_this_order():
+    bound = output_bound_tokens
+    assert bound({"max_tokens": 50}, max_output_tokens=100, context_window=1000) == 50
+    assert bound({"max_tokens": 500}, max_output_tokens=100, context_window=1000) == 100
+    assert bound({"max_completion_tokens": 7, "max_tokens": 50}, max_output_tokens=None, context_window=None) == 7
+    assert bound({"n": 3, "max_tokens": 50}, max_output_tokens=None, context_window=None) == 150
+    assert bound({}, max_output_tokens=None, context_window=1000) == 1000
+    assert bound({}, max_output_tokens=None, context_window=None) is None
+    assert bound({"max_tokens": True}, max_output_tokens=None, context_window=None) is None
+
+
+def test_what_no_hold_can_bound_is_named():
+    assert unbounded_field({"tools": [{"type": "web_search"}]}) == "tools"
+    assert unbounded_field({"tools": [{"type": "function"}, {"type": "custom"}]}) is None
+    assert unbounded_field({"service_tier": "flex"}) == "service_tier"
+    assert unbounded_field({"service_tier": "auto"}) is None
+    assert unbounded_field({"modalities": ["text", "audio"]}) == "modalities"
+    file = {"type": "file", "file": {"file_id": "f1"}}
+    assert unbounded_field({"messages": [{"role": "user", "content": [file]}]}) == "file_id"
+    for name in ("web_search_options", "previous_response_id", "prediction"):
+        assert unbounded_field({name: {}}) == name
+
+
+PRICES = st.integers(0, 10**6).map(lambda per_token: per_token * 10**6)
+TIERS = st.builds(
+    Tier,
+    input=PRICES,
+    cached_input=st.none() | PRICES,
+    cache_write=st.none() | PRICES,
+    output=PRICES,
+    reasoning=st.none() | PRICES,
+)
+COUNTS = st.integers(0, 10**6)
+
+
+@given(TIERS, st.none() | st.tuples(st.integers(1, 10**6), TIERS), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+def test_no_usage_within_the_bounds_costs_more_than_the_hold(base, dearer, fresh, cached, written, output, reasoning):
+    price = Price(version="v", base=base, tiers=() if dearer is None else (dearer,))
+    usage = Usage(
+        input_tokens=fresh,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=output,
+        reasoning_tokens=reasoning,
+    )
+    assert price.cost_nanousd(usage) <= price.bound_nanousd(usage.prompt_tokens, usage.completion_tokens)
