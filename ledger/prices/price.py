@@ -1,5 +1,7 @@
 """One price, and the cost of usage at it."""
 
+from typing import Final
+
 import msgspec
 
 from ledger.money import cost_nanousd
@@ -39,6 +41,9 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return max(self.output, self.reasoning or 0)
 
 
+_NOTHING: Final = Tier()
+
+
 class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a deployment charges, from one version of one source.
 
@@ -54,7 +59,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_free(self) -> bool:
         """True where nothing it could charge for costs anything."""
-        return self == Price(version=self.version, base=Tier())
+        return not self.tiers and not self.per_request_nanousd and self.base == _NOTHING
 
     def tier_for(self, prompt_tokens: int) -> Tier:
         """The tier that a prompt of this length falls into."""
