@@ -129,12 +129,14 @@ def delivered_text(answer: Answer) -> str:
 
 
 def _joined(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
-    """Unknown fields of a stream: lists grow, everything else is as it was said last."""
+    """Unknown fields of a stream: lists grow, everything else is as it was said last; null takes nothing back."""
     if before is None:
         return dict(after)
     joined = dict(before)
     for name, value in after.items():
         old = joined.get(name)
+        if value is None and old is not None:
+            continue
         if isinstance(old, list) and isinstance(value, list):
             joined[name] = [*old, *value]
         elif isinstance(old, dict) and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What an attempt is charged. Pure. Source: DESIGN §4, invariant 7."""
+"""What an attempt is charged. Source: DESIGN §4, invariant 7."""
 
 from ledger.usage import Usage
 from ledger.values import AttemptResult, CostBasis
@@ -44,6 +44,23 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
         latency_us=round(attempt.latency_s * 1_000_000),
         ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
         error=_kept_error(attempt.fault),
+    )
+
+
+def write_off(attempt: Attempt) -> AttemptResult:
+    """The line of an attempt whose end nobody saw: its whole hold, if it may have been sent. Ends the attempt."""
+    price = attempt.deployment.price
+    assert price is not None
+    may_be_billed = attempt.began_s is not None
+    attempt.end(Outcome.LOST)
+    return AttemptResult(
+        hold_id=attempt.hold_id,
+        outcome=Outcome.LOST.value,
+        cost_nanousd=attempt.candidate.held_nanousd if may_be_billed else None,
+        cost_basis="unknown",
+        usage=None,
+        price_version=price.version,
+        latency_us=round(attempt.latency_s * 1_000_000),
     )
 
 

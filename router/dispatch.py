@@ -14,9 +14,9 @@ from ledger.values import Ending, Lead, NextAttempt, Refused, Settlement, Stored
 from router import charge
 from router.assemble import delivered_text, is_storable
 from router.attempt import AttemptRunner
-from router.errors import DeadlineExceeded, RouterError, UpstreamFailed, UpstreamRejected
+from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, UpstreamFailed, UpstreamRejected
 from router.faults import FAULT_RULES, Outcome
-from router.flights import LeadPassed
+from router.flights import Flight, LeadPassed
 from router.journey import Attempt, Journey
 from router.receipts import landing_of
 from router.stored import encode_stored
@@ -24,6 +24,8 @@ from router.tokens import TokenCounter
 
 WRITE_TRIES: Final = 6
 WRITE_RETRY_S: Final = 0.1
+LATE_WRITE_RETRY_S: Final = 2.0
+WRITE_FOR_S: Final = 600.0
 
 Result = TypeVar("Result")
 
@@ -47,19 +49,43 @@ class Dispatcher:
             while attempt.outcome != Outcome.OK:
                 following = await self._hold_next(journey, attempt)
                 if following is None:
-                    error = _verdict(journey, attempt)
-                    await self._settle(journey, attempt, error_code=error.code)
-                    flight.fail(error)
+                    await self._give_up(journey, attempt)
                     return
                 attempt = await self._attempt(journey, following)
             await self._settle(journey, attempt)
-            flight.land(landing_of(journey, attempt))
-        except (RouterError, LedgerError, LeadPassed) as error:
-            flight.fail(error)
-        except BaseException:
             if not flight.is_over:
-                flight.fail(LedgerUnavailable())
+                flight.land(landing_of(journey, attempt))
+        except (LedgerError, LeadPassed) as error:
+            _fail(flight, error)
+        except BaseException as error:
+            _fail(flight, LedgerUnavailable())
+            if isinstance(error, Exception):
+                await self._write_off(journey)
             raise
+
+    async def _give_up(self, journey: Journey, last: Attempt) -> None:
+        """The last attempt failed and none follows. Trouble that is the leader's own is not shared."""
+        flight = journey.flight
+        error = self._verdict(journey, last)
+        await self._settle(journey, last, error_code="" if flight.is_abandoned else error.code)
+        is_own = last.outcome == Outcome.ABORTED and last.was_let_through and flight.stopped_by is None
+        _fail(flight, LeadPassed(error) if is_own else error)
+
+    def _verdict(self, journey: Journey, last: Attempt) -> RouterError:
+        """What callers are told when the last attempt failed and nothing is left to try."""
+        fault, flight, reports = last.fault, journey.flight, journey.reports
+        assert fault is not None
+        if flight.stopped_by is not None:
+            return flight.stopped_by
+        if not any(attempt.was_let_through for attempt in journey.attempts):
+            return NoDeploymentAvailable(max(1.0, self._runner.returns_in_s(journey)))
+        if last.outcome == Outcome.REJECTED:
+            assert fault.status is not None
+            return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
+        if last.outcome == Outcome.ABORTED and last.was_let_through:
+            elapsed_s = time.monotonic() - journey.began_s
+            return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=flight.waited_for, attempts=reports)
+        return UpstreamFailed(reports)
 
     async def _attempt(self, journey: Journey, lead: Lead) -> Attempt:
         attempt = await self._runner.run(journey, lead)
@@ -77,13 +103,14 @@ class Dispatcher:
         return attempt
 
     async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:
-        """A hold for the next attempt, in one transaction with the failed one's end. None: there is none to make.
+        """A hold for the next attempt, in one transaction with the failed one's end.
 
-        Raises LeadPassed when no ceiling has room for it: that is the leader's own trouble, not its followers'.
+        None: there is none to make. Raises LeadPassed when no ceiling has room for it, after settling what there was.
         """
         assert failed.outcome is not None
         assert failed.result is not None
-        if journey.flight.has_output or not FAULT_RULES[failed.outcome].tries_next:
+        flight, tries_next = journey.flight, FAULT_RULES[failed.outcome].tries_next or not failed.was_let_through
+        if flight.has_output or flight.must_stop or not tries_next:
             return None
         untried = self._runner.untried(journey)
         if not untried:
@@ -99,8 +126,16 @@ class Dispatcher:
         if isinstance(held, Refused):
             refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
             await self._settle(journey, failed, error_code=refusal.code)
+            # The leader's own trouble, not its followers'.
             raise LeadPassed(refusal)
         return Lead(bid=journey.candidates.index(untried[held.bid]), hold_id=held.hold_id, attempt=held.attempt)
+
+    async def _write_off(self, journey: Journey) -> None:
+        """A bug ended the call: nobody knows what its last attempt cost, and still its hold must not stay open."""
+        if journey.attempts:
+            last = journey.attempts[-1]
+            last.result = last.result or charge.write_off(last)
+            await self._settle(journey, last)
 
     async def _settle(self, journey: Journey, last: Attempt, *, error_code: str = "") -> None:
         assert last.result is not None
@@ -127,15 +162,25 @@ class Dispatcher:
         await self._write(journey, lambda: self._ledger.settle(settlement))
 
     async def _write(self, journey: Journey, write: Callable[[], Awaitable[Result]]) -> Result:
-        """Write what must not be lost, again if it may not have been kept: repeats are harmless."""
+        """Write what must not be lost, again if it may not have been kept: repeats are harmless.
+
+        Callers wait for WRITE_TRIES of them and are then told; the call is written all the same as soon as the ledger
+        takes it, or its hold would stay open for as long as this process lives.
+        """
         began_s, began_at_ns = time.monotonic(), time.time_ns()
+        flight, tries = journey.flight, 0
         try:
-            for _ in range(WRITE_TRIES - 1):
+            while True:
                 try:
                     return await write()
-                except LedgerUnavailable:
-                    await asyncio.sleep(WRITE_RETRY_S)
-            return await write()
+                except LedgerUnavailable as error:
+                    tries += 1
+                    is_late = tries >= WRITE_TRIES
+                    if is_late:
+                        _fail(flight, error)
+                        if flight.stopped_by is not None or time.monotonic() - began_s > WRITE_FOR_S:
+                            raise
+                await asyncio.sleep(LATE_WRITE_RETRY_S if is_late else WRITE_RETRY_S)
         finally:
             took_s = time.monotonic() - began_s
             journey.ledger_s += took_s
@@ -151,8 +196,11 @@ def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:
     assert answer is not None
     if not is_storable(answer):
         return None
+    body = encode_stored(answer, estimated_prompt_tokens=journey.estimated_prompt_tokens)
+    if body is None:
+        return None
     response = StoredResponse(
-        body=encode_stored(answer, estimated_prompt_tokens=journey.estimated_prompt_tokens),
+        body=body,
         deployment=last.deployment.id,
         cost_basis=result.cost_basis,
         cost_nanousd=result.cost_nanousd or 0,
@@ -166,17 +214,7 @@ def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:
     )
 
 
-def _verdict(journey: Journey, last: Attempt) -> RouterError:
-    """What callers are told when the last attempt failed and nothing is left to try."""
-    fault = last.fault
-    assert fault is not None
-    reports = journey.reports
-    if journey.flight.stopped_by is not None:
-        return journey.flight.stopped_by
-    if last.outcome == Outcome.REJECTED:
-        assert fault.status is not None
-        return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
-    if last.outcome == Outcome.ABORTED:
-        elapsed_s = time.monotonic() - journey.began_s
-        return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=journey.flight.waited_for, attempts=reports)
-    return UpstreamFailed(reports)
+def _fail(flight: Flight, error: Exception) -> None:
+    """Tell whoever still waits: they may have been told before that the ledger does not answer."""
+    if not flight.is_over:
+        flight.fail(error)

@@ -34,7 +34,7 @@ class Landing(msgspec.Struct, frozen=True, kw_only=True):
 class LeadPassed(Exception):
     """The leader ended for a reason of its own before any output: a listener may take the lead."""
 
-    def __init__(self, reason: LedgerError) -> None:
+    def __init__(self, reason: LedgerError | RouterError) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -52,19 +52,23 @@ class Flight:
         self.waited_for = "its turn"
         self.on_change: Callable[[], None] | None = None
         self.stopped_by: RouterError | None = None
+        self.is_abandoned = False
+        self._ended = asyncio.Event()
         self._listeners: set[Listener] = set()
 
     def join(self, *, deadline_s: float) -> "Listener":
-        """Listen from the first event on."""
+        """Listen from the first event on. An abandoned flight is not joined: its answer will never be whole."""
+        assert not self.is_abandoned
         listener = Listener(self, deadline_s)
         self._listeners.add(listener)
         self._changed()
         return listener
 
     def leave(self, listener: "Listener") -> None:
-        """Stop listening. Leaving twice is leaving once."""
+        """Stop listening. Leaving twice is leaving once; the last one's leaving abandons the flight for good."""
         if listener in self._listeners:
             self._listeners.discard(listener)
+            self.is_abandoned = not self._listeners
             self._changed()
 
     def stop(self, reason: RouterError) -> None:
@@ -74,8 +78,8 @@ class Flight:
 
     @property
     def must_stop(self) -> bool:
-        """Whether its attempt has to end: nobody listens any more, or it was told to."""
-        return not self._listeners or self.stopped_by is not None
+        """Whether its attempt has to end: nobody waits for it any more, or it was told to."""
+        return self.is_abandoned or self.is_over or self.stopped_by is not None
 
     @property
     def deadline_s(self) -> float:
@@ -96,18 +100,26 @@ class Flight:
         """End well. For everyone, once."""
         assert not self.is_over
         self.landing = landing
-        self._wake()
+        self._end()
 
     def fail(self, error: Exception) -> None:
         """End badly. For everyone, once."""
         assert not self.is_over
         self.error = error
-        self._wake()
+        self._end()
 
     @property
     def is_over(self) -> bool:
         """Whether it landed or failed."""
         return self.landing is not None or self.error is not None
+
+    async def ended(self) -> None:
+        """Wait until it is over, without listening."""
+        await self._ended.wait()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._wake()
 
     def _wake(self) -> None:
         for listener in self._listeners:

@@ -10,13 +10,13 @@ import msgspec
 
 from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.values import Admission, AdmitRequest, Ending, Follow, GenerationFacts, Hit, Lead, Lookup, Missing, Refused
-from router.cachekey import cache_key
+from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Lead, Missing, Refused
+from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
 from router.call import Call
 from router.deployments import Route
 from router.dispatch import Dispatcher
-from router.errors import DeadlineExceeded, NotCached, Overloaded, RouterError
-from router.flights import Flight
+from router.errors import NotCached, Overloaded, RouterError
+from router.flights import Flight, Listener
 from router.health import Health
 from router.journey import Journey
 from router.plan import Candidate, plan
@@ -25,6 +25,8 @@ from router.reply import Reply
 from router.stored import decode_stored
 
 ADMIT_TRIES: Final = 3
+GIVE_BACK_TRIES: Final = 300
+GIVE_BACK_RETRY_S: Final = 2.0
 FOLLOW_POLL_S: Final = (0.02, 0.05, 0.1, 0.2)
 
 log = logging.getLogger(__name__)
@@ -35,44 +37,6 @@ class Routes(Protocol):
 
     def resolve(self, model: str | None) -> Route:
         """The route of this name, or of one `provider:model`. Raises UnknownModel."""
-
-
-class SharingRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What equal calls share unless they ask otherwise."""
-
-    cache_enabled: bool = True
-    coalesce: bool = True
-    ttl_s: int = 300
-
-
-class Asked(msgspec.Struct, kw_only=True):
-    """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`."""
-
-    call: Call
-    route: Route
-    facts: GenerationFacts
-    lookup: Lookup | None
-    storing_ttl_s: int | None
-    replaces_stored: bool
-    candidates: tuple[Candidate, ...]
-    refusal: RouterError
-    began_s: float
-    began_at_ns: int
-    deadline_s: float
-    captures_content: bool
-    missed: str = ""
-
-    def give_up_stored(self) -> None:
-        """What is stored cannot be read by this version: ask for a new answer, to take its place."""
-        self.lookup = msgspec.structs.replace(_lookup(self), reads=False)
-        self.replaces_stored = True
-
-    def missed_leader(self, leader_id: str) -> None:
-        """This process led the flight, but it is gone: once it just landed. Twice, its end was never kept: go alone."""
-        if self.missed == leader_id:
-            self.lookup = msgspec.structs.replace(_lookup(self), joins=False)
-            self.replaces_stored = True
-        self.missed = leader_id
 
 
 class LedgerGateway:
@@ -98,6 +62,7 @@ class LedgerGateway:
         self._clock_ms = clock_ms
         self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
 
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
@@ -126,17 +91,20 @@ class LedgerGateway:
         task.add_done_callback(self._disown)
 
     def stop(self) -> None:
-        """End every call that is still in flight, now: each of its callers is told so."""
+        """End every call that is still in flight, now, and admit none any more: each of its callers is told so."""
+        self._is_stopped = True
         for flight in self._flights.values():
             flight.stop(Overloaded())
 
     async def start(self, asked: Asked) -> Reply:
         """Admit the call, anew after each flight that it waited for in vain."""
         while True:
+            if self._is_stopped:
+                raise Overloaded
             flight = Flight(asked.call.generation_id, asked.candidates[0].deployment.id if asked.candidates else "")
             listener = flight.join(deadline_s=asked.deadline_s)
             admitting_since_s = time.monotonic()
-            admission = await self._admit(asked, flight)
+            admission = await self._admit(asked, flight, listener)
             ledger_s = time.monotonic() - admitting_since_s
             match admission:
                 case Lead() as lead:
@@ -162,14 +130,23 @@ class LedgerGateway:
             await self._wait_elsewhere(asked, follow.leader_id)
             return None
         flight = self._flights.get(follow.leader_id)
-        if flight is None:
+        if flight is None or flight.is_over:
             asked.missed_leader(follow.leader_id)
-        return flight
+            return None
+        if not flight.is_abandoned:
+            return flight
+        # Everyone left it: what it has of an answer will never be whole, and its end is being written.
+        try:
+            async with asyncio.timeout_at(asked.deadline_s):
+                await flight.ended()
+        except TimeoutError:
+            raise asked.too_late("an equal call to end") from None
+        return None
 
     def _ask(self, call: Call) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
         route = self._routes.resolve(call.model)
-        lookup, ttl_s, replaces = self._lookup(call, route)
+        lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
         candidates: tuple[Candidate, ...] = ()
         refusal: RouterError = NotCached()
         if call.cache.mode != "only":
@@ -182,7 +159,7 @@ class LedgerGateway:
         return Asked(
             call=call,
             route=route,
-            facts=_facts(call, route),
+            facts=facts_of(call, route),
             lookup=lookup,
             storing_ttl_s=ttl_s,
             replaces_stored=replaces,
@@ -194,26 +171,8 @@ class LedgerGateway:
             captures_content=self._captures_content,
         )
 
-    def _lookup(self, call: Call, route: Route) -> tuple[Lookup | None, int | None, bool]:
-        """What the call shares, for how long its answer may be stored (None: not at all), and whether over another."""
-        mode = call.cache.mode
-        enabled = self._sharing.cache_enabled if route.cache is None else route.cache
-        joins = self._sharing.coalesce and mode == "use"
-        if mode == "bypass" or not (enabled or joins):
-            return None, None, False
-        key = cache_key(
-            scope="",
-            route=route.name,
-            workflow=call.attribution.workflow,
-            body=call.body,
-            headers=call.forwarded_headers,
-        )
-        ttl_s = self._sharing.ttl_s if call.cache.ttl_s is None else call.cache.ttl_s
-        lookup = Lookup(cache_key=key, reads=enabled and mode in {"use", "only"}, joins=joins)
-        return lookup, (ttl_s if enabled and ttl_s > 0 else None), mode == "refresh"
-
     def _plan(self, call: Call, route: Route) -> tuple[Candidate, ...]:
-        attribution = _attribution(call)
+        attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
         return plan(
             call,
@@ -222,7 +181,7 @@ class LedgerGateway:
             returns_in_s=returns_in_s,
         )
 
-    async def _admit(self, asked: Asked, flight: Flight) -> Admission:
+    async def _admit(self, asked: Asked, flight: Flight, listener: Listener) -> Admission:
         request = AdmitRequest(
             facts=asked.facts,
             lookup=asked.lookup,
@@ -232,30 +191,67 @@ class LedgerGateway:
         # Before the ledger is asked: whoever it sends to follow this generation must find its flight.
         self._flights[flight.generation_id] = flight
         admission: Admission | None = None
+        may_lead = False
         try:
-            admission = await self._repeat_admit(request)
+            async with asyncio.timeout_at(asked.deadline_s):
+                admission = await self._repeat_admit(request)
+            may_lead = isinstance(admission, Lead)
+        except TimeoutError:
+            may_lead = self._return_later(asked, flight, listener, request)
+            raise asked.too_late("the ledger") from None
         except asyncio.CancelledError:
-            self.own(self._give_back(asked, flight, request))
+            may_lead = self._return_later(asked, flight, listener, request)
+            raise
+        except LedgerUnavailable as error:
+            may_lead = error.unknown and self._return_later(asked, flight, listener, request)
             raise
         finally:
-            if not isinstance(admission, Lead):
+            if not may_lead:
                 self._flights.pop(flight.generation_id, None)
         return admission
 
     async def _repeat_admit(self, request: AdmitRequest) -> Admission:
-        for _ in range(ADMIT_TRIES - 1):
+        is_unknown = False
+        for tries_left in reversed(range(ADMIT_TRIES)):
             try:
                 return await self._ledger.admit(request)
             except LedgerUnavailable as error:
-                if not error.unknown:
-                    raise
-        return await self._ledger.admit(request)
+                is_unknown = is_unknown or error.unknown
+                if not error.unknown or not tries_left:
+                    raise LedgerUnavailable(unknown=is_unknown) from error
+        raise AssertionError("the last try returns or raises")
+
+    def _return_later(self, asked: Asked, flight: Flight, listener: Listener, request: AdmitRequest) -> bool:
+        """Nobody waits for the admission any more, and it may lead: its flight ends once that is known."""
+        flight.leave(listener)
+        self.own(self._give_back(asked, flight, request))
+        return True
 
     async def _give_back(self, asked: Asked, flight: Flight, request: AdmitRequest) -> None:
-        """The caller left while the ledger was asked: ask again, which is harmless, and return what was taken."""
-        admission = await self._ledger.admit(msgspec.structs.replace(request, lookup=None))
-        if isinstance(admission, Lead):
-            await self._dispatcher.run(self._journey(asked, flight, 0.0), admission)
+        """Learn what was admitted and return what was taken: an abandoned flight sends nothing."""
+        try:
+            admission = await self._admit_again(request)
+            if isinstance(admission, Lead):
+                await self._dispatcher.run(self._journey(asked, flight, 0.0), admission)
+        finally:
+            self._flights.pop(flight.generation_id, None)
+            if not flight.is_over:
+                flight.fail(LedgerUnavailable())
+
+    async def _admit_again(self, request: AdmitRequest) -> Admission | None:
+        """What an earlier try of this request was told, for asking again is harmless. None: it cannot be learned."""
+        if request.lookup is not None:
+            # An answer stored since must not hide the lead that was taken.
+            request = msgspec.structs.replace(request, lookup=msgspec.structs.replace(request.lookup, reads=False))
+        for _ in range(GIVE_BACK_TRIES):
+            try:
+                return await self._ledger.admit(request)
+            except LedgerUnavailable:
+                if self._is_stopped:
+                    break
+            await asyncio.sleep(GIVE_BACK_RETRY_S)
+        log.warning("an admission nobody waited for was never learned of: the end of our lease closes its hold")
+        return None
 
     def _begin(self, asked: Asked, flight: Flight, lead: Lead, ledger_s: float) -> Journey:
         journey = self._journey(asked, flight, ledger_s)
@@ -292,14 +288,15 @@ class LedgerGateway:
 
     async def _wait_elsewhere(self, asked: Asked, leader_id: str) -> None:
         """Wait until another process's flight is over: then its answer is stored, or the lead is free."""
-        key = _lookup(asked).cache_key
+        key = asked.shared.cache_key
         loop = asyncio.get_running_loop()
         polls = 0
         while not await self._ledger.flight_is_over(key, leader_id):
             pause_s = FOLLOW_POLL_S[min(polls, len(FOLLOW_POLL_S) - 1)]
+            if self._is_stopped:
+                raise Overloaded
             if loop.time() + pause_s > asked.deadline_s:
-                elapsed_s = time.monotonic() - asked.began_s
-                raise DeadlineExceeded(elapsed_s=elapsed_s, waited_for="an equal call in another process")
+                raise asked.too_late("an equal call in another process")
             await asyncio.sleep(pause_s)
             polls += 1
 
@@ -307,25 +304,3 @@ class LedgerGateway:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a call ended in a way it never should", exc_info=error)
-
-
-def _lookup(asked: Asked) -> Lookup:
-    assert asked.lookup is not None, "only a call with a lookup is told of flights and stored answers"
-    return asked.lookup
-
-
-def _attribution(call: Call) -> dict[str, str]:
-    who = call.attribution
-    return {"key": who.key_id, "team": who.team, "user": who.user, "workflow": who.workflow, "run": who.run}
-
-
-def _facts(call: Call, route: Route) -> GenerationFacts:
-    return GenerationFacts(
-        generation_id=call.generation_id,
-        created_at_ms=call.received_at_ms,
-        route=route.name,
-        stream=call.stream,
-        trace_id=call.trace.trace_id,
-        attribution=_attribution(call),
-        tags=call.attribution.tags,
-    )

@@ -18,7 +18,10 @@ Event = tuple[str, int, dict[str, int | float | str | bool]]
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet."""
+    """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet.
+
+    was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since.
+    """
 
     number: int
     candidate: Candidate
@@ -34,6 +37,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     answer: Answer | None = None
     closing: Closing | None = None
     result: AttemptResult | None = None
+    was_let_through: bool = True
 
     @property
     def deployment(self) -> Deployment:

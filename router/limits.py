@@ -1,6 +1,7 @@
-"""How long an attempt may take, as the one moment at which to stop and ask why."""
+"""How long an attempt may take, as the one moment at which to stop, and why then."""
 
 import asyncio
+from enum import Enum, auto
 
 import msgspec
 
@@ -14,6 +15,24 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     gap_s: float = 120.0
     max_s: float = 3600.0
+
+
+class Why(Enum):
+    """What an attempt is stopped for."""
+
+    ABANDONED = auto()
+    SHUTDOWN = auto()
+    DEADLINE = auto()
+    PATIENCE = auto()
+    GAP = auto()
+    LENGTH = auto()
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The moment, on the loop's clock, at which to stop as things are now."""
+
+    at_s: float
+    why: Why
 
 
 class AttemptLimits:
@@ -36,20 +55,25 @@ class AttemptLimits:
         self._first_output_by_s: float | None = None
         self._silent_since_s: float | None = None
         self._timer: asyncio.Timeout | None = None
+        self._stop = self.next_stop()
 
     def watch(self, timer: asyncio.Timeout) -> None:
         """Move this timer whenever a limit moves: listeners come and go meanwhile."""
         self._timer = timer
         self._flight.on_change = self._move
+        self._move()
 
     def release(self) -> None:
         """The attempt is over: move nothing any more."""
         self._timer = None
         self._flight.on_change = None
 
-    def sent(self) -> None:
-        """The request goes out now."""
+    def send(self) -> None:
+        """The request goes out now. Raises TimeoutError where it is too late for that: then nothing may be sent."""
         now_s = self._loop.time()
+        if self.next_stop().at_s <= now_s:
+            self._move()
+            raise TimeoutError
         left_s = self._flight.deadline_s - now_s
         patience_s = min(self._patience_s, left_s / 2) if self._has_alternative else self._patience_s
         self._sent_at_s = now_s
@@ -62,29 +86,38 @@ class AttemptLimits:
             self._silent_since_s = self._loop.time()
             self._move()
 
-    def stop_at_s(self) -> float:
-        """The moment, on the loop's clock, at which to stop the attempt as things are now."""
-        if self._flight.must_stop:
-            return self._loop.time()
+    def next_stop(self) -> Stop:
+        """When to stop the attempt as things are now, and why."""
+        flight = self._flight
+        if flight.must_stop:
+            return Stop(self._loop.time(), Why.SHUTDOWN if flight.stopped_by is not None else Why.ABANDONED)
         if self._silent_since_s is not None:
             assert self._sent_at_s is not None
-            return min(self._silent_since_s + self._stream.gap_s, self._sent_at_s + self._stream.max_s)
-        if self._first_output_by_s is not None:
-            return min(self._first_output_by_s, self._flight.deadline_s)
-        return self._flight.deadline_s
+            gap_at_s, length_at_s = self._silent_since_s + self._stream.gap_s, self._sent_at_s + self._stream.max_s
+            return Stop(gap_at_s, Why.GAP) if gap_at_s <= length_at_s else Stop(length_at_s, Why.LENGTH)
+        if self._first_output_by_s is not None and self._first_output_by_s < flight.deadline_s:
+            return Stop(self._first_output_by_s, Why.PATIENCE)
+        return Stop(flight.deadline_s, Why.DEADLINE)
 
-    def reason(self, *, waited_s: float) -> Fault:
-        """Why it was stopped, after the timer fired."""
+    def fault(self, *, waited_s: float) -> Fault:
+        """What the attempt ended by, after the timer fired: as things were then, whoever came or left since."""
         is_sent = self._sent_at_s is not None
-        if self._flight.must_stop:
-            why = "the caller left" if self._flight.stopped_by is None else "the service is shutting down"
-            return Fault(Outcome.ABORTED, why, sent=is_sent)
-        if self._silent_since_s is not None:
-            return Fault(Outcome.CUT, f"no more output for too long, after {waited_s:.1f} s")
-        if self._loop.time() >= self._flight.deadline_s:
-            return Fault(Outcome.ABORTED, f"the deadline passed after {waited_s:.1f} s", sent=is_sent)
-        return Fault(Outcome.STALLED, f"waiting for an answer, elapsed {waited_s:.1f} s")
+        match self._stop.why:
+            case Why.ABANDONED:
+                return Fault(Outcome.ABORTED, "the caller left", sent=is_sent)
+            case Why.SHUTDOWN:
+                return Fault(Outcome.ABORTED, "the service is shutting down", sent=is_sent)
+            case Why.DEADLINE:
+                return Fault(Outcome.ABORTED, f"the deadline passed after {waited_s:.1f} s", sent=is_sent)
+            case Why.PATIENCE:
+                return Fault(Outcome.STALLED, f"waiting for an answer, elapsed {waited_s:.1f} s")
+            case Why.GAP:
+                return Fault(Outcome.CUT, f"no more output for too long, after {waited_s:.1f} s")
+            case Why.LENGTH:
+                return Fault(Outcome.CUT, f"the stream went on for too long: {waited_s:.1f} s")
 
     def _move(self) -> None:
+        # A timer that has fired stands: its reason is not revised by what happens while the attempt ends.
         if self._timer is not None and not self._timer.expired():
-            self._timer.reschedule(self.stop_at_s())
+            self._stop = self.next_stop()
+            self._timer.reschedule(self._stop.at_s)

@@ -20,7 +20,8 @@ from router.stored import Stored
 from telemetry import ChatFacts
 
 if TYPE_CHECKING:
-    from router.gateway import Asked, LedgerGateway
+    from router.asked import Asked
+    from router.gateway import LedgerGateway
 
 
 class StoredReply:
@@ -111,11 +112,12 @@ class LiveReply:
 
     async def events(self) -> AsyncGenerator[Delta | Finished, None]:
         try:
-            async for event in self._own_events():
-                yield event
-        except LeadPassed as passed:
-            async with aclosing((await self._succeed(passed)).events()) as events:
+            async with aclosing(self._own_events()) as events:
                 async for event in events:
+                    yield event
+        except LeadPassed as passed:
+            async with aclosing((await self._succeed(passed)).events()) as anew:
+                async for event in anew:
                     yield event
         except TimeoutError:
             raise self._too_late() from None
@@ -178,6 +180,7 @@ class LiveReply:
     async def _succeed(self, passed: LeadPassed) -> Reply:
         """The leader's own trouble ends its call alone; a follower asks anew, and may lead."""
         if self._journey is not None:
+            self._note(passed.reason)
             raise passed.reason
         self._is_recorded = True
         self._successor = await self._gateway.start(self._asked)
@@ -192,7 +195,7 @@ class LiveReply:
         return error
 
     def _note(self, error: RouterError | LedgerError) -> None:
-        attempts = getattr(error, "attempts", ())
+        attempts = self._journey.reports if self._journey is not None else getattr(error, "attempts", ())
         self._outcome = attempts[-1].outcome if attempts else "aborted"
 
     def _ending(self, landing: Landing | None) -> Ending:

@@ -17,15 +17,21 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     estimated_prompt_tokens: int
 
 
-def encode_stored(answer: Answer, *, estimated_prompt_tokens: int) -> bytes:
-    """Bytes that `decode_stored` gives the same answer back from."""
-    return msgspec.msgpack.encode(Stored(answer=answer, estimated_prompt_tokens=estimated_prompt_tokens))
+def encode_stored(answer: Answer, *, estimated_prompt_tokens: int) -> bytes | None:
+    """Bytes that `decode_stored` gives the same answer back from.
+
+    None: there are none, for what the provider added in fields of its own is too deep, or a number too large, to keep.
+    """
+    try:
+        return msgspec.msgpack.encode(Stored(answer=answer, estimated_prompt_tokens=estimated_prompt_tokens))
+    except (OverflowError, RecursionError):
+        return None
 
 
 def decode_stored(body: bytes) -> Stored | None:
     """The answer, or None if another version wrote it in a way that this one does not read: then it is a miss."""
     try:
         stored = msgspec.msgpack.decode(body, type=Stored)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return None
     return stored if stored.format == _FORMAT else None

@@ -10,12 +10,13 @@ from typing import Final
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import load_book
 from ledger.values import CacheBounds
+from router.asked import SharingRules
 from router.attempt import AttemptRunner
 from router.breaker import BreakerRule
 from router.deployments import Provider
 from router.dispatch import Dispatcher
 from router.gates import Gates
-from router.gateway import LedgerGateway, SharingRules
+from router.gateway import LedgerGateway
 from router.health import Health
 from router.limits import StreamLimits
 from router.providers.client import Upstream

@@ -24,6 +24,7 @@ from ledger.prices.price import Tier
 from ledger.sqlite.verify import verify_file
 from router import gateway as gateway_module
 from router.answer import Delta
+from router.asked import SharingRules
 from router.attempt import AttemptRunner
 from router.breaker import BreakerRule
 from router.call import Attribution, CacheMode, CacheWish, Call, Trace
@@ -31,7 +32,7 @@ from router.deployments import Deployment, Provider, Route
 from router.dispatch import Dispatcher
 from router.errors import UnknownModel
 from router.gates import Gates
-from router.gateway import LedgerGateway, SharingRules
+from router.gateway import LedgerGateway
 from router.health import Health
 from router.limits import StreamLimits
 from router.providers.openai import OpenAIDialect
@@ -195,7 +196,7 @@ async def open_gateway(
     breaker: BreakerRule | None = None,
     **sharing: Any,
 ) -> AsyncIterator[House]:
-    """A gateway for one route. targets: left out, `a` and `b`, both at the upstream. sharing: as SharingRules has it."""
+    """A gateway for one route. targets: left out, `a` and `b`, both there. sharing: as SharingRules has it."""
     if not targets:
         assert upstream is not None
         targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url))

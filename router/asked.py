@@ -1,0 +1,98 @@
+"""One call while it is being admitted, and what it shares with equal calls."""
+
+import time
+
+import msgspec
+
+from ledger.values import GenerationFacts, Lookup
+from router.cachekey import cache_key
+from router.call import Call
+from router.deployments import Route
+from router.errors import DeadlineExceeded, RouterError
+from router.plan import Candidate
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`."""
+
+    call: Call
+    route: Route
+    facts: GenerationFacts
+    lookup: Lookup | None
+    storing_ttl_s: int | None
+    replaces_stored: bool
+    candidates: tuple[Candidate, ...]
+    refusal: RouterError
+    began_s: float
+    began_at_ns: int
+    deadline_s: float
+    captures_content: bool
+    missed: str = ""
+
+    def give_up_stored(self) -> None:
+        """What is stored cannot be read by this version: ask for a new answer, to take its place."""
+        self.lookup = msgspec.structs.replace(self.shared, reads=False)
+        self.replaces_stored = True
+
+    def missed_leader(self, leader_id: str) -> None:
+        """This process led the flight, but it is gone: once it just landed. Twice, its end was never kept: go alone."""
+        if self.missed == leader_id:
+            self.lookup = msgspec.structs.replace(self.shared, joins=False)
+            self.replaces_stored = True
+        self.missed = leader_id
+
+    def too_late(self, waited_for: str) -> DeadlineExceeded:
+        """Its deadline passed before it was admitted."""
+        return DeadlineExceeded(elapsed_s=time.monotonic() - self.began_s, waited_for=waited_for)
+
+    @property
+    def shared(self) -> Lookup:
+        """Its lookup, which it has if it was told of a flight or a stored answer."""
+        assert self.lookup is not None
+        return self.lookup
+
+
+class SharingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What equal calls share unless they ask otherwise."""
+
+    cache_enabled: bool = True
+    coalesce: bool = True
+    ttl_s: int = 300
+
+
+def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup | None, int | None, bool]:
+    """What the call shares, for how long its answer may be stored (None: not at all), and whether over another."""
+    mode = call.cache.mode
+    enabled = sharing.cache_enabled if route.cache is None else route.cache
+    joins = sharing.coalesce and mode == "use"
+    if mode == "bypass" or not (enabled or joins):
+        return None, None, False
+    key = cache_key(
+        scope="",
+        route=route.name,
+        workflow=call.attribution.workflow,
+        body=call.body,
+        headers=call.forwarded_headers,
+    )
+    ttl_s = sharing.ttl_s if call.cache.ttl_s is None else call.cache.ttl_s
+    lookup = Lookup(cache_key=key, reads=enabled and mode in {"use", "only"}, joins=joins)
+    return lookup, (ttl_s if enabled and ttl_s > 0 else None), mode == "refresh"
+
+
+def attribution_of(call: Call) -> dict[str, str]:
+    """Who pays, as ceilings name them."""
+    who = call.attribution
+    return {"key": who.key_id, "team": who.team, "user": who.user, "workflow": who.workflow, "run": who.run}
+
+
+def facts_of(call: Call, route: Route) -> GenerationFacts:
+    """Who asked for it, and when."""
+    return GenerationFacts(
+        generation_id=call.generation_id,
+        created_at_ms=call.received_at_ms,
+        route=route.name,
+        stream=call.stream,
+        trace_id=call.trace.trace_id,
+        attribution=attribution_of(call),
+        tags=call.attribution.tags,
+    )
