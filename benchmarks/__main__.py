@@ -1,5 +1,6 @@
 """`make bench`: what Farthing costs beside the direct call, in one run. Takes about a minute and a half."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -23,6 +24,8 @@ DELAY_MS: Final = 50
 GATEWAY_CORE: Final = 0
 LOAD_CORE: Final = 1
 
+# Over all loads of a run: a prompt that came before would be a hit.
+_SERIAL: Final = itertools.count()
 Child = subprocess.Popen[bytes]
 
 CONFIG: Final = """
@@ -84,11 +87,11 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def body(route: str, *, stream: bool = False, equal: bool = False) -> Body:
-    """A function that makes the n-th request body; with `equal`, the same one each time."""
+    """A function that makes request bodies: each unlike all before it, or with `equal` the same one each time."""
     tail = ',"stream":true}' if stream else "}"
 
-    def make(number: int) -> bytes:
-        prompt = "the same" if equal else f"call {number} of {os.getpid()}"
+    def make() -> bytes:
+        prompt = "the same" if equal else f"call {next(_SERIAL)}"
         return f'{{"model":"{route}","messages":[{{"role":"user","content":"{prompt}"}}]{tail}'.encode()
 
     return make

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-Body = Callable[[int], bytes]
+Body = Callable[[], bytes]
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
@@ -34,10 +34,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_load(host: str, port: int, path: str, body: Body, *, connections: int, seconds: float) -> Measured:
-    """Load this path for so long. body: the request body with a given number, so that calls can differ or be equal."""
+    """Load this path for so long. body: makes the next request's body, so that calls can differ or be equal."""
     ends_at_s = time.perf_counter() + seconds
-    numbers = iter(range(1 << 62))
-    clients = [Client(host, port, path, lambda: body(next(numbers)), ends_at_s) for _ in range(connections)]
+    clients = [Client(host, port, path, body, ends_at_s) for _ in range(connections)]
     began_s = time.perf_counter()
     await asyncio.gather(*(client.run() for client in clients))
     elapsed_s = time.perf_counter() - began_s

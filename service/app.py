@@ -23,14 +23,13 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
     slots: what calls in progress are counted in, for whoever wants to wait for their end.
     """
     slots = slots or Slots(parts)
+    generations = {
+        "/generate": GenerationApp(NativeWire(), slots, parts),
+        "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
+    }
     app = Litestar(
         route_handlers=[
-            *generation_handlers(
-                {
-                    "/generate": GenerationApp(NativeWire(), slots, parts),
-                    "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
-                }
-            ),
+            *generation_handlers(generations),
             *page_handlers(parts),
             *schema_handlers(),
         ],
@@ -38,5 +37,5 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = cast("ASGIApp", Edge(app.asgi_handler, parts))
+    app.asgi_handler = cast("ASGIApp", Edge(app.asgi_handler, parts, generations))
     return app
