@@ -5,7 +5,7 @@ run of a million spaces.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import tiktoken
@@ -20,9 +20,13 @@ BYTES_PER_TOKEN: Final = 3
 
 
 class TokenCounter:
-    """Owns the encodings, each loaded once, in a thread, when it is first needed."""
+    """Owns the encodings, each loaded once, in a thread, when it is first needed.
 
-    def __init__(self) -> None:
+    load: gives the encoding of a name; it may take long.
+    """
+
+    def __init__(self, *, load: Callable[[str], tiktoken.Encoding] = load_encoding) -> None:
+        self._load_encoding = load
         self._encodings: dict[str, asyncio.Task[tiktoken.Encoding]] = {}
 
     def warm(self, encodings: Iterable[str]) -> None:
@@ -53,7 +57,7 @@ class TokenCounter:
     def _load(self, encoding: str) -> asyncio.Task[tiktoken.Encoding]:
         loading = self._encodings.get(encoding)
         if loading is None:
-            loading = self._encodings[encoding] = asyncio.create_task(asyncio.to_thread(load_encoding, encoding))
+            loading = self._encodings[encoding] = asyncio.create_task(asyncio.to_thread(self._load_encoding, encoding))
         return loading
 
 

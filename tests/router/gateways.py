@@ -7,6 +7,7 @@ Leaving it proves that nothing leaked: no hold, flight, permit or task, and a le
 """
 
 import asyncio
+import functools
 import inspect
 import itertools
 import socket
@@ -39,6 +40,7 @@ from router.providers.openai import OpenAIDialect
 from router.providers.transport import open_transport
 from router.reply import Finished, Reply
 from router.tokens import TokenCounter
+from router.tokens.encodings import load_encoding
 from tests.upstream import ScriptedUpstream
 
 READ_NANOUSD: Final = 100
@@ -46,6 +48,8 @@ WRITTEN_NANOUSD: Final = 400
 # A token read costs 100 nano-dollars, a token written 400.
 PRICE: Final = Price(version="test", base=Tier(input=READ_NANOUSD * 10**6, output=WRITTEN_NANOUSD * 10**6))
 _names = itertools.count()
+# Loading one takes longer than most of the tests that need it.
+_load_once = functools.cache(load_encoding)
 
 
 def a_call(
@@ -82,7 +86,7 @@ def a_deployment(name: str, base_url: str, *, price: Price | None = PRICE, **pro
         provider=Provider(name=name, dialect="openai", base_url=base_url, **provider),
         model=f"model-{name}",
         price=price,
-        encoding="o200k_base",
+        encoding="cl100k_base",
     )
 
 
@@ -207,8 +211,7 @@ async def open_gateway(
     ):
         await ledger.configure_ceilings(ceilings)
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms)
-        gates, counter = Gates(target.provider for target in targets), TokenCounter()
-        await counter.count_text("warm", targets[0].encoding)
+        gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(
             {"openai": OpenAIDialect(transport)},
             gates=gates,
