@@ -67,7 +67,7 @@ class Dispatcher:
         """The last attempt failed and none follows. Trouble that is the leader's own is not shared."""
         flight = journey.flight
         error = self._verdict(journey, last)
-        await self._settle(journey, last, error_code="" if flight.is_abandoned else error.code)
+        await self._settle(journey, last, error_code=journey.told_code if flight.is_abandoned else error.code)
         is_own = last.outcome == Outcome.ABORTED and last.was_let_through and flight.stopped_by is None
         _fail(flight, LeadPassed(error) if is_own else error)
 

@@ -93,7 +93,10 @@ class Attempt(msgspec.Struct, kw_only=True):
 
 
 class Journey(msgspec.Struct, kw_only=True):
-    """One led call: what was asked, what was planned, what was tried, and where its time went (seconds)."""
+    """One led call: what was asked, what was planned, what was tried, and where its time went (seconds).
+
+    told_code: of the error that its own caller was told before it was over. Empty: none.
+    """
 
     call: Call
     route: str
@@ -110,6 +113,7 @@ class Journey(msgspec.Struct, kw_only=True):
     events: list[Event] = []
     breaker_status: str = "closed"
     breaker_open_count: int = 0
+    told_code: str = ""
 
     @property
     def reports(self) -> tuple[AttemptReport, ...]:

@@ -197,6 +197,8 @@ class LiveReply:
     def _note(self, error: RouterError | LedgerError) -> None:
         attempts = self._journey.reports if self._journey is not None else getattr(error, "attempts", ())
         self._outcome = attempts[-1].outcome if attempts else "aborted"
+        if self._journey is not None:
+            self._journey.told_code = error.code
 
     def _ending(self, landing: Landing | None) -> Ending:
         saved = landing.answer_cost_nanousd if landing is not None else 0

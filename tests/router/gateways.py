@@ -254,10 +254,15 @@ async def closed_at_the_end(reply: Reply) -> AsyncIterator[Reply]:
 async def hear(reply: Reply) -> tuple[list[Delta], Finished]:
     """A reply's events to the end."""
     deltas: list[Delta] = []
+    return deltas, await note(reply, deltas)
+
+
+async def note(reply: Reply, deltas: list[Delta]) -> Finished:
+    """Hear a reply's events to the end, and note each one in `deltas` as it comes."""
     async with aclosing(reply.events()) as events:
         async for event in events:
             if isinstance(event, Finished):
-                return deltas, event
+                return event
             deltas.append(event)
     raise AssertionError("the events ended without Finished")
 

@@ -7,6 +7,7 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld
+from router.answer import Delta
 from router.bounds import input_bound_tokens
 from router.breaker import BreakerRule
 from router.call import Call
@@ -21,6 +22,7 @@ from tests.router.gateways import (
     a_deployment,
     closed_at_the_end,
     hear,
+    note,
     open_gateway,
     refused_port,
     text_of,
@@ -114,13 +116,12 @@ async def test_a_cut_after_output_is_an_error_never_a_silent_restart(tmp_path: P
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         upstream.plays(stream(["Once ", "upon "], then="cut"))
         call = a_call(stream=True)
-        heard = []
+        heard: list[Delta] = []
         async with closed_at_the_end(await house.gateway.generate(call)) as reply:
             with pytest.raises(UpstreamFailed) as raised:
-                async for event in reply.events():
-                    heard.append(event.text)
+                await note(reply, heard)
             assert reply.chat_facts().outcome == "cut"
-        assert heard == ["Once ", "upon "]
+        assert [delta.text for delta in heard] == ["Once ", "upon "]
         assert [attempt.outcome for attempt in raised.value.attempts] == ["cut"]
         assert len(upstream.requests) == 1
         (hold,) = house.holds(call.generation_id)
