@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
-from typing import Final
 
 from ledger.values import Lead
 from router.answer import Closing, Delta
@@ -22,9 +21,6 @@ from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate
 from router.providers.client import Upstream
 from telemetry import format_traceparent, new_span_id
-
-# A wait that was cut short for the sake of the next deployment says nothing about this one before so long a silence.
-SILENCE_THAT_COUNTS_S: Final = 10.0
 
 
 class AttemptRunner:
@@ -86,6 +82,7 @@ class AttemptRunner:
                 await self._exchange(journey, attempt, limits, assembly)
         except TimeoutError:
             fault = limits.fault(waited_s=time.monotonic() - waiting_since_s)
+            attempt.was_cut_short = limits.was_cut_short
             attempt.end(fault.outcome, fault)
         except Fault as fault:
             attempt.end(Outcome.CUT if flight.has_output else fault.outcome, fault)
@@ -149,11 +146,8 @@ def _tell(flight: Flight, untold: list[Delta]) -> None:
 
 def _counts(attempt: Attempt) -> bool:
     """Whether the provider is to blame."""
-    if attempt.outcome is None:
+    if attempt.outcome is None or attempt.was_cut_short:
         return False
-    if attempt.outcome == Outcome.STALLED:
-        own_timeout_s = min(attempt.deployment.provider.timeout_s, SILENCE_THAT_COUNTS_S)
-        return attempt.latency_s >= own_timeout_s
     return FAULT_RULES[attempt.outcome].counts_for_breaker
 
 

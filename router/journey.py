@@ -21,6 +21,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet.
 
     was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since.
+    was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     closing: Closing | None = None
     result: AttemptResult | None = None
     was_let_through: bool = True
+    was_cut_short: bool = False
 
     @property
     def deployment(self) -> Deployment:

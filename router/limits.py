@@ -2,12 +2,16 @@
 
 import asyncio
 from enum import Enum, auto
+from typing import Final
 
 import msgspec
 
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.flights import Flight
+
+# A wait that was cut short for the sake of the next deployment says nothing about this one before so long a silence.
+SILENCE_THAT_COUNTS_S: Final = 10.0
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +27,8 @@ class Why(Enum):
     ABANDONED = auto()
     SHUTDOWN = auto()
     DEADLINE = auto()
-    PATIENCE = auto()
+    TIMEOUT = auto()
+    TURN = auto()
     GAP = auto()
     LENGTH = auto()
 
@@ -48,11 +53,12 @@ class AttemptLimits:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._flight = flight
-        self._patience_s = provider.timeout_s if is_streamed else provider.answer_timeout_s
+        self._timeout_s = provider.timeout_s if is_streamed else provider.answer_timeout_s
         self._stream = stream
         self._has_alternative = has_alternative
         self._sent_at_s: float | None = None
-        self._first_output_by_s: float | None = None
+        self._first_output: Stop | None = None
+        self._is_cut_short = False
         self._silent_since_s: float | None = None
         self._timer: asyncio.Timeout | None = None
         self._stop = self.next_stop()
@@ -74,10 +80,13 @@ class AttemptLimits:
         if self.next_stop().at_s <= now_s:
             self._move()
             raise TimeoutError
-        left_s = self._flight.deadline_s - now_s
-        patience_s = min(self._patience_s, left_s / 2) if self._has_alternative else self._patience_s
+        turn_s = (self._flight.deadline_s - now_s) / 2
         self._sent_at_s = now_s
-        self._first_output_by_s = now_s + patience_s
+        if self._has_alternative and turn_s < self._timeout_s:
+            self._first_output = Stop(now_s + turn_s, Why.TURN)
+            self._is_cut_short = turn_s < SILENCE_THAT_COUNTS_S
+        else:
+            self._first_output = Stop(now_s + self._timeout_s, Why.TIMEOUT)
         self._move()
 
     def heard(self, *, is_output: bool) -> None:
@@ -95,9 +104,14 @@ class AttemptLimits:
             assert self._sent_at_s is not None
             gap_at_s, length_at_s = self._silent_since_s + self._stream.gap_s, self._sent_at_s + self._stream.max_s
             return Stop(gap_at_s, Why.GAP) if gap_at_s <= length_at_s else Stop(length_at_s, Why.LENGTH)
-        if self._first_output_by_s is not None and self._first_output_by_s < flight.deadline_s:
-            return Stop(self._first_output_by_s, Why.PATIENCE)
+        if self._first_output is not None and self._first_output.at_s < flight.deadline_s:
+            return self._first_output
         return Stop(flight.deadline_s, Why.DEADLINE)
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether it was stopped for the sake of the next deployment, too soon to say anything about this one."""
+        return self._stop.why is Why.TURN and self._is_cut_short
 
     def fault(self, *, waited_s: float) -> Fault:
         """What the attempt ended by, after the timer fired: as things were then, whoever came or left since."""
@@ -109,7 +123,7 @@ class AttemptLimits:
                 return Fault(Outcome.ABORTED, "the service is shutting down", sent=is_sent)
             case Why.DEADLINE:
                 return Fault(Outcome.ABORTED, f"the deadline passed after {waited_s:.1f} s", sent=is_sent)
-            case Why.PATIENCE:
+            case Why.TIMEOUT | Why.TURN:
                 return Fault(Outcome.STALLED, f"waiting for an answer, elapsed {waited_s:.1f} s")
             case Why.GAP:
                 return Fault(Outcome.CUT, f"no more output for too long, after {waited_s:.1f} s")
