@@ -143,21 +143,18 @@ class House:
 
     async def ask(self, call: Call) -> Finished:
         """One call to its end, heard as it asked: as events or whole."""
-        reply = await self.gateway.generate(call)
-        async with closed_at_the_end(reply):
-            if not call.stream:
-                return await reply.finished()
-            return (await hear(reply))[1]
-
-    async def breaker_opens(self, upstream: ScriptedUpstream, deployment: Deployment) -> None:
-        """Not before this is the deployment's breaker open."""
-        await upstream.until(lambda _: self.health.returns_in_s(deployment.id) > 0)
+        return await end_of(await self.gateway.generate(call), stream=call.stream)
 
     def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What the ledger's file says."""
         with closing(sqlite3.connect(self.path)) as db:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute(sql, values)]
+
+    def write(self, sql: str) -> None:
+        """Do to the ledger's file what only an accident does."""
+        with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute(sql)
 
     def holds(self, generation_id: str) -> list[dict[str, Any]]:
         """A call's holds in order, each with what was charged for it (None: nothing)."""
@@ -249,6 +246,12 @@ async def closed_at_the_end(reply: Reply) -> AsyncIterator[Reply]:
         yield reply
     finally:
         await reply.aclose()
+
+
+async def end_of(reply: Reply, *, stream: bool) -> Finished:
+    """Hear a reply to its end, as events or whole, and leave."""
+    async with closed_at_the_end(reply):
+        return await note(reply, []) if stream else await reply.finished()
 
 
 async def hear(reply: Reply) -> tuple[list[Delta], Finished]:
