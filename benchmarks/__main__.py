@@ -105,25 +105,29 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="farthing-bench-"))
         upstream = stack.enter_context(_upstream())
         gateway = stack.enter_context(_gateway(Path(folder), upstream.port))
-        uvloop.run(_measure(gateway, upstream))
+        floor = stack.enter_context(_floor(upstream.port))
+        uvloop.run(_measure(gateway, upstream, floor))
 
 
-async def _measure(gateway: Process, upstream: Process) -> None:
+async def _measure(gateway: Process, upstream: Process, floor: Process) -> None:
     console = Console()
     idle_mb = gateway.rss_mb()
-    console.print(await _throughput(gateway, upstream))
+    console.print(await _throughput(gateway, upstream, floor))
     console.print(await _added_latency(gateway, upstream))
     console.print(await _streams(gateway, upstream))
     console.print(f"memory: {idle_mb:.0f} MB idle, {gateway.rss_mb():.0f} MB after the loads")
 
 
-async def _throughput(gateway: Process, upstream: Process) -> Table:
-    table = _table("Throughput, requests/s", "connections", "direct", "proxied", "CPU µs/request", "hits", "CPU µs/hit")
+async def _throughput(gateway: Process, upstream: Process, floor: Process) -> Table:
+    table = _table(
+        "Throughput, requests/s", "connections", "direct", "floor", "proxied", "CPU µs/request", "hits", "CPU µs/hit"
+    )
     for connections in CONNECTIONS:
         direct = await _load(upstream, "/v1/chat/completions", body("m"), connections)
         proxied, cpu_us = await _loaded(gateway, body("bench"), connections)
         hits, hit_us = await _loaded(gateway, body("bench", equal=True), connections)
-        figures = (direct.per_second, proxied.per_second, cpu_us, hits.per_second, hit_us)
+        least = await _load(floor, "/v1/chat/completions", body("m"), connections)
+        figures = (direct.per_second, least.per_second, proxied.per_second, cpu_us, hits.per_second, hit_us)
         table.add_row(str(connections), *(f"{figure:,.0f}" for figure in figures))
     return table
 
@@ -184,13 +188,27 @@ def _gateway(folder: Path, upstream_port: int) -> Iterator[Process]:
     config = folder / "farthing.toml"
     config.write_text(CONFIG.format(folder=folder, port=upstream_port, delay=DELAY_MS), "utf-8")
     command = [str(Path(sys.executable).with_name("farthing")), "serve", "--config", str(config), "--port", "0"]
+    with _listening(command) as gateway:
+        yield gateway
+
+
+@contextmanager
+def _floor(upstream_port: int) -> Iterator[Process]:
+    url = f"http://127.0.0.1:{upstream_port}/v1/chat/completions"
+    with _listening([sys.executable, "-m", "benchmarks.floor", url]) as floor:
+        yield floor
+
+
+@contextmanager
+def _listening(command: list[str]) -> Iterator[Process]:
+    """A server on the gateway's core that says on standard error where it listens."""
     with _running(command, core=GATEWAY_CORE, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if b"http://127.0.0.1:" in line:
                 yield Process(child.pid, int(line.split(b"http://127.0.0.1:")[1].split()[0]))
                 return
-    raise RuntimeError("farthing did not start")
+    raise RuntimeError(f"{command[0]} did not start")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
 from ledger.sqlite.readers import Readers, open_readers
-from ledger.sqlite.settle import close_attempt, record_follower, settle
+from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
 from ledger.sqlite.spend_report import spend_report
 from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
@@ -154,6 +154,7 @@ class SqliteLedger(SqliteReports):
             await self.join()
 
     async def _sweep(self) -> None:
+        await self._store.write(partial(drop_expired, now_ms=self._clock_ms()), is_settlement=True)
         lapsed = LAPSES_PER_SWEEP
         while lapsed >= LAPSES_PER_SWEEP:
             lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)

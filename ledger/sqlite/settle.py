@@ -17,7 +17,7 @@ from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, S
 
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
-EXPIRED_PER_SETTLEMENT: Final = 16
+EXPIRED_PER_SWEEP: Final = 500
 _USAGE_FIELDS: Final = Usage.__struct_fields__
 _UNKNOWN_USAGE: Final[dict[str, int | None]] = dict.fromkeys(_USAGE_FIELDS)
 
@@ -56,6 +56,11 @@ def record_follower(db: sqlite3.Connection, facts: GenerationFacts, ending: Endi
         "error_code": ending.error_code or None,
     }
     db.execute(RECORD, row)
+
+
+def drop_expired(db: sqlite3.Connection, *, now_ms: int) -> int:
+    """Drop stored answers whose time is over, EXPIRED_PER_SWEEP at most. Returns how many."""
+    return db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SWEEP}).rowcount
 
 
 def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
@@ -152,7 +157,6 @@ def _store(db: sqlite3.Connection, storing: Storing, bounds: CacheBounds, *, now
     db.execute(SQL["drop_response"], {"cache_key": storing.cache_key})
     if len(response.body) > bounds.max_bytes or bounds.max_entries < 1:
         return
-    db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SETTLEMENT})
     _make_room(db, bounds, for_bytes=len(response.body))
     db.execute(
         SQL["store_response"],

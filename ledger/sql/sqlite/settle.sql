@@ -59,7 +59,7 @@ SELECT entries, bytes FROM response_totals;
 SELECT cache_key, length(body) FROM responses ORDER BY expires_at_ms LIMIT 1;
 
 -- name: drop_expired
--- At most :most entries, so that one settlement never pays for a whole clean-up.
+-- At most :most entries, so that no transaction takes long.
 DELETE FROM responses
  WHERE cache_key IN (SELECT cache_key FROM responses WHERE expires_at_ms <= :now_ms ORDER BY expires_at_ms LIMIT :most);
 
