@@ -97,7 +97,11 @@ def setup_logging(stream: TextIO, level: int | str) -> Secrets:
     root.addHandler(LineHandler(stream, secrets))
     root.setLevel(level.upper() if isinstance(level, str) else level)
     for name in CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        chatty = logging.getLogger(name)
+        chatty.setLevel(logging.WARNING)
+        # Some bring a handler of their own, which knows no secrets.
+        chatty.handlers.clear()
+        chatty.propagate = True
     return secrets
 
 
