@@ -24,7 +24,7 @@ from router.tokens import TokenCounter
 
 WRITE_TRIES: Final = 6
 WRITE_RETRY_S: Final = 0.1
-LATE_WRITE_RETRY_S: Final = 2.0
+LATE_WRITE_RETRY_S: Final = 1.0
 WRITE_FOR_S: Final = 600.0
 
 Result = TypeVar("Result")

@@ -25,8 +25,8 @@ from router.reply import Reply
 from router.stored import decode_stored
 
 ADMIT_TRIES: Final = 3
-GIVE_BACK_TRIES: Final = 300
-GIVE_BACK_RETRY_S: Final = 2.0
+GIVE_BACK_TRIES: Final = 600
+GIVE_BACK_RETRY_S: Final = 1.0
 FOLLOW_POLL_S: Final = (0.02, 0.05, 0.1, 0.2)
 
 log = logging.getLogger(__name__)

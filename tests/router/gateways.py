@@ -13,7 +13,7 @@ import itertools
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ from router.gates import Gates
 from router.gateway import LedgerGateway
 from router.health import Health
 from router.limits import StreamLimits
+from router.providers.client import Upstream
 from router.providers.openai import OpenAIDialect
 from router.providers.transport import open_transport
 from router.reply import Finished, Reply
@@ -195,9 +196,17 @@ async def open_gateway(
     ceilings: tuple[Ceiling, ...] = (),
     stream_limits: StreamLimits | None = None,
     breaker: BreakerRule | None = None,
+    between: Callable[[Ledger], Ledger] = lambda ledger: ledger,
+    dialect: Upstream | None = None,
+    ends_at_rest: bool = True,
     **sharing: Any,
 ) -> AsyncIterator[House]:
-    """A gateway for one route. targets: left out, `a` and `b`, both there. sharing: as SharingRules has it."""
+    """A gateway for one route.
+
+    targets: left out, `a` and `b`, both at the upstream. between: what the router is given in the ledger's place.
+    dialect: what it is given in the place of OpenAI's. ends_at_rest: that nothing leaked is proved on the way out.
+    sharing: as SharingRules has it.
+    """
     if not targets:
         assert upstream is not None
         targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url))
@@ -210,22 +219,22 @@ async def open_gateway(
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms)
         gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(
-            {"openai": OpenAIDialect(transport)},
+            {"openai": dialect or OpenAIDialect(transport)},
             gates=gates,
             health=health,
             stream_limits=stream_limits or StreamLimits(),
         )
         gateway = LedgerGateway(
             Menu(Route(name="chat", targets=targets, cache=route_cache)),
-            ledger,
-            Dispatcher(ledger, runner, counter, clock_ms=clock.now_ms),
+            between(ledger),
+            Dispatcher(between(ledger), runner, counter, clock_ms=clock.now_ms),
             health,
             SharingRules(**sharing),
             clock_ms=clock.now_ms,
         )
         house = House(gateway, ledger, health, gates, path, clock)
         yield house
-        await house.at_rest()
+        await (house.at_rest() if ends_at_rest else gateway.aclose())
         assert tasks_of_the_router() == []
 
 

@@ -30,7 +30,7 @@ from tests.router.gateways import (
     open_gateway,
     text_of,
 )
-from tests.upstream import answer, hang, scripted_upstream, status, stream
+from tests.upstream import answer, hang, scripted_upstream, stream
 
 
 async def test_a_call_is_answered_charged_and_the_same_call_is_then_a_hit(tmp_path: Path):
