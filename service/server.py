@@ -36,7 +36,15 @@ class SocketServer(Server):
     def __init__(self, app: Any, listening: socket.socket) -> None:
         self._listening = listening
         host, port = listening.getsockname()[:2]
-        super().__init__(app, address=host, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
+        super().__init__(
+            app,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGINL,
+            log_enabled=False,
+            log_dictconfig={"handlers": {}, "loggers": {}},  # Logging is set up already.
+            websockets=False,
+        )
 
     def _init_shared_socket(self) -> None:
         # granian shares the listening socket between its workers the same way; its stubs leave the arguments out.
