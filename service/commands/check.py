@@ -16,12 +16,11 @@ from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
 from router.faults import Fault, Outcome
 from service.commands.failing import load_or_exit
+from service.commands.tables import plain_console
 from service.config.catalog import Catalog
 
 PROBE_TIMEOUT_S: Final = 15.0
 PROBE_FAILED: Final = 1
-# Output that is piped is not cut to the width of a terminal that is not there.
-PIPED_WIDTH: Final = 400
 _UNKNOWN: Final = "-"
 _VERDICTS: Final = {
     Outcome.CONNECT_FAILED: "not reachable",
@@ -38,8 +37,7 @@ ListModels = Callable[[Provider], Awaitable[list[str]]]
 def check(path: str | None, *, probe: bool) -> None:
     """Validate the config and show routes, prices and ceilings."""
     catalog = Catalog(load_or_exit(path), load_book(), now_ms=time.time_ns() // 1_000_000)
-    # Names come from the config and from providers; none of them is markup, or an emoji.
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
+    console = plain_console()
     for route in catalog.routes:
         console.print(_route_table(route))
     if catalog.ceilings:

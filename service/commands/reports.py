@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from ledger.errors import LedgerError
@@ -14,7 +13,7 @@ from ledger.ledger import LedgerReports, open_reports
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
 from service.assembly import now_ms
 from service.commands.failing import failing, load_or_exit
-from service.commands.tables import report_csv
+from service.commands.tables import plain_console, report_csv
 
 Query = SpendQuery | LatencyQuery
 
@@ -73,4 +72,4 @@ def print_report(
     elif as_csv:
         click.echo(report_csv(report), nl=False)
     else:
-        Console().print(table(report))
+        plain_console().print(table(report))

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,14 @@ from ledger.money import format_usd
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
+
+# Output that is piped is not cut to the width of a terminal that is not there.
+PIPED_WIDTH: Final = 400
+
+
+def plain_console() -> Console:
+    """Standard output, where a name from a config, a caller or a provider is never taken for markup or an emoji."""
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
 
 
 def spend_table(report: dict[str, Any]) -> Table:
