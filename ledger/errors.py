@@ -42,6 +42,12 @@ class CeilingHeld(LedgerError):
         self.tight = tight
 
 
+class LeaseOver(LedgerError):
+    """This process was taken for dead: its lease is over, so it may hold nothing under it. Nothing was written."""
+
+    code = "lease_over"
+
+
 class UsageDiffers(LedgerError):
     """The hold was settled before, with other figures. The first settlement stands; nothing was written."""
 

@@ -1,12 +1,13 @@
 """The ledger's face: what every engine offers, and `open_ledger`, which opens one."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
+from ledger.prices import Price
 from ledger.reports import LatencyQuery, SpendQuery
 from ledger.values import (
     Admission,
@@ -68,6 +69,9 @@ class Ledger(LedgerReports, Protocol):
 
     async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
         """Whether the flight that this generation led has ended, or its process has died."""
+
+    async def record_prices(self, prices: Mapping[str, Price]) -> None:
+        """Keep {deployment: its price} under the price's version. Admission does it for prices it has not seen."""
 
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         """Put these ceilings in force and no others, keeping what was counted."""

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ledger.errors import Tight
+from ledger.prices.price import Price
 from ledger.usage import Usage
 
 CostBasis = Literal["provider_reported", "priced_usage", "estimated", "unknown", "free"]
@@ -23,11 +24,15 @@ class GenerationFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment that could take the call, and the room its attempt would hold."""
+    """One deployment that could take the call, and the room its attempt would hold.
+
+    price: kept on record under its version, for whoever checks the arithmetic later. None: it is not.
+    """
 
     deployment: str
     held_nanousd: int
     price_version: str
+    price: Price | None = None
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         """What the ledger is asked for it."""
         price = self.deployment.price
         assert price is not None, "plan leaves out what has no price"
-        return Bid(deployment=self.deployment.id, held_nanousd=self.held_nanousd, price_version=price.version)
+        return Bid(
+            deployment=self.deployment.id, held_nanousd=self.held_nanousd, price_version=price.version, price=price
+        )
 
 
 def plan(

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.ceilings import HOUR_MS, Ceiling, scopes_of, window_span
-from ledger.errors import Tight
+from ledger.errors import LeaseOver, Tight
 from ledger.sql import statements
 from ledger.values import (
     Admission,
@@ -24,6 +24,8 @@ from ledger.values import (
 )
 
 SQL: Final = statements("sqlite", "admit")
+# What the trigger of this rule says.
+TAKEN_UNDER_A_LEASE: Final = "a hold is taken under a lease"
 
 
 class CeilingTable:
@@ -184,12 +186,20 @@ def _take(
         "held_nanousd": bid.held_nanousd,
         "taken_at_ms": now_ms,
     }
-    db.execute(SQL["take_hold"], row)
+    try:
+        db.execute(SQL["take_hold"], row)
+    except sqlite3.IntegrityError as error:
+        raise _translated(error) from error
     for room in fit.rooms:
         place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
         db.execute(SQL["hold_in_window"], {**place, "held_nanousd": bid.held_nanousd})
         db.execute(SQL["link_hold"], {**place, "hold_id": hold_id})
     return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt)
+
+
+def _translated(error: sqlite3.IntegrityError) -> Exception:
+    """The refusal that a rule of the schema stands for; another rule is a bug's."""
+    return LeaseOver() if str(error) == TAKEN_UNDER_A_LEASE else error
 
 
 def _find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:

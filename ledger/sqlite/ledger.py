@@ -6,14 +6,15 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ledger.ceilings import Ceiling
-from ledger.errors import LedgerUnavailable, NotALedger
+from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
+from ledger.prices import Price
 from ledger.reports import LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import CeilingTable, admit, hold_next
@@ -23,6 +24,7 @@ from ledger.sqlite.generation_report import generation_report
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
+from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
 from ledger.sqlite.spend_report import spend_report
@@ -30,6 +32,7 @@ from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
     Admission,
     AdmitRequest,
+    Bid,
     CacheBounds,
     Ending,
     GenerationFacts,
@@ -78,6 +81,8 @@ class SqliteLedger(SqliteReports):
         self._owner = owner
         self._bounds = bounds
         self._ceilings = CeilingTable(())
+        self._rejoining = asyncio.Lock()
+        self._recorded: set[tuple[str, str]] = set()
 
     @property
     def owner_id(self) -> str:
@@ -91,17 +96,21 @@ class SqliteLedger(SqliteReports):
         return bool(self._ceilings.for_attempt(deployment, attribution))
 
     async def admit(self, request: AdmitRequest) -> Admission:
-        work = partial(admit, request=request, owner_id=self.owner_id, ceilings=self._ceilings)
-        return await self._store.write(work)
+        await self._record_new_prices(request.bids)
+
+        def work(db: sqlite3.Connection, owner_id: str) -> Admission:
+            return admit(db, request, owner_id=owner_id, ceilings=self._ceilings)
+
+        return await self._write_under_lease(work)
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
-        owner_id, ceilings = self.owner_id, self._ceilings
+        await self._record_new_prices(request.bids)
 
-        def work(db: sqlite3.Connection) -> Lead | Refused:
+        def work(db: sqlite3.Connection, owner_id: str) -> Lead | Refused:
             close_attempt(db, request.closed, now_ms=request.now_ms)
-            return hold_next(db, request, owner_id=owner_id, ceilings=ceilings)
+            return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings)
 
-        return await self._store.write(work, is_settlement=True)
+        return await self._write_under_lease(work, is_settlement=True)
 
     async def settle(self, settlement: Settlement) -> None:
         await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
@@ -119,6 +128,10 @@ class SqliteLedger(SqliteReports):
         now_ms = self._clock_ms()
         await self._store.write(partial(configure_ceilings, ceilings=ceilings, now_ms=now_ms), is_settlement=True)
         self._ceilings = CeilingTable(ceilings)
+
+    async def record_prices(self, prices: Mapping[str, Price]) -> None:
+        await self._store.write(partial(record_prices, prices=prices), is_settlement=True)
+        self._recorded.update((deployment, price.version) for deployment, price in prices.items())
 
     async def join(self) -> None:
         """Begin a lease."""
@@ -147,11 +160,43 @@ class SqliteLedger(SqliteReports):
                 log.warning("the lease could not be renewed: the ledger takes no writes")
 
     async def _renew(self) -> None:
-        work = partial(renew, owner=self._owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS)
+        owner = self._owner
+        work = partial(renew, owner=owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS)
         if not await self._store.write(work, is_settlement=True):
-            log.warning("this process's lease ran out before it was renewed; its open holds may have lapsed")
-            self._owner = new_owner()
-            await self.join()
+            await self._rejoin(owner)
+
+    async def _rejoin(self, fenced: Owner) -> None:
+        """Take a new lease in the place of one that ran out, once, however many calls found that it did."""
+        async with self._rejoining:
+            if self._owner != fenced:
+                return
+            log.warning("this process's lease ran out before it was renewed; its open holds lapse")
+            fresh = new_owner()
+            now_ms = self._clock_ms()
+            work = partial(register, owner=fresh, now_ms=now_ms, lease_ms=LEASE_MS)
+            await self._store.write(work, is_settlement=True)
+            self._owner = fresh
+
+    async def _write_under_lease(
+        self, work: Callable[[sqlite3.Connection, str], Result], *, is_settlement: bool = False
+    ) -> Result:
+        """Write as this process's owner; as a new one if its lease turns out to be over."""
+        owner = self._owner
+        try:
+            return await self._store.write(lambda db: work(db, owner.owner_id), is_settlement=is_settlement)
+        except LeaseOver:
+            await self._rejoin(owner)
+        return await self._store.write(lambda db: work(db, self.owner_id), is_settlement=is_settlement)
+
+    async def _record_new_prices(self, bids: tuple[Bid, ...]) -> None:
+        """Prices go on record before the first hold that names them."""
+        unrecorded = {
+            bid.deployment: bid.price
+            for bid in bids
+            if bid.price is not None and (bid.deployment, bid.price_version) not in self._recorded
+        }
+        if unrecorded:
+            await self.record_prices(unrecorded)
 
     async def _sweep(self) -> None:
         await self._store.write(partial(drop_expired, now_ms=self._clock_ms()), is_settlement=True)

@@ -5,8 +5,10 @@ from typing import Final
 
 import msgspec
 
+from ledger.chain import Line
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import statements
+from ledger.sqlite.postings import post
 from ledger.sqlite.settle import SQL as SETTLE
 
 SQL: Final = statements("sqlite", "owners")
@@ -72,19 +74,14 @@ def _lapse(db: sqlite3.Connection, hold_id: str, held_nanousd: int, price_versio
     closed = db.execute(SETTLE["close_hold"], closing).fetchall()
     assert closed, f"hold {hold_id} was open a statement ago"
     db.execute(SETTLE["move_room"], {"hold_id": hold_id, "held_nanousd": held_nanousd, "cost_nanousd": held_nanousd})
-    line = {
-        "hold_id": hold_id,
-        "kind": "lapse",
-        "cost_nanousd": held_nanousd,
-        "cost_basis": "unknown",
-        "overrun_nanousd": 0,
-        "input_tokens": None,
-        "cached_tokens": None,
-        "cache_write_tokens": None,
-        "output_tokens": None,
-        "reasoning_tokens": None,
-        "price_version": price_version,
-        "posted_at_ms": now_ms,
-        "reason": "its process died: what the provider charged is not known",
-    }
-    db.execute(SETTLE["post"], line)
+    line = Line(
+        hold_id=hold_id,
+        kind="lapse",
+        cost_nanousd=held_nanousd,
+        cost_basis="unknown",
+        usage=None,
+        price_version=price_version,
+        posted_at_ms=now_ms,
+        reason="its process died: what the provider charged is not known",
+    )
+    post(db, line)

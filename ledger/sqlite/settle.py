@@ -6,20 +6,21 @@ Source: DESIGN §3 step 5; invariants 2, 3, 6 and 7.
 import sqlite3
 from typing import Any, Final
 
+import msgspec
+
 from ledger.ceilings import HOUR_MS
+from ledger.chain import Line
 from ledger.errors import UsageDiffers
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.latency import bucket_of
 from ledger.sql import statements
 from ledger.sqlite.admit import generation_row
-from ledger.usage import Usage
+from ledger.sqlite.postings import post
 from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Settlement, Storing
 
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
 EXPIRED_PER_SWEEP: Final = 500
-_USAGE_FIELDS: Final = Usage.__struct_fields__
-_UNKNOWN_USAGE: Final[dict[str, int | None]] = dict.fromkeys(_USAGE_FIELDS)
 
 
 def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBounds) -> None:
@@ -87,8 +88,8 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
     room = {"hold_id": result.hold_id, "held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd}
     db.execute(SQL["move_room"], room)
     if result.cost_nanousd is not None:
-        overrun = max(0, cost_nanousd - held_nanousd)
-        db.execute(SQL["post"], _posting_row(result, "settlement", cost_nanousd, overrun, now_ms))
+        line = _line(result, "settlement", cost_nanousd, now_ms)
+        post(db, msgspec.structs.replace(line, overrun_nanousd=max(0, cost_nanousd - held_nanousd)))
     _count_latency(db, result, deployment, taken_at_ms - taken_at_ms % HOUR_MS)
 
 
@@ -103,25 +104,21 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
         room = {"hold_id": result.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
         db.execute(SQL["move_room"], room)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
-        db.execute(SQL["post"], {**_posting_row(result, "correction", difference, 0, now_ms), "reason": reason})
+        post(db, msgspec.structs.replace(_line(result, "correction", difference, now_ms), reason=reason))
     elif (outcome != result.outcome and state != HoldState.LAPSED) or (charged_nanousd or 0) != cost_nanousd:
         raise UsageDiffers(result.hold_id)
 
 
-def _posting_row(result: AttemptResult, kind: str, cost: int, overrun: int, now_ms: int) -> dict[str, Any]:
-    usage = result.usage
-    counts = _UNKNOWN_USAGE if usage is None else {name: getattr(usage, name) for name in _USAGE_FIELDS}
-    return {
-        **counts,
-        "hold_id": result.hold_id,
-        "kind": kind,
-        "cost_nanousd": cost,
-        "cost_basis": result.cost_basis,
-        "overrun_nanousd": overrun,
-        "price_version": result.price_version,
-        "posted_at_ms": now_ms,
-        "reason": None,
-    }
+def _line(result: AttemptResult, kind: str, cost_nanousd: int, now_ms: int) -> Line:
+    return Line(
+        hold_id=result.hold_id,
+        kind=kind,
+        cost_nanousd=cost_nanousd,
+        cost_basis=result.cost_basis,
+        usage=result.usage,
+        price_version=result.price_version,
+        posted_at_ms=now_ms,
+    )
 
 
 def _count_latency(db: sqlite3.Connection, result: AttemptResult, deployment: str, hour_ms: int) -> None:

@@ -1,5 +1,6 @@
 """Admission and settlement on a real file: hits, flights, holds, refusals, and what repeats do."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 
@@ -7,6 +8,8 @@ import pytest
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.errors import UsageDiffers
+from ledger.prices import Price, Tier
+from ledger.sqlite.prices import find_price
 from ledger.values import Bid, CacheBounds, Follow, Hit, Lead, Missing, NextAttempt, Refused
 from tests.ledger.calls import (
     BEGAN_MS,
@@ -67,7 +70,8 @@ async def test_what_does_not_fit_the_bounds_pushes_out_what_expires_soonest(tmp_
 
 
 async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling(2500)]) as ledger:
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling(2500)]) as ledger:
         one, two, three = (a_call() for _ in range(3))
         leads = [await ledger.admit(one), await ledger.admit(two)]
         refused = await ledger.admit(three)
@@ -83,7 +87,8 @@ async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(tmp_path):
         assert refused.tight.window_ends_at_ms == BEGAN_MS - BEGAN_MS % DAY_MS + DAY_MS
         assert isinstance(await ledger.admit(a_call(held=700)), Lead)
         assert isinstance(await ledger.admit(a_call(held=0)), Lead), "what costs nothing passes under any ceiling"
-        tomorrow = await ledger.admit(a_call(now_ms=BEGAN_MS + DAY_MS))
+        clock.at_ms += DAY_MS
+        tomorrow = await ledger.admit(a_call(now_ms=clock.at_ms))
         assert isinstance(tomorrow, Lead)
     assert query(tmp_path, "SELECT code, count FROM refusals ORDER BY code") == [
         ("ceiling_exceeded", 1),
@@ -182,3 +187,30 @@ async def test_a_new_ceiling_counts_what_its_window_has_seen_and_a_retired_one_c
         (status,) = await ledger.ceilings()
         assert (status["spent_nanousd"], status["held_nanousd"], status["room_nanousd"]) == (350, 100, 0)
         assert isinstance(await ledger.admit(a_call(held=1)), Refused)
+
+
+async def test_a_process_taken_for_dead_holds_nothing_until_it_has_a_new_lease(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        asleep, first = ledger.owner_id, await ledger.admit(before := a_call())
+        clock.at_ms += 20_000
+        async with a_ledger(tmp_path, clock=clock) as other:
+            await other._sweep()
+        leads = await asyncio.gather(*(ledger.admit(a_call(now_ms=clock.at_ms)) for _ in range(5)))
+        assert all(isinstance(lead, Lead) for lead in leads)
+        assert ledger.owner_id != asleep
+        await ledger.settle(a_settlement(before, first, cost=400))
+    owners = query(tmp_path, "SELECT owner_id, state, COUNT(*) FROM holds GROUP BY 1, 2 ORDER BY taken_at_ms")
+    assert owners == [(asleep, "lapsed", 1), (ledger.owner_id, "held", 5)]
+    lines = query(tmp_path, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
+    assert lines == [("lapse", 1000), ("correction", -600)]
+
+
+async def test_a_price_is_on_record_before_the_first_hold_that_names_it(tmp_path):
+    price = Price(version="v7", base=Tier(input=150_000_000, output=600_000_000), tiers=((1000, Tier(input=1)),))
+    bid = Bid(deployment="p:m", held_nanousd=10, price_version="v7", price=price)
+    async with a_ledger(tmp_path) as ledger:
+        assert isinstance(await ledger.admit(a_call(bids=(bid,))), Lead)
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        assert find_price(db, "p:m", "v7") == price
+        assert find_price(db, "p:m", "v8") is None

@@ -13,7 +13,7 @@ from ledger.ceilings import HOUR_MS
 from ledger.latency import RATIO, Tally, bucket_of, middle_us
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
 from ledger.usage import Usage
-from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 
 CALLS = st.lists(
     st.tuples(
@@ -37,9 +37,11 @@ def test_both_reports_agree_with_a_plain_reckoning(calls, since, length):
 
 
 async def check(folder, calls, since_ms, until_ms):
-    async with a_ledger(folder) as ledger:
+    clock = Clock()
+    async with a_ledger(folder, clock=clock) as ledger:
         for deployment, offset_ms, outcome, basis, cost, latency_us in calls:
-            request = a_call(deployment=deployment, now_ms=BEGAN_MS + offset_ms)
+            clock.at_ms = BEGAN_MS + offset_ms
+            request = a_call(deployment=deployment, now_ms=clock.at_ms)
             usage = Usage(input_tokens=cost, output_tokens=1)
             await admit_and_settle(
                 ledger, request, outcome=outcome, cost=cost, basis=basis, usage=usage, latency_us=latency_us

@@ -11,6 +11,7 @@ from ledger.errors import NotALedger
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
 
+COLUMNS = "seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms, chain"
 BREACHES = {
     "a posting never changes": "UPDATE postings SET cost_nanousd = 0",
     "a posting never vanishes": "DELETE FROM postings",
@@ -19,12 +20,20 @@ BREACHES = {
     "does not fit under its ceiling": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 10000",
     "CHECK constraint failed": "UPDATE ceiling_windows SET spent_nanousd = -1",
     "UNIQUE constraint failed": (
-        "INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms) "
-        "SELECT hold_id, 'settlement', 1, 'free', 0, 'v', 1 FROM postings"
+        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 1, hold_id, 'settlement', 1, 'free', 0, 'v', 1, chain "
+        "FROM postings"
     ),
     "FOREIGN KEY constraint failed": (
-        "INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms) "
-        "VALUES ('nobody', 'settlement', 1, 'free', 0, 'v', 1)"
+        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 1, 'nobody', 'settlement', 1, 'free', 0, 'v', 1, chain "
+        "FROM postings"
+    ),
+    "a posting follows the last one": (
+        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 2, hold_id, 'correction', 1, 'free', 0, 'v', 1, chain "
+        "FROM postings"
+    ),
+    "a hold is taken under a lease": (
+        "INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state, "
+        "taken_at_ms) SELECT 'x', generation_id, 2, 'nobody', 'p:m', 'v', 0, 'held', taken_at_ms FROM holds"
     ),
 }
 

@@ -21,13 +21,6 @@ UPDATE ceiling_windows
        spent_nanousd = spent_nanousd + :cost_nanousd
  WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id);
 
--- name: post
--- One immutable line of money. A second closing line for one hold is refused by a unique index.
-INSERT INTO postings (hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, input_tokens, cached_tokens,
-                      cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, reason)
-VALUES (:hold_id, :kind, :cost_nanousd, :cost_basis, :overrun_nanousd, :input_tokens, :cached_tokens,
-        :cache_write_tokens, :output_tokens, :reasoning_tokens, :price_version, :posted_at_ms, :reason);
-
 -- name: end_generation
 -- Say how a generation ended. A lost one whose owner was only late is told again.
 UPDATE generations

@@ -1,7 +1,8 @@
 -- The first ledger. Rules that can stand in the schema stand here: CHECK, UNIQUE, FOREIGN KEY and triggers come first,
 -- Python second. Money is nano-dollars, moments are milliseconds UTC.
 
--- A process that may hold money. While its lease runs its holds are its own; after that anyone may close them.
+-- A process that may hold money. While its lease runs its holds are its own; after that anyone may close them. An id is
+-- never used again, so it is the epoch of its lease: who comes back late finds its own id gone.
 CREATE TABLE owners (
     owner_id TEXT NOT NULL PRIMARY KEY,
     process TEXT NOT NULL,
@@ -91,6 +92,13 @@ CREATE TABLE holds (
 CREATE INDEX open_holds ON holds (owner_id) WHERE state = 'held';
 CREATE INDEX holds_by_time ON holds (taken_at_ms);
 
+CREATE TRIGGER a_hold_is_taken_under_a_lease
+BEFORE INSERT ON holds
+WHEN NOT EXISTS (SELECT 1 FROM owners WHERE owner_id = new.owner_id AND lease_until_ms >= new.taken_at_ms)
+BEGIN
+    SELECT RAISE(ABORT, 'a hold is taken under a lease');
+END;
+
 CREATE TRIGGER a_hold_is_closed_once
 BEFORE UPDATE OF state, held_nanousd, generation_id, deployment, taken_at_ms ON holds
 WHEN old.state <> 'held'
@@ -113,7 +121,8 @@ CREATE TABLE hold_windows (
     FOREIGN KEY (ceiling_id, starts_at_ms) REFERENCES ceiling_windows (ceiling_id, starts_at_ms)
 ) STRICT, WITHOUT ROWID;
 
--- Immutable lines of money. overrun: by how much a settlement passed its hold. Token counts NULL: nobody knows.
+-- Immutable lines of money, numbered without a gap. overrun: by how much a settlement passed its hold. Token counts
+-- NULL: nobody knows. chain: SHA-256 over the chain of the line before and this line (`ledger.chain`).
 CREATE TABLE postings (
     seq INTEGER PRIMARY KEY,
     hold_id TEXT NOT NULL REFERENCES holds (hold_id),
@@ -129,11 +138,19 @@ CREATE TABLE postings (
     reasoning_tokens INTEGER,
     price_version TEXT NOT NULL,
     posted_at_ms INTEGER NOT NULL,
-    reason TEXT
+    reason TEXT,
+    chain BLOB NOT NULL CHECK (length(chain) = 32)
 ) STRICT;
 
 CREATE UNIQUE INDEX a_hold_has_one_closing_posting ON postings (hold_id) WHERE kind <> 'correction';
 CREATE INDEX corrections_by_hold ON postings (hold_id) WHERE kind = 'correction';
+
+CREATE TRIGGER a_posting_follows_the_last_one
+BEFORE INSERT ON postings
+WHEN new.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM postings)
+BEGIN
+    SELECT RAISE(ABORT, 'a posting follows the last one');
+END;
 
 CREATE TRIGGER a_posting_never_changes
 BEFORE UPDATE ON postings

@@ -1,0 +1,1 @@
+-- What a caller was answered under an Idempotency-Key.

@@ -1,0 +1,1 @@
+-- Spend added up by the hour.

@@ -1,0 +1,1 @@
+-- Old detail folded into closing balances, and events.

@@ -1,0 +1,9 @@
+-- name: last_line
+-- What the next line follows. No row: it is the first.
+SELECT seq, chain FROM postings ORDER BY seq DESC LIMIT 1;
+
+-- name: append_line
+-- One immutable line, its columns in the order of `ledger.chain.LINE_COLUMNS`, then its digest.
+INSERT INTO postings (seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, input_tokens, cached_tokens,
+                      cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, reason, chain)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);

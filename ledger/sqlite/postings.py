@@ -1,0 +1,18 @@
+"""Appends lines of money. Nothing else writes to the table of postings."""
+
+import sqlite3
+from typing import Final
+
+from ledger.chain import GENESIS, Line, link
+from ledger.sql import statements
+
+SQL: Final = statements("sqlite", "postings")
+
+
+def post(db: sqlite3.Connection, line: Line) -> int:
+    """Append a line and return its number. A second closing line for one hold is refused by a unique index."""
+    last: tuple[int, bytes] | None = db.execute(SQL["last_line"]).fetchone()
+    seq, previous = (0, GENESIS) if last is None else last
+    row = line.row(seq + 1)
+    db.execute(SQL["append_line"], (*row, link(previous, row)))
+    return seq + 1
