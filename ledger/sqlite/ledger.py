@@ -45,6 +45,7 @@ from ledger.values import (
 LEASE_MS: Final = 15_000
 RENEW_S: Final = 5.0
 SWEEP_S: Final = 2.5
+LEASE_TRIES: Final = 2
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -181,12 +182,13 @@ class SqliteLedger(SqliteReports):
         self, work: Callable[[sqlite3.Connection, str], Result], *, is_settlement: bool = False
     ) -> Result:
         """Write as this process's owner; as a new one if its lease turns out to be over."""
-        owner = self._owner
-        try:
-            return await self._store.write(lambda db: work(db, owner.owner_id), is_settlement=is_settlement)
-        except LeaseOver:
-            await self._rejoin(owner)
-        return await self._store.write(lambda db: work(db, self.owner_id), is_settlement=is_settlement)
+        for _ in range(LEASE_TRIES):
+            owner = self._owner
+            try:
+                return await self._store.write(partial(_as_owner, work=work, owner=owner), is_settlement=is_settlement)
+            except LeaseOver:
+                await self._rejoin(owner)
+        raise LedgerUnavailable
 
     async def _record_new_prices(self, bids: tuple[Bid, ...]) -> None:
         """Prices go on record before the first hold that names them."""
@@ -205,6 +207,10 @@ class SqliteLedger(SqliteReports):
             lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)
             if lapsed:
                 log.warning("%d holds of dead processes lapsed: their whole amount is charged, basis unknown", lapsed)
+
+
+def _as_owner(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection, str], Result], owner: Owner) -> Result:
+    return work(db, owner.owner_id)
 
 
 def new_owner() -> Owner:

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import inspect
 import itertools
+import math
 import socket
 import sqlite3
 import time
@@ -116,6 +117,10 @@ class Menu:
         return self._route
 
 
+# Less than a lease.
+LEASE_STEP_S = 10.0
+
+
 class Clock:
     """Wall time for the ledger and the breakers' time, both of which tests may put forward."""
 
@@ -141,6 +146,14 @@ class House:
         self.gates = gates
         self.path = path
         self.clock = clock
+
+    async def pass_time(self, span_s: float) -> None:
+        """Put the clocks forward as time passes, the ledger's lease being renewed meanwhile."""
+        for _ in range(math.ceil(span_s / LEASE_STEP_S)):
+            step_s = min(LEASE_STEP_S, span_s)
+            span_s -= step_s
+            self.clock.forward_s += step_s
+            await self.ledger._renew()
 
     async def ask(self, call: Call) -> Finished:
         """One call to its end, heard as it asked: as events or whole."""

@@ -194,7 +194,7 @@ async def test_three_faults_in_a_row_open_the_breaker_and_the_error_says_when_to
             assert len(upstream.requests) == 4
             # What is stored is still served.
             assert (await house.ask(a_call("stored before"))).receipt.cache == "hit"
-            house.clock.forward_s += 61
+            await house.pass_time(61)
             upstream.default = answer("back again")
             assert text_of(await house.ask(a_call("after a while"))) == "back again"
             assert house.health.breaker(only.id).state == "closed"
@@ -215,7 +215,7 @@ async def test_calls_that_lose_the_race_for_the_one_probe_go_to_the_next_deploym
         async with open_gateway(tmp_path, targets=targets, breaker=BreakerRule(threshold=1)) as house:
             upstream.plays(status(500))
             await house.ask(a_call("opens it"))
-            house.clock.forward_s += 61
+            await house.pass_time(61)
             calls = [a_call(f"probe or not {number}") for number in range(10)]
             heard = await asyncio.gather(*(house.ask(call) for call in calls))
             probes = [finished for finished in heard if finished.receipt.provider == "a"]
@@ -232,7 +232,7 @@ async def test_a_call_that_loses_the_race_for_the_only_probe_is_told_to_return(t
         async with open_gateway(tmp_path, targets=targets, breaker=BreakerRule(threshold=1)) as house:
             upstream.plays(status(500))
             await ask_and_fail(house, a_call("opens it"), UpstreamFailed)
-            house.clock.forward_s += 61
+            await house.pass_time(61)
             heard = await asyncio.gather(*(house.ask(a_call(f"{n}")) for n in range(5)), return_exceptions=True)
             assert sum(isinstance(it, Finished) for it in heard) == 1
             refused = [it for it in heard if isinstance(it, NoDeploymentAvailable)]
@@ -246,7 +246,7 @@ async def test_a_half_open_breaker_takes_the_next_probe_after_one_whose_caller_l
         async with open_gateway(tmp_path, targets=targets, breaker=BreakerRule(threshold=1)) as house:
             upstream.plays(status(500), hang())
             await ask_and_fail(house, a_call("opens it"), UpstreamFailed)
-            house.clock.forward_s += 61
+            await house.pass_time(61)
             async with closed_at_the_end(await house.gateway.generate(a_call("probes and leaves"))):
                 await upstream.until(lambda it: len(it.requests) == 2)
             await house.gateway.aclose()

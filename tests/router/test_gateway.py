@@ -255,10 +255,10 @@ async def test_an_answer_lives_for_its_ttl_and_with_none_is_not_stored(tmp_path:
         assert (await house.ask(a_call("never", ttl_s=0))).receipt.cache == "miss"
         await house.ask(a_call("short", ttl_s=10))
         await house.ask(a_call("long"))
-        house.clock.forward_s = 11
+        await house.pass_time(11)
         assert (await house.ask(a_call("short"))).receipt.cache == "miss"
         assert (await house.ask(a_call("long"))).receipt.cache == "hit"
-        house.clock.forward_s = 301
+        await house.pass_time(290)
         assert (await house.ask(a_call("long"))).receipt.cache == "miss"
 
 

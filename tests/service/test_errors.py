@@ -78,6 +78,7 @@ def test_each_refusal_has_the_status_code_and_headers_of_the_contract(error, sta
 def test_every_error_of_every_package_has_a_rule_or_is_a_fault_of_ours():
     ours = {
         ledger.errors.LedgerError,
+        ledger.errors.LeaseOver,
         ledger.errors.UsageDiffers,
         ledger.errors.NotALedger,
         router.errors.RouterError,
