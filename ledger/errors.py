@@ -48,6 +48,26 @@ class LeaseOver(LedgerError):
     code = "lease_over"
 
 
+class KeyTaken(LedgerError):
+    """Another call has this Idempotency-Key. Nothing was written. generation_id: of that call."""
+
+    def __init__(self, generation_id: str) -> None:
+        super().__init__(generation_id)
+        self.generation_id = generation_id
+
+
+class IdempotencyMismatch(KeyTaken):
+    """The key stands for another request of the same caller."""
+
+    code = "idempotency_mismatch"
+
+
+class IdempotencyInProgress(KeyTaken):
+    """The first call under this key is not over yet: its result may come soon."""
+
+    code = "idempotency_in_progress"
+
+
 class UsageDiffers(LedgerError):
     """The hold was settled before, with other figures. The first settlement stands; nothing was written."""
 

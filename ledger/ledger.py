@@ -15,6 +15,7 @@ from ledger.values import (
     CacheBounds,
     Ending,
     GenerationFacts,
+    Keeping,
     Lead,
     NextAttempt,
     Refused,
@@ -56,7 +57,11 @@ class Ledger(LedgerReports, Protocol):
         """Whether some ceiling counts what these callers spend at `provider:model`."""
 
     async def admit(self, request: AdmitRequest) -> Admission:
-        """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3."""
+        """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3.
+
+        Raises IdempotencyMismatch and IdempotencyInProgress; neither writes. A call that follows under a key says by
+        `record_follower` or `keep` how that ended, whatever becomes of it.
+        """
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
         """Close a failed attempt and take a hold for the next one. Refused: it is closed all the same."""
@@ -64,8 +69,13 @@ class Ledger(LedgerReports, Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """Close attempts, end their generation, store its answer. Raises UsageDiffers on a repeat with others."""
 
-    async def record_follower(self, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
-        """Put on record a call that another one's flight answered."""
+    async def record_follower(
+        self, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
+    ) -> None:
+        """Put on record a call that another one's flight answered, with what it leaves under its key."""
+
+    async def keep(self, keeping: Keeping) -> None:
+        """Say what a call that has no settlement leaves under its key. Repeating it changes nothing."""
 
     async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
         """Whether the flight that this generation led has ended, or its process has died."""

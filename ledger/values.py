@@ -43,6 +43,17 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
     joins: bool
 
 
+class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller calls one request, so that repeating it has no second effect. caller: whose key it is.
+
+    fingerprint: 32 bytes that are the same only for the same request.
+    """
+
+    caller: str
+    key: str
+    fingerprint: bytes
+
+
 class AdmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Ask to start a generation. bids in the order they would be tried; lookup None: alone, nothing shared."""
 
@@ -50,6 +61,7 @@ class AdmitRequest(msgspec.Struct, frozen=True, kw_only=True):
     lookup: Lookup | None
     bids: tuple[Bid, ...]
     now_ms: int
+    idempotency: IdempotencyKey | None = None
 
 
 class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +95,20 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What the call that took this key was answered: an earlier one, or this very one, if what it got was stored.
+
+    hit: that stored answer; result: anything else, as the router gave it to keep. Neither: it was not kept.
+    """
+
+    generation_id: str
+    trace_id: str
+    created_at_ms: int
+    taken_at_ms: int
+    hit: StoredResponse | None
+    result: bytes | None
+
+
 class Missing(msgspec.Struct, frozen=True):
     """Nothing stored, no flight to join, and no bid to lead with."""
 
@@ -94,7 +120,7 @@ class Refused(msgspec.Struct, frozen=True):
     held: bool
 
 
-Admission = Hit | Follow | Lead | Missing | Refused
+Admission = Hit | Follow | Lead | Replay | Missing | Refused
 
 
 class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +162,15 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str = ""
 
 
+class Keeping(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call leaves under its key. is_over False: nothing, try it again. result None: it cannot be kept."""
+
+    key: IdempotencyKey
+    generation_id: str
+    is_over: bool
+    result: bytes | None = None
+
+
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """Close attempts and end their generation, in one transaction. flight: the key whose flight it led, if any."""
 
@@ -143,6 +178,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending
     flight: bytes | None = None
     storing: Storing | None = None
+    keeping: Keeping | None = None
 
 
 class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,10 @@ from router.plan import Candidate
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`."""
+    """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`.
+
+    has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
+    """
 
     call: Call
     route: Route
@@ -28,6 +31,7 @@ class Asked(msgspec.Struct, kw_only=True):
     deadline_s: float
     captures_content: bool
     missed: str = ""
+    has_followed: bool = False
 
     def give_up_stored(self) -> None:
         """What is stored cannot be read by this version: ask for a new answer, to take its place."""

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ledger.values import IdempotencyKey
+
 CacheMode = Literal["use", "bypass", "refresh", "only"]
 
 
@@ -53,3 +55,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace
     forwarded_headers: dict[str, str] = {}
     max_cost_nanousd: int | None = None
+    idempotency: IdempotencyKey | None = None

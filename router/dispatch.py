@@ -18,6 +18,7 @@ from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, 
 from router.faults import FAULT_RULES, Outcome
 from router.flights import Flight, LeadPassed
 from router.journey import Attempt, Journey
+from router.kept import keeping_of_leader
 from router.receipts import landing_of
 from router.stored import encode_stored
 from router.tokens import TokenCounter
@@ -67,7 +68,7 @@ class Dispatcher:
         """The last attempt failed and none follows. Trouble that is the leader's own is not shared."""
         flight = journey.flight
         error = self._verdict(journey, last)
-        await self._settle(journey, last, error_code=journey.told_code if flight.is_abandoned else error.code)
+        await self._settle(journey, last, journey.told if flight.is_abandoned else error)
         is_own = last.outcome == Outcome.ABORTED and last.was_let_through and flight.stopped_by is None
         _fail(flight, LeadPassed(error) if is_own else error)
 
@@ -125,7 +126,7 @@ class Dispatcher:
         held = await self._write(journey, lambda: self._ledger.hold_next(request))
         if isinstance(held, Refused):
             refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
-            await self._settle(journey, failed, error_code=refusal.code)
+            await self._settle(journey, failed, refusal)
             # The leader's own trouble, not its followers'.
             raise LeadPassed(refusal)
         return Lead(bid=journey.candidates.index(untried[held.bid]), hold_id=held.hold_id, attempt=held.attempt)
@@ -137,7 +138,8 @@ class Dispatcher:
             last.result = last.result or charge.write_off(last)
             await self._settle(journey, last)
 
-    async def _settle(self, journey: Journey, last: Attempt, *, error_code: str = "") -> None:
+    async def _settle(self, journey: Journey, last: Attempt, error: RouterError | LedgerError | None = None) -> None:
+        """error: what the call's own caller is told."""
         assert last.result is not None
         now_ms = self._clock_ms()
         ttft_s = last.ttft_s
@@ -150,7 +152,7 @@ class Dispatcher:
             latency_us=round((time.monotonic() - journey.began_s) * 1_000_000),
             ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
             estimated_prompt_tokens=journey.estimated_prompt_tokens,
-            error_code=error_code,
+            error_code="" if error is None else error.code,
         )
         lookup = journey.lookup
         settlement = Settlement(
@@ -158,6 +160,7 @@ class Dispatcher:
             ending=ending,
             flight=lookup.cache_key if lookup is not None and lookup.joins else None,
             storing=_storing(journey, last, now_ms),
+            keeping=keeping_of_leader(journey, last, error),
         )
         await self._write(journey, lambda: self._ledger.settle(settlement))
 

@@ -105,6 +105,16 @@ class DeadlineExceeded(RouterError):
         self.attempts = attempts
 
 
+class ResultNotKept(RouterError):
+    """The first call under this key is over, but its result could not be kept. generation_id: of that call."""
+
+    code = "idempotency_result_not_kept"
+
+    def __init__(self, generation_id: str) -> None:
+        super().__init__(generation_id)
+        self.generation_id = generation_id
+
+
 class Overloaded(RouterError):
     """Too many calls are in flight, or the service is draining."""
 

@@ -8,10 +8,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable
+from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken, LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Lead, Missing, Refused
+from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
+from router.at_hand import reply_at_hand
 from router.call import Call
 from router.deployments import Route
 from router.dispatch import Dispatcher
@@ -19,10 +20,11 @@ from router.errors import NotCached, Overloaded, RouterError
 from router.flights import Flight, Listener
 from router.health import Health
 from router.journey import Journey
+from router.kept import freeing
+from router.keys import Keys
 from router.plan import Candidate, plan
-from router.replies import LiveReply, StoredReply
+from router.replies import LiveReply
 from router.reply import Reply
-from router.stored import decode_stored
 
 ADMIT_TRIES: Final = 3
 GIVE_BACK_TRIES: Final = 600
@@ -62,11 +64,14 @@ class LedgerGateway:
         self._clock_ms = clock_ms
         self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.keys = Keys(ledger, self.own)
         self._is_stopped = False
 
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
-        return await self.start(self._ask(call))
+        asked = self._ask(call)
+        with self.keys.let_go_on_failure(asked):
+            return await self.start(asked)
 
     async def aclose(self) -> None:
         """Wait until every call is settled. No new one may begin meanwhile."""
@@ -77,12 +82,15 @@ class LedgerGateway:
         """Wall time, as the ledger has it."""
         return self._clock_ms()
 
-    async def record_follower(self, asked: Asked, ending: Ending, flight: Flight) -> None:
+    async def record_follower(
+        self, asked: Asked, ending: Ending, flight: Flight, keeping: Keeping | None = None
+    ) -> None:
         """Put a follower on record. It cost nothing, so it is answered even while the ledger takes no writes."""
         try:
-            await self._ledger.record_follower(asked.facts, ending, leader_id=flight.generation_id)
+            await self._ledger.record_follower(asked.facts, ending, leader_id=flight.generation_id, keeping=keeping)
         except LedgerUnavailable:
             log.warning("a coalesced call is not on record: the ledger takes no writes")
+            self.keys.keep_soon(keeping)
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work that must end whether or not its caller stays; `aclose` waits for it."""
@@ -93,6 +101,7 @@ class LedgerGateway:
     def stop(self) -> None:
         """End every call that is still in flight, now, and admit none any more: each of its callers is told so."""
         self._is_stopped = True
+        self.keys.stop()
         for flight in self._flights.values():
             flight.stop(Overloaded())
 
@@ -110,12 +119,13 @@ class LedgerGateway:
                 case Lead() as lead:
                     journey = self._begin(asked, flight, lead, ledger_s)
                     return LiveReply(self, asked, flight, listener, journey=journey)
-                case Hit(response):
-                    stored = decode_stored(response.body)
-                    if stored is not None:
-                        return StoredReply(asked, response, stored, ledger_s=ledger_s)
+                case Hit() | Replay() as found:
+                    reply = reply_at_hand(asked, found, ledger_s=ledger_s)
+                    if reply is not None:
+                        return reply
                     asked.give_up_stored()
                 case Follow() as follow:
+                    asked.has_followed = True
                     led = await self._follow(asked, follow)
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
@@ -153,7 +163,7 @@ class LedgerGateway:
             try:
                 candidates = self._plan(call, route)
             except RouterError as error:
-                if lookup is None:
+                if lookup is None and call.idempotency is None:
                     raise
                 refusal = error
         return Asked(
@@ -187,6 +197,7 @@ class LedgerGateway:
             lookup=asked.lookup,
             bids=tuple(candidate.bid for candidate in asked.candidates),
             now_ms=self._clock_ms(),
+            idempotency=asked.call.idempotency,
         )
         # Before the ledger is asked: whoever it sends to follow this generation must find its flight.
         self._flights[flight.generation_id] = flight
@@ -233,6 +244,8 @@ class LedgerGateway:
             admission = await self._admit_again(request)
             if isinstance(admission, Lead):
                 await self._dispatcher.run(self._journey(asked, flight, 0.0), admission)
+            elif isinstance(admission, Follow):
+                self.keys.keep_soon(freeing(asked.call))
         finally:
             self._flights.pop(flight.generation_id, None)
             if not flight.is_over:
@@ -249,6 +262,8 @@ class LedgerGateway:
             except LedgerUnavailable:
                 if self._is_stopped:
                     break
+            except KeyTaken:
+                return None  # Another call has the key: the try nobody waited for was never written.
             await asyncio.sleep(GIVE_BACK_RETRY_S)
         log.warning("an admission nobody waited for was never learned of: the end of our lease closes its hold")
         return None

@@ -4,14 +4,16 @@ import time
 
 import msgspec
 
+from ledger.errors import LedgerError
 from ledger.values import AttemptResult, GenerationFacts, Lookup
 from router.answer import Answer, Closing
 from router.call import Call
 from router.deployments import Deployment
+from router.errors import RouterError
 from router.faults import Fault, Outcome
 from router.flights import Flight
 from router.plan import Candidate
-from router.receipt import AttemptReport, Timing
+from router.receipt import AttemptReport, Receipt, Timing
 
 # What happened, when (Unix nanoseconds), and its facts: for the trace.
 Event = tuple[str, int, dict[str, int | float | str | bool]]
@@ -97,7 +99,7 @@ class Attempt(msgspec.Struct, kw_only=True):
 class Journey(msgspec.Struct, kw_only=True):
     """One led call: what was asked, what was planned, what was tried, and where its time went (seconds).
 
-    told_code: of the error that its own caller was told before it was over. Empty: none.
+    told: the error that its own caller was told before it was over. receipt: its account, once it is kept under a key.
     """
 
     call: Call
@@ -115,7 +117,8 @@ class Journey(msgspec.Struct, kw_only=True):
     events: list[Event] = []
     breaker_status: str = "closed"
     breaker_open_count: int = 0
-    told_code: str = ""
+    told: RouterError | LedgerError | None = None
+    receipt: Receipt | None = None
 
     @property
     def reports(self) -> tuple[AttemptReport, ...]:

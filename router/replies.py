@@ -7,15 +7,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
-from ledger.values import Ending, StoredResponse
+from ledger.values import Ending, Keeping, StoredResponse
 from router.answer import Answer, Delta
 from router.assemble import replay
 from router.errors import DeadlineExceeded, RouterError
 from router.flights import Flight, Landing, LeadPassed, Listener
 from router.journey import Journey
+from router.kept import freeing, keeping_of_answer
 from router.receipt import CacheOutcome, Receipt
 from router.receipts import chat_facts, follower_receipt, hit_receipt, leader_receipt
-from router.reply import Finished, Reply
+from router.reply import Finished, Origin, Reply
 from router.stored import Stored
 from telemetry import ChatFacts
 
@@ -28,12 +29,22 @@ class StoredReply:
     """An answer from the ledger. The call is over already."""
 
     cache: CacheOutcome = "hit"
+    origin: Origin | None = None
 
-    def __init__(self, asked: "Asked", response: StoredResponse, stored: Stored, *, ledger_s: float) -> None:
+    def __init__(
+        self,
+        asked: "Asked",
+        response: StoredResponse,
+        stored: Stored,
+        *,
+        ledger_s: float,
+        latency_s: float | None = None,
+    ) -> None:
         self._asked = asked
         self.deployment_id = response.deployment
         self.dropped_params: tuple[str, ...] = ()
-        latency_s = time.monotonic() - asked.began_s
+        if latency_s is None:
+            latency_s = time.monotonic() - asked.began_s
         receipt = hit_receipt(asked.call, response, stored, latency_s=latency_s, ledger_s=ledger_s)
         self._finished = Finished(answer=stored.answer, receipt=receipt)
 
@@ -65,6 +76,8 @@ class StoredReply:
 
 class LiveReply:
     """A place in a flight: the leader's own (with its journey), or a follower's."""
+
+    origin: Origin | None = None
 
     def __init__(
         self,
@@ -131,7 +144,8 @@ class LiveReply:
             await self._successor.aclose()
         elif not self._is_recorded:
             self._is_recorded = True
-            self._gateway.own(self._gateway.record_follower(self._asked, self._ending(None), self._flight))
+            left = freeing(self._asked.call)
+            self._gateway.own(self._gateway.record_follower(self._asked, self._ending(None), self._flight, left))
 
     def chat_facts(self) -> ChatFacts:
         if self._successor is not None:
@@ -168,13 +182,14 @@ class LiveReply:
         call = self._asked.call
         latency_s = time.monotonic() - self._asked.began_s
         if self._journey is not None:
-            self._receipt = leader_receipt(call, landing, self.cache, latency_s=latency_s)
+            self._receipt = self._journey.receipt or leader_receipt(call, landing, self.cache, latency_s=latency_s)
         else:
             self._receipt = follower_receipt(call, landing, latency_s=latency_s)
         self._answer, self._outcome = landing.answer, "ok"
         if not self._is_recorded:
             self._is_recorded = True
-            await self._gateway.record_follower(self._asked, self._ending(landing), self._flight)
+            left = self._left(landing, self._receipt)
+            await self._gateway.record_follower(self._asked, self._ending(landing), self._flight, left)
         return Finished(answer=landing.answer, receipt=self._receipt)
 
     async def _succeed(self, passed: LeadPassed) -> Reply:
@@ -183,7 +198,8 @@ class LiveReply:
             self._note(passed.reason)
             raise passed.reason
         self._is_recorded = True
-        self._successor = await self._gateway.start(self._asked)
+        with self._gateway.keys.let_go_on_failure(self._asked):
+            self._successor = await self._gateway.start(self._asked)
         self.cache = self._successor.cache
         return self._successor
 
@@ -198,7 +214,14 @@ class LiveReply:
         attempts = self._journey.reports if self._journey is not None else getattr(error, "attempts", ())
         self._outcome = attempts[-1].outcome if attempts else "aborted"
         if self._journey is not None:
-            self._journey.told_code = error.code
+            self._journey.told = error
+
+    def _left(self, landing: Landing, receipt: Receipt) -> Keeping | None:
+        """What a follower leaves under its Idempotency-Key."""
+        call = self._asked.call
+        if call.idempotency is None:
+            return None
+        return keeping_of_answer(call, landing, receipt, self.cache, deltas=self._flight.deltas)
 
     def _ending(self, landing: Landing | None) -> Ending:
         saved = landing.answer_cost_nanousd if landing is not None else 0

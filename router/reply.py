@@ -18,8 +18,20 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     receipt: Receipt
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The earlier call under the same Idempotency-Key whose result this is, by the names it went by."""
+
+    generation_id: str
+    trace_id: str
+    received_at_ms: int
+
+
 class Reply(Protocol):
     """One caller's view of one call. Leave it by `aclose`, always: a caller that left is charged for what it got."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Whose result it is, if it is an earlier call's. Known from the start; then this call is no generation."""
 
     @property
     def cache(self) -> CacheOutcome:
@@ -53,7 +65,10 @@ class Gateway(Protocol):
     """One call, from route to answer."""
 
     async def generate(self, call: Call) -> Reply:
-        """Admit the call and start answering it. Raises RouterError or LedgerError; then nothing was sent."""
+        """Admit the call and start answering it. Raises RouterError or LedgerError; then nothing was sent.
+
+        Under an Idempotency-Key that an equal call has used, the reply is that one's result.
+        """
 
     def stop(self) -> None:
         """End every call that is still in flight, now: each of its callers is told so."""

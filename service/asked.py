@@ -4,6 +4,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
+from ledger.values import IdempotencyKey
 from router.answer import Delta
 from router.call import Attribution, CacheWish, Call, Trace
 from router.reply import Finished, Reply
@@ -67,7 +68,14 @@ class Wire(Protocol):
 
 
 def build_call(
-    asked: Asked, headers: Headers, *, generation_id: str, trace: Trace, received_at_ms: int, deadline_ms: int
+    asked: Asked,
+    headers: Headers,
+    *,
+    generation_id: str,
+    trace: Trace,
+    received_at_ms: int,
+    deadline_ms: int,
+    idempotency: IdempotencyKey | None = None,
 ) -> Call:
     """The call that this body and these headers ask for. A field of the body wins over its header.
 
@@ -89,4 +97,5 @@ def build_call(
         trace=trace,
         forwarded_headers=forwarded(headers),
         max_cost_nanousd=wishes.max_cost_nanousd,
+        idempotency=idempotency,
     )

@@ -8,13 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable
+from ledger.errors import CeilingExceeded, CeilingHeld, IdempotencyInProgress, IdempotencyMismatch, LedgerUnavailable
 from router.errors import (
     DeadlineExceeded,
     MaxCostExceeded,
     NoDeploymentAvailable,
     NotCached,
     Overloaded,
+    ResultNotKept,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -69,8 +70,20 @@ RULES: Final[dict[type[BaseException], Rule]] = {
         (NotFound, (404, "not_found", "No such thing", wording.not_found)),
         (MethodNotAllowed, (405, "method_not_allowed", "Method not allowed", wording.method_not_allowed)),
         (BodyTimeout, (408, "body_timeout", "The body did not arrive", wording.body_timeout)),
+        (
+            IdempotencyInProgress,
+            (409, "idempotency_in_progress", "The first call is in progress", wording.idempotency_in_progress),
+        ),
+        (
+            ResultNotKept,
+            (409, "idempotency_result_not_kept", "The result was not kept", wording.result_not_kept, False),
+        ),
         (BodyTooLarge, (413, "body_too_large", "The body is too large", wording.body_too_large)),
         (UnsupportedMediaType, (415, "unsupported_media_type", "The body is not JSON", wording.unsupported_media_type)),
+        (
+            IdempotencyMismatch,
+            (422, "idempotency_mismatch", "The key stands for another request", wording.idempotency_mismatch, False),
+        ),
         (CeilingExceeded, (402, "ceiling_exceeded", "A ceiling is reached", wording.ceiling_exceeded, False)),
         (CeilingHeld, (429, "ceiling_held", "A ceiling is held", wording.ceiling_held)),
         (UnpricedModel, (402, "unpriced_model", "The model has no price", wording.unpriced_model, False)),

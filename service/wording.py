@@ -4,7 +4,14 @@ import datetime
 import math
 from typing import Any, NamedTuple
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, Tight
+from ledger.errors import (
+    CeilingExceeded,
+    CeilingHeld,
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    LedgerUnavailable,
+    Tight,
+)
 from ledger.money import format_usd
 from router.errors import (
     DeadlineExceeded,
@@ -12,6 +19,7 @@ from router.errors import (
     NoDeploymentAvailable,
     NotCached,
     Overloaded,
+    ResultNotKept,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -75,6 +83,31 @@ def body_too_large(error: BodyTooLarge, _now_ms: int) -> Told:
 
 def unsupported_media_type(_error: UnsupportedMediaType, _now_ms: int) -> Told:
     return Told("Send JSON in UTF-8, with the header `content-type: application/json`.")
+
+
+def idempotency_in_progress(error: IdempotencyInProgress, _now_ms: int) -> Told:
+    return Told(
+        f"The first call under this Idempotency-Key, {error.generation_id}, is not over yet. Ask again soon for its "
+        "result.",
+        {"generation_id": error.generation_id},
+        1,
+    )
+
+
+def idempotency_mismatch(error: IdempotencyMismatch, _now_ms: int) -> Told:
+    return Told(
+        f"This Idempotency-Key stands for another request, that of {error.generation_id}. Send that one again as it "
+        "was, or this one under a new key.",
+        {"generation_id": error.generation_id},
+    )
+
+
+def result_not_kept(error: ResultNotKept, _now_ms: int) -> Told:
+    return Told(
+        f"The first call under this Idempotency-Key, {error.generation_id}, is over, and its result was too large to "
+        f"keep. It is not made again; GET /ledger/generations/{error.generation_id} has its account.",
+        {"generation_id": error.generation_id},
+    )
 
 
 def ceiling_exceeded(error: CeilingExceeded, _now_ms: int) -> Told:

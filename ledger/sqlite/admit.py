@@ -9,6 +9,7 @@ import msgspec
 from ledger.ceilings import HOUR_MS, Ceiling, scopes_of, window_span
 from ledger.errors import LeaseOver, Tight
 from ledger.sql import statements
+from ledger.sqlite.idempotency import find_replay, take_key
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -59,7 +60,14 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
-    """Hit, follow, lead or be refused. Only a hit, a lead and the count of a refusal write."""
+    """Hit, follow, lead or be refused. Only a hit, a lead, the count of a refusal and a key's record write."""
+    replay = find_replay(db, request)
+    if replay is not None:
+        return replay
+    return take_key(db, request, _admit(db, request, owner_id=owner_id, ceilings=ceilings), owner_id=owner_id)
+
+
+def _admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
     lookup = request.lookup
     if lookup is not None:
         if lookup.reads and (hit := _find_hit(db, request, lookup.cache_key)):

@@ -21,6 +21,7 @@ from ledger.sqlite.admit import CeilingTable, admit, hold_next
 from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report
+from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
@@ -36,6 +37,7 @@ from ledger.values import (
     CacheBounds,
     Ending,
     GenerationFacts,
+    Keeping,
     Lead,
     NextAttempt,
     Refused,
@@ -116,9 +118,14 @@ class SqliteLedger(SqliteReports):
     async def settle(self, settlement: Settlement) -> None:
         await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
 
-    async def record_follower(self, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
-        work = partial(record_follower, facts=facts, ending=ending, leader_id=leader_id)
+    async def record_follower(
+        self, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
+    ) -> None:
+        work = partial(record_follower, facts=facts, ending=ending, leader_id=leader_id, keeping=keeping)
         await self._store.write(work, is_settlement=True)
+
+    async def keep(self, keeping: Keeping) -> None:
+        await self._store.write(partial(keep, keeping=keeping), is_settlement=True)
 
     async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
         place = {"cache_key": cache_key, "now_ms": self._clock_ms()}
@@ -202,6 +209,9 @@ class SqliteLedger(SqliteReports):
 
     async def _sweep(self) -> None:
         await self._store.write(partial(drop_expired, now_ms=self._clock_ms()), is_settlement=True)
+        forgotten = FORGOTTEN_PER_SWEEP
+        while forgotten >= FORGOTTEN_PER_SWEEP:
+            forgotten = await self._store.write(partial(forget_expired, now_ms=self._clock_ms()), is_settlement=True)
         lapsed = LAPSES_PER_SWEEP
         while lapsed >= LAPSES_PER_SWEEP:
             lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)

@@ -15,8 +15,9 @@ from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.latency import bucket_of
 from ledger.sql import statements
 from ledger.sqlite.admit import generation_row
+from ledger.sqlite.idempotency import keep
 from ledger.sqlite.postings import post
-from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Settlement, Storing
+from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Keeping, Settlement, Storing
 
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
@@ -39,9 +40,13 @@ def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBound
     storing = settlement.storing
     if storing is not None and (leads or storing.replaces):
         _store(db, storing, bounds, now_ms=ending.finished_at_ms)
+    if settlement.keeping is not None:
+        keep(db, settlement.keeping)
 
 
-def record_follower(db: sqlite3.Connection, facts: GenerationFacts, ending: Ending, *, leader_id: str) -> None:
+def record_follower(
+    db: sqlite3.Connection, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
+) -> None:
     """Put a call on record that was answered by another one's flight. It has no hold and cost nothing."""
     row = {
         **generation_row(facts),
@@ -57,6 +62,8 @@ def record_follower(db: sqlite3.Connection, facts: GenerationFacts, ending: Endi
         "error_code": ending.error_code or None,
     }
     db.execute(RECORD, row)
+    if keeping is not None:
+        keep(db, keeping)
 
 
 def drop_expired(db: sqlite3.Connection, *, now_ms: int) -> int:

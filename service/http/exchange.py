@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from router.call import Trace
-from router.reply import Reply
+from router.call import Call, Trace
+from router.reply import Origin, Reply
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
 from service.headers import HeaderPairs, answering_headers, total_timing
 from service.openai_chat import error_body
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 VENDOR_PREFIX: Final = "/v1/"
 _SCOPE_KEY: Final = "farthing.exchange"
 _JSON: Final = b"application/json"
+# A kept error comes again for as long as it is kept.
+_SHOULD_NOT_RETRY: Final = (b"x-should-retry", b"false")
 
 
 class Exchange:
@@ -30,13 +32,14 @@ class Exchange:
     def __init__(self, scope: Any, send: Send, parts: Parts) -> None:
         self.headers: Headers = dict(scope["headers"])
         self.trace, self.parent_span_id = _trace(self.headers, parts)
+        self.path: str = scope["path"]
         self.generation_id = ""
+        self.origin: Origin | None = None
         self.reply: Reply | None = None
         self.chat: ChatFacts | None = None
         self.error_code = ""
         self.status = 0
         self._method: str = scope["method"]
-        self._path: str = scope["path"]
         self._scope = scope
         self._send = send
         self._parts = parts
@@ -52,7 +55,7 @@ class Exchange:
     @property
     def is_traced(self) -> bool:
         """Whether anybody wants to hear of it. Health checks are noise."""
-        return self._parts.telemetry.exports and not self._path.startswith("/health")
+        return self._parts.telemetry.exports and not self.path.startswith("/health")
 
     async def send(self, message: Message) -> None:
         """What the server's own `send` does, noting the status. The answer to HEAD has no body."""
@@ -64,10 +67,19 @@ class Exchange:
 
     def id_headers(self) -> HeaderPairs:
         """Under which names this request can be found."""
-        pairs = [(b"x-farthing-trace-id", self.trace.trace_id.encode())]
+        trace_id = self.trace.trace_id if self.origin is None else self.origin.trace_id
+        pairs = [(b"x-farthing-trace-id", trace_id.encode())]
         if self.generation_id:
             pairs.append((b"x-farthing-id", self.generation_id.encode()))
+        if self.origin is not None:
+            pairs.append((b"idempotent-replayed", b"true"))
         return pairs
+
+    def replays(self, call: Call, origin: Origin) -> Call:
+        """From now on this answer goes by the names of the call whose result it is. Returns that call."""
+        self.origin = origin
+        self.generation_id = origin.generation_id
+        return msgspec.structs.replace(call, generation_id=origin.generation_id, received_at_ms=origin.received_at_ms)
 
     async def answer(self, body: bytes, headers: HeaderPairs, send: Send, *, status: int = 200) -> None:
         """Send a whole JSON answer."""
@@ -92,12 +104,14 @@ class Exchange:
                 "unexpected %s on %s %s\n%s",
                 type(error).__name__,
                 self._method,
-                self._path,
+                self.path,
                 "".join(traceback.format_tb(error.__traceback__)),
                 extra={"trace_id": self.trace.trace_id, "generation_id": self.generation_id},
             )
-        is_vendors = self._path.startswith(VENDOR_PREFIX)
+        is_vendors = self.path.startswith(VENDOR_PREFIX)
         headers = [(b"content-type", _JSON if is_vendors else PROBLEM_MEDIA_TYPE), *self.id_headers(), *problem.headers]
+        if self.origin is not None and _SHOULD_NOT_RETRY not in headers:
+            headers.append(_SHOULD_NOT_RETRY)
         if self.reply is not None:
             headers += answering_headers(self.reply.deployment_id, self.reply.cache, self.reply.dropped_params)
         if self.generation_id:
@@ -120,7 +134,7 @@ class Exchange:
             tracestate=self.trace.tracestate,
             method=self._method,
             route=self._scope.get("path_template", ""),
-            path=self._path,
+            path=self.path,
             status=self.status,
             started_at_ns=self._began_ns,
             ended_at_ns=time.time_ns(),

@@ -13,6 +13,7 @@ from service.asked import EventWriter, Wire, build_call
 from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
 from service.http.exchange import Exchange, exchange_of
+from service.idempotency import read_key
 from service.ids import new_generation_id
 from service.parts import Parts
 from service.refusals import Refusal
@@ -85,10 +86,14 @@ class GenerationApp:
             trace=exchange.trace,
             received_at_ms=now_ms,
             deadline_ms=limits.deadline_ms,
+            # Until callers have keys of their own, all share one scope.
+            idempotency=read_key(exchange.headers, path=exchange.path, raw=raw, caller=""),
         )
         exchange.generation_id = call.generation_id
         # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
         reply = exchange.reply = await self._parts.gateway.generate(call)
+        if reply.origin is not None:
+            call = exchange.replays(call, reply.origin)
         try:
             if call.stream:
                 await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
@@ -96,11 +101,11 @@ class GenerationApp:
                 await self._whole(exchange, call, reply, receive, send)
         finally:
             await reply.aclose()
-            if exchange.is_traced:
+            if exchange.is_traced and reply.origin is None:
                 exchange.chat = reply.chat_facts()
 
     async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive, send: Send) -> None:
-        if reply.cache == "hit":
+        if reply.cache == "hit" or reply.origin is not None:
             # It is at hand: watching for the caller's leaving would cost more than the answer.
             finished = await reply.finished()
         else:

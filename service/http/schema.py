@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from service.asked import Params
 from service.headers import CACHE_MODES
 from service.http.operations import OPERATIONS, Operation
+from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 
@@ -37,6 +38,14 @@ _REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "x-farthing-cache-ttl-s": {"type": "integer", "minimum": 0},
     "x-farthing-deadline-ms": {"type": "integer", "minimum": 1},
     "x-farthing-max-cost-usd": {"type": "string", "examples": ["0.05"]},
+    "Idempotency-Key": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_KEY_CHARS,
+        "pattern": "^[ -~]*$",
+        "description": "The same key and request within 24 h: the first result again, and `idempotent-replayed: true`. "
+        "Another request under it: 422. While the first is in progress: 409.",
+    },
     "traceparent": {"type": "string"},
 }
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Farthing: operations</title>

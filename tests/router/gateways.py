@@ -195,6 +195,7 @@ class House:
         assert self.rows("SELECT hold_id FROM holds WHERE state = 'held'") == []
         assert self.rows("SELECT cache_key FROM flights") == []
         assert self.rows("SELECT generation_id FROM generations WHERE outcome IS NULL") == []
+        assert self.rows("SELECT idempotency_key FROM idempotency WHERE state = 'in_progress'") == []
         findings = verify_file(self.path, on_rule=lambda _: None)
         assert findings.violations == ()
 

@@ -7,13 +7,21 @@ import pytest
 import ledger.errors
 import router.errors
 import service.refusals
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, Tight
+from ledger.errors import (
+    CeilingExceeded,
+    CeilingHeld,
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    LedgerUnavailable,
+    Tight,
+)
 from router.errors import (
     DeadlineExceeded,
     MaxCostExceeded,
     NoDeploymentAvailable,
     NotCached,
     Overloaded,
+    ResultNotKept,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -44,6 +52,9 @@ def tight(**changes):
 
 
 TOLD = [
+    (IdempotencyInProgress("gen_1"), 409, "idempotency_in_progress", {"retry-after": "1"}),
+    (ResultNotKept("gen_1"), 409, "idempotency_result_not_kept", {"x-should-retry": "false"}),
+    (IdempotencyMismatch("gen_1"), 422, "idempotency_mismatch", {"x-should-retry": "false"}),
     (CeilingExceeded(tight()), 402, "ceiling_exceeded", {"x-should-retry": "false"}),
     (CeilingExceeded(tight(window="total", window_ends_at_ms=None)), 402, "ceiling_exceeded", {}),
     (CeilingHeld(tight()), 429, "ceiling_held", {"retry-after": "1"}),
@@ -78,6 +89,7 @@ def test_each_refusal_has_the_status_code_and_headers_of_the_contract(error, sta
 def test_every_error_of_every_package_has_a_rule_or_is_a_fault_of_ours():
     ours = {
         ledger.errors.LedgerError,
+        ledger.errors.KeyTaken,
         ledger.errors.LeaseOver,
         ledger.errors.UsageDiffers,
         ledger.errors.NotALedger,

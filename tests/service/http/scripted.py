@@ -69,6 +69,8 @@ def text(*pieces: str) -> list[Step]:
 class ScriptedReply:
     """Plays its steps: deltas come, exceptions are raised, events are waited for. Finished ends it."""
 
+    origin = None
+
     def __init__(self, call: Call, steps: list[Step], cache: CacheOutcome) -> None:
         self._call = call
         self._steps = steps
@@ -199,8 +201,8 @@ class OneRoute:
 class Edge:
     """A served application: where it is, and what stands behind it."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.gateway = ScriptedGateway()
+    def __init__(self, limits: Limits, gateway: Any = None) -> None:
+        self.gateway = gateway or ScriptedGateway()
         self.reports = ScriptedReports()
         self.telemetry = KeptTelemetry()
         self.readiness = Readiness(ready=True)
@@ -222,9 +224,9 @@ class Edge:
 
 
 @asynccontextmanager
-async def an_edge(**limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
-    """The real application on granian, and a client for it."""
-    edge = Edge(Limits(**limits))
+async def an_edge(*, gateway: Any = None, **limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
+    """The real application on granian, and a client for it. gateway: left out, a scripted one."""
+    edge = Edge(Limits(**limits), gateway)
     server = Server(
         create_app(edge.parts, edge.slots),
         port=edge.port,
