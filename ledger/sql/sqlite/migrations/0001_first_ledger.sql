@@ -207,8 +207,6 @@ CREATE TABLE flights (
     epoch INTEGER NOT NULL CHECK (epoch >= 1)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX flights_by_owner ON flights (owner_id);
-
 -- Latency as counts in log-spaced buckets (ratio 1.02), so that quantiles merge over any hours and processes.
 -- kind error: attempts that failed, counted in bucket 0.
 CREATE TABLE latency_buckets (
