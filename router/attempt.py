@@ -41,7 +41,7 @@ class AttemptRunner:
         journey.attempts.append(attempt)
         journey.flight.deployment_id = attempt.deployment.id
         journey.flight.dropped_params = candidate.dropped_params
-        if not self._health.admit(attempt.deployment.id):
+        if not await self._health.admit(attempt.deployment.id):
             attempt.was_let_through = False
             attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "its breaker opened meanwhile", sent=False))
             return attempt

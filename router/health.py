@@ -1,22 +1,64 @@
-"""What this process knows of its deployments: a breaker and a tally of latency for each."""
+"""What is known of deployments: a breaker for each, the same in all processes, and a tally of latency."""
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, Protocol
 
+import msgspec
+
+from ledger.errors import LedgerError
 from ledger.latency import Tally, bucket_of
 from router import breaker as rules
-from router.breaker import Breaker, BreakerEvent, BreakerRule
+from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
+from router.health_memory import Here, recall, remember
+
+SHARE_S: Final = 0.25
+# While a provider is down and the ledger too, events are dropped rather than heaped up.
+UNTOLD_LIMIT: Final = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class HealthStore(Protocol):
+    """Where it is kept for all processes, as `ledger.ledger.Ledger` promises it."""
+
+    async def change_health(self, deployment: str, change: Callable[[str | None], str]) -> None:
+        """Put what `change` makes of what is known in its place, in one transaction."""
+
+    async def health_since(self, version: int) -> tuple[int, dict[str, str]]:
+        """(the newest version, {deployment: what is known}) of what changed after this version."""
 
 
 class Health:
-    """{deployment id: its breaker and latency}, for one process."""
+    """{deployment id: its breaker and latency}. Without a store it is for one process alone.
 
-    def __init__(self, rule: BreakerRule, *, now_s: Callable[[], float], now_ms: Callable[[], int]) -> None:
+    A fault counts in this process at once, and in the others within SHARE_S or so. Deployments without trouble cost no
+    write but their count of successes, one for all each SHARE_S.
+    """
+
+    def __init__(
+        self,
+        rule: BreakerRule,
+        *,
+        now_s: Callable[[], float],
+        now_ms: Callable[[], int],
+        store: HealthStore | None = None,
+        process: str = "",
+    ) -> None:
         self._rule = rule
         self._now_s = now_s
         self._now_ms = now_ms
+        self._store = store
+        self._process = process
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
+        self._untold: list[tuple[str, BreakerEvent]] = []
+        self._untold_successes: Counter[str] = Counter()
+        self._version = 0
 
     def breaker(self, deployment_id: str) -> Breaker:
         """Its breaker as it stands."""
@@ -28,22 +70,61 @@ class Health:
         now_s = self._now_s()
         return 0.0 if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s)
 
-    def admit(self, deployment_id: str) -> bool:
-        """Take the right to try it once. True must be followed by one `record`."""
+    async def admit(self, deployment_id: str) -> bool:
+        """Take the right to try it once; True must be followed by one `record`. Of all processes' calls one probes."""
+        breaker = self.breaker(deployment_id)
+        if breaker.state == BreakerState.CLOSED:
+            return True
+        if self._store is not None and rules.is_usable(breaker, self._now_s()):
+            with suppress(LedgerError):  # A ledger in trouble: then this process judges by itself.
+                return await self._claim(self._store, deployment_id)
         self._breakers[deployment_id], admitted = rules.admit(self.breaker(deployment_id), self._now_s())
         return admitted
 
     def record(self, deployment_id: str, event: BreakerEvent, *, latency_us: int | None = None) -> None:
         """Say how the try ended. latency_us: of a success."""
-        now_s, now_ms = self._now_s(), self._now_ms()
         before = self.breaker(deployment_id)
-        self._breakers[deployment_id] = rules.record(before, event, self._rule, now_s=now_s, now_ms=now_ms)
+        self._breakers[deployment_id] = after = self._next(before, event)
+        if self._store is not None:
+            if event == BreakerEvent.SUCCESS and _is_sound(before):
+                self._untold_successes[deployment_id] += 1
+            elif after != before and len(self._untold) < UNTOLD_LIMIT:
+                self._untold.append((deployment_id, event))
         if latency_us is not None:
             tally = self._latency.setdefault(deployment_id, Tally())
             tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
 
+    async def share(self) -> None:
+        """Tell the other processes what this one saw, and learn what they did. Raises LedgerError: then not yet."""
+        store = self._store
+        if store is None:
+            return
+        while self._untold:
+            deployment_id, event = self._untold[0]
+            await store.change_health(deployment_id, partial(self._after_event, event=event))
+            del self._untold[0]
+        for deployment_id, count in list(self._untold_successes.items()):
+            at_ms = self.breaker(deployment_id).last_success_at_ms or 0
+            await store.change_health(deployment_id, partial(self._after_successes, count=count, at_ms=at_ms))
+            self._untold_successes[deployment_id] -= count
+        self._untold_successes = +self._untold_successes
+        self._version, changed = await store.health_since(self._version)
+        untold = {deployment_id for deployment_id, _ in self._untold}
+        for deployment_id, known in changed.items():
+            if deployment_id not in untold:  # Its own turn comes when that is told.
+                self._breakers[deployment_id] = self._adopted(deployment_id, known)
+
+    async def keep_sharing(self) -> None:
+        """Share until cancelled."""
+        while True:
+            await asyncio.sleep(SHARE_S)
+            try:
+                await self.share()
+            except LedgerError:
+                log.debug("what is known of deployments is not shared while the ledger takes no writes")
+
     def report(self, deployment_id: str) -> dict[str, Any]:
-        """The deployment's part of `/router/status`. success_rate and latency None: not tried by this process."""
+        """The deployment's part of `/router/status`. success_rate None: never tried; latency: of this process."""
         breaker = self.breaker(deployment_id)
         tried = breaker.total_successes + breaker.total_failures
         tally = self._latency.get(deployment_id)
@@ -59,3 +140,71 @@ class Health:
             "success_rate": round(breaker.total_successes / tried, 4) if tried else None,
             "latency": tally.summary() if tally else None,
         }
+
+    async def _claim(self, store: HealthStore, deployment_id: str) -> bool:
+        """Try to be the one that probes, or find that another process has closed it."""
+        outcome: list[tuple[Breaker, bool]] = []
+
+        def claim(known: str | None) -> str:
+            here = self._here()
+            outcome.append(rules.admit(recall(known, here), here.now_s))
+            return remember(known, outcome[-1][0], here)
+
+        await store.change_health(deployment_id, claim)
+        self._breakers[deployment_id], admitted = outcome[-1]
+        return admitted
+
+    def _after_event(self, known: str | None, *, event: BreakerEvent) -> str:
+        here = self._here()
+        return remember(known, self._next(recall(known, here), event), here)
+
+    def _after_successes(self, known: str | None, *, count: int, at_ms: int) -> str:
+        """Successes of a deployment that this process had no trouble with; another one may have had some since."""
+        here = self._here()
+        breaker = recall(known, here)
+        ends_a_run = breaker.state == BreakerState.CLOSED and (breaker.last_failure_at_ms or 0) <= at_ms
+        counted = msgspec.structs.replace(
+            breaker,
+            total_successes=breaker.total_successes + count,
+            consecutive_failures=0 if ends_a_run else breaker.consecutive_failures,
+            last_success_at_ms=max(at_ms, breaker.last_success_at_ms or 0),
+        )
+        return remember(known, counted, here)
+
+    def _adopted(self, deployment_id: str, known: str) -> Breaker:
+        breaker = recall(known, self._here())
+        untold = self._untold_successes[deployment_id]
+        return msgspec.structs.replace(breaker, total_successes=breaker.total_successes + untold)
+
+    def _next(self, breaker: Breaker, event: BreakerEvent) -> Breaker:
+        return rules.record(breaker, event, self._rule, now_s=self._now_s(), now_ms=self._now_ms())
+
+    def _here(self) -> Here:
+        return Here(self._process, self._now_s(), self._now_ms())
+
+
+def _is_sound(breaker: Breaker) -> bool:
+    return breaker.state == BreakerState.CLOSED and breaker.consecutive_failures == 0
+
+
+@asynccontextmanager
+async def open_health(
+    rule: BreakerRule,
+    store: HealthStore,
+    *,
+    now_s: Callable[[], float],
+    now_ms: Callable[[], int],
+    process: str,
+) -> AsyncIterator[Health]:
+    """Health that all processes on this ledger share, and that outlives them. process: an id of this one's own."""
+    health = Health(rule, now_s=now_s, now_ms=now_ms, store=store, process=process)
+    await health.share()
+    sharing = asyncio.create_task(health.keep_sharing(), name="deployment health")
+    try:
+        yield health
+    finally:
+        sharing.cancel()
+        with suppress(asyncio.CancelledError):
+            await sharing
+        with suppress(LedgerError):
+            await health.share()

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -17,7 +17,7 @@ from router.deployments import Provider
 from router.dispatch import Dispatcher
 from router.gates import Gates
 from router.gateway import LedgerGateway
-from router.health import Health
+from router.health import Health, open_health
 from router.limits import StreamLimits
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
@@ -63,7 +63,7 @@ async def open_parts(
         catalog = Catalog(config, load_book(), now_ms=now_ms())
         await ledger.configure_ceilings(catalog.ceilings)
         local_models = await _open_local_models(stack, catalog.providers)
-        health = _health(config)
+        health = await stack.enter_async_context(_open_health(config, ledger))
         gates = Gates(catalog.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         counter = TokenCounter()
@@ -131,9 +131,9 @@ async def _open_runner(
     return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits)
 
 
-def _health(config: Config) -> Health:
+def _open_health(config: Config, ledger: Ledger) -> AbstractAsyncContextManager[Health]:
     rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
-    return Health(rule, now_s=time.monotonic, now_ms=now_ms)
+    return open_health(rule, ledger, now_s=time.monotonic, now_ms=now_ms, process=ledger.owner_id)
 
 
 def _sharing(config: Config) -> SharingRules:

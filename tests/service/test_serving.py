@@ -229,3 +229,27 @@ async def test_a_wrong_config_is_told_whole_and_exits_with_2(tmp_path):
     assert "did you mean port?" in err
     assert "gone" in err
     assert "Traceback" not in err
+
+
+async def test_what_one_service_learns_of_a_deployment_the_others_on_its_ledger_know_also_after_a_restart(tmp_path):
+    def is_open(found):
+        (deployment,) = found["deployments"]
+        return deployment["breaker"]["state"] == "open"
+
+    async with scripted_upstream() as upstream:
+        upstream.default = status(500)
+        config = one_route(upstream.url)
+        async with farthing_serve(tmp_path, config=config) as one, farthing_serve(tmp_path, config=config) as other:
+            for number in range(3):
+                code, _ = await one.generate(model="chat", prompt=f"call {number}")
+                assert code == 502
+            await other.poll("/router/status", is_open)
+            code, problem = await other.generate(model="chat", prompt="nobody is asked")
+            assert (code, problem["code"]) == (503, "no_deployment_available")
+            one.kill()
+            other.kill()
+        async with farthing_serve(tmp_path, config=config) as again:
+            assert is_open(await again.get("/router/status"))
+            code, _ = await again.generate(model="chat", prompt="nor now")
+            assert code == 503
+        assert len(upstream.requests) == 3
