@@ -83,14 +83,14 @@ class Ledger(LedgerReports, Protocol):
     async def record_prices(self, prices: Mapping[str, Price]) -> None:
         """Keep {deployment: its price} under the price's version. Admission does it for prices it has not seen."""
 
-    async def change_health(self, deployment: str, change: Callable[[str | None], str]) -> None:
-        """Put what `change` makes of what all processes know of a deployment (None: nothing) in its place.
+    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+        """Put what `change` makes of what all processes remember of a subject (None: nothing) in its place.
 
         It is called once, within the transaction, on a thread of the ledger's own.
         """
 
-    async def health_since(self, version: int) -> tuple[int, dict[str, str]]:
-        """(the newest version, {deployment: what is known}) of what changed after this version; 0: of everything."""
+    async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
+        """(the newest version, {subject: what is remembered}) of what changed after this version; 0: of everything."""
 
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         """Put these ceilings in force and no others, keeping what was counted."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -15,26 +15,18 @@ from ledger.latency import Tally, bucket_of
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.health_memory import Here, recall, remember
+from router.memory import Memory
 
 SHARE_S: Final = 0.25
+BREAKER: Final = "breaker"
 # While a provider is down and the ledger too, events are dropped rather than heaped up.
 UNTOLD_LIMIT: Final = 10_000
 
 log = logging.getLogger(__name__)
 
 
-class HealthStore(Protocol):
-    """Where it is kept for all processes, as `ledger.ledger.Ledger` promises it."""
-
-    async def change_health(self, deployment: str, change: Callable[[str | None], str]) -> None:
-        """Put what `change` makes of what is known in its place, in one transaction."""
-
-    async def health_since(self, version: int) -> tuple[int, dict[str, str]]:
-        """(the newest version, {deployment: what is known}) of what changed after this version."""
-
-
 class Health:
-    """{deployment id: its breaker and latency}. Without a store it is for one process alone.
+    """{deployment id: its breaker and latency}. Without a memory it is for one process alone.
 
     A fault counts in this process at once, and in the others within SHARE_S or so. Deployments without trouble cost no
     write but their count of successes, one for all each SHARE_S.
@@ -46,19 +38,18 @@ class Health:
         *,
         now_s: Callable[[], float],
         now_ms: Callable[[], int],
-        store: HealthStore | None = None,
+        memory: Memory | None = None,
         process: str = "",
     ) -> None:
         self._rule = rule
         self._now_s = now_s
         self._now_ms = now_ms
-        self._store = store
+        self._memory = memory
         self._process = process
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
         self._untold: list[tuple[str, BreakerEvent]] = []
         self._untold_successes: Counter[str] = Counter()
-        self._version = 0
 
     def breaker(self, deployment_id: str) -> Breaker:
         """Its breaker as it stands."""
@@ -75,9 +66,9 @@ class Health:
         breaker = self.breaker(deployment_id)
         if breaker.state == BreakerState.CLOSED:
             return True
-        if self._store is not None and rules.is_usable(breaker, self._now_s()):
+        if self._memory is not None and rules.is_usable(breaker, self._now_s()):
             with suppress(LedgerError):  # A ledger in trouble: then this process judges by itself.
-                return await self._claim(self._store, deployment_id)
+                return await self._claim(self._memory, deployment_id)
         self._breakers[deployment_id], admitted = rules.admit(self.breaker(deployment_id), self._now_s())
         return admitted
 
@@ -85,7 +76,7 @@ class Health:
         """Say how the try ended. latency_us: of a success."""
         before = self.breaker(deployment_id)
         self._breakers[deployment_id] = after = self._next(before, event)
-        if self._store is not None:
+        if self._memory is not None:
             if event == BreakerEvent.SUCCESS and _is_sound(before):
                 self._untold_successes[deployment_id] += 1
             elif after != before and len(self._untold) < UNTOLD_LIMIT:
@@ -95,33 +86,29 @@ class Health:
             tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
 
     async def share(self) -> None:
-        """Tell the other processes what this one saw, and learn what they did. Raises LedgerError: then not yet."""
-        store = self._store
-        if store is None:
+        """Tell the other processes what this one saw. Raises LedgerError: then what is left is told the next time."""
+        memory = self._memory
+        if memory is None:
             return
         while self._untold:
             deployment_id, event = self._untold[0]
-            await store.change_health(deployment_id, partial(self._after_event, event=event))
+            await memory.change(BREAKER, deployment_id, partial(self._after_event, event=event))
             del self._untold[0]
         for deployment_id, count in list(self._untold_successes.items()):
             at_ms = self.breaker(deployment_id).last_success_at_ms or 0
-            await store.change_health(deployment_id, partial(self._after_successes, count=count, at_ms=at_ms))
+            await memory.change(BREAKER, deployment_id, partial(self._after_successes, count=count, at_ms=at_ms))
             self._untold_successes[deployment_id] -= count
         self._untold_successes = +self._untold_successes
-        self._version, changed = await store.health_since(self._version)
-        untold = {deployment_id for deployment_id, _ in self._untold}
-        for deployment_id, known in changed.items():
-            if deployment_id not in untold:  # Its own turn comes when that is told.
-                self._breakers[deployment_id] = self._adopted(deployment_id, known)
 
-    async def keep_sharing(self) -> None:
-        """Share until cancelled."""
-        while True:
-            await asyncio.sleep(SHARE_S)
-            try:
-                await self.share()
-            except LedgerError:
-                log.debug("what is known of deployments is not shared while the ledger takes no writes")
+    def hear(self, deployment_id: str, text: str) -> None:
+        """Take over what all processes remember of a breaker, once this one has told its own part."""
+        if any(untold == deployment_id for untold, _ in self._untold):
+            return
+        breaker = recall(text, self._here())
+        untold = self._untold_successes[deployment_id]
+        self._breakers[deployment_id] = msgspec.structs.replace(
+            breaker, total_successes=breaker.total_successes + untold
+        )
 
     def report(self, deployment_id: str) -> dict[str, Any]:
         """The deployment's part of `/router/status`. success_rate None: never tried; latency: of this process."""
@@ -141,7 +128,7 @@ class Health:
             "latency": tally.summary() if tally else None,
         }
 
-    async def _claim(self, store: HealthStore, deployment_id: str) -> bool:
+    async def _claim(self, memory: Memory, deployment_id: str) -> bool:
         """Try to be the one that probes, or find that another process has closed it."""
         outcome: list[tuple[Breaker, bool]] = []
 
@@ -150,7 +137,7 @@ class Health:
             outcome.append(rules.admit(recall(known, here), here.now_s))
             return remember(known, outcome[-1][0], here)
 
-        await store.change_health(deployment_id, claim)
+        await memory.change(BREAKER, deployment_id, claim)
         self._breakers[deployment_id], admitted = outcome[-1]
         return admitted
 
@@ -171,11 +158,6 @@ class Health:
         )
         return remember(known, counted, here)
 
-    def _adopted(self, deployment_id: str, known: str) -> Breaker:
-        breaker = recall(known, self._here())
-        untold = self._untold_successes[deployment_id]
-        return msgspec.structs.replace(breaker, total_successes=breaker.total_successes + untold)
-
     def _next(self, breaker: Breaker, event: BreakerEvent) -> Breaker:
         return rules.record(breaker, event, self._rule, now_s=self._now_s(), now_ms=self._now_ms())
 
@@ -190,16 +172,17 @@ def _is_sound(breaker: Breaker) -> bool:
 @asynccontextmanager
 async def open_health(
     rule: BreakerRule,
-    store: HealthStore,
+    memory: Memory,
     *,
     now_s: Callable[[], float],
     now_ms: Callable[[], int],
     process: str,
 ) -> AsyncIterator[Health]:
     """Health that all processes on this ledger share, and that outlives them. process: an id of this one's own."""
-    health = Health(rule, now_s=now_s, now_ms=now_ms, store=store, process=process)
-    await health.share()
-    sharing = asyncio.create_task(health.keep_sharing(), name="deployment health")
+    health = Health(rule, now_s=now_s, now_ms=now_ms, memory=memory, process=process)
+    memory.tell(BREAKER, health.hear)
+    await memory.learn()
+    sharing = asyncio.create_task(_keep_sharing(health, memory), name="deployment health")
     try:
         yield health
     finally:
@@ -208,3 +191,13 @@ async def open_health(
             await sharing
         with suppress(LedgerError):
             await health.share()
+
+
+async def _keep_sharing(health: Health, memory: Memory) -> None:
+    while True:
+        await asyncio.sleep(SHARE_S)
+        try:
+            await health.share()
+            await memory.learn()
+        except LedgerError:
+            log.debug("what is known of deployments is not shared while the ledger is in trouble")

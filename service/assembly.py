@@ -19,6 +19,7 @@ from router.gates import Gates
 from router.gateway import LedgerGateway
 from router.health import Health, open_health
 from router.limits import StreamLimits
+from router.memory import Memory
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
@@ -133,7 +134,7 @@ async def _open_runner(
 
 def _open_health(config: Config, ledger: Ledger) -> AbstractAsyncContextManager[Health]:
     rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
-    return open_health(rule, ledger, now_s=time.monotonic, now_ms=now_ms, process=ledger.owner_id)
+    return open_health(rule, Memory(ledger), now_s=time.monotonic, now_ms=now_ms, process=ledger.owner_id)
 
 
 def _sharing(config: Config) -> SharingRules:

@@ -21,9 +21,9 @@ from ledger.sqlite.admit import CeilingTable, admit, hold_next
 from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report
-from ledger.sqlite.health import change_health, health_since
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.memory import change_memory, memory_since
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
 from ledger.sqlite.prices import record_prices
@@ -142,11 +142,11 @@ class SqliteLedger(SqliteReports):
         await self._store.write(partial(record_prices, prices=prices), is_settlement=True)
         self._recorded.update((deployment, price.version) for deployment, price in prices.items())
 
-    async def change_health(self, deployment: str, change: Callable[[str | None], str]) -> None:
-        await self._store.write(partial(change_health, deployment=deployment, change=change))
+    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+        await self._store.write(partial(change_memory, subject=subject, change=change))
 
-    async def health_since(self, version: int) -> tuple[int, dict[str, str]]:
-        return await self._readers.read(partial(health_since, version=version))
+    async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
+        return await self._readers.read(partial(memory_since, version=version))
 
     async def join(self) -> None:
         """Begin a lease."""

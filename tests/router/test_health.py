@@ -13,6 +13,7 @@ from ledger.ledger import open_ledger
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.health import Health
 from router.health_memory import PROBE_CLAIM_S, Here, recall, remember
+from router.memory import Memory
 
 RULE = BreakerRule(threshold=3, cooldown_s=60.0)
 ID = "up:m"
@@ -42,16 +43,24 @@ async def processes(folder, clock, names):
             ledger = await stack.enter_async_context(
                 open_ledger(f"sqlite:{folder / 'l.db'}", clock_ms=clock.now_ms, synchronous="normal")
             )
-            now_s = clock.of_process(1000.0 * number)
-            health = Health(RULE, now_s=now_s, now_ms=clock.now_ms, store=ledger, process=name)
-            await health.share()
-            found.append(health)
+            found.append(a_health(clock, ledger, name, began_s=1000.0 * number))
+            await shared(found[-1])
         yield found
 
 
-async def shared(*houses):
-    for health in (*houses, *houses):
+def a_health(clock, store, name, *, began_s=0.0):
+    memory = Memory(store)
+    health = Health(RULE, now_s=clock.of_process(began_s), now_ms=clock.now_ms, memory=memory, process=name)
+    memory.tell("breaker", health.hear)
+    return health
+
+
+async def shared(*processes):
+    """Each tells what it saw, in this order; then all have heard it."""
+    for health in processes:
         await health.share()
+    for health in processes:
+        await health._memory.learn()
 
 
 def fail(health, times=3):
@@ -165,14 +174,14 @@ async def test_an_open_breaker_outlives_its_processes(tmp_path):
 
 async def test_while_the_ledger_takes_no_writes_a_process_judges_by_itself():
     class Down:
-        async def change_health(self, deployment, change):
+        async def change_memory(self, subject, change):
             raise LedgerUnavailable
 
-        async def health_since(self, version):
+        async def memory_since(self, version):
             raise LedgerUnavailable
 
     clock = Clock()
-    health = Health(RULE, now_s=clock.of_process(0.0), now_ms=clock.now_ms, store=Down(), process="a")
+    health = a_health(clock, Down(), "a")
     fail(health)
     with pytest.raises(LedgerUnavailable):
         await health.share()
@@ -186,18 +195,18 @@ async def test_what_could_not_be_told_is_told_later(tmp_path):
         def __init__(self, store):
             self.store, self.is_down = store, True
 
-        async def change_health(self, deployment, change):
+        async def change_memory(self, subject, change):
             if self.is_down:
                 self.is_down = False
                 raise LedgerUnavailable
-            await self.store.change_health(deployment, change)
+            await self.store.change_memory(subject, change)
 
-        async def health_since(self, version):
-            return await self.store.health_since(version)
+        async def memory_since(self, version):
+            return await self.store.memory_since(version)
 
     clock = Clock()
     async with processes(tmp_path, clock, "ab") as (a, b):
-        flaky = Health(RULE, now_s=clock.of_process(0.0), now_ms=clock.now_ms, store=DownOnce(a._store), process="c")
+        flaky = a_health(clock, DownOnce(a._memory._store), "c")
         fail(flaky, 3)
         flaky.record("up:other", SUCCESS)
         with pytest.raises(LedgerUnavailable):
