@@ -15,6 +15,7 @@ from router.plan import Candidate
 class Asked(msgspec.Struct, kw_only=True):
     """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`.
 
+    was_paced: it waited until its provider wanted to be asked again.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
     """
 
@@ -32,6 +33,7 @@ class Asked(msgspec.Struct, kw_only=True):
     captures_content: bool
     missed: str = ""
     has_followed: bool = False
+    was_paced: bool = False
 
     def give_up_stored(self) -> None:
         """What is stored cannot be read by this version: ask for a new answer, to take its place."""

@@ -5,8 +5,9 @@ Nobody cancels an attempt from outside: its own timer fires, and then it is aske
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 
 from ledger.values import Lead
 from router.answer import Closing, Delta
@@ -20,6 +21,7 @@ from router.journey import Attempt, Journey
 from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate
 from router.providers.client import Upstream
+from router.ratelimit import wait_after_success_s
 from telemetry import format_traceparent, new_span_id
 
 
@@ -27,12 +29,19 @@ class AttemptRunner:
     """What an attempt needs: the providers' dialects, their gates, and what is known of their health."""
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], *, gates: Gates, health: Health, stream_limits: StreamLimits
+        self,
+        upstreams: Mapping[str, Upstream],
+        *,
+        gates: Gates,
+        health: Health,
+        stream_limits: StreamLimits,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._upstreams = upstreams
         self._gates = gates
         self._health = health
         self._stream_limits = stream_limits
+        self._clock_ms = clock_ms
 
     async def run(self, journey: Journey, lead: Lead) -> Attempt:
         """The attempt, over: with its outcome, and all of the answer that came. A provider's fault is not raised."""
@@ -43,7 +52,7 @@ class AttemptRunner:
         journey.flight.dropped_params = candidate.dropped_params
         if not await self._health.admit(attempt.deployment.id):
             attempt.was_let_through = False
-            attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "its breaker opened meanwhile", sent=False))
+            attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "it is left alone since", sent=False))
             return attempt
         try:
             await self._listen(journey, attempt)
@@ -109,7 +118,11 @@ class AttemptRunner:
             flight.waited_for = f"{deployment.id} to answer"
             upstream = self._upstreams[deployment.provider.dialect]
             events = upstream.attempt(
-                deployment, attempt.candidate.body, stream=is_streamed, headers=_headers(journey, attempt)
+                deployment,
+                attempt.candidate.body,
+                stream=is_streamed,
+                headers=_headers(journey, attempt),
+                on_headers=partial(self._hear_limits, deployment.id),
             )
             async for event in await stack.enter_async_context(aclosing(events)):
                 if isinstance(event, Closing):
@@ -133,9 +146,16 @@ class AttemptRunner:
         if attempt.outcome == Outcome.OK:
             latency_us = round(attempt.latency_s * 1_000_000)
             self._health.record(deployment_id, BreakerEvent.SUCCESS, latency_us=latency_us)
-        else:
-            event = BreakerEvent.FAULT if _counts(attempt) else BreakerEvent.NEUTRAL
-            self._health.record(deployment_id, event)
+            return
+        wait_s = attempt.fault.retry_after_s if attempt.fault is not None else None
+        if wait_s is not None:
+            self._health.pacing.pace(deployment_id, wait_s)
+        self._health.record(deployment_id, BreakerEvent.FAULT if _counts(attempt) else BreakerEvent.NEUTRAL)
+
+    def _hear_limits(self, deployment_id: str, headers: Mapping[str, str]) -> None:
+        wait_s = wait_after_success_s(headers, now_ms=self._clock_ms())
+        if wait_s is not None:
+            self._health.pacing.pace(deployment_id, wait_s)
 
 
 def _tell(flight: Flight, untold: list[Delta]) -> None:
@@ -145,9 +165,13 @@ def _tell(flight: Flight, untold: list[Delta]) -> None:
 
 
 def _counts(attempt: Attempt) -> bool:
-    """Whether the provider is to blame."""
+    """Whether the provider is to blame. A rate limit is its right, but one without a word of when to come back, again
+    and again, is an outage by another name.
+    """
     if attempt.outcome is None or attempt.was_cut_short:
         return False
+    if attempt.outcome == Outcome.RATE_LIMITED:
+        return attempt.fault is not None and attempt.fault.retry_after_s is None
     return FAULT_RULES[attempt.outcome].counts_for_breaker
 
 

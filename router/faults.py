@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from router.ratelimit import wait_after_refusal_s
+
 MESSAGE_CHARS: Final = 300
 CODE_CHARS: Final = 100
-# No provider is believed to be away for longer than this.
-RETRY_AFTER_CAP_S: Final = 3600.0
 
 
 class Outcome(StrEnum):
@@ -108,7 +107,7 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, *, now
     """What a complete response that is no answer says: any status but 2xx.
 
     headers: with lower-case names, or a mapping that does not mind. body: its beginning is enough. now_ms: for a
-    Retry-After that names a date.
+    a limit that names a date.
     """
     said = _said(body)
     outcome = Outcome.BAD_ANSWER if status < 400 else _outcome(status, said)
@@ -117,7 +116,7 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, *, now
         said.message or (f"redirected with HTTP {status}" if status < 400 else f"HTTP {status}"),
         status=status,
         code=said.code,
-        retry_after_s=retry_after_s(headers, now_ms=now_ms),
+        retry_after_s=wait_after_refusal_s(headers, said.body, now_ms=now_ms),
         error_body=said.body,
     )
 
@@ -132,17 +131,6 @@ def classify_error_object(error: Mapping[str, Any], *, status: int) -> Fault:
     return Fault(
         outcome, said.message or "an error instead of an answer", status=status, code=said.code, error_body=said.body
     )
-
-
-def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
-    """How long the provider asks to be left alone, from 0 to RETRY_AFTER_CAP_S. None: it does not say so readably."""
-    asked_s = _number(headers.get("retry-after-ms"), per_second=1000)
-    if asked_s is None:
-        text = headers.get("retry-after")
-        asked_s = _number(text)
-        if asked_s is None and text is not None:
-            asked_s = _until_date_s(text, now_ms)
-    return None if asked_s is None else min(max(asked_s, 0.0), RETRY_AFTER_CAP_S)
 
 
 def clean(text: str, *, limit: int = MESSAGE_CHARS) -> str:
@@ -230,16 +218,3 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _number(text: str | None, *, per_second: int = 1) -> float | None:
-    if text is None or not re.fullmatch(r"\s*-?\d{1,15}(\.\d{1,9})?\s*", text, re.ASCII):
-        return None
-    return float(text) / per_second
-
-
-def _until_date_s(text: str, now_ms: int) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp() - now_ms / 1000
-    except (ValueError, OverflowError):
-        return None

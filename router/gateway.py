@@ -16,7 +16,7 @@ from router.at_hand import reply_at_hand
 from router.call import Call
 from router.deployments import Route
 from router.dispatch import Dispatcher
-from router.errors import NotCached, Overloaded, RouterError
+from router.errors import NoDeploymentAvailable, NotCached, Overloaded, RouterError
 from router.flights import Flight, Listener
 from router.health import Health
 from router.journey import Journey
@@ -130,7 +130,7 @@ class LedgerGateway:
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
                 case Missing():
-                    raise asked.refusal
+                    await self._wait_out_pacing(asked)
                 case Refused(tight, held=held):
                     raise CeilingHeld(tight) if held else CeilingExceeded(tight)
 
@@ -163,7 +163,7 @@ class LedgerGateway:
             try:
                 candidates = self._plan(call, route)
             except RouterError as error:
-                if lookup is None and call.idempotency is None:
+                if lookup is None and call.idempotency is None and not self._is_paced(route):
                     raise
                 refusal = error
         return Asked(
@@ -190,6 +190,27 @@ class LedgerGateway:
             is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
             returns_in_s=returns_in_s,
         )
+
+    def _is_paced(self, route: Route) -> bool:
+        return any(self._health.is_only_paced(target.id) for target in route.targets)
+
+    async def _wait_out_pacing(self, asked: Asked) -> None:
+        """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.
+
+        Raises the call's refusal where there is none, or it returns past the deadline.
+        """
+        paced = [target.id for target in asked.route.targets if self._health.is_only_paced(target.id)]
+        if not paced or not isinstance(asked.refusal, NoDeploymentAvailable):
+            raise asked.refusal
+        wait_s = min(self._health.returns_in_s(deployment_id) for deployment_id in paced)
+        if asyncio.get_running_loop().time() + wait_s >= asked.deadline_s:
+            raise asked.refusal
+        await asyncio.sleep(wait_s)
+        asked.was_paced = True
+        try:
+            asked.candidates = self._plan(asked.call, asked.route)
+        except RouterError as error:
+            asked.refusal = error
 
     async def _admit(self, asked: Asked, flight: Flight, listener: Listener) -> Admission:
         request = AdmitRequest(
@@ -299,6 +320,7 @@ class LedgerGateway:
             flight=flight,
             began_s=asked.began_s,
             ledger_s=ledger_s,
+            was_paced=asked.was_paced,
         )
 
     async def _wait_elsewhere(self, asked: Asked, leader_id: str) -> None:

@@ -16,6 +16,7 @@ from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.health_memory import Here, recall, remember
 from router.memory import Memory
+from router.pacing import Pacing
 
 SHARE_S: Final = 0.25
 BREAKER: Final = "breaker"
@@ -45,6 +46,7 @@ class Health:
         self._now_s = now_s
         self._now_ms = now_ms
         self._memory = memory
+        self.pacing = Pacing(now_ms=now_ms, memory=memory)
         self._process = process
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
@@ -57,12 +59,20 @@ class Health:
 
     def returns_in_s(self, deployment_id: str) -> float:
         """0 where a call may go now, else how long until one may. A probe under way counts as a moment."""
+        paced_s = self.pacing.returns_in_s(deployment_id)
         breaker = self.breaker(deployment_id)
         now_s = self._now_s()
-        return 0.0 if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s)
+        return paced_s if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s, paced_s)
+
+    def is_only_paced(self, deployment_id: str) -> bool:
+        """Whether nothing but its provider's word keeps calls from it, so that waiting is sure to help."""
+        is_paced = self.pacing.returns_in_s(deployment_id) > 0
+        return is_paced and rules.is_usable(self.breaker(deployment_id), self._now_s())
 
     async def admit(self, deployment_id: str) -> bool:
         """Take the right to try it once; True must be followed by one `record`. Of all processes' calls one probes."""
+        if self.pacing.returns_in_s(deployment_id):
+            return False
         breaker = self.breaker(deployment_id)
         if breaker.state == BreakerState.CLOSED:
             return True
@@ -99,6 +109,7 @@ class Health:
             await memory.change(BREAKER, deployment_id, partial(self._after_successes, count=count, at_ms=at_ms))
             self._untold_successes[deployment_id] -= count
         self._untold_successes = +self._untold_successes
+        await self.pacing.share()
 
     def hear(self, deployment_id: str, text: str) -> None:
         """Take over what all processes remember of a breaker, once this one has told its own part."""
@@ -124,6 +135,7 @@ class Health:
                 "last_success_at_ms": breaker.last_success_at_ms,
                 "last_failure_at_ms": breaker.last_failure_at_ms,
             },
+            "paced_until_ms": self.pacing.until_ms(deployment_id),
             "success_rate": round(breaker.total_successes / tried, 4) if tried else None,
             "latency": tally.summary() if tally else None,
         }

@@ -117,6 +117,7 @@ class Journey(msgspec.Struct, kw_only=True):
     events: list[Event] = []
     breaker_status: str = "closed"
     breaker_open_count: int = 0
+    was_paced: bool = False
     told: RouterError | LedgerError | None = None
     receipt: Receipt | None = None
 

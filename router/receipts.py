@@ -32,7 +32,11 @@ def landing_of(journey: Journey, answered: Attempt) -> Landing:
         dropped_params=answered.candidate.dropped_params,
         timing=journey.timing,
         router=router_facts(
-            journey.call, journey.breaker_status, journey.breaker_open_count, answered.candidate.dropped_params
+            journey.call,
+            journey.breaker_status,
+            journey.breaker_open_count,
+            answered.candidate.dropped_params,
+            was_paced=journey.was_paced,
         ),
     )
 
@@ -118,7 +122,7 @@ def hit_receipt(call: Call, response: StoredResponse, stored: Stored, *, latency
 
 
 def router_facts(
-    call: Call, breaker_status: str, breaker_open_count: int, dropped: tuple[str, ...] = ()
+    call: Call, breaker_status: str, breaker_open_count: int, dropped: tuple[str, ...] = (), *, was_paced: bool = False
 ) -> RouterFacts:
     """The `telemetry` block, from what the caller asked for and how the deployment's breaker stood."""
     body = call.body
@@ -129,6 +133,7 @@ def router_facts(
     return RouterFacts(
         circuit_breaker_status=breaker_status,
         circuit_breaker_open_count=breaker_open_count,
+        router_pacing_delay=was_paced,
         reasoning_effort=effort if isinstance(effort, str) else None,
         reasoning_hint_dropped="reasoning_effort" in dropped or "reasoning" in dropped,
         thinking_hint_dropped="thinking_budget" in dropped or "include_thoughts" in dropped,

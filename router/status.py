@@ -34,7 +34,6 @@ class RouterStatus:
         return {
             "deployment": deployment.id,
             **self._health.report(deployment.id),
-            "paced_until_ms": None,
             "gate": {"in_use": gate.in_use, "limit": gate.limit},
             "hints": {},
             "token_estimate_error": None,

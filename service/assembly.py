@@ -129,7 +129,7 @@ async def _open_runner(
     openai = OpenAIDialect(transport)
     upstreams: dict[str, Upstream] = {"openai": openai, "local": LocalUpstream(openai, local_models)}
     limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)
-    return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits)
+    return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits, clock_ms=now_ms)
 
 
 def _open_health(config: Config, ledger: Ledger) -> AbstractAsyncContextManager[Health]:

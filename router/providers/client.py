@@ -39,12 +39,12 @@ class Upstream(Protocol):
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[], None] | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
 
         Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
-        at once. Consume under `aclosing`. on_headers: called when a successful response begins.
+        at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
         """
 
     async def list_models(self, provider: Provider) -> list[str]:

@@ -1,7 +1,7 @@
 """The dialect of OpenAI's chat completions, spoken by most providers. What an answer means is in openai_reading.py."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import httpx
@@ -30,7 +30,7 @@ class OpenAIDialect:
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[], None] | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. An unstreamed answer is one Delta a choice."""
         provider = deployment.provider
@@ -43,7 +43,7 @@ class OpenAIDialect:
             body=_request_body(deployment, body, stream=stream),
         ) as response:
             if on_headers is not None:
-                on_headers()
+                on_headers(response.headers)
             reading = _reading_of(response, provider, stream=stream)
             chunks = chunks_of(response)
             async for chunk in chunks:

@@ -237,6 +237,7 @@ async def open_gateway(
             gates=gates,
             health=health,
             stream_limits=stream_limits or StreamLimits(),
+            clock_ms=clock.now_ms,
         )
         gateway = LedgerGateway(
             Menu(Route(name="chat", targets=targets, cache=route_cache)),

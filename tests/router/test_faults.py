@@ -11,14 +11,12 @@ from router.faults import (
     DOUBTFUL_STATUSES,
     FAULT_RULES,
     MESSAGE_CHARS,
-    RETRY_AFTER_CAP_S,
     Fault,
     Outcome,
     classify_error_object,
     classify_status,
     clean,
     is_charged,
-    retry_after_s,
 )
 
 NOW_MS = 1_700_000_000_000
@@ -138,31 +136,6 @@ def test_whatever_a_status_says_agrees_with_the_table(status: int, body: bytes) 
     fault = classified(status, body)
     assert not is_charged(fault) or FAULT_RULES[fault.outcome].may_be_billed
     assert is_charged(fault) == (status < 400 or (status in DOUBTFUL_STATUSES and fault.error_body is None))
-
-
-RETRIES = [
-    ({"retry-after": "7"}, 7.0),
-    ({"retry-after": " 1.5 "}, 1.5),
-    ({"retry-after": "0"}, 0.0),
-    ({"retry-after": "-5"}, 0.0),
-    ({"retry-after": "1000000000"}, RETRY_AFTER_CAP_S),
-    ({"retry-after": "9" * 400}, None),
-    ({"retry-after": "soon"}, None),
-    ({"retry-after": "inf"}, None),
-    ({"retry-after": "nan"}, None),
-    ({"retry-after": ""}, None),
-    ({"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
-    ({"retry-after": "Tue, 14 Nov 2023 22:00:00 GMT"}, 0.0),
-    ({"retry-after": "Tue, 14 Nov 2099 22:00:00 GMT"}, RETRY_AFTER_CAP_S),
-    ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-    ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
-    ({}, None),
-]
-
-
-@pytest.mark.parametrize(("headers", "expected_s"), RETRIES)
-def test_retry_after_is_read_in_every_form_and_bounded(headers: dict[str, str], expected_s: float | None) -> None:
-    assert retry_after_s(headers, now_ms=NOW_MS) == expected_s
 
 
 def test_a_refusal_carries_its_words_its_code_and_its_wish() -> None:

@@ -172,6 +172,21 @@ async def test_an_open_breaker_outlives_its_processes(tmp_path):
         assert z.returns_in_s(ID) == pytest.approx(40, abs=0.01)
 
 
+async def test_all_processes_leave_alone_what_asked_one_of_them_for_it_and_the_newest_word_counts(tmp_path):
+    clock = Clock()
+    async with processes(tmp_path, clock, "ab") as (a, b):
+        a.pacing.pace(ID, 30)
+        await shared(a, b)
+        assert b.returns_in_s(ID) == 30
+        assert not await b.admit(ID)
+        clock.at_s += 1
+        b.pacing.pace(ID, 2)
+        await shared(b, a)
+        assert a.returns_in_s(ID) == 2
+    async with processes(tmp_path, clock, "c") as (c,):
+        assert c.returns_in_s(ID) == 2
+
+
 async def test_while_the_ledger_takes_no_writes_a_process_judges_by_itself():
     class Down:
         async def change_memory(self, subject, change):

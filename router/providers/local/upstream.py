@@ -30,7 +30,7 @@ class LocalUpstream:
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[], None] | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """As `Upstream.attempt`. A model that is still starting is waited for, as long as the attempt may take."""
         provider = await self._at(deployment.provider)
