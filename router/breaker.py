@@ -1,8 +1,9 @@
 """The circuit breaker of one deployment: a value, and pure rules that return the next one.
 
-Closed -> open after `threshold` faults in a row; open -> half-open for exactly one probe once its time is up; half-open
--> closed by a success, or open for twice as long (at most COOLDOWN_GROWTH_CAP times the first). What says nothing about
-the provider (our own aborts, callers that leave) changes nothing but gives the probe back. Source: DESIGN §5.
+Closed -> open after `threshold` faults in a row, or a flood of them among successes (`router.recent`); open ->
+half-open for exactly one probe once its time is up; half-open -> closed by a success, or open for twice as long (at
+most COOLDOWN_GROWTH_CAP times the first). What says nothing about the provider (our own aborts, callers that leave)
+changes nothing but gives the probe back, and calls that began before it opened are only counted. Source: DESIGN §5.
 """
 
 from enum import StrEnum
@@ -29,6 +30,7 @@ class BreakerEvent(StrEnum):
     SUCCESS = "success"
     FAULT = "fault"
     NEUTRAL = "neutral"
+    FLOOD = "flood"
 
 
 class BreakerRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +58,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 # below the threshold.
 TRANSITIONS: Final = {
     (BreakerState.CLOSED, BreakerEvent.FAULT): BreakerState.OPEN,
+    (BreakerState.CLOSED, BreakerEvent.FLOOD): BreakerState.OPEN,
     (BreakerState.OPEN, BreakerEvent.TIME_UP): BreakerState.HALF_OPEN,
-    # A call that began before it opened may still end well: that is proof enough.
-    (BreakerState.OPEN, BreakerEvent.SUCCESS): BreakerState.CLOSED,
     (BreakerState.HALF_OPEN, BreakerEvent.SUCCESS): BreakerState.CLOSED,
     (BreakerState.HALF_OPEN, BreakerEvent.FAULT): BreakerState.OPEN,
     # The probe was stopped by us and proved nothing: the next caller may try.
@@ -88,13 +89,15 @@ def record(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: f
                 _moved(breaker, event),
                 consecutive_failures=0,
                 total_successes=breaker.total_successes + 1,
-                cooldown_s=0.0,
+                cooldown_s=breaker.cooldown_s if breaker.state == BreakerState.OPEN else 0.0,
                 last_success_at_ms=now_ms,
             )
         case BreakerEvent.FAULT:
             return _after_fault(breaker, rule, now_s=now_s, now_ms=now_ms)
         case BreakerEvent.NEUTRAL:
             return _moved(breaker, event)
+        case BreakerEvent.FLOOD:
+            return _opened(breaker, event, rule, now_s) if breaker.state == BreakerState.CLOSED else breaker
         case BreakerEvent.TIME_UP:
             raise AssertionError("only `admit` lets time pass")
 
@@ -110,10 +113,14 @@ def _after_fault(breaker: Breaker, rule: BreakerRule, *, now_s: float, now_ms: i
         breaker.state == BreakerState.CLOSED and counted.consecutive_failures < rule.threshold
     ):
         return counted
+    return _opened(counted, BreakerEvent.FAULT, rule, now_s)
+
+
+def _opened(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, now_s: float) -> Breaker:
     longest_s = rule.cooldown_s * COOLDOWN_GROWTH_CAP
     cooldown_s = min(breaker.cooldown_s * COOLDOWN_GROWTH, longest_s) if breaker.cooldown_s else rule.cooldown_s
     return msgspec.structs.replace(
-        _moved(counted, BreakerEvent.FAULT),
+        _moved(breaker, event),
         open_count=breaker.open_count + 1,
         cooldown_s=cooldown_s,
         until_s=now_s + cooldown_s,

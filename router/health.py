@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -14,9 +14,11 @@ from ledger.errors import LedgerError
 from ledger.latency import Tally, bucket_of
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
+from router.deployments import Route
 from router.health_memory import Here, recall, remember
 from router.memory import Memory
 from router.pacing import Pacing
+from router.recent import Recent
 
 SHARE_S: Final = 0.25
 BREAKER: Final = "breaker"
@@ -41,6 +43,7 @@ class Health:
         now_ms: Callable[[], int],
         memory: Memory | None = None,
         process: str = "",
+        routes: Callable[[], Iterable[Route]] = tuple,
     ) -> None:
         self._rule = rule
         self._now_s = now_s
@@ -48,8 +51,10 @@ class Health:
         self._memory = memory
         self.pacing = Pacing(now_ms=now_ms, memory=memory)
         self._process = process
+        self._routes = routes
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
+        self._recent: dict[str, Recent] = {}
         self._untold: list[tuple[str, BreakerEvent]] = []
         self._untold_successes: Counter[str] = Counter()
 
@@ -91,9 +96,29 @@ class Health:
                 self._untold_successes[deployment_id] += 1
             elif after != before and len(self._untold) < UNTOLD_LIMIT:
                 self._untold.append((deployment_id, event))
+        if event in {BreakerEvent.SUCCESS, BreakerEvent.FAULT}:
+            self._watch(deployment_id, is_fault=event == BreakerEvent.FAULT)
         if latency_us is not None:
             tally = self._latency.setdefault(deployment_id, Tally())
             tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
+
+    def _watch(self, deployment_id: str, *, is_fault: bool) -> None:
+        """Open a breaker for many faults among few successes too, but never the last one of a route that is closed."""
+        now_s = self._now_s()
+        recent = self._recent.setdefault(deployment_id, Recent())
+        recent.add(now_s, is_fault=is_fault)
+        is_closed = self.breaker(deployment_id).state == BreakerState.CLOSED
+        if is_fault and is_closed and recent.is_failing(now_s) and not self._is_last_closed(deployment_id):
+            self.record(deployment_id, BreakerEvent.FLOOD)
+
+    def _is_last_closed(self, deployment_id: str) -> bool:
+        """Of some route that it belongs to, or of none at all."""
+        routes = [[target.id for target in route.targets] for route in self._routes()]
+        own = [route for route in routes if deployment_id in route]
+        return not own or any(self._are_open(route, but=deployment_id) for route in own)
+
+    def _are_open(self, deployment_ids: list[str], *, but: str) -> bool:
+        return all(it == but or self.breaker(it).state != BreakerState.CLOSED for it in deployment_ids)
 
     async def share(self) -> None:
         """Tell the other processes what this one saw. Raises LedgerError: then what is left is told the next time."""
@@ -189,9 +214,10 @@ async def open_health(
     now_s: Callable[[], float],
     now_ms: Callable[[], int],
     process: str,
+    routes: Callable[[], Iterable[Route]],
 ) -> AsyncIterator[Health]:
     """Health that all processes on this ledger share, and that outlives them. process: an id of this one's own."""
-    health = Health(rule, now_s=now_s, now_ms=now_ms, memory=memory, process=process)
+    health = Health(rule, now_s=now_s, now_ms=now_ms, memory=memory, process=process, routes=routes)
     memory.tell(BREAKER, health.hear)
     await memory.learn()
     sharing = asyncio.create_task(_keep_sharing(health, memory), name="deployment health")

@@ -64,7 +64,7 @@ async def open_parts(
         catalog = Catalog(config, load_book(), now_ms=now_ms())
         await ledger.configure_ceilings(catalog.ceilings)
         local_models = await _open_local_models(stack, catalog.providers)
-        health = await stack.enter_async_context(_open_health(config, ledger))
+        health = await stack.enter_async_context(_open_health(config, ledger, catalog))
         gates = Gates(catalog.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         counter = TokenCounter()
@@ -132,9 +132,16 @@ async def _open_runner(
     return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits, clock_ms=now_ms)
 
 
-def _open_health(config: Config, ledger: Ledger) -> AbstractAsyncContextManager[Health]:
+def _open_health(config: Config, ledger: Ledger, catalog: Catalog) -> AbstractAsyncContextManager[Health]:
     rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
-    return open_health(rule, Memory(ledger), now_s=time.monotonic, now_ms=now_ms, process=ledger.owner_id)
+    return open_health(
+        rule,
+        Memory(ledger),
+        now_s=time.monotonic,
+        now_ms=now_ms,
+        process=ledger.owner_id,
+        routes=lambda: catalog.routes,
+    )
 
 
 def _sharing(config: Config) -> SharingRules:

@@ -230,7 +230,8 @@ async def open_gateway(
         open_transport(limit=1000) as transport,
     ):
         await ledger.configure_ceilings(ceilings)
-        health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms)
+        routes = (Route(name="chat", targets=targets, cache=route_cache),)
+        health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms, routes=lambda: routes)
         gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(
             {"openai": dialect or OpenAIDialect(transport)},
@@ -240,7 +241,7 @@ async def open_gateway(
             clock_ms=clock.now_ms,
         )
         gateway = LedgerGateway(
-            Menu(Route(name="chat", targets=targets, cache=route_cache)),
+            Menu(*routes),
             between(ledger),
             Dispatcher(between(ledger), runner, counter, clock_ms=clock.now_ms),
             health,

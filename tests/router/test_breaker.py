@@ -100,7 +100,11 @@ def test_our_own_aborts_never_open_it(events):
     assert breaker == closed(failures=2)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["admit", "success", "fault", "neutral"]), st.floats(0, 100)), max_size=80))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["admit", "success", "fault", "neutral", "flood"]), st.floats(0, 100)), max_size=80
+    )
+)
 def test_whatever_happens_at_most_one_probe_is_out_and_counts_only_grow(steps):
     breaker, now_s, probes_out = Breaker(), 0.0, 0
     for step, pause_s in steps:
@@ -113,9 +117,16 @@ def test_whatever_happens_at_most_one_probe_is_out_and_counts_only_grow(steps):
         else:
             event = BreakerEvent(step)
             breaker = record(breaker, event, RULE, now_s=now_s, now_ms=0)
-            if before.state == BreakerState.HALF_OPEN:
+            if before.state == BreakerState.HALF_OPEN and event != BreakerEvent.FLOOD:
                 probes_out -= 1
         assert probes_out == (breaker.state == BreakerState.HALF_OPEN)
         assert breaker.open_count >= before.open_count
         assert breaker.total_failures >= before.total_failures
         assert breaker.cooldown_s <= RULE.cooldown_s * COOLDOWN_GROWTH_CAP
+
+
+def test_a_call_that_began_before_it_opened_is_only_counted():
+    before = opened(until_s=60.0)
+    after = record(before, BreakerEvent.SUCCESS, RULE, now_s=1.0, now_ms=1000)
+    assert (after.state, after.until_s, after.cooldown_s) == (BreakerState.OPEN, 60.0, 60.0)
+    assert after.total_successes == 1

@@ -1,0 +1,46 @@
+"""How a deployment fared lately: calls and faults of the last SPAN_S, counted in steps, for one process."""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+SPAN_S: Final = 30.0
+STEP_S: Final = 3.0
+# Fewer calls say too little.
+CALLS_THAT_COUNT: Final = 20
+FAULTS_OF_CALLS: Final = 0.5
+
+
+class Step(msgspec.Struct):
+    """What happened from a moment on, for STEP_S."""
+
+    began_s: float
+    calls: int = 0
+    faults: int = 0
+
+
+class Recent:
+    """Calls and faults by step, the oldest first. Between SPAN_S - STEP_S and SPAN_S are looked back on."""
+
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque()
+
+    def add(self, now_s: float, *, is_fault: bool) -> None:
+        """Count one call that ended now."""
+        self._forget(now_s)
+        if not self._steps or now_s >= self._steps[-1].began_s + STEP_S:
+            self._steps.append(Step(now_s))
+        step = self._steps[-1]
+        step.calls += 1
+        step.faults += is_fault
+
+    def is_failing(self, now_s: float) -> bool:
+        """Whether at least half of at least CALLS_THAT_COUNT calls were faults."""
+        self._forget(now_s)
+        calls, faults = sum(step.calls for step in self._steps), sum(step.faults for step in self._steps)
+        return calls >= CALLS_THAT_COUNT and faults >= FAULTS_OF_CALLS * calls
+
+    def _forget(self, now_s: float) -> None:
+        while self._steps and self._steps[0].began_s <= now_s - SPAN_S:
+            self._steps.popleft()
