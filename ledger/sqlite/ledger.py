@@ -75,14 +75,24 @@ class SqliteReports:
 
 
 class SqliteLedger(SqliteReports):
-    """See `ledger.ledger.Ledger`, which it implements. Made by `open_sqlite_ledger`."""
+    """See `ledger.ledger.Ledger`, which it implements. Made by `open_sqlite_ledger`.
+
+    new_owner: makes an owner that was never before, for each lease.
+    """
 
     def __init__(
-        self, store: Writer, readers: Readers, owner: Owner, *, clock_ms: Callable[[], int], bounds: CacheBounds
+        self,
+        store: Writer,
+        readers: Readers,
+        new_owner: Callable[[], Owner],
+        *,
+        clock_ms: Callable[[], int],
+        bounds: CacheBounds,
     ):
         super().__init__(readers, clock_ms)
         self._store = store
-        self._owner = owner
+        self._new_owner = new_owner
+        self._owner = new_owner()
         self._bounds = bounds
         self._ceilings = CeilingTable(())
         self._rejoining = asyncio.Lock()
@@ -186,7 +196,7 @@ class SqliteLedger(SqliteReports):
             if self._owner != fenced:
                 return
             log.warning("this process's lease ran out before it was renewed; its open holds lapse")
-            fresh = new_owner()
+            fresh = self._new_owner()
             now_ms = self._clock_ms()
             work = partial(register, owner=fresh, now_ms=now_ms, lease_ms=LEASE_MS)
             await self._store.write(work, is_settlement=True)
@@ -231,7 +241,7 @@ def _as_owner(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection, str
 
 
 def new_owner() -> Owner:
-    """An owner that was never before."""
+    """An owner that was never before, of this process."""
     return Owner(owner_id=f"own_{secrets.token_hex(8)}", process=f"{socket.gethostname()}:{os.getpid()}")
 
 
@@ -243,7 +253,7 @@ async def open_sqlite_ledger(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, synchronous))
         readers = await stack.enter_async_context(open_readers(path))
-        ledger = SqliteLedger(store, readers, new_owner(), clock_ms=clock_ms, bounds=bounds)
+        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds)
         await ledger.join()
         stack.push_async_callback(ledger.leave)
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +25,7 @@ from ledger.sqlite.turns import Turns
 
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Result]
+OpenConnection = Callable[[Path, Synchronous], AbstractAsyncContextManager[Connection]]
 
 BATCH_LIMIT: Final = 256
 QUEUE_LIMIT: Final = 20_000
@@ -49,10 +50,14 @@ class BatchLost(Exception):
 
 
 class Writer:
-    """A queue of transactions and the task that commits them. Made by `open_store`."""
+    """A queue of transactions and the task that commits them. Made by `open_store`.
 
-    def __init__(self, path: Path, synchronous: Synchronous) -> None:
+    open_connection: where its connection comes from; a simulation has its own, without threads.
+    """
+
+    def __init__(self, path: Path, synchronous: Synchronous, open_connection: OpenConnection = open_writer) -> None:
         self._path = path
+        self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
         self._first: deque[Job] = deque()
         self._second: deque[Job] = deque()
@@ -113,7 +118,7 @@ class Writer:
     async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
         turns = Turns(self._path)
         try:
-            async with open_writer(self._path, self._synchronous) as connection:
+            async with self._open_connection(self._path, self._synchronous) as connection:
                 await connection.run(partial(_in_turn, turns=turns, work=migrate))
                 checkpoints = Checkpoints(self._path)
                 yield partial(_commit, connection, turns, checkpoints)
@@ -156,9 +161,11 @@ class Writer:
 
 
 @asynccontextmanager
-async def open_store(path: Path, synchronous: Synchronous) -> AsyncIterator[Writer]:
+async def open_store(
+    path: Path, synchronous: Synchronous, open_connection: OpenConnection = open_writer
+) -> AsyncIterator[Writer]:
     """A writer on this file, made and migrated if need be. Raises NotALedger, and what the file system says."""
-    writer = Writer(path, synchronous)
+    writer = Writer(path, synchronous, open_connection)
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(writer.run(opened), name="ledger writer")
