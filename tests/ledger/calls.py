@@ -12,6 +12,7 @@ from ledger.values import (
     CacheBounds,
     Ending,
     GenerationFacts,
+    IdempotencyKey,
     Lead,
     Lookup,
     Settlement,
@@ -47,7 +48,16 @@ def key_of(text):
 
 
 def a_call(
-    *, held=1000, deployment="p:m", key=None, now_ms=BEGAN_MS, generation_id=None, reads=True, joins=True, bids=None
+    *,
+    held=1000,
+    deployment="p:m",
+    key=None,
+    now_ms=BEGAN_MS,
+    generation_id=None,
+    reads=True,
+    joins=True,
+    bids=None,
+    idempotency=None,
 ):
     number = next(_numbers)
     facts = GenerationFacts(
@@ -64,7 +74,12 @@ def a_call(
         lookup=lookup,
         bids=bids if bids is not None else (Bid(deployment=deployment, held_nanousd=held, price_version="v1"),),
         now_ms=now_ms,
+        idempotency=idempotency,
     )
+
+
+def an_idempotency_key(key="key", *, body="body", caller=""):
+    return IdempotencyKey(caller=caller, key=key, fingerprint=key_of(body))
 
 
 def a_result(lead: Lead, *, cost=400, outcome="ok", basis="priced_usage", usage=None, latency_us=1000, ttft_us=None):

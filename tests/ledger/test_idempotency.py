@@ -1,0 +1,308 @@
+"""Records under Idempotency-Keys: every state and event, what stands in the schema, and that nothing is taken twice."""
+
+import sqlite3
+from contextlib import asynccontextmanager, closing
+
+import msgspec
+import pytest
+
+from ledger.ceilings import Ceiling
+from ledger.errors import IdempotencyInProgress, IdempotencyMismatch
+from ledger.idempotency import KEPT_MS, MAX_KEPT_BYTES, TRANSITIONS, KeyEvent, KeyState
+from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP
+from ledger.values import Follow, Keeping, Lead, Missing, Refused, Replay
+from tests.ledger.calls import (
+    BEGAN_MS,
+    Clock,
+    a_call,
+    a_ledger,
+    a_settlement,
+    admit_and_settle,
+    an_ending,
+    an_idempotency_key,
+)
+
+KEY = an_idempotency_key()
+BEYOND_A_LEASE_MS = 20_000
+
+
+def rows(folder, sql, **values):
+    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+        return db.execute(sql, values).fetchall()
+
+
+def keeping(request, result=b"result"):
+    return Keeping(key=request.idempotency, generation_id=request.facts.generation_id, is_over=True, result=result)
+
+
+def freeing(request):
+    return Keeping(key=request.idempotency, generation_id=request.facts.generation_id, is_over=False)
+
+
+async def keep(ledger, request, lead, result=b"result"):
+    settlement = a_settlement(request, lead)
+    await ledger.settle(msgspec.structs.replace(settlement, keeping=keeping(request, result)))
+
+
+class Scene:
+    """One key in the hands of a first call, and a second process that lives on."""
+
+    def __init__(self, folder, clock, first, second):
+        self.folder, self.clock, self.first_process, self.second_process = folder, clock, first, second
+        self.first = a_call(idempotency=KEY, now_ms=clock())
+        self.lead = None
+
+    def state(self):
+        found = rows(
+            self.folder,
+            "SELECT state, (SELECT lease_until_ms FROM owners WHERE owners.owner_id = idempotency.owner_id)"
+            "  FROM idempotency",
+        )
+        if not found:
+            return KeyState.FREE
+        ((state, lease_until_ms),) = found
+        lives = lease_until_ms is not None and lease_until_ms >= self.clock()
+        return KeyState.ORPHANED if state == "in_progress" and not lives else KeyState(state)
+
+    async def bring_to(self, state):
+        if state != KeyState.FREE:
+            self.lead = await self.first_process.admit(self.first)
+        if state == KeyState.ORPHANED:
+            await self.owner_dies()
+        if state == KeyState.DONE:
+            await keep(self.first_process, self.first, self.lead)
+        assert self.state() == state
+
+    async def happens(self, event):
+        match event:
+            case KeyEvent.TAKE:
+                return await self.ask(a_call(idempotency=KEY, now_ms=self.clock()))
+            case KeyEvent.HIT:
+                await admit_and_settle(self.second_process, a_call(key="k", now_ms=self.clock()))
+                return await self.ask(a_call(key="k", idempotency=KEY, now_ms=self.clock()))
+            case KeyEvent.KEEP:
+                await self.second_process.keep(keeping(self.first, b"another result"))
+            case KeyEvent.LET_GO:
+                await self.second_process.keep(freeing(self.first))
+            case KeyEvent.OWNER_DIES:
+                await self.owner_dies()
+            case KeyEvent.EXPIRE:
+                await self.expires()
+        return None
+
+    async def ask(self, request):
+        try:
+            return await self.second_process.admit(request)
+        except IdempotencyInProgress as taken:
+            return taken
+
+    async def owner_dies(self):
+        self.clock.at_ms += BEYOND_A_LEASE_MS
+        await self.second_process._renew()
+
+    async def expires(self):
+        # An owner that lives renews its lease all the while.
+        lives = self.state() == KeyState.IN_PROGRESS
+        self.clock.at_ms += KEPT_MS
+        if lives:
+            with closing(sqlite3.connect(self.folder / "farthing.db")) as db, db:
+                db.execute("UPDATE owners SET lease_until_ms = ?", (self.clock() + 15_000,))
+        await self.second_process._renew()
+        await self.second_process._sweep()
+
+
+@asynccontextmanager
+async def a_scene(folder):
+    clock = Clock()
+    async with a_ledger(folder, clock=clock) as first, a_ledger(folder, clock=clock) as second:
+        yield Scene(folder, clock, first, second)
+
+
+@pytest.mark.parametrize("event", list(KeyEvent))
+@pytest.mark.parametrize("state", list(KeyState))
+async def test_a_key_moves_as_the_table_says_and_not_otherwise(tmp_path, state, event):
+    async with a_scene(tmp_path) as scene:
+        await scene.bring_to(state)
+        told = await scene.happens(event)
+        assert scene.state() == TRANSITIONS.get((state, event), state)
+        if event in {KeyEvent.TAKE, KeyEvent.HIT}:
+            if state == KeyState.IN_PROGRESS:
+                assert isinstance(told, IdempotencyInProgress)
+                assert told.generation_id == scene.first.facts.generation_id
+            elif state == KeyState.DONE:
+                assert (told.generation_id, told.result) == (scene.first.facts.generation_id, b"result")
+            elif event == KeyEvent.TAKE:
+                assert isinstance(told, Lead)
+            else:
+                assert (told.hit.body, told.result) == (b"answer", None)
+        if state == KeyState.DONE and event == KeyEvent.KEEP:
+            assert rows(tmp_path, "SELECT result FROM idempotency") == [(b"result",)]
+
+
+@pytest.mark.parametrize("state", [KeyState.IN_PROGRESS, KeyState.ORPHANED, KeyState.DONE])
+async def test_another_request_is_refused_whatever_became_of_the_first(tmp_path, state):
+    async with a_scene(tmp_path) as scene:
+        await scene.bring_to(state)
+        other = a_call(idempotency=an_idempotency_key(body="other"), now_ms=scene.clock())
+        with pytest.raises(IdempotencyMismatch):
+            await scene.second_process.admit(other)
+        assert scene.state() == state
+        assert rows(tmp_path, "SELECT COUNT(*) FROM generations") == [(1,)]
+
+
+async def test_the_same_key_of_another_caller_is_another_key(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        mine = a_call(idempotency=an_idempotency_key(caller="key_1"))
+        await keep(ledger, mine, await ledger.admit(mine), b"mine")
+        theirs = a_call(idempotency=an_idempotency_key(caller="key_2", body="other"))
+        assert isinstance(await ledger.admit(theirs), Lead)
+        await ledger.keep(freeing(theirs))
+        again = await ledger.admit(a_call(idempotency=an_idempotency_key(caller="key_1")))
+        assert again.result == b"mine"
+
+
+async def test_a_replay_writes_nothing_and_holds_nothing(tmp_path):
+    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="total", limit_nanousd=1000)]) as ledger:
+        first = a_call(idempotency=KEY)
+        await keep(ledger, first, await ledger.admit(first))
+        before = rows(tmp_path, "SELECT * FROM idempotency")
+        again = a_call(idempotency=KEY)
+        replay = await ledger.admit(again)
+        assert isinstance(replay, Replay), "although the ceiling has no room any more"
+        assert (replay.generation_id, replay.created_at_ms) == (first.facts.generation_id, BEGAN_MS)
+        assert rows(tmp_path, "SELECT * FROM idempotency") == before
+        assert rows(tmp_path, "SELECT COUNT(*) FROM holds") == [(1,)]
+        assert rows(tmp_path, "SELECT COUNT(*) FROM generations") == [(1,)]
+
+
+async def test_repeating_one_admission_is_no_second_call(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        request = a_call(idempotency=KEY)
+        lead = await ledger.admit(request)
+        assert await ledger.admit(request) == lead
+        await admit_and_settle(ledger, a_call(key="k"))
+        hitting = a_call(key="k", idempotency=an_idempotency_key("hit"))
+        assert await ledger.admit(hitting) == await ledger.admit(hitting)
+        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(2,)]
+
+
+@pytest.mark.parametrize("bids", [(), None])
+async def test_a_call_that_is_not_admitted_takes_no_key_and_gives_up_one_it_had(tmp_path, bids):
+    ceilings = [Ceiling(scope="global", window="total", limit_nanousd=1500)]
+    async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
+        leader = a_call(key="k")
+        lead = await ledger.admit(leader)
+        follower = a_call(key="k", idempotency=KEY, bids=bids)
+        assert isinstance(await ledger.admit(follower), Follow)
+        assert rows(tmp_path, "SELECT state FROM idempotency") == [("in_progress",)]
+        await ledger.settle(a_settlement(leader, lead, cost=1000, stores=False))
+        assert isinstance(await ledger.admit(follower), Missing if bids == () else Refused)
+        assert rows(tmp_path, "SELECT state FROM idempotency") == []
+
+
+async def test_a_follower_leaves_its_result_with_its_record(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        leader = a_call(key="k")
+        await ledger.admit(leader)
+        follower = a_call(key="k", idempotency=KEY)
+        await ledger.admit(follower)
+        ending = an_ending(follower, saved=400)
+        await ledger.record_follower(
+            follower.facts, ending, leader_id=leader.facts.generation_id, keeping=keeping(follower)
+        )
+        assert (await ledger.admit(a_call(key="k", idempotency=KEY))).result == b"result"
+
+
+async def test_a_stalled_process_that_wakes_up_leaves_its_paid_result_unless_somebody_took_the_key(tmp_path):
+    async with a_scene(tmp_path) as scene:
+        await scene.bring_to(KeyState.ORPHANED)
+        await scene.second_process._sweep()
+        await keep(scene.second_process, scene.first, scene.lead, b"late")
+        replay = await scene.second_process.admit(a_call(idempotency=KEY, now_ms=scene.clock()))
+        assert replay.result == b"late"
+    (tmp_path / "taken").mkdir()
+    async with a_scene(tmp_path / "taken") as scene:
+        await scene.bring_to(KeyState.ORPHANED)
+        second = a_call(idempotency=KEY, now_ms=scene.clock())
+        lead = await scene.second_process.admit(second)
+        await scene.second_process._sweep()
+        await keep(scene.second_process, scene.first, scene.lead, b"late")
+        with pytest.raises(IdempotencyInProgress):
+            await scene.second_process.admit(a_call(idempotency=KEY, now_ms=scene.clock()))
+        await keep(scene.second_process, second, lead, b"second")
+        replay = await scene.second_process.admit(a_call(idempotency=KEY, now_ms=scene.clock()))
+        assert (replay.result, replay.generation_id) == (b"second", second.facts.generation_id)
+
+
+async def test_a_fenced_process_takes_keys_under_its_new_lease(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        leader = a_call(key="k")
+        await ledger.admit(leader)
+        clock.at_ms += BEYOND_A_LEASE_MS
+        await ledger.admit(a_call(idempotency=KEY, now_ms=clock()))
+        with pytest.raises(IdempotencyInProgress):
+            await ledger.admit(a_call(idempotency=KEY, now_ms=clock()))
+
+
+async def test_a_process_that_leaves_takes_no_key_with_it(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        follower = a_call(key="k", idempotency=KEY)
+        await ledger.admit(a_call(key="k", held=0))
+        await ledger.admit(follower)
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        assert isinstance(await ledger.admit(a_call(idempotency=KEY)), Lead)
+
+
+async def test_records_are_forgotten_in_bounded_steps(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        first = a_call(idempotency=KEY)
+        await keep(ledger, first, await ledger.admit(first))
+        many = FORGOTTEN_PER_SWEEP * 2 + 10
+
+        def fill(db):
+            copy = "INSERT INTO idempotency SELECT caller, ?, fingerprint, state, generation_id, owner_id, trace_id, "
+            rest = (
+                "created_at_ms, taken_at_ms, expires_at_ms, hit, result FROM idempotency WHERE idempotency_key = 'key'"
+            )
+            db.executemany(copy + rest, [(f"key {number}",) for number in range(many)])
+
+        await ledger._store.write(fill)
+        clock.at_ms += KEPT_MS - 1
+        await ledger._sweep()
+        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(many + 1,)]
+        clock.at_ms += 1
+        await ledger._sweep()
+        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(0,)]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(MAX_KEPT_BYTES, True), (MAX_KEPT_BYTES + 1, False)])
+async def test_what_is_too_large_to_keep_is_done_all_the_same(tmp_path, size, kept):
+    async with a_ledger(tmp_path) as ledger:
+        first = a_call(idempotency=KEY)
+        await keep(ledger, first, await ledger.admit(first), bytes(size))
+        replay = await ledger.admit(a_call(idempotency=KEY))
+        assert (replay.result is not None) == kept
+
+
+BREACHES = {
+    "a key has one call at a time": "UPDATE idempotency SET generation_id = 'other' WHERE state = 'in_progress'",
+    "a kept result stays until it expires": "UPDATE idempotency SET result = x'00' WHERE state = 'done'",
+    "UNIQUE constraint failed": "INSERT INTO idempotency SELECT * FROM idempotency",
+    "CHECK constraint failed": "UPDATE idempotency SET result = x'00' WHERE state = 'in_progress'",
+}
+
+
+@pytest.mark.parametrize("words", BREACHES)
+async def test_the_schema_refuses(tmp_path, words):
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.admit(a_call(idempotency=KEY))
+        done = a_call(idempotency=an_idempotency_key("done"))
+        await keep(ledger, done, await ledger.admit(done))
+        with (
+            closing(sqlite3.connect(tmp_path / "farthing.db")) as db,
+            pytest.raises(sqlite3.IntegrityError, match=words),
+        ):
+            db.execute(BREACHES[words])
