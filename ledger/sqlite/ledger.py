@@ -25,7 +25,7 @@ from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.memory import change_memory, memory_since
 from ledger.sqlite.migrate import check_identity
-from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, renew, sweep
+from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, rejoin, renew, sweep
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
@@ -165,7 +165,7 @@ class SqliteLedger(SqliteReports):
     async def leave(self) -> None:
         """Give the lease back, so that nobody has to wait for it to run out."""
         try:
-            work = partial(leave, owner=self._owner, now_ms=self._clock_ms())
+            work = partial(leave, owner=self._owner)
             await self._store.write(work, is_settlement=True)
         except LedgerUnavailable:
             log.warning("the lease could not be given back; it runs out by itself")
@@ -198,7 +198,7 @@ class SqliteLedger(SqliteReports):
             log.warning("this process's lease ran out before it was renewed; its open holds lapse")
             fresh = self._new_owner()
             now_ms = self._clock_ms()
-            work = partial(register, owner=fresh, now_ms=now_ms, lease_ms=LEASE_MS)
+            work = partial(rejoin, fenced=fenced, fresh=fresh, now_ms=now_ms, lease_ms=LEASE_MS)
             await self._store.write(work, is_settlement=True)
             self._owner = fresh
 

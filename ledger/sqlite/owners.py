@@ -34,11 +34,17 @@ def renew(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -
     return db.execute(SQL["renew_lease"], row).fetchone() is not None
 
 
-def leave(db: sqlite3.Connection, owner: Owner, *, now_ms: int) -> None:
+def rejoin(db: sqlite3.Connection, fenced: Owner, fresh: Owner, *, now_ms: int, lease_ms: int) -> None:
+    """Begin a lease in the place of one that ran out."""
+    db.execute(SQL["give_up_lease"], {"owner_id": fenced.owner_id})
+    register(db, fresh, now_ms=now_ms, lease_ms=lease_ms)
+
+
+def leave(db: sqlite3.Connection, owner: Owner) -> None:
     """End a lease in good order: at once if nothing is held, else the next sweep closes what is."""
     db.execute(SQL["end_flights_of_owner"], {"owner_id": owner.owner_id})
     if db.execute(SQL["end_lease"], {"owner_id": owner.owner_id}).rowcount == 0:
-        db.execute(SQL["give_up_lease"], {"owner_id": owner.owner_id, "now_ms": now_ms - 1})
+        db.execute(SQL["give_up_lease"], {"owner_id": owner.owner_id})
 
 
 def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:

@@ -234,15 +234,39 @@ async def test_a_stalled_process_that_wakes_up_leaves_its_paid_result_unless_som
         assert (replay.result, replay.generation_id) == (b"second", second.facts.generation_id)
 
 
-async def test_a_fenced_process_takes_keys_under_its_new_lease(tmp_path):
+@pytest.mark.parametrize("follows", [False, True])
+async def test_a_fenced_process_takes_keys_under_its_new_lease(tmp_path, follows):
+    async with a_scene(tmp_path) as scene:
+        await scene.owner_dies()
+        await scene.second_process.admit(a_call(key="k", now_ms=scene.clock()))
+        key = "k" if follows else None
+        told = await scene.first_process.admit(a_call(key=key, idempotency=KEY, now_ms=scene.clock()))
+        assert isinstance(told, Follow if follows else Lead)
+        assert scene.state() == KeyState.IN_PROGRESS
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_lease_that_is_over_does_not_come_back_with_the_clock(tmp_path, leaves):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
-        leader = a_call(key="k")
-        await ledger.admit(leader)
-        clock.at_ms += BEYOND_A_LEASE_MS
-        await ledger.admit(a_call(idempotency=KEY, now_ms=clock()))
-        with pytest.raises(IdempotencyInProgress):
-            await ledger.admit(a_call(idempotency=KEY, now_ms=clock()))
+    async with a_ledger(tmp_path, clock=clock) as survivor:
+        async with a_ledger(tmp_path, clock=clock) as ledger:
+            await ledger.admit(a_call(idempotency=KEY))
+            if not leaves:
+                clock.at_ms += BEYOND_A_LEASE_MS
+                await ledger._renew()
+                clock.at_ms -= BEYOND_A_LEASE_MS
+                assert isinstance(await survivor.admit(a_call(idempotency=KEY)), Lead)
+        if leaves:
+            clock.at_ms -= 1000
+            assert isinstance(await survivor.admit(a_call(idempotency=KEY, now_ms=clock())), Lead)
+
+
+async def test_a_call_that_takes_longer_than_a_day_keeps_its_key(tmp_path):
+    async with a_scene(tmp_path) as scene:
+        await scene.bring_to(KeyState.IN_PROGRESS)
+        await scene.expires()
+        assert isinstance(await scene.happens(KeyEvent.TAKE), IdempotencyInProgress)
+        assert scene.state() == KeyState.IN_PROGRESS
 
 
 async def test_a_process_that_leaves_takes_no_key_with_it(tmp_path):

@@ -15,7 +15,8 @@ DELETE FROM owners
    AND NOT EXISTS (SELECT 1 FROM holds WHERE holds.owner_id = :owner_id AND holds.state = 'held');
 
 -- name: give_up_lease
-UPDATE owners SET lease_until_ms = :now_ms WHERE owner_id = :owner_id;
+-- Over for good: setting the clock back does not bring it to life again.
+UPDATE owners SET lease_until_ms = 0 WHERE owner_id = :owner_id;
 
 -- name: dead_owners
 SELECT owner_id FROM owners WHERE lease_until_ms < :now_ms;
