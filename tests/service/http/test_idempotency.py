@@ -151,7 +151,6 @@ async def test_neither_spaces_nor_the_order_of_keys_make_another_request(tmp_pat
     "change",
     [
         {"text": "something else"},
-        {"path": OPENAI},
         {"stream": True},
         {"user": "u2"},
         {"headers": {"x-farthing-cache": "use"}},
@@ -169,6 +168,14 @@ async def test_another_request_under_the_key_is_refused(tmp_path, change):
         assert first.headers["x-farthing-id"] in problem.text
         assert len(upstream.requests) == 1
         assert_replays(first, await post(client))
+
+
+async def test_the_same_body_on_another_path_is_another_request(tmp_path):
+    async with a_service(tmp_path) as (_, _, client):
+        body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"Idempotency-Key": "k"}
+        assert (await client.post(NATIVE, json=body, headers=headers)).status_code == 200
+        assert (await client.post(OPENAI, json=body, headers=headers)).status_code == 422
 
 
 @pytest.mark.parametrize("header", ["x-farthing-user", "x-farthing-run", "x-farthing-tags", "traceparent"])
@@ -358,6 +365,29 @@ async def test_a_follower_of_a_call_that_waits_in_vain_lets_go_of_its_key(tmp_pa
         assert ((await leader).status_code, (await follower).status_code) == (402, 402)
         assert house.count("idempotency") == 0
         assert (await post(client, key="follower", headers=use)).status_code == 200
+
+
+async def test_a_follower_of_another_process_lets_go_of_its_key_when_its_time_is_up(tmp_path):
+    gate = asyncio.Event()
+    use = {"x-farthing-cache": "use"}
+    async with (
+        a_service(tmp_path, ends_at_rest=False) as (house, upstream, client),
+        a_service(tmp_path, ends_at_rest=False) as (_, others, elsewhere),
+    ):
+        others.plays(answer("late", gate=gate))
+        leader = asyncio.create_task(post(elsewhere, key="leader", headers=use, deadline_ms=60_000))
+        await others.until(lambda it: len(it.requests) == 1)
+        problem = await post(client, key="follower", headers={**use, "x-farthing-deadline-ms": "150"})
+        assert (problem.status_code, problem.json()["code"]) == (504, "deadline_exceeded")
+        gate.set()
+        await leader
+        again = await ended(lambda: post(client, key="follower", headers=use))
+        assert (again.status_code, again.json()["output"]) == (200, "late")
+        assert (await post(client, key="leader", headers=use, deadline_ms=60_000)).headers[
+            "idempotent-replayed"
+        ] == "true"
+        assert upstream.requests == []
+        assert house.rows("SELECT 1 FROM idempotency WHERE state = 'in_progress'") == []
 
 
 async def test_a_result_too_large_to_keep_is_not_made_again(tmp_path, monkeypatch):
