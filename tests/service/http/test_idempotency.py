@@ -522,6 +522,22 @@ async def test_the_sdks_own_retry_after_a_timeout_gets_an_answer_and_pays_for_no
         assert len(upstream.requests) == 2
 
 
+async def test_a_replay_is_no_generation_in_the_trace(tmp_path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream) as house,
+        an_edge(gateway=house.gateway) as (edge, client),
+    ):
+        first = await post(client)
+        made = await edge.telemetry.next()
+        assert made.chat.generation_id == first.headers["x-farthing-id"]
+        again = await post(client)
+        repeated = await edge.telemetry.next()
+        assert (repeated.status, repeated.chat) == (200, None)
+        # It goes by the first one's names, and is traced by its own.
+        assert again.headers["x-farthing-trace-id"] == made.trace_id != repeated.trace_id
+
+
 async def test_prompts_are_never_in_what_is_kept(tmp_path):
     async with a_service(tmp_path) as (house, upstream, client):
         upstream.default = answer("a plain answer")
