@@ -91,6 +91,10 @@ class LedgerGateway:
         except LedgerUnavailable:
             log.warning("a coalesced call is not on record: the ledger takes no writes")
             self.keys.keep_soon(keeping)
+        except asyncio.CancelledError:
+            # Its caller left meanwhile, and nobody hears any more whether it was kept: saying it twice is harmless.
+            self.keys.keep_soon(keeping)
+            raise
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work that must end whether or not its caller stays; `aclose` waits for it."""
