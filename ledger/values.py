@@ -81,7 +81,10 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Follow(msgspec.Struct, frozen=True, kw_only=True):
-    """An equal call is in flight under this generation, in the process with this owner id. Nothing was written."""
+    """An equal call is in flight under this generation, in the process with this owner id.
+
+    Nothing was written but that its own key, if it has one, is in progress.
+    """
 
     leader_id: str
     owner_id: str

@@ -138,6 +138,31 @@ async def ended(ask):
     return response
 
 
+@pytest.mark.parametrize("hangs_up", [False, True])
+async def test_who_left_a_shared_call_finds_the_answer_that_the_others_got(tmp_path, hangs_up):
+    gate = asyncio.Event()
+    use = {"x-farthing-cache": "use", "x-farthing-deadline-ms": "60000" if hangs_up else "300"}
+    async with a_service(tmp_path) as (house, upstream, client):
+        # One deployment may be given up for the next while the leader, who is in a hurry, is the only one to wait.
+        upstream.plays(answer("paid for", gate=gate), answer("paid for", gate=gate))
+        leader = asyncio.create_task(post(client, headers=use))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        follower = asyncio.create_task(post(client, key="follower", headers={"x-farthing-cache": "use"}))
+        await in_progress(house, "follower")
+        if hangs_up:
+            leader.cancel()
+            await asyncio.wait([leader])
+        else:
+            assert (await leader).status_code == 504
+        assert (await post(client, headers=use)).status_code == 409
+        gate.set()
+        assert (await follower).headers["x-farthing-cache"] == "coalesced"
+        again = await ended(lambda: post(client, headers=use))
+        assert (again.status_code, again.json()["output"], again.json()["cache"]) == (200, "paid for", "miss")
+        assert again.json()["cost_nanousd"] > 0
+        assert house.count("generations") == 2
+
+
 async def test_neither_spaces_nor_the_order_of_keys_make_another_request(tmp_path):
     async with a_service(tmp_path) as (_, upstream, client):
         headers = {"Idempotency-Key": "k", "content-type": "application/json"}
