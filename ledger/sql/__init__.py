@@ -22,6 +22,7 @@ def statements(engine: str, need: str) -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
+@cache
 def migrations(engine: str) -> tuple[tuple[int, str], ...]:
     """(version, script) of every migration of this engine, in order, numbered from 1 without a gap."""
     folder = files(__name__).joinpath(engine, "migrations")

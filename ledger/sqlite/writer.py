@@ -30,6 +30,11 @@ OpenConnection = Callable[[Path, Synchronous], AbstractAsyncContextManager[Conne
 BATCH_LIMIT: Final = 256
 QUEUE_LIMIT: Final = 20_000
 REOPEN_DELAYS_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+TROUBLE: Final = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+})  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +232,8 @@ def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:
     try:
         result: object = work(db)
     except Exception as error:
+        if isinstance(error, sqlite3.Error) and _is_trouble(error):
+            raise
         if not db.in_transaction:
             # A full disk rolls back the whole batch, not the one statement: nothing of it may be acknowledged.
             raise sqlite3.OperationalError(f"the batch was rolled back: {error}") from error
@@ -237,6 +244,11 @@ def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:
         raise sqlite3.OperationalError("the batch was rolled back")
     db.execute("RELEASE work")
     return result
+
+
+def _is_trouble(error: sqlite3.Error) -> bool:
+    """Whether the database failed, and not one transaction: SQLite's advice is then to give everything back."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in TROUBLE
 
 
 def _in_turn(db: sqlite3.Connection, *, turns: Turns, work: Work[Result]) -> Result:

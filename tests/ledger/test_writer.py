@@ -62,6 +62,19 @@ async def test_a_full_disk_acknowledges_nothing_of_the_batch_and_the_next_ones_g
         assert await store.write(put(999)) == 1
 
 
+async def test_a_disk_that_fails_under_one_statement_is_the_whole_batch_s_trouble(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+
+        def read_fails(db):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            raise error
+
+        results = await asyncio.gather(store.write(put(1)), store.write(read_fails), return_exceptions=True)
+        assert [type(result) for result in results] == [LedgerUnavailable, LedgerUnavailable]
+        assert await until_ready(store, count) == 0
+
+
 async def until_ready(store, work):
     async with asyncio.timeout(10):
         while True:
