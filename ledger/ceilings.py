@@ -7,23 +7,66 @@ from typing import Final, Literal
 import msgspec
 
 Window = Literal["minute", "hour", "day", "month", "total"]
+WhenTight = Literal["refuse", "wait", "clamp"]
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+TEMPLATE: Final = ":*"
+# The least patient of them decides.
+STRICTNESS: Final[tuple[WhenTight, ...]] = ("refuse", "clamp", "wait")
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit. scope: `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`."""
+    """One limit. scope: `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`.
+
+    A template, `key:*`, gives every key a ceiling of its own, but for those that are named. when_tight: what becomes of
+    a call that does not fit.
+    """
 
     scope: str
     window: Window
     limit_nanousd: int
+    when_tight: WhenTight = "refuse"
 
     @property
     def id(self) -> str:
         """Its name in the tables: one scope has at most one ceiling a window."""
         return f"{self.window} {self.scope}"
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it stands for a ceiling for each name of its kind."""
+        return self.scope.endswith(TEMPLATE)
+
+    def named(self, scope: str) -> "Ceiling":
+        """The ceiling of one name, from its template."""
+        return msgspec.structs.replace(self, scope=scope)
+
+
+class CeilingTable:
+    """The ceilings in force, found by scope."""
+
+    def __init__(self, ceilings: Iterable[Ceiling]) -> None:
+        self._by_scope: dict[str, dict[Window, Ceiling]] = {}
+        self._templates: dict[str, dict[Window, Ceiling]] = {}
+        for ceiling in ceilings:
+            found = self._templates if ceiling.is_template else self._by_scope
+            scope = ceiling.scope.removesuffix(TEMPLATE)
+            found.setdefault(scope, {})[ceiling.window] = ceiling
+
+    def for_attempt(self, deployment: str, attribution: Mapping[str, str]) -> list[Ceiling]:
+        """Every ceiling that an attempt at this deployment counts against."""
+        if not self._by_scope and not self._templates:
+            return []
+        return [ceiling for scope in scopes_of(deployment, attribution) for ceiling in self._of_scope(scope)]
+
+    def _of_scope(self, scope: str) -> Iterable[Ceiling]:
+        named = self._by_scope.get(scope, {})
+        yield from named.values()
+        for window, template in self._templates.get(kind_of(scope), {}).items():
+            if window not in named:
+                yield template.named(scope)
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -64,4 +107,15 @@ def scopes_of(deployment: str, attribution: Mapping[str, str]) -> Iterable[str]:
     yield f"model:{deployment}"
     for kind, name in attribution.items():
         if name:
-            yield f"{kind}:{name}"
+            # Someone who calls himself "*" is not everyone.
+            yield f"{kind}:{name}" if name != "*" else f"{kind}:\\*"
+
+
+def kind_of(scope: str) -> str:
+    """`key` of `key:ID`."""
+    return scope.partition(":")[0]
+
+
+def strictest(wishes: Iterable[WhenTight]) -> WhenTight:
+    """What becomes of a call that several ceilings have no room for: to be refused before clamped before waiting."""
+    return min(wishes, key=STRICTNESS.index)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from ledger.ceilings import WhenTight
 from ledger.errors import Tight
 from ledger.prices.price import Price
 from ledger.usage import Usage
@@ -117,10 +118,16 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """No bid fits. tight is the ceiling that stopped the first one; held: it would fit once open holds settle."""
+    """No bid fits. tight: a ceiling that stopped this bid; held: it would fit once open holds settle.
+
+    when_tight: the strictest wish of the ceilings that stopped it. room_nanousd: what would fit under all of them now.
+    """
 
     tight: Tight
     held: bool
+    bid: int = 0
+    when_tight: WhenTight = "refuse"
+    room_nanousd: int = 0
 
 
 Admission = Hit | Follow | Lead | Replay | Missing | Refused

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import HOUR_MS, Ceiling, scopes_of, window_span
-from ledger.errors import LeaseOver, Tight
+from ledger.ceilings import HOUR_MS, CeilingTable
+from ledger.errors import LeaseOver
 from ledger.sql import statements
 from ledger.sqlite.idempotency import find_replay, take_key
+from ledger.sqlite.room import Room, find_room
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -27,29 +28,6 @@ from ledger.values import (
 SQL: Final = statements("sqlite", "admit")
 # What the trigger of this rule says.
 TAKEN_UNDER_A_LEASE: Final = "a hold is taken under a lease"
-
-
-class CeilingTable:
-    """The ceilings in force, found by scope."""
-
-    def __init__(self, ceilings: tuple[Ceiling, ...]) -> None:
-        self._by_scope: dict[str, list[Ceiling]] = {}
-        for ceiling in ceilings:
-            self._by_scope.setdefault(ceiling.scope, []).append(ceiling)
-
-    def for_attempt(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
-        """Every ceiling that an attempt at this deployment counts against."""
-        if not self._by_scope:
-            return []
-        scopes = scopes_of(deployment, attribution)
-        return [ceiling for scope in scopes for ceiling in self._by_scope.get(scope, ())]
-
-
-class Room(msgspec.Struct, frozen=True):
-    """A place under one ceiling, in the window that the hold is taken in."""
-
-    ceiling_id: str
-    starts_at_ms: int
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -165,11 +143,18 @@ def _find_fit(
     """Nobody else writes between this look and the taking: the transaction holds the write lock."""
     refusals: list[Refused] = []
     for index, bid in enumerate(bids):
-        rooms = _find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms)
-        if not isinstance(rooms, Refused):
-            return Fit(index, rooms)
-        refusals.append(rooms)
-    return next((refusal for refusal in refusals if refusal.held), refusals[0])
+        found = find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms)
+        if not isinstance(found, Refused):
+            return Fit(index, found)
+        refusals.append(msgspec.structs.replace(found, bid=index))
+    return min(refusals, key=_hopelessness)
+
+
+def _hopelessness(refused: Refused) -> int:
+    """Of several bids that do not fit, the one that something can be done for is told of first."""
+    if refused.when_tight == "clamp" and refused.room_nanousd > 0:
+        return 0
+    return (1 if refused.when_tight == "wait" else 2) if refused.held else 3
 
 
 def _take(
@@ -208,32 +193,6 @@ def _take(
 def _translated(error: sqlite3.IntegrityError) -> Exception:
     """The refusal that a rule of the schema stands for; another rule is a bug's."""
     return LeaseOver() if str(error) == TAKEN_UNDER_A_LEASE else error
-
-
-def _find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:
-    """Where the hold would take room: all of its ceilings, or the first that has none. A free attempt always fits."""
-    rooms: list[Room] = []
-    for ceiling in ceilings:
-        span = window_span(ceiling.window, now_ms)
-        place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
-        row = db.execute(SQL["find_window"], place).fetchone()
-        if row is None:
-            row = (ceiling.limit_nanousd, 0, 0)
-            db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": row[0]})
-        limit, held, spent = row
-        if bid.held_nanousd > 0 and held + spent + bid.held_nanousd > limit:
-            tight = Tight(
-                scope=ceiling.scope,
-                window=ceiling.window,
-                limit_nanousd=limit,
-                spent_nanousd=spent,
-                held_nanousd=held,
-                asked_nanousd=bid.held_nanousd,
-                window_ends_at_ms=span.ends_at_ms,
-            )
-            return Refused(tight, held=spent + bid.held_nanousd <= limit)
-        rooms.append(Room(ceiling.id, span.starts_at_ms))
-    return rooms
 
 
 def hold_id_of(generation_id: str, attempt: int) -> str:

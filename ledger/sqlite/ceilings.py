@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import Ceiling, Span, scopes_of, window_span
+from ledger.ceilings import TEMPLATE, Ceiling, Span, kind_of, scopes_of, window_span
 from ledger.money import format_usd
 from ledger.reports import iso
 from ledger.sql import statements
@@ -29,24 +29,48 @@ def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *,
     """Put these ceilings in force and no others. A new one starts with what its window has seen already."""
     in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
     db.execute(SQL["retire_ceilings"])
+    named = {ceiling.id for ceiling in ceilings}
     for ceiling in ceilings:
-        row = {
-            "ceiling_id": ceiling.id,
-            "scope": ceiling.scope,
-            "window": ceiling.window,
-            "limit_nanousd": ceiling.limit_nanousd,
-        }
-        db.execute(SQL["set_ceiling"], row)
-        if ceiling.id not in in_force:
-            _count_missed(db, ceiling, window_span(ceiling.window, now_ms))
-        limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
-        db.execute(SQL["set_window_limit"], limit)
+        _set(db, ceiling, now_ms, is_new=ceiling.id not in in_force)
+    for template in ceilings:
+        if template.is_template:
+            _set_named(db, template, now_ms, named=named, is_new=template.id not in in_force)
+
+
+def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool) -> None:
+    row = {
+        "ceiling_id": ceiling.id,
+        "scope": ceiling.scope,
+        "window": ceiling.window,
+        "limit_nanousd": ceiling.limit_nanousd,
+    }
+    db.execute(SQL["set_ceiling"], row)
+    if is_new and not ceiling.is_template:
+        _count_missed(db, ceiling, window_span(ceiling.window, now_ms))
+    limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
+    db.execute(SQL["set_window_limit"], limit)
+
+
+def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
+    """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
+    span, kind = window_span(template.window, now_ms), kind_of(template.scope)
+    like = {"window": template.window, "prefix": f"{kind}:", "template": template.scope}
+    scopes = {row[0] for row in db.execute(SQL["scopes_like"], like)}
+    if is_new:
+        place = {"ceiling_id": template.id, "starts_at_ms": span.starts_at_ms}
+        scopes |= {scope for row in _holds_in_span(db, place, span) for scope in _scopes(row) if kind_of(scope) == kind}
+    for scope in sorted(scopes):
+        ceiling = template.named(scope)
+        if ceiling.id not in named:
+            _set(db, ceiling, now_ms, is_new=is_new)
 
 
 def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
     """Every ceiling in force, with its current window."""
     statuses = []
     for ceiling_id, scope, window, limit in db.execute(SQL["active_ceilings"]).fetchall():
+        if scope.endswith(TEMPLATE):
+            continue
         span = window_span(window, now_ms)
         place = {"ceiling_id": ceiling_id, "starts_at_ms": span.starts_at_ms}
         limit_now, spent, held = db.execute(SQL["current_window"], place).fetchone() or (limit, 0, 0)

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ledger.ceilings import Ceiling
+from ledger.ceilings import Ceiling, CeilingTable
 from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
 from ledger.prices import Price
 from ledger.reports import LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
-from ledger.sqlite.admit import CeilingTable, admit, hold_next
+from ledger.sqlite.admit import admit, hold_next
 from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report

@@ -36,18 +36,6 @@ VALUES (:generation_id, :created_at_ms, :route, :stream, :trace_id, :key, :team,
         :latency_us, :ttft_us, :error_code)
     ON CONFLICT (generation_id) DO NOTHING;
 
--- name: find_window
--- What one ceiling has in its current window. No row: nothing yet.
-SELECT limit_nanousd, held_nanousd, spent_nanousd
-  FROM ceiling_windows
- WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
-
--- name: open_window
--- A ceiling's window begins with nothing held and nothing spent.
-INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, excused_nanousd, held_nanousd,
-                             spent_nanousd)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :limit_nanousd, 0, 0);
-
 -- name: hold_in_window
 -- Take room under one ceiling. A trigger refuses what does not fit.
 UPDATE ceiling_windows

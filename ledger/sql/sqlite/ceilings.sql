@@ -8,6 +8,11 @@ VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1)
 -- Before the configured ones are set again: whatever is not set after this is no longer in force.
 UPDATE ceilings SET active = 0 WHERE active = 1;
 
+-- name: scopes_like
+-- The names that a template of this window stands for, as far as they were seen.
+SELECT scope FROM ceilings
+ WHERE window = :window AND substr(scope, 1, length(:prefix)) = :prefix AND scope <> :template;
+
 -- name: set_window_limit
 -- The limit of windows that are not over yet.
 UPDATE ceiling_windows

@@ -1,0 +1,32 @@
+-- name: find_window
+-- What one ceiling has in its current window. No row: nothing yet.
+SELECT limit_nanousd, held_nanousd, spent_nanousd
+  FROM ceiling_windows
+ WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
+-- name: open_window
+-- A ceiling's window begins with nothing held and nothing spent.
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, excused_nanousd, held_nanousd,
+                             spent_nanousd)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :limit_nanousd, 0, 0);
+
+-- name: name_ceiling
+-- A ceiling that its template stands for, on its first use. The others are there since they were configured.
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1)
+    ON CONFLICT (ceiling_id) DO UPDATE SET active = 1;
+
+-- name: open_holds_under
+-- Open holds under one ceiling, the oldest first, each with what a call at its deployment took lately, on average.
+SELECT holds.held_nanousd, holds.taken_at_ms,
+       (SELECT SUM(sum_us) / SUM(count) / 1000 FROM latency_buckets
+         WHERE latency_buckets.deployment = holds.deployment AND hour_ms >= :since_ms AND kind = 'total')
+  FROM holds INDEXED BY open_holds
+ WHERE holds.state = 'held'
+   AND holds.held_nanousd > 0
+   AND EXISTS (SELECT 1 FROM hold_windows
+                WHERE hold_windows.hold_id = holds.hold_id
+                  AND hold_windows.ceiling_id = :ceiling_id
+                  AND hold_windows.starts_at_ms = :starts_at_ms)
+ ORDER BY holds.taken_at_ms
+ LIMIT 1000;

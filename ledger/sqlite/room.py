@@ -1,0 +1,108 @@
+"""Room under ceilings: where a hold would take it, and if there is none, what stands in its way and until when."""
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from ledger.ceilings import HOUR_MS, Ceiling, Span, strictest, window_span
+from ledger.errors import Tight
+from ledger.sql import statements
+from ledger.values import Bid, Refused
+
+SQL: Final = statements("sqlite", "room")
+# Nobody is told to come back sooner than this.
+SOONEST_MS: Final = 1000
+
+
+class Room(msgspec.Struct, frozen=True):
+    """A place under one ceiling, in the window that the hold is taken in."""
+
+    ceiling_id: str
+    starts_at_ms: int
+
+
+class _Window(msgspec.Struct, frozen=True):
+    """One ceiling in its window, as it stands."""
+
+    ceiling: Ceiling
+    span: Span
+    limit: int
+    held: int
+    spent: int
+
+    def fits(self, amount: int) -> bool:
+        return self.held + self.spent + amount <= self.limit
+
+    def fits_once_settled(self, amount: int) -> bool:
+        return self.spent + amount <= self.limit
+
+
+def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:
+    """A place under each of its ceilings; or the ceilings that have none. A free attempt always fits."""
+    windows = [_window(db, ceiling, now_ms) for ceiling in ceilings]
+    asked = bid.held_nanousd
+    tight = [window for window in windows if asked > 0 and not window.fits(asked)]
+    if not tight:
+        return [Room(window.ceiling.id, window.span.starts_at_ms) for window in windows]
+    # Of several, the one that no settling helps is the one to tell of.
+    worst = next((window for window in tight if not window.fits_once_settled(asked)), tight[0])
+    held = worst.fits_once_settled(asked)
+    return Refused(
+        _tight(worst, asked, _release_at_ms(db, worst, asked, now_ms) if held else None),
+        held=held,
+        when_tight=strictest(window.ceiling.when_tight for window in tight),
+        room_nanousd=max(0, min(window.limit - window.held - window.spent for window in tight)),
+    )
+
+
+def earliest_release_ms(holds: list[tuple[int, int, int | None]], short: int, *, now_ms: int, ends_at_ms: int) -> int:
+    """When enough open holds may have settled. Pure.
+
+    holds: (held, taken at, what calls there usually take in milliseconds or None), the oldest first. short: how much
+    room is missing. Never before a second from now, never past the window's end.
+    """
+    moment_ms = now_ms
+    for held, taken_at_ms, usual_ms in holds:
+        moment_ms = max(moment_ms, taken_at_ms + (usual_ms or 0))
+        short -= held
+        if short <= 0:
+            break
+    return min(max(moment_ms, now_ms + SOONEST_MS), max(ends_at_ms, now_ms + SOONEST_MS))
+
+
+def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> _Window:
+    span = window_span(ceiling.window, now_ms)
+    place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
+    row = db.execute(SQL["find_window"], place).fetchone()
+    if row is None:
+        row = (ceiling.limit_nanousd, 0, 0)
+        named = {"ceiling_id": ceiling.id, "scope": ceiling.scope, "window": ceiling.window, "limit_nanousd": row[0]}
+        db.execute(SQL["name_ceiling"], named)
+        db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": row[0]})
+    limit, held, spent = row
+    return _Window(ceiling, span, limit, held, spent)
+
+
+def _release_at_ms(db: sqlite3.Connection, window: _Window, asked: int, now_ms: int) -> int:
+    place = {"ceiling_id": window.ceiling.id, "starts_at_ms": window.span.starts_at_ms}
+    hours = {"since_ms": now_ms - now_ms % HOUR_MS - HOUR_MS}
+    holds = db.execute(SQL["open_holds_under"], {**place, **hours}).fetchall()
+    short = window.held + window.spent + asked - window.limit
+    ends_at_ms = window.span.ends_at_ms
+    return earliest_release_ms(
+        holds, short, now_ms=now_ms, ends_at_ms=now_ms + HOUR_MS if ends_at_ms is None else ends_at_ms
+    )
+
+
+def _tight(window: _Window, asked: int, release_at_ms: int | None) -> Tight:
+    return Tight(
+        scope=window.ceiling.scope,
+        window=window.ceiling.window,
+        limit_nanousd=window.limit,
+        spent_nanousd=window.spent,
+        held_nanousd=window.held,
+        asked_nanousd=asked,
+        window_ends_at_ms=window.span.ends_at_ms,
+        earliest_release_at_ms=release_at_ms,
+    )

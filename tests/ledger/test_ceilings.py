@@ -1,0 +1,187 @@
+"""Ceilings: every scope and window, templates, what becomes of calls that do not fit, and when room returns."""
+
+import sqlite3
+from contextlib import closing
+from itertools import product
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.ceilings import DAY_MS, STRICTNESS, Ceiling, CeilingTable, scopes_of, strictest
+from ledger.sqlite.room import SOONEST_MS, earliest_release_ms
+from ledger.values import Lead, Refused
+from ledger.verify import verify_ledger
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+
+WHO = {"key": "k1", "team": "t1", "user": "u1", "workflow": "w", "run": "r1"}
+SCOPES = ("global", "provider:p", "model:p:m", "key:k1", "team:t1", "user:u1", "workflow:w", "run:r1")
+
+
+def ceiling(scope, limit, window="day", when_tight="refuse"):
+    return Ceiling(scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight)
+
+
+def call(held=1000, now_ms=BEGAN_MS, deployment="p:m", **who):
+    request = a_call(held=held, now_ms=now_ms, deployment=deployment)
+    facts = msgspec.structs.replace(request.facts, attribution={**WHO, **who})
+    return msgspec.structs.replace(request, facts=facts)
+
+
+def statuses(found):
+    return {(it["scope"], it["window"]): (it["spent_nanousd"], it["held_nanousd"]) for it in found}
+
+
+def is_clean(folder):
+    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None).violations == ()
+
+
+@pytest.mark.parametrize(("scope", "window"), list(product(SCOPES, ("minute", "hour", "day", "month", "total"))))
+async def test_a_ceiling_of_every_scope_and_window_binds(tmp_path, scope, window):
+    async with a_ledger(tmp_path, ceilings=[ceiling(scope, 1500, window)]) as ledger:
+        assert isinstance(await ledger.admit(call()), Lead)
+        refused = await ledger.admit(call())
+        assert isinstance(refused, Refused)
+        assert (refused.tight.scope, refused.tight.window, refused.held) == (scope, window, True)
+        others = call(key="k2", team="t2", user="u2", workflow="v", run="r2", deployment="q:n")
+        assert isinstance(await ledger.admit(others), Refused if scope == "global" else Lead)
+    assert is_clean(tmp_path)
+
+
+async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_have_one(tmp_path):
+    limits = [ceiling("user:*", 1500), ceiling("user:rich", 3500), ceiling("user:rich", 9000, "month")]
+    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+        kinds = [type(await ledger.admit(call(user=name))) for name in ("a", "b", "a", *["rich"] * 4)]
+        assert kinds == [Lead, Lead, Refused, Lead, Lead, Lead, Refused]
+        assert isinstance(await ledger.admit(call(user="")), Lead), "nobody is no name"
+        assert statuses(await ledger.ceilings()) == {
+            ("user:a", "day"): (0, 1000),
+            ("user:b", "day"): (0, 1000),
+            ("user:rich", "day"): (0, 3000),
+            ("user:rich", "month"): (0, 3000),
+        }
+    assert is_clean(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["*", ":", "a:b", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"])
+async def test_no_name_is_taken_for_another_or_for_the_template(tmp_path, name):
+    async with a_ledger(tmp_path, ceilings=[ceiling("user:*", 1500)]) as ledger:
+        kinds = [type(await ledger.admit(call(user=user))) for user in (name, "other", name, "other")]
+        assert kinds == [Lead, Lead, Refused, Refused]
+        assert len(await ledger.ceilings()) == 2
+    assert is_clean(tmp_path)
+
+
+async def test_a_template_counts_what_its_names_spent_in_this_window_before_it_came(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        open_call = call(user="a")
+        lead = await ledger.admit(open_call)
+        await admit_and_settle(ledger, call(user="b"), cost=400)
+        await ledger.configure_ceilings((ceiling("user:*", 1500),))
+        assert statuses(await ledger.ceilings()) == {("user:a", "day"): (0, 1000), ("user:b", "day"): (400, 0)}
+        assert isinstance(await ledger.admit(call(user="a")), Refused)
+        assert isinstance(await ledger.admit(call(user="b")), Lead)
+        # Raised, given up and taken up again: nothing is lost or counted twice.
+        await ledger.configure_ceilings((ceiling("user:*", 2500),))
+        assert isinstance(await ledger.admit(call(user="a")), Lead)
+        await ledger.configure_ceilings(())
+        await ledger.settle(a_settlement(open_call, lead, cost=300))
+        assert await ledger.ceilings() == []
+        await ledger.configure_ceilings((ceiling("user:*", 2500),))
+        assert statuses(await ledger.ceilings()) == {("user:a", "day"): (300, 1000), ("user:b", "day"): (400, 1000)}
+        # A name of its own, and back to the template's.
+        await ledger.configure_ceilings((ceiling("user:*", 2500), ceiling("user:a", 1)))
+        assert isinstance(await ledger.admit(call(user="a")), Refused)
+        await ledger.configure_ceilings((ceiling("user:*", 2500),))
+        assert isinstance(await ledger.admit(call(user="a")), Lead)
+        clock.at_ms += DAY_MS
+        assert isinstance(await ledger.admit(call(user="a", now_ms=clock.at_ms)), Lead)
+    assert is_clean(tmp_path)
+
+
+async def test_what_costs_nothing_passes_under_exhausted_ceilings_and_templates(tmp_path):
+    async with a_ledger(tmp_path, ceilings=[ceiling("global", 0), ceiling("user:*", 0)]) as ledger:
+        assert isinstance(await ledger.admit(call(held=1)), Refused)
+        assert isinstance(await ledger.admit(call(held=0)), Lead)
+
+
+async def test_held_is_told_from_spent_by_the_ceiling_that_no_settling_helps(tmp_path):
+    limits = [ceiling("global", 2500), ceiling("user:a", 1500)]
+    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+        await admit_and_settle(ledger, call(user="a"), cost=1000)
+        assert isinstance(await ledger.admit(call(user="b")), Lead)
+        refused = await ledger.admit(call(user="a"))
+        assert isinstance(refused, Refused)
+        assert not refused.held, "the global one would fit once settled, the user's never"
+        assert refused.tight.scope == "user:a"
+        assert refused.room_nanousd == 500
+        refused = await ledger.admit(call(user="c"))
+        assert isinstance(refused, Refused)
+        assert refused.held
+
+
+@pytest.mark.parametrize(("one", "other"), list(product(STRICTNESS, repeat=2)))
+async def test_of_several_tight_ceilings_the_strictest_decides(tmp_path, one, other):
+    limits = [ceiling("global", 700, when_tight=one), ceiling("user:*", 300, when_tight=other)]
+    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+        refused = await ledger.admit(call())
+        assert isinstance(refused, Refused)
+        assert refused.when_tight == strictest((one, other))
+        assert refused.room_nanousd == 300
+    order = ["refuse", "clamp", "wait"]
+    assert strictest((one, other)) == order[min(order.index(one), order.index(other))]
+
+
+def test_a_table_finds_what_a_search_of_all_ceilings_finds():
+    ceilings = [
+        ceiling("global", 1),
+        ceiling("key:*", 2),
+        ceiling("key:k1", 3, "month"),
+        ceiling("model:*", 4, "total"),
+    ]
+    found = CeilingTable(ceilings).for_attempt("p:m:n", WHO)
+    assert [(it.scope, it.window, it.limit_nanousd) for it in found] == [
+        ("global", "day", 1),
+        ("model:p:m:n", "total", 4),
+        ("key:k1", "month", 3),
+        ("key:k1", "day", 2),
+    ]
+    assert list(scopes_of("p:m", {"user": "", "team": "*"})) == ["global", "provider:p", "model:p:m", "team:\\*"]
+
+
+async def test_room_is_expected_when_the_calls_that_hold_it_usually_end(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling("global", 10_000)]) as ledger:
+        for _ in range(3):
+            await admit_and_settle(ledger, call(), cost=0, latency_us=8_000_000)
+        for _ in range(10):
+            assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
+            clock.at_ms += 500
+        refused = await ledger.admit(call(held=1500, now_ms=clock.at_ms))
+        assert isinstance(refused, Refused)
+        # The first two holds must settle: the second was taken half a second after the first.
+        assert refused.tight.earliest_release_at_ms == BEGAN_MS + 500 + 8000
+
+
+HOLDS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 10_000), st.none() | st.integers(0, 10_000)), max_size=8)
+
+
+@given(HOLDS, st.integers(1, 500), st.integers(0, 20_000), st.integers(0, 40_000))
+def test_the_moment_of_return_is_at_least_a_second_off_and_within_the_window(holds, short, now_ms, ends_at_ms):
+    holds = sorted(holds, key=lambda hold: hold[1])
+    moment_ms = earliest_release_ms(holds, short, now_ms=now_ms, ends_at_ms=ends_at_ms)
+    assert now_ms + SOONEST_MS <= moment_ms <= max(ends_at_ms, now_ms + SOONEST_MS)
+    enough = next((n for n in range(1, len(holds) + 1) if sum(held for held, _, _ in holds[:n]) >= short), len(holds))
+    usual = [taken_at_ms + (usual_ms or 0) for _, taken_at_ms, usual_ms in holds[:enough]]
+    assert moment_ms == min(max(now_ms + SOONEST_MS, *usual, 0), max(ends_at_ms, now_ms + SOONEST_MS))
+
+
+async def test_a_ceilings_name_is_on_record_before_its_window(tmp_path):
+    async with a_ledger(tmp_path, ceilings=[ceiling("run:*", 5000)]) as ledger:
+        for number in range(5):
+            assert isinstance(await ledger.admit(call(run=f"run {number}")), Lead)
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        assert db.execute("SELECT COUNT(*) FROM ceiling_windows JOIN ceilings USING (ceiling_id)").fetchone() == (5,)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
