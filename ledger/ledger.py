@@ -56,6 +56,12 @@ class Ledger(LedgerReports, Protocol):
     def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
         """Whether some ceiling counts what these callers spend at `provider:model`."""
 
+    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
+        """The ceilings that count what these callers spend at `provider:model`."""
+
+    async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:
+        """Count a call that waited, or was to be made smaller, and was refused after all."""
+
     async def admit(self, request: AdmitRequest) -> Admission:
         """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3.
 

@@ -129,6 +129,11 @@ class Refused(msgspec.Struct, frozen=True):
     when_tight: WhenTight = "refuse"
     room_nanousd: int = 0
 
+    @property
+    def may_yet_fit(self) -> bool:
+        """Whether the caller may be waiting or made smaller instead of being refused: then it is not counted yet."""
+        return (self.when_tight == "wait" and self.held) or (self.when_tight == "clamp" and self.room_nanousd > 0)
+
 
 Admission = Hit | Follow | Lead | Replay | Missing | Refused
 

@@ -55,6 +55,7 @@ class ReplayedReply:
         self.cache: CacheOutcome = kept.cache
         self.deployment_id = kept.deployment_id
         self.dropped_params = kept.dropped_params
+        self.clamped = kept.clamped
 
     async def finished(self) -> Finished:
         kept = self._kept

@@ -49,7 +49,7 @@ class AttemptRunner:
         attempt = Attempt(number=lead.attempt, candidate=candidate, hold_id=lead.hold_id, span_id=new_span_id())
         journey.attempts.append(attempt)
         journey.flight.deployment_id = attempt.deployment.id
-        journey.flight.dropped_params = candidate.dropped_params
+        journey.flight.dropped_params, journey.flight.clamped = candidate.dropped_params, candidate.clamped
         if not await self._health.admit(attempt.deployment.id):
             attempt.was_let_through = False
             attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "it is left alone since", sent=False))

@@ -27,6 +27,7 @@ class Landing(msgspec.Struct, frozen=True, kw_only=True):
     estimated_prompt_tokens: int
     attempts: tuple[AttemptReport, ...]
     dropped_params: tuple[str, ...]
+    clamped: dict[str, int]
     timing: Timing
     router: RouterFacts
 
@@ -46,6 +47,7 @@ class Flight:
         self.generation_id = generation_id
         self.deployment_id = deployment_id
         self.dropped_params: tuple[str, ...] = ()
+        self.clamped: dict[str, int] = {}
         self.deltas: list[Delta] = []
         self.landing: Landing | None = None
         self.error: Exception | None = None

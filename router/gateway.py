@@ -4,27 +4,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken, LedgerUnavailable
+from ledger.errors import KeyTaken, LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
-from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
+from router.asked import Asked, SharingRules
 from router.at_hand import reply_at_hand
 from router.call import Call
-from router.deployments import Route
 from router.dispatch import Dispatcher
-from router.errors import NoDeploymentAvailable, NotCached, Overloaded, RouterError
+from router.errors import Overloaded
 from router.flights import Flight, Listener
 from router.health import Health
 from router.journey import Journey
 from router.kept import freeing
 from router.keys import Keys
-from router.plan import Candidate, plan
+from router.planning import Planner, Routes
 from router.replies import LiveReply
 from router.reply import Reply
+from router.room import RoomMaker
 
 ADMIT_TRIES: Final = 3
 GIVE_BACK_TRIES: Final = 600
@@ -32,13 +32,6 @@ GIVE_BACK_RETRY_S: Final = 1.0
 FOLLOW_POLL_S: Final = (0.02, 0.05, 0.1, 0.2)
 
 log = logging.getLogger(__name__)
-
-
-class Routes(Protocol):
-    """Where route names are looked up."""
-
-    def resolve(self, model: str | None) -> Route:
-        """The route of this name, or of one `provider:model`. Raises UnknownModel."""
 
 
 class LedgerGateway:
@@ -56,20 +49,20 @@ class LedgerGateway:
         captures_content: bool = False,
     ) -> None:
         self._captures_content = captures_content
-        self._routes = routes
+        self._planner = Planner(routes, ledger, health, sharing)
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._health = health
-        self._sharing = sharing
         self._clock_ms = clock_ms
         self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.keys = Keys(ledger, self.own)
+        self._room = RoomMaker(ledger, clock_ms=clock_ms)
         self._is_stopped = False
 
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
-        asked = self._ask(call)
+        asked = self._planner.ask(call, captures_content=self._captures_content)
         with self.keys.let_go_on_failure(asked):
             return await self.start(asked)
 
@@ -110,10 +103,15 @@ class LedgerGateway:
             flight.stop(Overloaded())
 
     async def start(self, asked: Asked) -> Reply:
-        """Admit the call, anew after each flight that it waited for in vain."""
+        """Admit the call, anew after each flight, pace or ceiling that it waited for."""
+        with self._room.given_up_after(asked):
+            return await self._start(asked)
+
+    async def _start(self, asked: Asked) -> Reply:
         while True:
             if self._is_stopped:
                 raise Overloaded
+            self._room.mind_the_line(asked)
             flight = Flight(asked.call.generation_id, asked.candidates[0].deployment.id if asked.candidates else "")
             listener = flight.join(deadline_s=asked.deadline_s)
             admitting_since_s = time.monotonic()
@@ -134,9 +132,16 @@ class LedgerGateway:
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
                 case Missing():
-                    await self._wait_out_pacing(asked)
-                case Refused(tight, held=held):
-                    raise CeilingHeld(tight) if held else CeilingExceeded(tight)
+                    await self._wait(asked)
+                case Refused() as refused:
+                    await self._room.make(asked, refused)
+
+    async def _wait(self, asked: Asked) -> None:
+        """For whoever came before it, or for its provider's word. Raises its refusal if it may not go out at all."""
+        if asked.behind:
+            await self._room.stand_in_line(asked)
+        else:
+            await self._planner.wait_out_pacing(asked)
 
     async def _follow(self, asked: Asked, follow: Follow) -> Flight | None:
         """The flight to join. None: it is over, ask the ledger again."""
@@ -157,70 +162,11 @@ class LedgerGateway:
             raise asked.too_late("an equal call to end") from None
         return None
 
-    def _ask(self, call: Call) -> Asked:
-        """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
-        route = self._routes.resolve(call.model)
-        lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
-        candidates: tuple[Candidate, ...] = ()
-        refusal: RouterError = NotCached()
-        if call.cache.mode != "only":
-            try:
-                candidates = self._plan(call, route)
-            except RouterError as error:
-                if lookup is None and call.idempotency is None and not self._is_paced(route):
-                    raise
-                refusal = error
-        return Asked(
-            call=call,
-            route=route,
-            facts=facts_of(call, route),
-            lookup=lookup,
-            storing_ttl_s=ttl_s,
-            replaces_stored=replaces,
-            candidates=candidates,
-            refusal=refusal,
-            began_s=time.monotonic(),
-            began_at_ns=time.time_ns(),
-            deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
-            captures_content=self._captures_content,
-        )
-
-    def _plan(self, call: Call, route: Route) -> tuple[Candidate, ...]:
-        attribution = attribution_of(call)
-        returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
-        return plan(
-            call,
-            route,
-            is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
-            returns_in_s=returns_in_s,
-        )
-
-    def _is_paced(self, route: Route) -> bool:
-        return any(self._health.is_only_paced(target.id) for target in route.targets)
-
-    async def _wait_out_pacing(self, asked: Asked) -> None:
-        """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.
-
-        Raises the call's refusal where there is none, or it returns past the deadline.
-        """
-        paced = [target.id for target in asked.route.targets if self._health.is_only_paced(target.id)]
-        if not paced or not isinstance(asked.refusal, NoDeploymentAvailable):
-            raise asked.refusal
-        wait_s = min(self._health.returns_in_s(deployment_id) for deployment_id in paced)
-        if asyncio.get_running_loop().time() + wait_s >= asked.deadline_s:
-            raise asked.refusal
-        await asyncio.sleep(wait_s)
-        asked.was_paced = True
-        try:
-            asked.candidates = self._plan(asked.call, asked.route)
-        except RouterError as error:
-            asked.refusal = error
-
     async def _admit(self, asked: Asked, flight: Flight, listener: Listener) -> Admission:
         request = AdmitRequest(
             facts=asked.facts,
             lookup=asked.lookup,
-            bids=tuple(candidate.bid for candidate in asked.candidates),
+            bids=() if asked.behind else tuple(candidate.bid for candidate in asked.candidates),
             now_ms=self._clock_ms(),
             idempotency=asked.call.idempotency,
         )
@@ -311,6 +257,7 @@ class LedgerGateway:
             await self._dispatcher.run(journey, lead)
         finally:
             self._flights.pop(journey.flight.generation_id, None)
+            self._room.may_be_there()
 
     def _journey(self, asked: Asked, flight: Flight, ledger_s: float) -> Journey:
         return Journey(

@@ -41,6 +41,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     format: int = _FORMAT
     deployment_id: str
     dropped_params: tuple[str, ...]
+    clamped: dict[str, int] = {}
     cache: CacheOutcome
     answer: Answer | None = None
     receipt: Receipt | None = None
@@ -77,6 +78,7 @@ def keeping_of_leader(journey: Journey, last: Attempt, error: RouterError | Ledg
     kept = Kept(
         deployment_id=flight.deployment_id,
         dropped_params=flight.dropped_params,
+        clamped=flight.clamped,
         cache=cache,
         error=kept_error,
         deltas=tuple(flight.deltas) if call.stream else (),
@@ -92,6 +94,7 @@ def keeping_of_answer(
     kept = Kept(
         deployment_id=f"{landing.provider}:{landing.model}",
         dropped_params=landing.dropped_params,
+        clamped=landing.clamped,
         cache=cache,
         answer=msgspec.structs.replace(answer, choices=()) if call.stream and deltas else answer,
         receipt=receipt,

@@ -14,12 +14,16 @@ from router.errors import MaxCostExceeded, NoDeploymentAvailable, UnboundedCost,
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment that may take the call. held_nanousd bounds its cost; body is what it would be sent."""
+    """One deployment that may take the call. held_nanousd bounds its cost; body is what it would be sent.
+
+    clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
+    """
 
     deployment: Deployment
     held_nanousd: int
     body: dict[str, Any]
     dropped_params: tuple[str, ...] = ()
+    clamped: dict[str, int] = {}
 
     @property
     def bid(self) -> Bid:

@@ -46,7 +46,10 @@ class RouterFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The account of one finished call. A hit or a follower has cost 0 and no attempts; a hit says what it saved."""
+    """The account of one finished call. A hit or a follower has cost 0 and no attempts; a hit says what it saved.
+
+    clamped: {field: its value}, where a ceiling had no room for as long an answer as was asked for.
+    """
 
     generation_id: str
     trace_id: str
@@ -63,3 +66,4 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float
     timing: Timing
     router: RouterFacts
+    clamped: dict[str, int] = {}

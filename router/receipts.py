@@ -30,6 +30,7 @@ def landing_of(journey: Journey, answered: Attempt) -> Landing:
         estimated_prompt_tokens=journey.estimated_prompt_tokens,
         attempts=journey.reports,
         dropped_params=answered.candidate.dropped_params,
+        clamped=answered.candidate.clamped,
         timing=journey.timing,
         router=router_facts(
             journey.call,
@@ -93,6 +94,7 @@ def _receipt(
         estimated_prompt_tokens=landing.estimated_prompt_tokens,
         attempts=attempts,
         dropped_params=landing.dropped_params,
+        clamped=landing.clamped,
         latency_ms=round(latency_s * 1000, 3),
         timing=landing.timing,
         router=landing.router,

@@ -43,6 +43,7 @@ class StoredReply:
         self._asked = asked
         self.deployment_id = response.deployment
         self.dropped_params: tuple[str, ...] = ()
+        self.clamped: dict[str, int] = {}
         if latency_s is None:
             latency_s = time.monotonic() - asked.began_s
         receipt = hit_receipt(asked.call, response, stored, latency_s=latency_s, ledger_s=ledger_s)
@@ -109,6 +110,10 @@ class LiveReply:
     @property
     def dropped_params(self) -> tuple[str, ...]:
         return self._flight.dropped_params if self._successor is None else self._successor.dropped_params
+
+    @property
+    def clamped(self) -> dict[str, int]:
+        return self._flight.clamped if self._successor is None else self._successor.clamped
 
     async def finished(self) -> Finished:
         try:

@@ -45,6 +45,10 @@ class Reply(Protocol):
     def dropped_params(self) -> tuple[str, ...]:
         """Parameters not sent to that deployment."""
 
+    @property
+    def clamped(self) -> dict[str, int]:
+        """{field: its value}, where the answer was made shorter to fit under a ceiling."""
+
     async def finished(self) -> Finished:
         """Wait for the whole answer, within the call's deadline. Raises RouterError or LedgerError."""
 

@@ -1,6 +1,6 @@
 """The headers of generation calls: what a caller may wish for in them, and what the answer says in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, get_args
 from urllib.parse import quote
 
@@ -101,7 +101,9 @@ def receipt_headers(receipt: Receipt, *, total_ms: float) -> HeaderPairs:
     """What a whole answer says of itself beside its ids."""
     timing = receipt.timing
     return [
-        *answering_headers(f"{receipt.provider}:{receipt.model}", receipt.cache, receipt.dropped_params),
+        *answering_headers(
+            f"{receipt.provider}:{receipt.model}", receipt.cache, receipt.dropped_params, receipt.clamped
+        ),
         (b"x-farthing-cost-usd", format_usd(receipt.cost_nanousd).encode()),
         (
             b"server-timing",
@@ -111,13 +113,17 @@ def receipt_headers(receipt: Receipt, *, total_ms: float) -> HeaderPairs:
     ]
 
 
-def answering_headers(deployment_id: str, cache: str, dropped: Iterable[str]) -> HeaderPairs:
+def answering_headers(
+    deployment_id: str, cache: str, dropped: Iterable[str], clamped: Mapping[str, int]
+) -> HeaderPairs:
     """Who answers, and how."""
     pairs = [(b"x-farthing-cache", cache.encode())]
     if deployment_id:
         pairs.append((b"x-farthing-model", _safe(deployment_id)))
     if names := ",".join(dropped):
         pairs.append((b"x-farthing-dropped", _safe(names)))
+    if clamped:
+        pairs.append((b"x-farthing-clamped", ",".join(f"{name}={value}" for name, value in clamped.items()).encode()))
     return pairs
 
 

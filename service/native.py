@@ -114,6 +114,7 @@ def answer_object(finished: Finished) -> dict[str, Any]:
         "attempts": receipt.attempts,
         "telemetry": receipt.router,
         "dropped_params": receipt.dropped_params,
+        **({"clamped": receipt.clamped} if receipt.clamped else {}),
         "trace_id": receipt.trace_id,
     }
 

@@ -106,7 +106,10 @@ def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
     facts, lookup = request.facts, request.lookup
     fit = _find_fit(db, facts, request.bids, ceilings, request.now_ms)
     if isinstance(fit, Refused):
-        return _find_lead(db, facts.generation_id, 1, request.bids) or _count_refusal(db, request, fit)
+        before = _find_lead(db, facts.generation_id, 1, request.bids)
+        if before is None and not fit.may_yet_fit:
+            count_refusal(db, facts.route, fit, now_ms=request.now_ms)
+        return before or fit
     cache = "bypass" if lookup is None else "miss"
     row = {**generation_row(facts), "cache": cache, "deployment": request.bids[fit.bid].deployment}
     is_new = db.execute(SQL["open_generation"], row).rowcount > 0
@@ -130,11 +133,10 @@ def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: t
     return Lead(bid=same[0], hold_id=hold_id, attempt=attempt)
 
 
-def _count_refusal(db: sqlite3.Connection, request: AdmitRequest, refused: Refused) -> Refused:
+def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_ms: int) -> None:
+    """A call was not admitted: it leaves nothing but this."""
     code = "ceiling_held" if refused.held else "ceiling_exceeded"
-    hour_ms = request.now_ms - request.now_ms % HOUR_MS
-    db.execute(SQL["count_refusal"], {"hour_ms": hour_ms, "route": request.facts.route, "code": code})
-    return refused
+    db.execute(SQL["count_refusal"], {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": code})
 
 
 def _find_fit(

@@ -17,7 +17,7 @@ from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
 from ledger.prices import Price
 from ledger.reports import LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
-from ledger.sqlite.admit import admit, hold_next
+from ledger.sqlite.admit import admit, count_refusal, hold_next
 from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report
@@ -108,6 +108,12 @@ class SqliteLedger(SqliteReports):
 
     def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
         return bool(self._ceilings.for_attempt(deployment, attribution))
+
+    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
+        return self._ceilings.for_attempt(deployment, attribution)
+
+    async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:
+        await self._store.write(partial(count_refusal, route=route, refused=refused, now_ms=now_ms))
 
     async def admit(self, request: AdmitRequest) -> Admission:
         await self._record_new_prices(request.bids)

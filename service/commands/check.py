@@ -110,8 +110,9 @@ _COLUMNS: Final[dict[str, Callable[[Deployment], str]]] = {
 def _ceilings_table(catalog: Catalog) -> Table:
     table = _table("ceilings (dollars)", "scope", "window")
     table.add_column("limit", justify="right")
+    table.add_column("when tight")
     for ceiling in catalog.ceilings:
-        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd))
+        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd), ceiling.when_tight)
     return table
 
 

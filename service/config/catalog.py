@@ -36,7 +36,12 @@ class Catalog:
         )
         self._routes = {route.name: route for route in self.routes}
         self.ceilings = tuple(
-            Ceiling(scope=section.scope, window=section.window, limit_nanousd=parse_usd(section.limit_usd))
+            Ceiling(
+                scope=section.scope,
+                window=section.window,
+                limit_nanousd=parse_usd(section.limit_usd),
+                when_tight=section.when_tight,
+            )
             for section in config.ceilings
         )
 

@@ -101,7 +101,7 @@ class CeilingSection(Section, frozen=True):
     scope: str
     window: Literal["minute", "hour", "day", "month", "total"]
     limit_usd: str
-    when_tight: Literal["refuse"] = "refuse"
+    when_tight: Literal["refuse", "wait", "clamp"] = "refuse"
 
 
 class TelemetrySection(Section, frozen=True):
@@ -153,5 +153,4 @@ VALUES_NOT_YET: Final = {
     ("providers", "dialect"): {"anthropic", "gemini"},
     ("providers", "on_abort"): {"hold", "drain", "free"},
     ("routes", "strategy"): {"weighted", "fastest", "cheapest"},
-    ("ceilings", "when_tight"): {"wait", "clamp"},
 }

@@ -10,7 +10,10 @@ from service.config.model import CeilingSection, Config, ModelSection, ProviderS
 from service.config.problems import Problem
 
 MAX_MODEL_CHARS: Final = 256
-_SCOPES_NOT_YET: Final = {"key", "team", "user", "workflow", "run"}
+# Whose names are the callers' own, and not known here.
+_CALLERS_SCOPES: Final = {"key", "team", "user", "workflow", "run"}
+
+_SCOPES: Final = "provider:P, model:P:M, key:ID, team:T, user:U, workflow:W and run:R; * for each name"
 
 
 def problems_of(config: Config) -> Iterator[Problem]:
@@ -114,15 +117,18 @@ def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Ite
 def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) -> Iterator[Problem]:
     yield from _money_problems(f"{place}.limit_usd", ceiling.limit_usd)
     kind, _, name = ceiling.scope.partition(":")
-    if kind in _SCOPES_NOT_YET and name:
-        yield Problem(f"{place}.scope", f"{ceiling.scope!r} is not supported by this version")
+    if kind in _CALLERS_SCOPES and name:
+        if not name.isprintable():
+            yield Problem(f"{place}.scope", f"{ceiling.scope!r} has a character in it that no caller's name has")
+    elif name == "*" and kind in {"provider", "model"}:
+        return
     elif kind == "provider" and name:
         if not _may_be_there(name, providers):
             yield _unknown_provider(f"{place}.scope", name, providers)
     elif kind == "model" and name:
         yield from _deployment_problems(f"{place}.scope", name, providers)
     elif ceiling.scope != "global":
-        yield Problem(f"{place}.scope", f"{ceiling.scope!r} must be global, provider:P or model:P:M")
+        yield Problem(f"{place}.scope", f"{ceiling.scope!r} must be global, or one of {_SCOPES}")
 
 
 def _deployment_problems(place: str, deployment: str, providers: set[str]) -> Iterator[Problem]:

@@ -113,7 +113,9 @@ class Exchange:
         if self.origin is not None and _SHOULD_NOT_RETRY not in headers:
             headers.append(_SHOULD_NOT_RETRY)
         if self.reply is not None:
-            headers += answering_headers(self.reply.deployment_id, self.reply.cache, self.reply.dropped_params)
+            headers += answering_headers(
+                self.reply.deployment_id, self.reply.cache, self.reply.dropped_params, self.reply.clamped
+            )
         if self.generation_id:
             headers.append(total_timing(self.total_ms))
         shape = error_body(problem) if is_vendors else problem_body(problem)

@@ -117,7 +117,7 @@ class GenerationApp:
         self, exchange: Exchange, reply: Reply, writer: EventWriter, receive: Receive, send: Send
     ) -> None:
         def headers() -> HeaderPairs:
-            answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params)
+            answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)
             return [*exchange.id_headers(), *answering, total_timing(exchange.total_ms)]
 
         line = EventLine(send, headers, keep_alive_s=self._parts.limits.keep_alive_s)

@@ -155,6 +155,16 @@ class House:
             self.clock.forward_s += step_s
             await self.ledger._renew()
 
+    def waiting(self) -> int:
+        """How many calls stand in a line for room, the first one included."""
+        return sum(line.length for line in self.gateway._room._lines._lines.values())
+
+    async def until(self, holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
+        """Wait for a condition on what stands behind the gateway."""
+        async with asyncio.timeout(within_s):
+            while not holds():
+                await asyncio.sleep(0.001)
+
     async def ask(self, call: Call) -> Finished:
         """One call to its end, heard as it asked: as events or whole."""
         return await end_of(await self.gateway.generate(call), stream=call.stream)

@@ -20,6 +20,7 @@ LANDING = Landing(
     estimated_prompt_tokens=0,
     attempts=(),
     dropped_params=(),
+    clamped={},
     timing=Timing(queue_ms=0, ledger_ms=0, upstream_ms=0),
     router=RouterFacts(),
 )

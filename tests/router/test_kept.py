@@ -81,6 +81,7 @@ def a_landing(answer):
         estimated_prompt_tokens=20,
         attempts=(REPORT,),
         dropped_params=("top_k",),
+        clamped={},
         timing=TIMING,
         router=RouterFacts(),
     )

@@ -77,6 +77,7 @@ class ScriptedReply:
         self.cache: CacheOutcome = cache
         self.deployment_id = "openai:gpt-4o-mini"
         self.dropped_params = ("logit_bias",)
+        self.clamped: dict[str, int] = {}
         self.closed = asyncio.Event()
         self.played = 0
 

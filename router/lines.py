@@ -1,0 +1,95 @@
+"""Calls that wait for room under a ceiling: in line, first come first served, until their time is up."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from ledger.ceilings import Ceiling
+
+# Holds of other processes settle without a word to this one.
+POLL_S: Final = 0.1
+# Who comes to a line as long as this is told to come back.
+MOST_WAITING: Final = 1000
+
+
+class LineTooLong(Exception):
+    """There is no place in line."""
+
+
+class Place:
+    """A call's place in the line of one ceiling. The first in line is the one that tries."""
+
+    def __init__(self, line: "Line") -> None:
+        self._line = line
+
+    def leave(self) -> None:
+        """The next one is first."""
+        self._line.leave()
+
+
+class Line:
+    """Who waits for one ceiling."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._first = asyncio.Lock()  # Wakes its waiters in the order that they came.
+
+    async def enter(self) -> Place:
+        """Take a place and wait until it is the first. Raises LineTooLong."""
+        if self.length >= MOST_WAITING:
+            raise LineTooLong
+        self.length += 1
+        try:
+            await self._first.acquire()
+        except BaseException:
+            self.length -= 1
+            raise
+        return Place(self)
+
+    def leave(self) -> None:
+        """The first one goes."""
+        self.length -= 1
+        self._first.release()
+
+
+class Lines:
+    """{ceiling id: its line}, of one process."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
+        self._freed = asyncio.Event()
+
+    def waited_for(self, ceilings: Iterable[Ceiling]) -> str | None:
+        """The first of these ceilings that others wait for already: who comes now goes behind them. None: none is."""
+        for ceiling in ceilings:
+            line = self._lines.get(ceiling.id)
+            if line is not None and line.length:
+                return ceiling.id
+        return None
+
+    async def enter(self, ceiling_id: str) -> Place:
+        """A place in a ceiling's line, once it is the first. Raises LineTooLong."""
+        line = self._lines.setdefault(ceiling_id, Line())
+        try:
+            return await line.enter()
+        finally:
+            self._forget_empty()
+
+    async def room_may_be_there(self, deadline_s: float) -> None:
+        """Wait until holds have settled here, or may have elsewhere; not past this moment on the loop's clock."""
+        freed = self._freed
+        try:
+            async with asyncio.timeout_at(min(deadline_s, asyncio.get_running_loop().time() + POLL_S)):
+                await freed.wait()
+        except TimeoutError:
+            return
+
+    def wake(self) -> None:
+        """Holds have settled: the first in each line try again."""
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    def _forget_empty(self) -> None:
+        """Ceilings may be as many as callers' names."""
+        for ceiling_id in [name for name, line in self._lines.items() if not line.length]:
+            del self._lines[ceiling_id]

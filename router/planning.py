@@ -1,0 +1,89 @@
+"""What to ask the ledger for a call: its plan as things are now, and again once a provider wants to be asked."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from ledger.ledger import Ledger
+from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
+from router.call import Call
+from router.deployments import Route
+from router.errors import NoDeploymentAvailable, NotCached, RouterError
+from router.health import Health
+from router.plan import Candidate, plan
+
+
+class Routes(Protocol):
+    """Where route names are looked up."""
+
+    def resolve(self, model: str | None) -> Route:
+        """The route of this name, or of one `provider:model`. Raises UnknownModel."""
+
+
+class Planner:
+    """Plans calls with what the config, the ledger's ceilings and the deployments' health say."""
+
+    def __init__(self, routes: Routes, ledger: Ledger, health: Health, sharing: SharingRules) -> None:
+        self._routes = routes
+        self._ledger = ledger
+        self._health = health
+        self._sharing = sharing
+
+    def ask(self, call: Call, *, captures_content: bool) -> Asked:
+        """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
+        route = self._routes.resolve(call.model)
+        lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
+        candidates: tuple[Candidate, ...] = ()
+        refusal: RouterError = NotCached()
+        if call.cache.mode != "only":
+            try:
+                candidates = self._plan(call, route)
+            except RouterError as error:
+                if lookup is None and call.idempotency is None and not self._paced(route):
+                    raise
+                refusal = error
+        return Asked(
+            call=call,
+            route=route,
+            facts=facts_of(call, route),
+            lookup=lookup,
+            storing_ttl_s=ttl_s,
+            replaces_stored=replaces,
+            candidates=candidates,
+            refusal=refusal,
+            began_s=time.monotonic(),
+            began_at_ns=time.time_ns(),
+            deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
+            captures_content=captures_content,
+        )
+
+    async def wait_out_pacing(self, asked: Asked) -> None:
+        """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.
+
+        Raises the call's refusal where there is none, or it returns past the deadline.
+        """
+        paced = self._paced(asked.route)
+        if not paced or not isinstance(asked.refusal, NoDeploymentAvailable):
+            raise asked.refusal
+        wait_s = min(self._health.returns_in_s(deployment_id) for deployment_id in paced)
+        if asyncio.get_running_loop().time() + wait_s >= asked.deadline_s:
+            raise asked.refusal
+        await asyncio.sleep(wait_s)
+        asked.was_paced = True
+        try:
+            asked.candidates = self._plan(asked.call, asked.route)
+        except RouterError as error:
+            asked.refusal = error
+
+    def _plan(self, call: Call, route: Route) -> tuple[Candidate, ...]:
+        attribution = attribution_of(call)
+        returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
+        return plan(
+            call,
+            route,
+            is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
+            returns_in_s=returns_in_s,
+        )
+
+    def _paced(self, route: Route) -> list[str]:
+        return [target.id for target in route.targets if self._health.is_only_paced(target.id)]

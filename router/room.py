@@ -1,0 +1,110 @@
+"""What becomes of a call that no ceiling has room for: it waits in line, is made shorter, or is refused."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ledger.errors import CeilingExceeded, CeilingHeld, Tight
+from ledger.ledger import Ledger
+from ledger.values import Refused
+from router.asked import Asked
+from router.clamp import clamped
+from router.lines import Lines, LineTooLong
+from router.plan import Candidate
+
+# Each time the room may have become less before the shorter call was admitted.
+CLAMP_TRIES: Final = 3
+# With less than this left, asking the ledger once more would be too late.
+LAST_TRY_S: Final = 0.01
+
+
+class RoomMaker:
+    """Does what the tight ceilings wish, for all calls of a process."""
+
+    def __init__(self, ledger: Ledger, *, clock_ms: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._clock_ms = clock_ms
+        self._lines = Lines()
+
+    @contextmanager
+    def given_up_after(self, asked: Asked) -> Iterator[None]:
+        """However a call's admission ends, its place in line is the next one's."""
+        try:
+            yield
+        finally:
+            if asked.place is not None:
+                asked.place.leave()
+                asked.place = None
+                self._lines.wake()
+
+    def may_be_there(self) -> None:
+        """Holds have settled."""
+        self._lines.wake()
+
+    def mind_the_line(self, asked: Asked) -> None:
+        """Note which line the call has to join before it takes room: nobody is passed over."""
+        asked.behind = ""
+        if asked.place is not None or asked.skips_line:
+            return
+        for candidate in asked.candidates:
+            if candidate.held_nanousd:
+                ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
+                asked.behind = self._lines.waited_for(ceilings) or ""
+                if asked.behind:
+                    return
+
+    async def stand_in_line(self, asked: Asked) -> None:
+        """Join the line that was noted, and return when the call is the first in it."""
+        await self._enter(asked, asked.behind, None)
+
+    async def make(self, asked: Asked, refused: Refused) -> None:
+        """Return when the call may fit: made shorter, or after a wait as the first in line. Else raise its refusal."""
+        if refused.when_tight == "clamp" and self._clamp(asked, refused):
+            return
+        if refused.when_tight != "wait" or not refused.held:
+            raise await self._refusal(asked, refused)
+        if asked.place is None:
+            await self._enter(asked, f"{refused.tight.window} {refused.tight.scope}", refused)
+            return
+        await self._lines.room_may_be_there(asked.deadline_s)
+        if asyncio.get_running_loop().time() >= asked.deadline_s - LAST_TRY_S:
+            raise await self._refusal(asked, refused)
+
+    def _clamp(self, asked: Asked, refused: Refused) -> bool:
+        shorter = [
+            clamped(candidate, refused.room_nanousd)
+            if index == refused.bid or self._may_clamp(asked, candidate)
+            else None
+            for index, candidate in enumerate(asked.candidates)
+        ]
+        asked.clamps += 1
+        if asked.clamps > CLAMP_TRIES or not any(shorter):
+            return False
+        asked.candidates = tuple(candidate for candidate in shorter if candidate is not None)
+        # A shorter answer than was asked for is nobody else's: neither stored nor shared.
+        asked.lookup, asked.storing_ttl_s = None, None
+        return True
+
+    def _may_clamp(self, asked: Asked, candidate: Candidate) -> bool:
+        ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
+        return all(ceiling.when_tight != "refuse" for ceiling in ceilings)
+
+    async def _enter(self, asked: Asked, ceiling_id: str, refused: Refused | None) -> None:
+        try:
+            async with asyncio.timeout_at(asked.deadline_s):
+                asked.place = await self._lines.enter(ceiling_id)
+        except TimeoutError:
+            if refused is None:
+                raise asked.too_late(f"room under the ceiling {ceiling_id}") from None
+            raise await self._refusal(asked, refused) from None
+        except LineTooLong:
+            if refused is not None:
+                raise await self._refusal(asked, refused) from None
+            asked.skips_line = True  # The ledger says what there is no room for.
+
+    async def _refusal(self, asked: Asked, refused: Refused) -> CeilingHeld | CeilingExceeded:
+        tight: Tight = refused.tight
+        if refused.may_yet_fit:
+            await self._ledger.count_refusal(asked.facts.route, refused, now_ms=self._clock_ms())
+        return CeilingHeld(tight) if refused.held else CeilingExceeded(tight)

@@ -1,0 +1,230 @@
+"""Calls that no ceiling has room for: refused, waiting in line, or made shorter, as the strictest ceiling wishes."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.ceilings import Ceiling
+from ledger.errors import CeilingExceeded, CeilingHeld
+from ledger.prices import FREE
+from router import lines
+from router.bounds import input_bound_tokens
+from router.clamp import clamped
+from router.plan import Candidate
+from tests.router.gateways import PRICE, a_call, a_deployment, open_gateway
+from tests.upstream import answer, hang, scripted_upstream, status
+
+
+def held_by(call) -> int:
+    return PRICE.bound_nanousd(input_bound_tokens(call.body, None), 50)
+
+
+def ceiling(limit, when_tight="wait", scope="global") -> Ceiling:
+    return Ceiling(scope=scope, window="month", limit_nanousd=limit, when_tight=when_tight)
+
+
+CALL = a_call("call 0")
+ONE = held_by(CALL)
+
+
+async def test_calls_wait_for_holds_to_settle_first_come_first_served(tmp_path: Path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
+    ):
+        gates = [asyncio.Event() for _ in range(6)]
+        upstream.plays(*(answer(f"{n}", gate=gate) for n, gate in enumerate(gates)))
+        tasks = []
+        for number in range(6):
+            tasks.append(asyncio.create_task(house.ask(a_call(f"call {number}"))))
+            await upstream.until(lambda it: len(it.requests) >= 1)
+            await house.until(lambda number=number: house.waiting() == number)
+        for number, gate in enumerate(gates):
+            await upstream.until(lambda it, number=number: len(it.requests) == number + 1)
+            assert upstream.requests[-1].body["messages"][0]["content"] == f"call {number}"
+            gate.set()
+        heard = await asyncio.gather(*tasks)
+        assert [it.answer.choices[0].text for it in heard] == [str(n) for n in range(6)]
+        assert house.waiting() == 0
+        assert house.rows("SELECT * FROM refusals") == []
+
+
+async def test_an_equal_call_and_a_hit_pass_those_who_wait(tmp_path: Path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
+    ):
+        gate = asyncio.Event()
+        await house.ask(a_call("was asked before"))
+        upstream.plays(answer("slow", gate=gate), answer("next"))
+        first = asyncio.create_task(house.ask(a_call("slow one")))
+        await upstream.until(lambda it: len(it.requests) == 2)
+        waits = asyncio.create_task(house.ask(a_call("waits...")))
+        await house.until(lambda: house.waiting() == 1)
+        hit = await house.ask(a_call("was asked before"))
+        assert hit.receipt.cache == "hit"
+        equal = asyncio.create_task(house.ask(a_call("slow one")))
+        gate.set()
+        assert [(await it).receipt.cache for it in (first, equal, waits)] == ["miss", "coalesced", "miss"]
+
+
+async def test_what_costs_nothing_waits_for_nobody(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        free = a_deployment("b", upstream.url, price=FREE)
+        targets = (a_deployment("a", upstream.url), free)
+        async with open_gateway(tmp_path, targets=targets, ceilings=(ceiling(0, "refuse"),)) as house:
+            assert (await house.ask(a_call())).receipt.provider == "b"
+
+
+async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(tmp_path: Path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
+    ):
+        upstream.default = hang()
+        holds = asyncio.create_task(house.ask(a_call("call 0")))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        for number in (1, 2):
+            with pytest.raises(CeilingHeld):
+                await house.ask(a_call(f"call {number}", deadline_s=0.3))
+        assert house.waiting() == 0
+        assert [(row["code"], row["count"]) for row in house.rows("SELECT * FROM refusals")] == [("ceiling_held", 2)]
+        holds.cancel()
+        await asyncio.wait([holds])
+
+
+async def test_a_caller_who_leaves_the_line_lets_the_next_one_pass(tmp_path: Path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
+    ):
+        gate = asyncio.Event()
+        upstream.plays(answer("0", gate=gate), answer("2"))
+        tasks = []
+        for number in range(3):
+            tasks.append(asyncio.create_task(house.ask(a_call(f"call {number}"))))
+            await house.until(lambda number=number: house.waiting() == number)
+            await upstream.until(lambda it: len(it.requests) == 1)
+        tasks[1].cancel()
+        gate.set()
+        assert (await tasks[2]).answer.choices[0].text == "2"
+        await tasks[0]
+        await asyncio.wait([tasks[1]])
+        assert house.waiting() == 0
+
+
+async def test_nobody_waits_for_room_that_no_settling_makes(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE - 1),)) as house:
+        with pytest.raises(CeilingExceeded):
+            await house.ask(CALL)
+        assert upstream.requests == []
+
+
+async def test_who_finds_the_line_too_long_is_told_at_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_WAITING", 1)
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
+    ):
+        gate = asyncio.Event()
+        upstream.plays(answer("0", gate=gate), answer("1"))
+        first = asyncio.create_task(house.ask(a_call("call 0")))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        second = asyncio.create_task(house.ask(a_call("call 1")))
+        await house.until(lambda: house.waiting() == 1)
+        with pytest.raises(CeilingHeld):
+            await house.ask(a_call("call 2"))
+        gate.set()
+        await asyncio.gather(first, second)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_is_made_as_short_as_the_room_and_neither_stored_nor_shared(tmp_path: Path, stream):
+    limit = PRICE.bound_nanousd(input_bound_tokens(CALL.body, None), 20)
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(limit, "clamp"),)) as house,
+    ):
+        upstream.default = answer("short", prompt_tokens=0, completion_tokens=0)
+        for _ in range(2):
+            finished = await house.ask(a_call("call 0", stream=stream))
+            assert finished.receipt.clamped == {"max_tokens": 20}
+            assert finished.receipt.cache == "bypass"
+        assert [request.body["max_tokens"] for request in upstream.requests] == [20, 20]
+        assert house.rows("SELECT * FROM refusals") == []
+        whole = await house.ask(a_call("call 0", body={"max_tokens": 20}))
+        assert whole.receipt.clamped == {}
+
+
+async def test_a_clamp_that_leaves_not_one_token_refuses(tmp_path: Path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(1, "clamp"),)) as house,
+    ):
+        with pytest.raises(CeilingExceeded):
+            await house.ask(CALL)
+        assert [row["code"] for row in house.rows("SELECT * FROM refusals")] == ["ceiling_exceeded"]
+
+
+async def test_a_refusal_is_stricter_than_a_clamp_and_a_clamp_than_a_wait(tmp_path: Path):
+    limit = PRICE.bound_nanousd(input_bound_tokens(CALL.body, None), 20)
+    async with scripted_upstream() as upstream:
+        ceilings = (
+            ceiling(limit, "clamp"),
+            ceiling(limit, "refuse", "provider:a"),
+            ceiling(limit, "wait", "provider:b"),
+        )
+        async with open_gateway(tmp_path, upstream, ceilings=ceilings) as house:
+            upstream.default = answer("short", prompt_tokens=0, completion_tokens=0)
+            finished = await house.ask(a_call("call 0"))
+            assert (finished.receipt.provider, finished.receipt.clamped) == ("b", {"max_tokens": 20})
+
+
+async def test_a_fallback_of_a_clamped_call_is_clamped_too(tmp_path: Path):
+    limit = PRICE.bound_nanousd(input_bound_tokens(CALL.body, None), 20)
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(ceiling(limit, "clamp"),)) as house,
+    ):
+        upstream.plays(status(500), answer("short"))
+        finished = await house.ask(a_call("call 0"))
+        assert (finished.receipt.provider, finished.receipt.clamped) == ("b", {"max_tokens": 20})
+
+
+BODIES = st.fixed_dictionaries(
+    {"messages": st.just([{"role": "user", "content": "hello"}])},
+    optional={
+        "max_tokens": st.integers(0, 5000),
+        "max_completion_tokens": st.integers(0, 5000),
+        "n": st.integers(1, 4),
+    },
+)
+
+
+@given(BODIES, st.integers(0, 3_000_000), st.none() | st.integers(1, 5000))
+def test_the_longest_answer_that_fits_is_chosen(body, room, most):
+    deployment = msgspec.structs.replace(a_deployment("a", "http://x"), max_output_tokens=most, context_window=8000)
+    limit = min(
+        (it for it in (body.get("max_completion_tokens", body.get("max_tokens")), most) if it is not None), default=8000
+    )
+
+    def cost(length):
+        return PRICE.bound_nanousd(input_bound_tokens(body, 8000), length * body.get("n", 1))
+
+    candidate = Candidate(deployment=deployment, held_nanousd=cost(limit), body=body)
+    chosen = clamped(candidate, room)
+    fitting = [length for length in range(1, limit) if cost(length) <= room]
+    if cost(limit) <= room:
+        assert chosen is candidate
+    elif not fitting:
+        assert chosen is None
+    else:
+        assert chosen is not None
+        ((field, length),) = chosen.clamped.items()
+        assert length == max(fitting)
+        assert chosen.body == {**body, field: length}
+        assert chosen.held_nanousd == cost(length) <= room
