@@ -46,8 +46,8 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
         "server.host: '0.0.0.0' can be reached from outside, and this version has no keys; listen on 127.0.0.1",
         "providers[0].base_url: is missing",
         "routes[0].targets[1]: there is no provider 'c'; there are a, b",
-        "ceilings[0].scope: 'x' must be global, or one of provider:P, model:P:M, key:ID, team:T, user:U, workflow:W and "
-        "run:R; * for each name",
+        "ceilings[0].scope: 'x' must be global, or one of provider:P, model:P:M, key:ID, team:T, user:U, "
+        "workflow:W and run:R; * for each name",
     ]
 
 
