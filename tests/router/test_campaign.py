@@ -6,15 +6,17 @@ from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ledger.ceilings import Ceiling
-from ledger.errors import CeilingExceeded, CeilingHeld
+from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken
 from router.breaker import BreakerRule
 from router.call import CacheMode, Call
 from router.errors import DeadlineExceeded, NotCached, UpstreamFailed, UpstreamRejected
 from router.limits import StreamLimits
 from router.reply import Finished
+from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import House, a_call, a_deployment, closed_at_the_end, open_gateway, text_of
 from tests.upstream import (
     Script,
@@ -34,7 +36,7 @@ CALLS = 400
 AT_ONCE = 40
 MODES: tuple[CacheMode, ...] = (*("use",) * 8, "bypass", "refresh", "only")
 # What may become of a call whose upstream, deadline and ceiling are as random as these.
-EXPECTED = (CeilingExceeded, CeilingHeld, DeadlineExceeded, NotCached, UpstreamFailed, UpstreamRejected)
+EXPECTED = (CeilingExceeded, CeilingHeld, DeadlineExceeded, KeyTaken, NotCached, UpstreamFailed, UpstreamRejected)
 
 
 def a_script(draw: random.Random) -> Script:
@@ -57,13 +59,18 @@ def a_script(draw: random.Random) -> Script:
 
 
 def a_random_call(draw: random.Random) -> Call:
-    return a_call(
-        f"please say number {draw.randrange(CALLS // 16)} again",
+    text = f"please say number {draw.randrange(CALLS // 16)} again"
+    call = a_call(
+        text,
         stream=draw.random() < 0.5,
         mode=draw.choice(MODES),
         ttl_s=draw.choice((None, 0)),
         deadline_s=draw.choice((0.005, 0.1, 0.5, 2.0, 2.0)),
     )
+    if draw.random() < 0.6:
+        return call
+    key = an_idempotency_key(text, body=str(call.stream))
+    return msgspec.structs.replace(call, idempotency=key)
 
 
 async def hear_some(house: House, call: Call, draw: random.Random) -> Finished | None:
@@ -109,6 +116,23 @@ def check_books(house: House, upstream: ScriptedUpstream, calls: dict[str, Call]
             assert row["outcome"] in {"aborted", "stalled"}, row
 
 
+def check_keys(house: House, calls: list[Call], ends: list[Finished | BaseException | None]) -> None:
+    """Everybody who got an answer under one key got the same one, and it is kept."""
+    told: dict[str, set[str]] = {}
+    for call, end in zip(calls, ends, strict=True):
+        if call.idempotency is not None and isinstance(end, Finished):
+            told.setdefault(call.idempotency.key, set()).add(end.receipt.generation_id)
+    done = house.rows("SELECT idempotency_key, generation_id FROM idempotency WHERE state = 'done'")
+    kept = {row["idempotency_key"]: row["generation_id"] for row in done}
+    assert {key: names for key, names in told.items() if names != {kept.get(key)}} == {}
+    replayed = [
+        end
+        for call, end in zip(calls, ends, strict=True)
+        if isinstance(end, Finished) and end.receipt.generation_id != call.generation_id
+    ]
+    assert len(replayed) >= 5
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: Path, seed: int):
     draw = random.Random(seed)
@@ -140,6 +164,7 @@ async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: 
             for call, end in zip(calls, ends, strict=True):
                 if isinstance(end, Finished):
                     assert text_of(end) == call.body["messages"][0]["content"]
+            check_keys(house, calls, ends)
             check_books(house, upstream, {call.trace.trace_id: call for call in calls})
             kinds = Counter(end.receipt.cache if isinstance(end, Finished) else type(end).__name__ for end in ends)
             assert {"hit", "miss", "coalesced", "bypass", "NoneType"} <= kinds.keys()
