@@ -23,6 +23,8 @@ SPEND_DIMENSIONS: Final = (
     "outcome",
 )
 LATENCY_DIMENSIONS: Final = ("model", "provider", "hour", "day", "month")
+# {dimension of time: how much of an ISO moment says it}.
+MOMENT_LENGTHS: Final = {"hour": 13, "day": 10, "month": 7}
 _UNITS_MS: Final = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 
 
@@ -42,6 +44,33 @@ class LatencyQuery(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int | None = None
     group_by: tuple[str, ...] = ()
     filters: dict[str, str] = {}
+
+
+class Spend(msgspec.Struct):
+    """What was spent, and on what. The fields of CONTRACT §5; prompt_tokens include cached ones, completion reasoning.
+
+    wasted_nanousd: of attempts whose output nobody used. estimated_nanousd: of attempts whose newest line is of basis
+    `estimated` or `unknown`.
+    """
+
+    cost_nanousd: int = 0
+    estimated_nanousd: int = 0
+    held_nanousd: int = 0
+    saved_nanousd: int = 0
+    wasted_nanousd: int = 0
+    generations: int = 0
+    attempts: int = 0
+    cache_hits: int = 0
+    coalesced: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def add(self, other: "Spend") -> None:
+        """Add another group in."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class UnknownDimension(ValueError):

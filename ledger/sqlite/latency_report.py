@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import HOUR_MS
+from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import Tally, bucket_of
 from ledger.reports import LatencyQuery, iso
 from ledger.sql import statements
@@ -16,7 +16,7 @@ _FAR_MS: Final = 1 << 48
 
 
 class Count(msgspec.Struct, frozen=True):
-    """So many spans of one kind, at one deployment, in one hour and bucket."""
+    """So many spans of one kind, at one deployment, in one bucket; hour_ms: in the hour or day that begins then."""
 
     deployment: str
     kind: str
@@ -76,7 +76,9 @@ def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:
         yield from _single(db, since_ms, until_ms)
         return
     yield from _single(db, since_ms, first_whole_ms)
-    hours = {"since_ms": first_whole_ms, "until_ms": last_whole_ms}
+    named = {*query.group_by, *query.filters}
+    unit_ms = HOUR_MS if "hour" in named else DAY_MS if named & {"day", "month"} else _FAR_MS
+    hours = {"since_ms": first_whole_ms, "until_ms": last_whole_ms, "unit_ms": unit_ms}
     yield from (Count(*row) for row in db.execute(SQL["whole_hours"], hours))
     yield from _single(db, last_whole_ms, until_ms)
 

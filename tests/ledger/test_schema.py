@@ -31,6 +31,7 @@ BREACHES = {
         f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 2, hold_id, 'correction', 1, 'free', 0, 'v', 1, chain "
         "FROM postings"
     ),
+    "how an attempt ended stays": "UPDATE holds SET outcome = 'aborted'",
     "a hold is taken under a lease": (
         "INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state, "
         "taken_at_ms) SELECT 'x', generation_id, 2, 'nobody', 'p:m', 'v', 0, 'held', taken_at_ms FROM holds"

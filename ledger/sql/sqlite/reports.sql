@@ -7,26 +7,95 @@ SELECT generation_id, created_at_ms, route, stream, trace_id, key_id, team, user
  WHERE generation_id = :generation_id;
 
 -- name: attempts_of_generation
+-- A hold is named after its generation, so that no index is needed.
 SELECT hold_id, attempt, deployment, state, held_nanousd, price_version, outcome, status, latency_us, ttft_us, error,
        taken_at_ms, closed_at_ms, owner_id
   FROM holds
- WHERE generation_id = :generation_id
+ WHERE hold_id >= :generation_id || '.' AND hold_id < :generation_id || '/' AND generation_id = :generation_id
  ORDER BY attempt;
 
 -- name: postings_of_generation
+-- In two parts, because a closing line and corrections each have an index of their own.
 SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, postings.cost_basis,
        postings.overrun_nanousd, postings.input_tokens, postings.cached_tokens, postings.cache_write_tokens,
        postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason
-  FROM postings
-  JOIN holds USING (hold_id)
- WHERE holds.generation_id = :generation_id
- ORDER BY postings.seq;
+  FROM holds
+  JOIN postings ON postings.hold_id = holds.hold_id AND postings.kind <> 'correction'
+ WHERE holds.hold_id >= :generation_id || '.' AND holds.hold_id < :generation_id || '/'
+   AND holds.generation_id = :generation_id
+ UNION ALL
+SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, postings.cost_basis,
+       postings.overrun_nanousd, postings.input_tokens, postings.cached_tokens, postings.cache_write_tokens,
+       postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason
+  FROM holds
+  JOIN postings ON postings.hold_id = holds.hold_id AND postings.kind = 'correction'
+ WHERE holds.hold_id >= :generation_id || '.' AND holds.hold_id < :generation_id || '/'
+   AND holds.generation_id = :generation_id
+ ORDER BY 1;
+
+-- name: spend_detail
+-- Every attempt, correction and generation in [:since_ms, :until_ms), one row each, under the names that a report groups
+-- by. An attempt and its corrections share the basis of its newest line.
+SELECT h.taken_at_ms AS at_ms, h.deployment AS deployment, g.route AS route, g.key_id AS key_id, g.team AS team,
+       g.user_id AS user_id, g.workflow AS workflow, g.run AS run,
+       COALESCE((SELECT c.cost_basis FROM postings AS c WHERE c.hold_id = h.hold_id AND c.kind = 'correction'
+                  ORDER BY c.seq DESC LIMIT 1),
+                p.cost_basis, CASE h.state WHEN 'held' THEN 'unknown' ELSE 'free' END) AS basis,
+       COALESCE(h.outcome, 'open') AS outcome,
+       COALESCE(p.cost_nanousd, 0) AS cost_nanousd,
+       CASE h.state WHEN 'held' THEN h.held_nanousd ELSE 0 END AS held_nanousd,
+       0 AS saved_nanousd, 0 AS generations, 1 AS attempts, 0 AS cache_hits, 0 AS coalesced,
+       p.input_tokens + p.cached_tokens + p.cache_write_tokens AS prompt_tokens,
+       p.output_tokens + p.reasoning_tokens AS completion_tokens,
+       p.cached_tokens AS cached_tokens, p.reasoning_tokens AS reasoning_tokens
+  FROM holds AS h
+  JOIN generations AS g USING (generation_id)
+  LEFT JOIN postings AS p ON p.hold_id = h.hold_id AND p.kind <> 'correction'
+ WHERE h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
+ UNION ALL
+SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       (SELECT c.cost_basis FROM postings AS c WHERE c.hold_id = h.hold_id AND c.kind = 'correction'
+         ORDER BY c.seq DESC LIMIT 1),
+       h.outcome, p.cost_nanousd, 0, 0, 0, 0, 0, 0, p.input_tokens + p.cached_tokens + p.cache_write_tokens,
+       p.output_tokens + p.reasoning_tokens, p.cached_tokens, p.reasoning_tokens
+  FROM holds AS h
+  JOIN postings AS p ON p.hold_id = h.hold_id AND p.kind = 'correction'
+  JOIN generations AS g USING (generation_id)
+ WHERE h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
+ UNION ALL
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       COALESCE(g.cost_basis, 'unknown'), COALESCE(g.outcome, 'open'), 0, 0, g.saved_nanousd, 1, 0, g.cache = 'hit',
+       g.cache = 'coalesced', 0, 0, 0, 0
+  FROM generations AS g
+ WHERE g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
+
+-- name: spend_hours
+-- The same of whole hours, added up before; what is still open comes from its partial indexes. Both bounds full hours.
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, basis AS basis,
+       outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd, saved_nanousd AS saved_nanousd,
+       generations AS generations, attempts AS attempts, cache_hits AS cache_hits, coalesced AS coalesced,
+       prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens, cached_tokens AS cached_tokens,
+       reasoning_tokens AS reasoning_tokens
+  FROM spend_hours
+ WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
+ UNION ALL
+SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, 'unknown', 'open', 0, h.held_nanousd, 0, 0, 1, 0, 0, 0, 0,
+       0, 0
+  FROM holds AS h INDEXED BY open_holds
+  JOIN generations AS g USING (generation_id)
+ WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
+ UNION ALL
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0,
+       g.saved_nanousd, 1, 0, g.cache = 'hit', g.cache = 'coalesced', 0, 0, 0, 0
+  FROM generations AS g INDEXED BY open_generations
+ WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
 -- name: whole_hours
--- Counts of whole hours in [:since_ms, :until_ms), both full hours.
-SELECT deployment, kind, hour_ms, bucket, count, sum_us, max_us
+-- Counts of whole hours in [:since_ms, :until_ms), both full hours, added up to spans of :unit_ms.
+SELECT deployment, kind, hour_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(count), SUM(sum_us), MAX(max_us)
   FROM latency_buckets
- WHERE hour_ms >= :since_ms AND hour_ms < :until_ms;
+ WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
+ GROUP BY deployment, span_ms, kind, bucket;
 
 -- name: single_attempts
 -- The attempts of a part of an hour, one by one.
@@ -35,6 +104,7 @@ SELECT deployment, taken_at_ms, outcome, latency_us, ttft_us
  WHERE taken_at_ms >= :since_ms AND taken_at_ms < :until_ms AND outcome IS NOT NULL AND outcome NOT IN ('aborted', 'lost');
 
 -- name: refusals
-SELECT hour_ms, route, code, count
+-- How many calls were not admitted, in the whole hours that [:since_ms, :until_ms) touches.
+SELECT COALESCE(SUM(count), 0)
   FROM refusals
- WHERE hour_ms >= :since_ms AND hour_ms < :until_ms;
+ WHERE hour_ms > :since_ms - 3600000 AND hour_ms < :until_ms;

@@ -8,11 +8,11 @@ RETURNING held_nanousd, deployment, taken_at_ms;
 
 -- name: find_closed_hold
 -- How a hold stands and what its lines come to. charged NULL: nothing was posted. No row: no such hold.
-SELECT holds.state, holds.outcome, SUM(postings.cost_nanousd), MAX(CASE postings.kind WHEN 'correction' THEN 1 END)
+SELECT holds.state, holds.outcome,
+       (SELECT SUM(cost_nanousd) FROM lines_of_holds WHERE lines_of_holds.hold_id = :hold_id),
+       (SELECT MAX(1) FROM postings WHERE postings.hold_id = :hold_id AND kind = 'correction')
   FROM holds
-  LEFT JOIN postings USING (hold_id)
- WHERE holds.hold_id = :hold_id
- GROUP BY holds.hold_id;
+ WHERE holds.hold_id = :hold_id;
 
 -- name: move_room
 -- In every window that the hold took room in: give its room back and add what it cost (or a correction's difference).

@@ -1,0 +1,250 @@
+"""What was spent: what is kept by the hour, the detail and a plain reckoning agree, whatever happened and was asked."""
+
+import asyncio
+import sqlite3
+import tempfile
+from collections import Counter
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.ceilings import HOUR_MS
+from ledger.chain import Line
+from ledger.reports import SPEND_DIMENSIONS, Spend, SpendQuery, iso
+from ledger.sqlite.postings import post
+from ledger.sqlite.spend import SQL, spend_by
+from ledger.usage import Usage
+from ledger.values import Lead, NextAttempt, Settlement
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, admit_and_settle, an_ending
+
+HOURS = 4
+FATES = ["ok", "upstream_error", "aborted", "released", "open", "lapsed", "late", "corrected", "twice", "shared"]
+BASES = ["priced_usage", "estimated", "provider_reported"]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a random history. cost: what it was charged; late, corrected and second attempts cost `other`."""
+
+    fate: str
+    deployment: str
+    offset_ms: int
+    who: dict[str, str]
+    basis: str
+    other_basis: str
+    cost: int
+    other: int
+
+
+CALLS = st.lists(
+    st.builds(
+        Call,
+        fate=st.sampled_from(FATES),
+        deployment=st.sampled_from(["a:m", "a:n", "b:m"]),
+        offset_ms=st.integers(0, HOURS * HOUR_MS - 1) | st.integers(0, HOURS - 1).map(lambda hour: hour * HOUR_MS),
+        who=st.fixed_dictionaries(
+            {name: st.sampled_from(["", name]) for name in ("key", "team", "user", "workflow", "run")}
+        ),
+        basis=st.sampled_from(BASES),
+        other_basis=st.sampled_from(BASES),
+        cost=st.integers(0, 900),
+        other=st.integers(0, 900),
+    ),
+    min_size=1,
+    max_size=9,
+)
+EDGES = st.none() | st.integers(0, HOURS).map(lambda hour: hour * HOUR_MS) | st.integers(0, HOURS * HOUR_MS)
+QUERIES = st.lists(
+    st.tuples(
+        EDGES,
+        EDGES,
+        st.lists(st.sampled_from(SPEND_DIMENSIONS), max_size=3, unique=True),
+        st.lists(st.sampled_from(SPEND_DIMENSIONS), max_size=2, unique=True),
+        st.integers(0, 99),
+    ),
+    min_size=8,
+    max_size=8,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(CALLS, QUERIES)
+def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(calls, queries):
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(check(Path(folder), calls, queries))
+
+
+async def check(folder, calls, queries):
+    clock = Clock(BEGAN_MS - BEGAN_MS % HOUR_MS + (HOURS + 1) * HOUR_MS)
+    began_ms = clock.at_ms - (HOURS + 1) * HOUR_MS
+    facts = []
+    async with a_ledger(folder, clock=clock) as ledger:
+        dying = [(call, request_of(call, began_ms)) for call in calls if call.fate in {"lapsed", "late"}]
+        leads = [await ledger.admit(request) for _, request in dying]
+        await ledger._rejoin(ledger._owner)
+        await ledger._sweep()
+        for (call, request), lead in zip(dying, leads, strict=True):
+            await finish(ledger, call, request, lead)
+            facts += reckoned(call, request)
+        for call in calls:
+            if call.fate not in {"lapsed", "late"}:
+                request = request_of(call, began_ms)
+                await play(ledger, call, request)
+                facts += reckoned(call, request)
+        for since, until, group_by, filtered, pick in queries:
+            known = facts[pick % len(facts)][0]
+            query = SpendQuery(
+                since_ms=None if since is None else began_ms + since,
+                until_ms=None if until is None else began_ms + until,
+                group_by=tuple(group_by),
+                filters={name: known[name] for name in filtered},
+            )
+            wanted = plainly(facts, query)
+            assert await ledger._readers.read(partial(spend_by, query=query, by_hour=False)) == wanted
+            assert await ledger._readers.read(partial(spend_by, query=query)) == wanted
+
+
+def request_of(call, began_ms):
+    request = a_call(deployment=call.deployment, now_ms=began_ms + call.offset_ms)
+    facts = msgspec.structs.replace(request.facts, attribution=call.who, route=f"to {call.deployment[0]}")
+    return msgspec.structs.replace(request, facts=facts)
+
+
+async def play(ledger, call, request):
+    if call.fate == "shared":
+        ending = an_ending(request, deployment=call.deployment, saved=call.cost)
+        await ledger.record_follower(request.facts, ending, leader_id="gen_leader")
+        return
+    lead = await ledger.admit(request)
+    assert isinstance(lead, Lead)
+    if call.fate != "open":
+        await finish(ledger, call, request, lead)
+
+
+async def finish(ledger, call, request, lead):
+    ending = an_ending(request, outcome=outcome_of(call), deployment=call.deployment)
+    result = a_result(lead, cost=call.cost, outcome=outcome_of(call), basis=call.basis, usage=used(call.cost))
+    if call.fate == "late":
+        result = msgspec.structs.replace(result, cost_nanousd=call.other)
+    elif call.fate == "released":
+        result = msgspec.structs.replace(result, cost_nanousd=None)
+    elif call.fate == "lapsed":
+        return
+    elif call.fate == "twice":
+        failed = msgspec.structs.replace(result, outcome="upstream_error")
+        again = NextAttempt(facts=request.facts, closed=failed, attempt=2, bids=request.bids, now_ms=request.now_ms)
+        second = await ledger.hold_next(again)
+        result = a_result(second, cost=call.other, basis=call.other_basis, usage=used(call.other))
+    await ledger.settle(Settlement(attempts=(result,), ending=ending))
+    if call.fate == "corrected":
+        line = Line(
+            hold_id=lead.hold_id,
+            kind="correction",
+            cost_nanousd=call.other - call.cost,
+            cost_basis=call.other_basis,
+            usage=None,
+            price_version="v2",
+            posted_at_ms=request.now_ms,
+            reason="the invoice says so",
+        )
+        await ledger._store.write(partial(post, line=line))
+
+
+def used(cost):
+    return Usage(input_tokens=cost, cached_tokens=1, output_tokens=2, reasoning_tokens=3)
+
+
+def outcome_of(call):
+    return {"released": "upstream_error"}.get(call.fate, call.fate if call.fate in FATES[:3] else "ok")
+
+
+def reckoned(call, request):
+    """[(dimensions, moment, measures)] of one call, written down without looking at any table."""
+    moment = iso(request.now_ms)
+    where = {
+        **call.who,
+        "route": request.facts.route,
+        "model": call.deployment,
+        "provider": call.deployment[0],
+        "hour": moment[:13] + ":00:00Z",
+        "day": moment[:10],
+        "month": moment[:7],
+    }
+    outcome = {"open": "open", "lapsed": "lost"}.get(call.fate, outcome_of(call))
+    sure = "unknown" if call.fate in {"open", "lapsed"} else "priced_usage"
+    generation = {"generations": 1}
+    if call.fate == "shared":
+        generation |= {"coalesced": 1, "saved_nanousd": call.cost}
+    facts = [({**where, "basis": sure, "outcome": outcome}, request.now_ms, generation)]
+    tokens = {"prompt_tokens": call.cost + 1, "completion_tokens": 5, "cached_tokens": 1, "reasoning_tokens": 3}
+
+    def attempt(basis, outcome, cost, tokens=tokens, **more):
+        money = {"cost_nanousd": cost, "attempts": 1, **tokens, **more}
+        money["wasted_nanousd"] = cost if outcome not in {"ok", "open"} else 0
+        money["estimated_nanousd"] = cost if basis in {"estimated", "unknown"} else 0
+        facts.append(({**where, "basis": basis, "outcome": outcome}, request.now_ms, money))
+
+    match call.fate:
+        case "open":
+            attempt("unknown", "open", 0, {}, held_nanousd=1000)
+        case "lapsed":
+            attempt("unknown", "lost", 1000, {})
+        case "late":
+            attempt(call.basis, "lost", call.other)
+        case "released":
+            attempt("free", "upstream_error", 0, {})
+        case "corrected":
+            attempt(call.other_basis, "ok", call.other)
+        case "twice":
+            attempt(call.basis, "upstream_error", call.cost)
+            attempt(call.other_basis, "ok", call.other, {**tokens, "prompt_tokens": call.other + 1})
+        case "ok" | "upstream_error" | "aborted":
+            attempt(call.basis, outcome, call.cost)
+    return facts
+
+
+def plainly(facts, query):
+    groups = {}
+    for dimensions, at_ms, measures in facts:
+        inside = (query.since_ms or 0) <= at_ms and (query.until_ms is None or at_ms < query.until_ms)
+        if inside and all(dimensions[name] == value for name, value in query.filters.items()):
+            groups.setdefault(tuple(dimensions[name] for name in query.group_by), Counter()).update(measures)
+    return {key: Spend(**counts) for key, counts in groups.items()}
+
+
+async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        lead = await admit_and_settle(ledger, a_call(), cost=400)
+        for number, basis in enumerate(["estimated", "provider_reported"], 1):
+            line = Line(
+                hold_id=lead.hold_id,
+                kind="correction",
+                cost_nanousd=number,
+                cost_basis=basis,
+                usage=None,
+                price_version="v1",
+                posted_at_ms=BEGAN_MS,
+            )
+            await ledger._store.write(partial(post, line=line))
+        for by_hour in (True, False):
+            query = SpendQuery(group_by=("basis",), filters={"model": "p:m"})
+            groups = await ledger._readers.read(partial(spend_by, query=query, by_hour=by_hour))
+            assert {key: (spend.cost_nanousd, spend.attempts) for key, spend in groups.items()} == {
+                ("provider_reported",): (403, 1),
+                ("priced_usage",): (0, 0),
+            }
+
+
+@pytest.mark.parametrize("name", ["spend_detail", "spend_hours", "postings_of_generation", "attempts_of_generation"])
+async def test_no_reading_walks_a_whole_table_of_history(tmp_path, name):
+    async with a_ledger(tmp_path):
+        pass
+    values = {"since_ms": 0, "until_ms": 1, "generation_id": "g", "unit_ms": 1}
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values)]
+    assert not [step for step in plan if step.startswith("SCAN") and "USING INDEX open_" not in step], plan
+    assert not [step for step in plan if "AUTOMATIC" in step], plan
