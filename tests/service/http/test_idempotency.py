@@ -289,6 +289,17 @@ async def test_a_ceiling_that_ends_a_call_midway_frees_its_key(tmp_path):
         assert (await post(client)).status_code == 200
 
 
+async def test_an_answer_made_shorter_to_fit_says_so_every_time(tmp_path):
+    ceilings = (Ceiling(scope="global", window="total", limit_nanousd=20_000, when_tight="clamp"),)
+    async with a_service(tmp_path, ceilings=ceilings) as (_, upstream, client):
+        for streams in (False, True):
+            first = await post(client, key=str(streams), stream=streams)
+            assert first.headers["x-farthing-clamped"].startswith("max_tokens=")
+            assert b"clamped" in first.content
+            assert_replays(first, await post(client, key=str(streams), stream=streams))
+        assert len(upstream.requests) == 2
+
+
 async def test_what_is_wrong_with_the_request_takes_no_key(tmp_path):
     async with a_service(tmp_path) as (house, _, client):
         assert (await post(client, model="nobody")).status_code == 404
