@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
@@ -28,8 +28,9 @@ from router.providers.transport import open_transport
 from router.status import RouterStatus
 from router.tokens import TokenCounter
 from service.config import Config
-from service.config.catalog import Catalog
+from service.config.catalog import Catalog, CurrentCatalog
 from service.parts import Limits, Parts, Readiness
+from service.reload import Reloading
 from telemetry import TelemetrySettings, open_telemetry
 
 UPSTREAM_CONNECTIONS: Final = 4096
@@ -46,9 +47,17 @@ class Draining:
 
 @asynccontextmanager
 async def open_parts(
-    config: Config, environ: Mapping[str, str], *, port: int | None = None, draining: Draining | None = None
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    port: int | None = None,
+    draining: Draining | None = None,
+    read: Callable[[], Config] | None = None,
 ) -> AsyncIterator[Parts]:
-    """Everything the edge needs, ready for work; on the way out every call is settled before the ledger closes."""
+    """Everything the edge needs, ready for work; on the way out every call is settled before the ledger closes.
+
+    read: reads the config again, for a reload; None: what it was.
+    """
     draining = draining or Draining()
     async with AsyncExitStack() as stack:
         settings = TelemetrySettings(
@@ -61,11 +70,12 @@ async def open_parts(
         ledger = await stack.enter_async_context(
             open_ledger(config.ledger.url, clock_ms=now_ms, synchronous=config.ledger.synchronous, cache_bounds=bounds)
         )
-        catalog = Catalog(config, load_book(), now_ms=now_ms())
-        await ledger.configure_ceilings(catalog.ceilings)
-        local_models = await _open_local_models(stack, catalog.providers)
+        opened = Catalog(config, load_book(), now_ms=now_ms())
+        catalog = CurrentCatalog(opened)
+        await ledger.configure_ceilings(opened.ceilings)
+        local_models = await _open_local_models(stack, opened.providers)
         health = await stack.enter_async_context(_open_health(config, ledger, catalog))
-        gates = Gates(catalog.providers)
+        gates = Gates(opened.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         counter = TokenCounter()
         counter.warm({target.encoding for route in catalog.routes for target in route.targets})
@@ -85,6 +95,7 @@ async def open_parts(
             router=RouterStatus(catalog, health, gates),
             catalog=catalog,
             telemetry=telemetry,
+            reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
             is_draining=lambda: draining.is_on,
             now_ms=now_ms,
@@ -104,7 +115,7 @@ def now_ms() -> int:
 
 
 def readiness(
-    ledger: Ledger, draining: Draining, catalog: Catalog, local_models: Mapping[str, LocalModel]
+    ledger: Ledger, draining: Draining, catalog: CurrentCatalog, local_models: Mapping[str, LocalModel]
 ) -> Readiness:
     """Whether new work is welcome: the ledger takes writes, and some route has a deployment that can answer."""
     if draining.is_on:
@@ -132,7 +143,7 @@ async def _open_runner(
     return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits, clock_ms=now_ms)
 
 
-def _open_health(config: Config, ledger: Ledger, catalog: Catalog) -> AbstractAsyncContextManager[Health]:
+def _open_health(config: Config, ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContextManager[Health]:
     rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
     return open_health(
         rule,

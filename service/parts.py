@@ -1,6 +1,6 @@
 """What the HTTP edge needs from the rest of the house, in one frozen value that `service/app.py` is handed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -88,5 +88,6 @@ class Parts:
     readiness: Callable[[], Readiness]
     is_draining: Callable[[], bool]
     now_ms: Callable[[], int]
+    reload: Callable[[], Awaitable[None]] | None = None
     host: str = "127.0.0.1"
     port: int = 4000

@@ -5,11 +5,13 @@ A SIGTERM drains: readiness goes at once, what is in flight ends within `drain_s
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import uvloop
@@ -17,10 +19,12 @@ from granian._granian import SocketHolder
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from ledger.errors import LedgerError
 from service.app import create_app
 from service.assembly import Draining, open_parts
 from service.config import Config
 from service.http.generation import Slots
+from service.parts import Parts
 
 BACKLOG: Final = 2048
 # The interpreter's default of 5 ms lets a background thread hold up every request: DESIGN §9.
@@ -28,6 +32,8 @@ SWITCH_INTERVAL_S: Final = 0.0005
 GC_THRESHOLDS: Final = (20_000, 20, 100)
 # Streams that are cut at the end of the drain still get to say so.
 LAST_WORDS_S: Final = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class SocketServer(Server):
@@ -62,20 +68,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(config: Config, environ: Mapping[str, str], listening: socket.socket) -> None:
-    """Serve until a SIGTERM or SIGINT. Raises what keeps the parts from opening."""
+def serve(config: Config, read: Callable[[], Config], environ: Mapping[str, str], listening: socket.socket) -> None:
+    """Serve until a SIGTERM or SIGINT; a SIGHUP reads the config again. Raises what keeps the parts from opening."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, environ, listening))
+        runner.run(_serve(config, read, environ, listening))
 
 
-async def _serve(config: Config, environ: Mapping[str, str], listening: socket.socket) -> None:
+async def _serve(
+    config: Config, read: Callable[[], Config], environ: Mapping[str, str], listening: socket.socket
+) -> None:
     draining = Draining()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, draining, stopping)
-    async with open_parts(config, environ, port=listening.getsockname()[1], draining=draining) as parts:
+    port = listening.getsockname()[1]
+    async with open_parts(config, environ, port=port, draining=draining, read=read) as parts, _reloading(parts):
         _settle_memory()
         slots = Slots(parts)
         server = SocketServer(create_app(parts, slots), listening)
@@ -89,6 +98,30 @@ async def _serve(config: Config, environ: Mapping[str, str], listening: socket.s
             server.stop()  # type: ignore[no-untyped-call]
         signalled.cancel()
         await serving
+
+
+@asynccontextmanager
+async def _reloading(parts: Parts) -> AsyncIterator[None]:
+    """Obey SIGHUP while the block runs: one reload after the other, the last signal's never left out."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    task = asyncio.create_task(_reload_when_asked(parts, asked), name="config reload")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _reload_when_asked(parts: Parts, asked: asyncio.Event) -> None:
+    assert parts.reload is not None
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            await parts.reload()
+        except LedgerError:
+            log.exception("the config was not taken: the ledger takes no writes; send the signal again")
 
 
 def _settle_memory() -> None:

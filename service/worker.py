@@ -13,11 +13,11 @@ _PR_SET_PDEATHSIG: Final = 1
 def main() -> None:
     """Serve on the inherited socket until told to stop, or until the parent is gone."""
     descriptor, parent, *arguments = sys.argv[1:]
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Until it can be obeyed.
     _die_with(int(parent))
-    from service.commands.serve import load, run_worker
+    from service.commands.serve import run_with_arguments
 
-    listening = socket.socket(fileno=int(descriptor))
-    sys.exit(run_worker(load(arguments), listening))
+    sys.exit(run_with_arguments(arguments, socket.socket(fileno=int(descriptor))))
 
 
 def _die_with(parent: int) -> None:

@@ -36,6 +36,7 @@ class Workers:
         """Mind the workers until a SIGTERM or SIGINT. Returns the process's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
         self._running = [self._start() for _ in range(self._count)]
         while not self._is_stopping:
             time.sleep(POLL_S)
@@ -65,6 +66,11 @@ class Workers:
         for worker in self._running:
             with contextlib.suppress(ProcessLookupError):
                 worker.terminate()
+
+    def _pass_on(self, number: int, _frame: object) -> None:
+        for worker in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                worker.send_signal(number)
 
     def _join(self, within_s: float) -> int:
         ends_at_s = time.monotonic() + within_s

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -13,7 +15,7 @@ from ledger.prices import load_book
 from router.providers.local import LocalModelUnavailable
 from service.assembly import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
-from service.config import Config
+from service.config import Config, load_config
 from service.config.catalog import Catalog
 from service.workers import Workers
 
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes.")
 def serve(path: str | None, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the service."""
+    # Until it can be obeyed: a reload that comes early must not end the service.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = load_or_exit(path, host=host, port=port, workers=workers)
     start_logging(config, "INFO")
     try:
@@ -40,25 +44,33 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
     bound = listening.getsockname()
     click.echo(f"farthing listens on http://{config.server.host}:{bound[1]} — routes: {_names(config)}", err=True)
     if config.server.workers == 1:
-        sys.exit(run_worker(config, listening))
+        sys.exit(run_worker(config, listening, partial(read, path, host=host, port=port, workers=workers)))
     arguments = _arguments(path, config.server.host, bound[1])
     sys.exit(Workers(config.server.workers, arguments, os.environ, listening).run(drain_s=config.server.drain_s))
 
 
-def load(arguments: Sequence[str]) -> Config:
-    """The config of a worker, from the arguments that its parent gave it."""
-    host, port, *path = arguments
-    config = load_or_exit(path[0] if path else None, host=host, port=int(port), workers=None)
+def read(path: str | None, **overrides: object) -> Config:
+    """The config as it is now; from here on none of its keys is logged. Raises ConfigInvalid."""
+    config = load_config(path, os.environ, overrides={k: v for k, v in overrides.items() if v is not None})
     start_logging(config, "INFO")
     return config
 
 
-def run_worker(config: Config, listening: socket.socket) -> int:
+def run_with_arguments(arguments: Sequence[str], listening: socket.socket) -> int:
+    """Serve as a worker, with the arguments that its parent gave it. Returns the exit status."""
+    host, port, *path = arguments
+    read_again = partial(read, path[0] if path else None, host=host, port=int(port))
+    config = load_or_exit(path[0] if path else None, host=host, port=int(port))
+    start_logging(config, "INFO")
+    return run_worker(config, listening, read_again)
+
+
+def run_worker(config: Config, listening: socket.socket, read_again: Callable[[], Config]) -> int:
     """Serve on this socket until told to stop. Returns the exit status."""
     from service.server import serve as serve_on
 
     try:
-        serve_on(config, os.environ, listening)
+        serve_on(config, read_again, os.environ, listening)
     except (NotALedger, LocalModelUnavailable) as error:
         failing(str(error))
     return 0

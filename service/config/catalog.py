@@ -107,6 +107,26 @@ class Catalog:
         return UNPRICED_FREE if is_own_server or self._config.router.unpriced == "free" else None
 
 
+class CurrentCatalog:
+    """The catalog in force. Whoever holds this sees the next one from one moment to the next."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def replace(self, catalog: Catalog) -> None:
+        """Put another one in its place. Calls that were planned with the old one go on with it."""
+        self._catalog = catalog
+
+    def resolve(self, model: str | None) -> Route:
+        """See Catalog.resolve."""
+        return self._catalog.resolve(model)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """All configured routes, in order."""
+        return self._catalog.routes
+
+
 def _provider(section: ProviderSection) -> Provider:
     return Provider(
         name=section.name,
