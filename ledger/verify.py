@@ -10,7 +10,7 @@ from ledger.errors import LedgerError
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule that does not hold. rows: those that break it, at most MOST_ROWS; count: how many there are."""
+    """One rule that does not hold. rows: those that break it, not all where they are many; count: how many there are."""
 
     rule: str
     count: int
@@ -18,22 +18,30 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit found. No violations: every rule holds. postings and holds: how many were looked at."""
+    """What an audit found. No violations: every rule holds. postings and holds: how many were looked at.
+
+    unpriced: lines whose price is not on record, so that their arithmetic could not be checked. last_digest: of the line
+    last_seq, in hex: who keeps it elsewhere can prove later that no line up to it was changed.
+    """
 
     rules: int
     postings: int
     holds: int
+    unpriced: int
+    last_seq: int
+    last_digest: str
     violations: tuple[Violation, ...]
 
 
-def verify_ledger(url: str, *, on_rule: Callable[[str], None]) -> Findings:
+def verify_ledger(url: str, *, on_rule: Callable[[str], None], since: int | None = None) -> Findings:
     """Audit a ledger, read-only, on a snapshot: safe while a service writes to it.
 
-    on_rule is told the name of each rule before it is checked. Raises Unreadable.
+    on_rule is told what is being checked, on any thread. since: trust the lines up to this number and their digest, and
+    look at those after it; sums are checked whole. Raises Unreadable.
     """
     from ledger.sqlite.verify import verify_file
 
-    return verify_file(Path(url.partition(":")[2]), on_rule=on_rule)
+    return verify_file(Path(url.partition(":")[2]), on_rule=on_rule, since=since)
 
 
 class Unreadable(LedgerError):

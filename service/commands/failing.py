@@ -1,7 +1,9 @@
-"""How commands say what is wrong: a line for each problem on standard error, and an exit status."""
+"""How commands speak to people on standard error: a line for each problem with an exit status, and how far they are."""
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import click
@@ -33,3 +35,16 @@ def load_or_exit(path: str | None, **overrides: object) -> Config:
         return load_config(path, os.environ, overrides={k: v for k, v in overrides.items() if v is not None})
     except ConfigInvalid as error:
         failing(*(str(problem) for problem in error.problems), status=CONFIG_WRONG)
+
+
+@contextmanager
+def progress(title: str, *, is_on: bool = True) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that says how far a long command is, where that is a terminal; may be told by any thread."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if is_on and console.is_terminal:
+        with console.status(title) as status:
+            yield lambda step: status.update(f"{title}: {step}")
+    else:
+        yield lambda _: None

@@ -1,0 +1,129 @@
+"""The audit of postings one by one: their chain, and what each should have cost. The whole of it, or a part at a time."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ledger.chain import GENESIS, link
+from ledger.errors import LedgerError
+from ledger.money import TOKENS_PER_MTOK
+from ledger.prices import Price
+from ledger.sql import statements
+from ledger.sqlite.prices import find_price
+
+SQL: Final = statements("sqlite", "lines")
+CHAIN: Final = "invariant 3: lines are a whole chain"
+HOLD: Final = "invariant 3: a posting names a hold"
+PRICE: Final = "money: a line costs what its tokens cost at its price"
+# The columns of `lines_after` that are the line itself.
+_LINE: Final = 14
+_PRICED: Final = ("priced_usage", "estimated")
+_READ_AT_ONCE: Final = 1000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A line that everything up to is taken as proved: its number and digest."""
+
+    seq: int
+    chain: bytes
+
+
+class NoSuchLine(LedgerError):
+    """The audit was to begin at a line that is not there."""
+
+    code = "no_such_line"
+
+
+class LineAudit:
+    """Looks at lines in order. broken: (rule, the row that breaks it), of the lines seen so far.
+
+    looked_at: how many lines; unpriced: how many of them name a price that is not on record, so that nobody can tell.
+    """
+
+    def __init__(self, after: Place) -> None:
+        self.place = after
+        self.looked_at = 0
+        self.unpriced = 0
+        self.broken: list[tuple[str, dict[str, Any]]] = []
+        self._prices: dict[tuple[str, str], Price | None] = {}
+
+    def look(self, db: sqlite3.Connection, *, most: int = -1) -> Iterator[int]:
+        """Go on from where it is, over at most so many lines (-1: all). Yields now and then how many it has seen."""
+        cursor = db.execute(SQL["lines_after"], {"seq": self.place.seq, "most": most})
+        while rows := cursor.fetchmany(_READ_AT_ONCE):
+            for row in rows:
+                self._check_line(db, row)
+            self.looked_at += len(rows)
+            yield self.looked_at
+
+    def _check_line(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+        seq, chain, deployment = row[0], row[_LINE], row[15]
+        before = self.place
+        if link(before.chain, row[:_LINE]) != chain or seq != before.seq + 1:
+            self.broken.append((CHAIN, {"seq": seq, "follows": before.seq, "hold_id": row[1]}))
+        # From the digest as it is written: one broken line is told once, not with all that follow it.
+        self.place = Place(seq, chain)
+        if deployment is None:
+            self.broken.append((HOLD, {"seq": seq, "hold_id": row[1]}))
+        elif row[2] == "settlement" and row[4] in _PRICED:
+            self._check_price(row, self._price(db, deployment, row[11]))
+
+    def _check_price(self, row: tuple[Any, ...], price: Price | None) -> None:
+        tokens = row[6:11]
+        if price is None or None in tokens:
+            self.unpriced += 1
+            return
+        expected = _cost_nanousd(price, tokens)
+        if expected is not None and row[4] == "estimated":
+            expected = min(expected, row[16])
+        if row[3] != expected:
+            fact = {"seq": row[0], "hold_id": row[1], "cost_nanousd": row[3], "expected_nanousd": expected}
+            self.broken.append((PRICE, fact))
+
+    def _price(self, db: sqlite3.Connection, deployment: str, version: str) -> Price | None:
+        name = (deployment, version)
+        if name not in self._prices:
+            self._prices[name] = find_price(db, deployment, version)
+        return self._prices[name]
+
+
+def first_place(db: sqlite3.Connection, since: int | None = None) -> Place:
+    """Where an audit begins: at the line `since`, whose digest is trusted, else at the first line that is there.
+
+    Raises NoSuchLine.
+    """
+    folded = db.execute(SQL["last_folded"]).fetchone()
+    start = Place(0, GENESIS) if folded is None else Place(*folded)
+    if since is None or since == start.seq:
+        return start
+    row = db.execute(SQL["chain_at"], {"seq": since}).fetchone()
+    if row is None:
+        raise NoSuchLine(f"there is no line {since} to begin at: lines go from {start.seq + 1} to {last_seq(db)}")
+    return Place(since, row[0])
+
+
+def last_seq(db: sqlite3.Connection) -> int:
+    """The number of the newest line; 0: there is none."""
+    (seq,) = db.execute(SQL["last_seq"]).fetchone()
+    return int(seq)
+
+
+def _cost_nanousd(price: Price, tokens: tuple[int, ...]) -> int | None:
+    """What these tokens cost. None: no answer can have such counts."""
+    if min(tokens) < 0:
+        return None
+    # Written out: this is most of what an audit of ten million lines does. `Price.cost_nanousd` is its oracle.
+    fresh, cached, written, output, reasoning = tokens
+    tier = price.tier_for(fresh + cached + written) if price.tiers else price.base
+    cost = price.per_request_nanousd
+    cost -= -fresh * tier.input // TOKENS_PER_MTOK
+    cost -= -output * tier.output // TOKENS_PER_MTOK
+    if cached:
+        cost -= -cached * (tier.input if tier.cached_input is None else tier.cached_input) // TOKENS_PER_MTOK
+    if written:
+        cost -= -written * (tier.input if tier.cache_write is None else tier.cache_write) // TOKENS_PER_MTOK
+    if reasoning:
+        cost -= -reasoning * (tier.output if tier.reasoning is None else tier.reasoning) // TOKENS_PER_MTOK
+    return cost
