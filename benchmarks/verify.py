@@ -26,8 +26,8 @@ CEILINGS: Final = (
     Ceiling(scope="model:p:m", window="day", limit_nanousd=10**17),
 )
 GENERATION: Final = (
-    "INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, run, "
-    "tags, cache, deployment, outcome, cost_basis, finished_at_ms, latency_us) "
+    "INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, "
+    "run, tags, cache, deployment, outcome, cost_basis, finished_at_ms, latency_us) "
     "VALUES (?, ?, 'chat', 0, ?, '', '', 'u1', 'w', '', '{}', 'miss', 'p:m', 'ok', 'priced_usage', ?, 800000)"
 )
 HOLD: Final = (

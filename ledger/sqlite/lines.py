@@ -1,4 +1,4 @@
-"""The audit of postings one by one: their chain, and what each should have cost. The whole of it, or a part at a time."""
+"""The audit of postings one by one: their chain, and what each should have cost. All at once, or a part at a time."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -108,6 +108,12 @@ def last_seq(db: sqlite3.Connection) -> int:
     """The number of the newest line; 0: there is none."""
     (seq,) = db.execute(SQL["last_seq"]).fetchone()
     return int(seq)
+
+
+def pruned_before(db: sqlite3.Connection) -> int | None:
+    """The moment before which detail was folded away, a whole hour; None: it is all there."""
+    (moment_ms,) = db.execute(SQL["pruned_before"]).fetchone()
+    return None if moment_ms is None else int(moment_ms)
 
 
 def _cost_nanousd(price: Price, tokens: tuple[int, ...]) -> int | None:

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.errors import NotALedger
+from ledger.reports import SpendQuery
 from ledger.sql import statements
-from ledger.sqlite.lines import CHAIN, HOLD, PRICE, LineAudit, NoSuchLine, first_place, last_seq
+from ledger.sqlite.lines import CHAIN, HOLD, PRICE, LineAudit, NoSuchLine, first_place, last_seq, pruned_before
 from ledger.sqlite.migrate import check_identity
+from ledger.sqlite.spend import spend_by
 from ledger.verify import Findings, Unreadable, Violation
 
 RULES: Final = statements("sqlite", "verify")
 PRAGMAS: Final = {"the file is sound": "integrity_check", "references lead somewhere": "foreign_key_check"}
+HOURS: Final = "reports: spend by the hour is what its lines come to"
+HOUR_DIMENSIONS: Final = ("hour", "model", "route", "key", "team", "basis", "outcome")
 LINE_RULES: Final = (CHAIN, HOLD, PRICE)
 MOST_ROWS: Final = 20
 _CACHE_KIB: Final = 64 * 1024
@@ -41,14 +45,14 @@ def verify_file(path: Path, *, on_rule: OnRule, since: int | None = None, is_sti
             file = threads.submit(_check_file, path, on_rule, is_still=is_still)
             rules = threads.submit(_check_rules, path, on_rule, is_still=is_still)
             lines = _check_lines(db, audit, on_rule)
-            (holds,) = db.execute("SELECT COUNT(*) FROM holds").fetchone()
+            holds = _count_holds(db)
             violations = (*file.result(), *rules.result(), *lines)
     except (NotALedger, NoSuchLine) as error:
         raise Unreadable(str(error)) from error
     except sqlite3.DatabaseError as error:
         raise Unreadable(f"{path} cannot be read: {error}") from error
     return Findings(
-        rules=len(PRAGMAS) + len(RULES) + len(LINE_RULES),
+        rules=len(PRAGMAS) + len(RULES) + len(LINE_RULES) + 1,
         postings=audit.looked_at,
         holds=holds,
         unpriced=audit.unpriced,
@@ -75,8 +79,8 @@ def _check_file(path: Path, on_rule: OnRule, *, is_still: bool) -> list[Violatio
 
 def _check_rules(path: Path, on_rule: OnRule, *, is_still: bool) -> list[Violation]:
     with _snapshot(path, is_still=is_still) as db:
-        found = (_check(db, rule, statement, on_rule) for rule, statement in RULES.items())
-        return [violation for violation in found if violation is not None]
+        found = [_check(db, rule, statement, on_rule) for rule, statement in RULES.items()]
+        return [violation for violation in (*found, _check_hours(db, on_rule)) if violation is not None]
 
 
 def _check(db: sqlite3.Connection, rule: str, statement: str, on_rule: OnRule) -> Violation | None:
@@ -91,9 +95,33 @@ def _check(db: sqlite3.Connection, rule: str, statement: str, on_rule: OnRule) -
     return Violation(rule=rule, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None
 
 
-def _check_lines(db: sqlite3.Connection, audit: LineAudit, on_rule: OnRule) -> list[Violation]:
-    newest = last_seq(db)
+def _check_hours(db: sqlite3.Connection, on_rule: OnRule) -> Violation | None:
+    """Reports read sums kept by the hour: they have to be what detail comes to, wherever there is detail."""
+    on_rule(HOURS)
+    query = SpendQuery(since_ms=pruned_before(db), group_by=HOUR_DIMENSIONS)
     try:
+        kept, detail = spend_by(db, query), spend_by(db, query, by_hour=False)
+    except sqlite3.DatabaseError as error:
+        return Violation(rule=HOURS, count=1, rows=[{"unreadable": str(error)}])
+    rows = []
+    for key in sorted({*kept, *detail}):
+        if kept.get(key) != detail.get(key):
+            place = dict(zip(HOUR_DIMENSIONS, key, strict=True))
+            rows.append(place | {"kept": kept.get(key), "detail": detail.get(key)})
+    return Violation(rule=HOURS, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None
+
+
+def _count_holds(db: sqlite3.Connection) -> int:
+    try:
+        (holds,) = db.execute("SELECT COUNT(*) FROM holds").fetchone()
+    except sqlite3.DatabaseError:
+        return 0  # Some rule has said so.
+    return int(holds)
+
+
+def _check_lines(db: sqlite3.Connection, audit: LineAudit, on_rule: OnRule) -> list[Violation]:
+    try:
+        newest = last_seq(db)
         for _ in audit.look(db):
             on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
     except sqlite3.DatabaseError as error:

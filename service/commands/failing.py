@@ -39,7 +39,7 @@ def load_or_exit(path: str | None, **overrides: object) -> Config:
 
 @contextmanager
 def progress(title: str, *, is_on: bool = True) -> Iterator[Callable[[str], None]]:
-    """A line on standard error that says how far a long command is, where that is a terminal; may be told by any thread."""
+    """Say on standard error how far a long command is, where that is a terminal. Any thread may tell it."""
     from rich.console import Console
 
     console = Console(stderr=True)

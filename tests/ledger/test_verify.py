@@ -4,51 +4,161 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.ceilings import Ceiling
+from ledger.prices import Price, Tier
+from ledger.sqlite.lines import CHAIN, _cost_nanousd
+from ledger.sqlite.lines import PRICE as PRICED
+from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
 
+PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
+SWAP = """
+UPDATE postings SET seq = CASE seq WHEN 1 THEN -2 WHEN 2 THEN -1 END WHERE seq IN (1, 2);
+UPDATE postings SET seq = -seq WHERE seq < 0;
+"""
+INSERTED = """
+INSERT INTO holds SELECT 'forged', generation_id, 9, owner_id, deployment, price_version, 0, 'settled', taken_at_ms, 1,
+    'ok', NULL, NULL, NULL, NULL FROM holds LIMIT 1;
+INSERT INTO postings SELECT 4, 'forged', kind, 0, 'free', 0, 0, 0, 0, 0, 0, price_version, posted_at_ms, reason, chain
+  FROM postings WHERE seq = 3;
+"""
 DAMAGE = {
     "invariant 1": "UPDATE ceiling_windows SET limit_nanousd = 1200, excused_nanousd = 1200",
     "held is the sum": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 1",
+    "held is the sum of open": "UPDATE holds SET held_nanousd = 1 WHERE state = 'held'",
     "spent is the sum": "UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1",
     "has the closing line": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
-    "names a hold": "UPDATE postings SET hold_id = 'gone'",
-    "numbered without a gap": "UPDATE postings SET seq = 7",
+    "names a hold": "UPDATE postings SET hold_id = 'gone' WHERE seq = 1",
+    "numbered without a gap": "UPDATE postings SET seq = 7 WHERE seq = 1",
     "in every window": "DELETE FROM hold_windows",
     "responses are counted": "UPDATE response_totals SET entries = 5",
     "references lead somewhere": "UPDATE holds SET generation_id = 'gone'",
+    "a whole chain": "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2",
+    "a whole chain, two lines swapped": SWAP,
+    "a whole chain, a line deleted": "DELETE FROM postings WHERE seq = 2",
+    "a whole chain, a line inserted": INSERTED,
+    "what its tokens cost": "UPDATE postings SET output_tokens = output_tokens + 1 WHERE seq = 3",
+    "what its tokens cost, no answer's counts": "UPDATE postings SET output_tokens = -1 WHERE seq = 3",
+    "spend by the hour": "UPDATE spend_hours SET cost_nanousd = cost_nanousd + 1",
+    "what was looked at is still there": "UPDATE audit SET seq = 4",
 }
 
 
 async def a_history(folder):
     limit = Ceiling(scope="global", window="total", limit_nanousd=5000)
     async with a_ledger(folder, ceilings=[limit]) as ledger:
+        await ledger.record_prices({"p:m": PRICE})
         await admit_and_settle(ledger, a_call(key="k"))
+        await admit_and_settle(ledger, a_call())
+        await admit_and_settle(ledger, a_call(), basis="estimated")
         await ledger.admit(a_call())
 
 
-def audit(folder):
-    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None)
+def damage(folder, script):
+    """As somebody would who has the file: no trigger and no foreign key stands in the way."""
+    with closing(sqlite3.connect(folder / "farthing.db", isolation_level=None)) as db:
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        before = db.total_changes
+        db.executescript(script)
+        assert db.total_changes > before
+
+
+def audit(folder, *, since=None):
+    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None, since=since)
 
 
 async def test_a_sound_ledger_is_clean(tmp_path):
     await a_history(tmp_path)
     findings = audit(tmp_path)
     assert findings.violations == ()
-    assert (findings.postings, findings.holds) == (1, 2)
+    assert (findings.postings, findings.holds, findings.unpriced, findings.last_seq) == (3, 4, 0, 3)
+    assert len(bytes.fromhex(findings.last_digest)) == 32
 
 
 @pytest.mark.parametrize("rule", DAMAGE)
 async def test_it_names_the_rule_that_is_broken_and_its_rows(tmp_path, rule):
     await a_history(tmp_path)
-    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            db.execute(f"DROP TRIGGER {name}")
-        assert db.execute(DAMAGE[rule]).rowcount > 0
+    damage(tmp_path, DAMAGE[rule])
     broken = audit(tmp_path).violations
-    assert any(rule in violation.rule and violation.rows for violation in broken), broken
+    assert any(rule.partition(",")[0] in violation.rule and violation.rows for violation in broken), broken
+
+
+async def test_the_very_line_that_was_changed_is_named(tmp_path):
+    await a_history(tmp_path)
+    damage(tmp_path, "UPDATE postings SET cost_nanousd = cost_nanousd + 1 WHERE seq = 2")
+    rows = {violation.rule: violation.rows for violation in audit(tmp_path).violations}
+    assert [row["seq"] for row in rows[CHAIN]] == [2]
+    assert [(row["seq"], row["cost_nanousd"], row["expected_nanousd"]) for row in rows[PRICED]] == [(2, 401, 400)]
+
+
+async def test_an_audit_that_begins_at_a_line_trusts_it_and_those_before(tmp_path):
+    await a_history(tmp_path)
+    damage(tmp_path, "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2")
+    assert [violation.rule for violation in audit(tmp_path, since=1).violations] == [CHAIN]
+    findings = audit(tmp_path, since=2)
+    assert (findings.violations, findings.postings) == ((), 1)
+    with pytest.raises(Unreadable, match="no line 9"):
+        audit(tmp_path, since=9)
+
+
+async def test_a_line_whose_price_is_not_on_record_is_counted(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await admit_and_settle(ledger, a_call())
+    findings = audit(tmp_path)
+    assert (findings.violations, findings.unpriced) == ((), 1)
+
+
+async def test_a_flipped_bit_in_a_page_is_found(tmp_path):
+    await a_history(tmp_path)
+    path = tmp_path / "farthing.db"
+    with closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'postings'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size] ^= 0x40
+    path.write_bytes(content)
+    assert any(violation.rule == "the file is sound" for violation in audit(tmp_path).violations)
+
+
+async def test_a_file_cut_short_is_unreadable(tmp_path):
+    await a_history(tmp_path)
+    path = tmp_path / "farthing.db"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Unreadable, match="cannot be read"):
+        audit(tmp_path)
+
+
+tokens = st.integers(0, 2_000_000)
+rate = st.integers(0, 100_000_000_000)
+tier = st.builds(
+    Tier,
+    input=rate,
+    output=rate,
+    cached_input=st.none() | rate,
+    cache_write=st.none() | rate,
+    reasoning=st.none() | rate,
+)
+price = st.builds(
+    Price,
+    version=st.just("v"),
+    base=tier,
+    tiers=st.lists(st.tuples(tokens, tier), max_size=2, unique_by=lambda t: t[0]).map(
+        lambda t: tuple(sorted(t, key=lambda i: i[0]))
+    ),
+    per_request_nanousd=rate,
+)
+
+
+@given(price, st.tuples(tokens, tokens, tokens, tokens, tokens))
+def test_the_audit_and_the_price_book_come_to_the_same(price, tokens):
+    assert _cost_nanousd(price, tokens) == price.cost_nanousd(
+        Usage(**dict(zip(Usage.__struct_fields__, tokens, strict=True)))
+    )
 
 
 async def test_a_missing_a_foreign_and_a_torn_file_are_unreadable(tmp_path):

@@ -20,3 +20,7 @@ SELECT chain FROM postings WHERE seq = :seq;
 
 -- name: last_seq
 SELECT COALESCE(MAX(seq), 0) FROM postings;
+
+-- name: pruned_before
+-- NULL: nothing was pruned.
+SELECT MAX(before_ms) FROM closings;

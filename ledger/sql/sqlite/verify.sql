@@ -5,7 +5,7 @@
 -- Above the highest limit it has had only through an overrun that a posting names, or a correction.
 SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd, w.excused_nanousd
   FROM ceiling_windows AS w
- WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd + w.folded_nanousd
+ WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd
    AND NOT EXISTS (
        SELECT 1 FROM hold_windows AS link JOIN postings AS p USING (hold_id)
         WHERE link.ceiling_id = w.ceiling_id AND link.starts_at_ms = w.starts_at_ms
