@@ -20,8 +20,8 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit found. No violations: every rule holds. postings and holds: how many were looked at.
 
-    unpriced: lines whose price is not on record, so that their cost could not be checked. last_digest: of the line last_seq,
-    in hex: who keeps it elsewhere can prove later that no line up to it was changed.
+    unpriced: lines whose price is not on record, so that their cost could not be checked. last_digest: of line
+    last_seq, in hex: who keeps it elsewhere can prove later that no line up to it was changed.
     """
 
     rules: int
