@@ -144,6 +144,26 @@ async def keep_asking(services, told, offset, is_over):
         number += 1
 
 
+async def test_sixty_at_once_at_two_processes_are_one_call_with_one_result(tmp_path):
+    gate = asyncio.Event()
+    async with scripted_upstream() as upstream:
+        upstream.plays(stream([gate, *PIECES]))
+        config = one_route(upstream.url)
+        async with dying_serve(tmp_path, config=config) as one, dying_serve(tmp_path) as other:
+            calls = [asyncio.create_task(ask(service, "the same")) for service in (one, other) * 30]
+            told = []
+            for call in asyncio.as_completed(calls):
+                told.append(await call)
+                if len(told) == 59:
+                    # All but the one that has the key; now it may end.
+                    gate.set()
+            assert [status for status, _, _ in told] == [409] * 59 + [200]
+            for service in (one, other):
+                status, headers, body = await ask(service, "the same")
+                assert (status, headers["idempotent-replayed"], body) == (200, "true", told[-1][2])
+            assert len(upstream.requests) == 1
+
+
 async def test_a_follower_and_a_hit_that_were_settled_are_told_again_by_another_process(tmp_path):
     use = {"x-farthing-cache": "use"}
     gate = asyncio.Event()
