@@ -1,14 +1,15 @@
 """The ledger's face: what every engine offers, and `open_ledger`, which opens one."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.prices import Price
-from ledger.reports import LatencyQuery, SpendQuery
+from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -23,8 +24,21 @@ from ledger.values import (
 )
 
 
+class Transaction(Protocol):
+    """One moment of the ledger. Raises LedgerUnavailable when a reading takes too long, or after ten seconds."""
+
+    async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]:
+        """{`provider:model`: what was spent on it}, as the spend report by model has it. Moments in ms UTC."""
+
+    async def get_all_latency(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Latency]:
+        """{`provider:model`: how long it took}, as the latency report by model has it. Moments in ms UTC."""
+
+
 class LedgerReports(Protocol):
     """What a ledger tells readers. Raises LedgerUnavailable when a reading takes too long."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A snapshot: all that is read within is of the moment at which it began, whatever is written meanwhile."""
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
         """The spend report of CONTRACT §5."""
@@ -34,6 +48,9 @@ class LedgerReports(Protocol):
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
         """One call's whole story: every attempt, hold and posting. None: no such generation."""
+
+    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
+        """A page of calls, newest first: {"generations": […], "next": where it goes on}. Raises UnknownPage."""
 
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""
@@ -102,17 +119,24 @@ class Ledger(LedgerReports, Protocol):
         """Put these ceilings in force and no others, keeping what was counted."""
 
 
+def wall_ms() -> int:
+    """Wall time in milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
 @asynccontextmanager
 async def open_ledger(
     url: str,
     *,
-    clock_ms: Callable[[], int],
+    clock_ms: Callable[[], int] = wall_ms,
     synchronous: Literal["full", "normal"] = "full",
     cache_bounds: CacheBounds | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
 
-    clock_ms: wall time in milliseconds UTC. Raises NotALedger for what cannot serve as one.
+    It is one more process on the file: a service that runs on it goes on undisturbed. Who only reads takes
+    `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. Raises NotALedger for what cannot
+    serve as one.
     """
     from ledger.sqlite.ledger import open_sqlite_ledger
 
@@ -122,8 +146,11 @@ async def open_ledger(
 
 
 @asynccontextmanager
-async def open_reports(url: str, *, clock_ms: Callable[[], int]) -> AsyncIterator[LedgerReports]:
-    """Read a ledger that is there, with or without a service writing to it. Raises NotALedger."""
+async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> AsyncIterator[LedgerReports]:
+    """Read a ledger that is there, with or without a service writing to it. Takes no lease, writes nothing.
+
+    Raises NotALedger.
+    """
     from ledger.sqlite.ledger import open_sqlite_reports
 
     async with open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms) as reports:

@@ -46,6 +46,48 @@ class LatencyQuery(msgspec.Struct, frozen=True, kw_only=True):
     filters: dict[str, str] = {}
 
 
+class GenerationsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls, newest first, by when they began. filters as a SpendQuery's; a call's model is the one that answered.
+
+    before: the `next` of the page before this one. None: from the newest on.
+    """
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    filters: dict[str, str] = {}
+    limit: int = 100
+    before: str | None = None
+
+
+class Spans(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans of time in milliseconds; None where nothing was measured. Quantiles are within 2 %."""
+
+    count: int
+    mean_ms: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """How long answers took. count: attempts that answered; errors: attempts that failed, which have no part in it.
+
+    ttft: the same to first output, of attempts whose upstream call was streamed.
+    """
+
+    count: int
+    errors: int
+    mean_ms: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    ttft: Spans
+
+
 class Spend(msgspec.Struct):
     """What was spent, and on what. The fields of CONTRACT §5; prompt_tokens include cached ones, completion reasoning.
 
@@ -73,6 +115,10 @@ class Spend(msgspec.Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class UnknownPage(ValueError):
+    """`before` is not the `next` of any page."""
+
+
 class UnknownDimension(ValueError):
     """A report was asked for by something that it does not keep apart."""
 
@@ -88,6 +134,19 @@ def check_dimensions(query: SpendQuery | LatencyQuery) -> None:
     for name in (*query.group_by, *query.filters):
         if name not in known:
             raise UnknownDimension(name, known)
+
+
+def page_name(created_at_ms: int, generation_id: str) -> str:
+    """What `before` must be for the page that follows this call."""
+    return f"{created_at_ms}-{generation_id}"
+
+
+def page_place(before: str) -> tuple[int, str]:
+    """(created_at_ms, generation_id) of the last call of the page before. Raises UnknownPage."""
+    created_at_ms, dash, generation_id = before.partition("-")
+    if not (created_at_ms.isascii() and created_at_ms.isdigit() and len(created_at_ms) < 16 and dash):
+        raise UnknownPage(before)
+    return int(created_at_ms), generation_id
 
 
 def iso(moment_ms: int | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ledger.reports import LatencyQuery, SpendQuery
+from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
 from router.reply import Gateway
 from telemetry.facts import RequestFacts
@@ -23,6 +23,9 @@ class Reports(Protocol):
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
         """One call's whole story. None: no such generation."""
+
+    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
+        """A page of calls, newest first. Raises UnknownPage."""
 
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""

@@ -3,8 +3,8 @@
 from typing import Final
 
 from ledger.prices.book import PriceBook, load_book
-from ledger.prices.price import Price, Tier
+from ledger.prices.price import Charge, Price, Tier
 
 FREE: Final = Price(version="free", base=Tier())
 
-__all__ = ["FREE", "Price", "PriceBook", "Tier", "load_book"]
+__all__ = ["FREE", "Charge", "Price", "PriceBook", "Tier", "load_book"]

@@ -1,25 +1,60 @@
-"""One call's whole story: who asked, every attempt with its hold, every posting."""
+"""Calls as they are on record: who asked, every attempt with its hold, every posting with its arithmetic."""
 
 import json
 import sqlite3
 from typing import Any, Final
 
 from ledger.money import format_usd
-from ledger.reports import iso
+from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, page_name, page_place
 from ledger.sql import statements
+from ledger.sqlite.prices import find_price
+from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "reports")
+_FAR_MS: Final = 1 << 48
+_CLASSES: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+
+Row = dict[str, Any]
 
 
 def generation_report(db: sqlite3.Connection, *, generation_id: str) -> dict[str, Any] | None:
     """What `GET /ledger/generations/{id}` answers. None: no such generation."""
-    wanted = {"generation_id": generation_id}
-    found = _rows(db, "generation", wanted)
-    if not found:
-        return None
-    (generation,) = found
-    postings = [_posting(row) for row in _rows(db, "postings_of_generation", wanted)]
-    attempts = [_attempt(row, postings) for row in _rows(db, "attempts_of_generation", wanted)]
+    found = _rows(db, "generation", {"generation_id": generation_id})
+    return _story(db, found[0]) if found else None
+
+
+def generations_report(db: sqlite3.Connection, *, query: GenerationsQuery) -> dict[str, Any]:
+    """What `GET /ledger/generations` answers: each call as alone, but without postings. next None: no more.
+
+    Raises UnknownPage.
+    """
+    before_ms, before_id = (_FAR_MS, "") if query.before is None else page_place(query.before)
+    values: dict[str, Any] = {
+        **dict.fromkeys(SPEND_DIMENSIONS),
+        **query.filters,
+        "since_ms": query.since_ms or 0,
+        "until_ms": _FAR_MS if query.until_ms is None else query.until_ms,
+        "before_ms": before_ms,
+        "before_id": before_id,
+        "most": query.limit + 1,
+    }
+    found = _rows(db, "generations", values)
+    page = found[: query.limit]
+    stories = [_story(db, generation) for generation in page]
+    for story in stories:
+        for attempt in story["attempts"]:
+            del attempt["postings"]
+    more = len(found) > len(page)
+    return {
+        "generations": stories,
+        "next": page_name(page[-1]["created_at_ms"], page[-1]["generation_id"]) if more else None,
+    }
+
+
+def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
+    wanted = {"generation_id": generation["generation_id"]}
+    postings = _rows(db, "postings_of_generation", wanted)
+    attempts = [_attempt(db, row, postings) for row in _rows(db, "attempts_of_generation", wanted)]
     cost_nanousd = sum(posting["cost_nanousd"] for posting in postings)
     return {
         "id": generation["generation_id"],
@@ -42,6 +77,7 @@ def generation_report(db: sqlite3.Connection, *, generation_id: str) -> dict[str
         "cost_usd": format_usd(cost_nanousd),
         "cost_nanousd": cost_nanousd,
         "cost_basis": generation["cost_basis"],
+        "saved_usd": format_usd(generation["saved_nanousd"]),
         "saved_nanousd": generation["saved_nanousd"],
         "held_nanousd": sum(attempt["held_nanousd"] for attempt in attempts if attempt["state"] == "held"),
         "estimated_prompt_tokens": generation["estimated_prompt_tokens"],
@@ -51,8 +87,10 @@ def generation_report(db: sqlite3.Connection, *, generation_id: str) -> dict[str
     }
 
 
-def _attempt(row: dict[str, Any], postings: list[dict[str, Any]]) -> dict[str, Any]:
+def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row]) -> dict[str, Any]:
     provider, _, model = row["deployment"].partition(":")
+    own = [_posting(db, row["deployment"], posting) for posting in postings if posting["hold_id"] == row["hold_id"]]
+    cost_nanousd = sum(posting["cost_nanousd"] for posting in own)
     return {
         "attempt": row["attempt"],
         "deployment": row["deployment"],
@@ -62,6 +100,8 @@ def _attempt(row: dict[str, Any], postings: list[dict[str, Any]]) -> dict[str, A
         "state": row["state"],
         "held_nanousd": row["held_nanousd"],
         "held_usd": format_usd(row["held_nanousd"]),
+        "cost_nanousd": cost_nanousd,
+        "cost_usd": format_usd(cost_nanousd),
         "price_version": row["price_version"],
         "outcome": row["outcome"],
         "status": row["status"],
@@ -70,16 +110,47 @@ def _attempt(row: dict[str, Any], postings: list[dict[str, Any]]) -> dict[str, A
         "ttft_ms": _ms(row["ttft_us"]),
         "taken_at": iso(row["taken_at_ms"]),
         "closed_at": iso(row["closed_at_ms"]),
-        "postings": [posting for posting in postings if posting["hold_id"] == row["hold_id"]],
+        "postings": own,
     }
 
 
-def _posting(row: dict[str, Any]) -> dict[str, Any]:
-    posted_at_ms = row.pop("posted_at_ms")
-    return {**row, "cost_usd": format_usd(row["cost_nanousd"]), "posted_at": iso(posted_at_ms)}
+def _posting(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in row.items() if name != "posted_at_ms"},
+        "cost_usd": format_usd(row["cost_nanousd"]),
+        "posted_at": iso(row["posted_at_ms"]),
+        "arithmetic": _arithmetic(db, deployment, row),
+    }
 
 
-def _rows(db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any] | None:
+    """What the line's usage costs at its price. None: nobody knows the usage, or the price is not on record.
+
+    It is the line's own cost where the basis is `priced_usage`; a correction is the difference to the lines before it.
+    """
+    counts = {name: row[name] for name in _CLASSES}
+    if any(count is None or count < 0 for count in counts.values()):
+        return None
+    price = find_price(db, deployment, row["price_version"])
+    if price is None:
+        return None
+    usage = Usage(**counts)
+    return {
+        "tier_above_prompt_tokens": price.threshold_for(usage.prompt_tokens),
+        "charges": [
+            {
+                "of": charge.of,
+                "tokens": charge.tokens,
+                "usd_per_mtok": None if charge.nanousd_per_mtok is None else format_usd(charge.nanousd_per_mtok),
+                "cost_nanousd": charge.cost_nanousd,
+            }
+            for charge in price.explain(usage)
+        ],
+        "cost_nanousd": price.cost_nanousd(usage),
+    }
+
+
+def _rows(db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> list[Row]:
     cursor = db.execute(SQL[statement], values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import Tally, bucket_of
-from ledger.reports import LatencyQuery, iso
+from ledger.reports import Latency, LatencyQuery, Spans, iso
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "reports")
@@ -42,14 +42,27 @@ class Group(msgspec.Struct):
         tally = self.total if count.kind == "total" else self.ttft
         tally.add(count.bucket, count.count, count.sum_us, count.max_us)
 
-    def rendered(self) -> dict[str, Any]:
-        """The row's figures. count: attempts that answered; errors: attempts that failed."""
-        ttft = {"count": self.ttft.count, **self.ttft.summary()}
-        return {"count": self.total.count, "errors": self.errors, **self.total.summary(), "ttft": ttft}
+    def latency(self) -> Latency:
+        """The group's figures."""
+        ttft = Spans(count=self.ttft.count, **self.ttft.summary())
+        return Latency(count=self.total.count, errors=self.errors, **self.total.summary(), ttft=ttft)
 
 
 def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, Any]:
     """The report of CONTRACT §5. Quantiles are within 2 % of the exact order statistic over any window."""
+    total, groups = latency_by(db, query)
+    rows = [dict(zip(query.group_by, key, strict=True)) | asdict(group) for key, group in sorted(groups.items())]
+    return {
+        "since": iso(query.since_ms),
+        "until": iso(query.until_ms),
+        "group_by": list(query.group_by),
+        "total": asdict(total),
+        "rows": rows if query.group_by else [],
+    }
+
+
+def latency_by(db: sqlite3.Connection, query: LatencyQuery) -> tuple[Latency, dict[tuple[str, ...], Latency]]:
+    """(all together, {the values of query.group_by: how long answers took})."""
     total, groups = Group(), dict[tuple[str, ...], Group]()
     for count in _counts(db, query):
         values = _dimensions(count)
@@ -57,14 +70,13 @@ def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, 
             total.add(count)
             key = tuple(values[name] for name in query.group_by)
             groups.setdefault(key, Group()).add(count)
-    rows = [dict(zip(query.group_by, key, strict=True)) | group.rendered() for key, group in sorted(groups.items())]
-    return {
-        "since": iso(query.since_ms),
-        "until": iso(query.until_ms),
-        "group_by": list(query.group_by),
-        "total": total.rendered(),
-        "rows": rows if query.group_by else [],
-    }
+    return total.latency(), {key: group.latency() for key, group in groups.items()}
+
+
+def asdict(latency: Latency) -> dict[str, Any]:
+    """As the report has it."""
+    report: dict[str, Any] = msgspec.to_builtins(latency)
+    return report
 
 
 def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:

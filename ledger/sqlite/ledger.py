@@ -7,7 +7,7 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,12 +15,12 @@ from typing import Any, Final, TypeVar
 from ledger.ceilings import Ceiling, CeilingTable
 from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
 from ledger.prices import Price
-from ledger.reports import LatencyQuery, SpendQuery
+from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next
 from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
 from ledger.sqlite.connection import Synchronous
-from ledger.sqlite.generation_report import generation_report
+from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.memory import change_memory, memory_since
@@ -29,6 +29,7 @@ from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, rejoi
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
+from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
 from ledger.sqlite.spend_report import spend_report
 from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
@@ -61,6 +62,9 @@ class SqliteReports:
         self._readers = readers
         self._clock_ms = clock_ms
 
+    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+        return open_snapshot(self._readers.path)
+
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
         return await self._readers.read(partial(spend_report, query=query))
 
@@ -69,6 +73,9 @@ class SqliteReports:
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
         return await self._readers.read(partial(generation_report, generation_id=generation_id))
+
+    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(generations_report, query=query))
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))

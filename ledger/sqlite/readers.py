@@ -18,7 +18,8 @@ READERS: Final = 2
 class Readers:
     """A few connections, lent one reading at a time, first come first served."""
 
-    def __init__(self, connections: list[Connection]) -> None:
+    def __init__(self, path: Path, connections: list[Connection]) -> None:
+        self.path = path
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for connection in connections:
             self._idle.put_nowait(connection)
@@ -39,7 +40,7 @@ class Readers:
 async def open_readers(path: Path) -> AsyncIterator[Readers]:
     """READERS connections to a ledger file that exists."""
     async with AsyncExitStack() as stack:
-        yield Readers([await stack.enter_async_context(open_reader(path)) for _ in range(READERS)])
+        yield Readers(path, [await stack.enter_async_context(open_reader(path)) for _ in range(READERS)])
 
 
 def _in_snapshot(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], Result]) -> Result:

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "ask": "One generation, through the same code as the service.",
     "spend": "The spend report.",
     "latency": "The latency report.",
+    "explain": "One answer's cost, from tokens to dollars.",
     "verify": "Audit the ledger, read-only.",
 }
 

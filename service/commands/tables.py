@@ -71,8 +71,12 @@ def _table(title: str, report: dict[str, Any], columns: Mapping[str, Cell]) -> T
 
 def _name(value: object) -> Text:
     """Callers choose some of the names: none of them is markup, and none speaks to the terminal."""
-    text = "-" if value is None or value == "" else str(value)
-    return Text("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text))
+    return Text(printable("-" if value is None or value == "" else str(value)))
+
+
+def printable(text: str) -> str:
+    """What a terminal shows and does not obey: other characters as their codes."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def _columns(report: dict[str, Any]) -> list[str]:

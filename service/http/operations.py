@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.reports import SPEND_DIMENSIONS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 
@@ -164,8 +165,14 @@ OPERATIONS: Final = (
     Operation(method="get", path="/ledger/latency", summary="How long it took, in quantiles", query=_WINDOW),
     Operation(
         method="get",
+        path="/ledger/generations",
+        summary="Calls, newest first; `next` goes on as `before`; filters as of the spend report",
+        query=("since", "until", "limit", "before", *SPEND_DIMENSIONS),
+    ),
+    Operation(
+        method="get",
         path="/ledger/generations/{id}",
-        summary="Every attempt, hold and posting of one call",
+        summary="Every attempt, hold and posting of one call, its arithmetic from tokens to dollars",
         errors={404: "not_found"},
     ),
     Operation(method="get", path="/ledger/ceilings", summary="Limit, spent, held and room of every ceiling"),

@@ -8,7 +8,15 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS, LatencyQuery, SpendQuery, parse_moment
+from ledger.reports import (
+    LATENCY_DIMENSIONS,
+    SPEND_DIMENSIONS,
+    GenerationsQuery,
+    LatencyQuery,
+    SpendQuery,
+    UnknownPage,
+    parse_moment,
+)
 from router.errors import UnknownModel
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
@@ -16,6 +24,9 @@ from service.strict_json import refuse_unknown
 
 JSON: Final = "application/json"
 _WINDOW_FIELDS: Final = ("since", "until", "group_by", "format")
+_PAGE_FIELDS: Final = ("since", "until", "limit", "before")
+_PAGE: Final = 100
+_MOST: Final = 1000
 _FORMATS: Final = ("json", "csv")
 _NO_STORE: Final = {"cache-control": "no-store"}
 _Query = TypeVar("_Query", SpendQuery, LatencyQuery)
@@ -57,6 +68,14 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         query, form = read_query(request.scope["query_string"], LatencyQuery, LATENCY_DIMENSIONS, parts.now_ms())
         return _report(await parts.reports.latency(query), form)
 
+    @get("/ledger/generations")
+    async def generations(request: AnyRequest) -> Response[bytes]:
+        query = read_generations_query(request.scope["query_string"], parts.now_ms())
+        try:
+            return _json(await parts.reports.generations(query))
+        except UnknownPage as error:
+            raise InvalidRequest("must be the `next` of the page before", where="before") from error
+
     @get("/ledger/generations/{generation_id:str}")
     async def generation(request: AnyRequest) -> Response[bytes]:
         generation_id = request.path_params["generation_id"]
@@ -69,7 +88,7 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     async def ceilings() -> Response[bytes]:
         return _json({"ceilings": await parts.reports.ceilings()})
 
-    return spend, latency, generation, ceilings
+    return spend, latency, generations, generation, ceilings
 
 
 def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
@@ -105,12 +124,7 @@ def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
 
 def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...], now_ms: int) -> tuple[_Query, str]:
     """The report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
-        if name in given:
-            raise InvalidRequest("is given twice", where=name)
-        given[name] = value
-    refuse_unknown(given, (*_WINDOW_FIELDS, *dimensions), "parameter")
+    given = _parameters(query_string, (*_WINDOW_FIELDS, *dimensions))
     groups = tuple(filter(None, (name.strip() for name in given.get("group_by", "").split(","))))
     refuse_unknown(groups, dimensions, "name in group_by")
     form = given.get("format", "json")
@@ -123,6 +137,31 @@ def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...
         filters={name: value for name, value in given.items() if name in dimensions},
     )
     return query, form
+
+
+def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery:
+    """The page of calls asked for. Raises InvalidRequest naming the parameter that is wrong."""
+    given = _parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
+    limit = given.get("limit", str(_PAGE))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= _MOST):
+        raise InvalidRequest(f"must be a number from 1 to {_MOST}", where="limit")
+    return GenerationsQuery(
+        since_ms=_moment_ms("since", given, now_ms),
+        until_ms=_moment_ms("until", given, now_ms),
+        filters={name: value for name, value in given.items() if name in SPEND_DIMENSIONS},
+        limit=int(limit),
+        before=given.get("before") or None,
+    )
+
+
+def _parameters(query_string: bytes, known: tuple[str, ...]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
+        if name in given:
+            raise InvalidRequest("is given twice", where=name)
+        given[name] = value
+    refuse_unknown(given, known, "parameter")
+    return given
 
 
 def _moment_ms(name: str, given: dict[str, str], now_ms: int) -> int | None:

@@ -1,6 +1,8 @@
 """The price book: exact names, dated, and never a guess."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.money import format_usd, parse_usd
 from ledger.prices import FREE, load_book
@@ -74,3 +76,37 @@ def test_money_is_exact_both_ways():
     assert parse_usd("0.0000000001") == 1, "rounded up, once"
     assert format_usd(123_000) == "0.000123000"
     assert format_usd(-1) == "-0.000000001"
+
+
+RATES = st.integers(0, 10**12)
+TIERS = st.builds(
+    Tier,
+    input=RATES,
+    cached_input=st.none() | RATES,
+    cache_write=st.none() | RATES,
+    output=RATES,
+    reasoning=st.none() | RATES,
+)
+
+
+@given(
+    st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, st.integers(0, 10**6))),
+    st.builds(
+        Price,
+        version=st.just("v"),
+        base=TIERS,
+        tiers=st.lists(st.tuples(st.integers(0, 10**6), TIERS), max_size=3).map(
+            lambda tiers: tuple(sorted(tiers, key=lambda tier: tier[0]))
+        ),
+        per_request_nanousd=st.integers(0, 10**9),
+    ),
+)
+def test_the_parts_of_a_cost_sum_to_it_and_say_where_each_comes_from(usage, price):
+    charges = price.explain(usage)
+    assert sum(charge.cost_nanousd for charge in charges) == price.cost_nanousd(usage)
+    assert sum(charge.tokens or 0 for charge in charges) == usage.prompt_tokens + usage.completion_tokens
+    for charge in charges:
+        if charge.of != "request":
+            assert charge.cost_nanousd * 10**6 - charge.tokens * charge.nanousd_per_mtok in range(10**6)
+    threshold = price.threshold_for(usage.prompt_tokens)
+    assert threshold is None or threshold < usage.prompt_tokens

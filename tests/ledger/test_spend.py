@@ -239,11 +239,15 @@ async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(tmp_pat
             }
 
 
-@pytest.mark.parametrize("name", ["spend_detail", "spend_hours", "postings_of_generation", "attempts_of_generation"])
+@pytest.mark.parametrize(
+    "name", ["spend_detail", "spend_hours", "postings_of_generation", "attempts_of_generation", "generations"]
+)
 async def test_no_reading_walks_a_whole_table_of_history(tmp_path, name):
     async with a_ledger(tmp_path):
         pass
-    values = {"since_ms": 0, "until_ms": 1, "generation_id": "g", "unit_ms": 1}
+    values = dict.fromkeys(
+        [*SPEND_DIMENSIONS, "since_ms", "until_ms", "generation_id", "before_ms", "before_id", "most"]
+    )
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values)]
     assert not [step for step in plan if step.startswith("SCAN") and "USING INDEX open_" not in step], plan

@@ -6,6 +6,30 @@ SELECT generation_id, created_at_ms, route, stream, trace_id, key_id, team, user
   FROM generations
  WHERE generation_id = :generation_id;
 
+-- name: generations
+-- At most :most calls that began in [:since_ms, :until_ms), newest first, before the one named. A filter of NULL: any.
+SELECT generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, run, tags, cache, served_by,
+       deployment, outcome, cost_basis, saved_nanousd, estimated_prompt_tokens, finished_at_ms, latency_us, ttft_us,
+       error_code
+  FROM generations
+ WHERE created_at_ms >= :since_ms AND created_at_ms < :until_ms
+   AND (created_at_ms, generation_id) < (:before_ms, :before_id)
+   AND (:model IS NULL OR deployment = :model)
+   AND (:provider IS NULL OR substr(deployment, 1, instr(deployment, ':') - 1) = :provider)
+   AND (:key IS NULL OR key_id = :key)
+   AND (:team IS NULL OR team = :team)
+   AND (:user IS NULL OR user_id = :user)
+   AND (:workflow IS NULL OR workflow = :workflow)
+   AND (:run IS NULL OR run = :run)
+   AND (:route IS NULL OR route = :route)
+   AND (:basis IS NULL OR COALESCE(cost_basis, 'unknown') = :basis)
+   AND (:outcome IS NULL OR COALESCE(outcome, 'open') = :outcome)
+   AND (:hour IS NULL OR strftime('%Y-%m-%dT%H:00:00Z', created_at_ms / 1000, 'unixepoch') = :hour)
+   AND (:day IS NULL OR strftime('%Y-%m-%d', created_at_ms / 1000, 'unixepoch') = :day)
+   AND (:month IS NULL OR strftime('%Y-%m', created_at_ms / 1000, 'unixepoch') = :month)
+ ORDER BY created_at_ms DESC, generation_id DESC
+ LIMIT :most;
+
 -- name: attempts_of_generation
 -- A hold is named after its generation, so that no index is needed.
 SELECT hold_id, attempt, deployment, state, held_nanousd, price_version, outcome, status, latency_us, ttft_us, error,

@@ -12,7 +12,7 @@ import httpx
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from ledger.reports import LatencyQuery, SpendQuery
+from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, page_place
 from ledger.usage import Usage
 from router.answer import Answer, Choice, Delta
 from router.call import Call
@@ -143,7 +143,7 @@ class ScriptedReports:
     """Says back what it was asked."""
 
     def __init__(self) -> None:
-        self.query: SpendQuery | LatencyQuery | None = None
+        self.query: SpendQuery | LatencyQuery | GenerationsQuery | None = None
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
         self.query = query
@@ -155,6 +155,12 @@ class ScriptedReports:
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
         return {"id": generation_id} if generation_id == "gen_known" else None
+
+    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
+        self.query = query
+        if query.before is not None:
+            page_place(query.before)
+        return {"generations": [], "next": None}
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return [{"scope": "global"}]

@@ -110,6 +110,25 @@ async def test_generations_are_found_or_not():
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
+async def test_a_page_of_calls_is_asked_for_what_the_query_says():
+    async with an_edge() as (edge, client):
+        answer = await client.get("/ledger/generations?since=2026-11-01&model=a:m&limit=7&before=5-gen_x")
+        assert answer.json() == {"generations": [], "next": None}
+        asked = edge.reports.query
+        assert (asked.since_ms, asked.limit, asked.before) == (1_793_491_200_000, 7, "5-gen_x")
+        assert asked.filters == {"model": "a:m"}
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [("limit=1001", "limit"), ("limit=0", "limit"), ("limit=x", "limit"), ("before=gen_x", "before"), ("by=m", "by")],
+)
+async def test_a_page_of_calls_that_makes_no_sense_is_named(query, param):
+    async with an_edge() as (_, client):
+        answer = await client.get(f"/ledger/generations?{query}")
+        assert (answer.status_code, answer.json()["param"]) == (400, param)
+
+
 async def test_readiness_goes_at_once_and_new_calls_are_turned_away_while_draining():
     async with an_edge() as (edge, client):
         assert (await client.get("/health/ready")).status_code == 200

@@ -1,0 +1,77 @@
+"""One moment of the ledger, read as often as one likes: what `ledger.transaction()` gives."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ledger.errors import LedgerUnavailable
+from ledger.reports import Latency, LatencyQuery, Spend, SpendQuery
+from ledger.sqlite.connection import Connection, open_reader, read_bounded
+from ledger.sqlite.latency_report import latency_by
+from ledger.sqlite.spend import spend_by
+
+Result = TypeVar("Result")
+# A snapshot keeps the WAL from being emptied, so it ends by itself.
+SNAPSHOT_S: Final = 10.0
+
+
+class SqliteTransaction:
+    """See `ledger.ledger.Transaction`, which it implements. Made by `open_snapshot`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]:
+        query = SpendQuery(since_ms=since_ms, until_ms=until_ms, group_by=("model",))
+        groups = await self._read(partial(spend_by, query=query))
+        return {model: spend for (model,), spend in sorted(groups.items())}
+
+    async def get_all_latency(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Latency]:
+        query = LatencyQuery(since_ms=since_ms, until_ms=until_ms, group_by=("model",))
+        _, groups = await self._read(partial(latency_by, query=query))
+        return {model: latency for (model,), latency in sorted(groups.items())}
+
+    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        try:
+            return await self._connection.run(partial(_read_on, work=work))
+        except sqlite3.OperationalError as error:
+            raise LedgerUnavailable from error
+
+
+@asynccontextmanager
+async def open_snapshot(path: Path) -> AsyncIterator[SqliteTransaction]:
+    """Everything read within is as it was at the beginning. On a connection of its own, so that it holds up nobody."""
+    async with open_reader(path) as connection:
+        await connection.run(_begin)
+        ending = asyncio.create_task(_end_later(connection), name="ledger snapshot")
+        try:
+            yield SqliteTransaction(connection)
+        finally:
+            ending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ending
+
+
+async def _end_later(connection: Connection) -> None:
+    await asyncio.sleep(SNAPSHOT_S)
+    await connection.run(_end)
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN")
+    db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # A snapshot begins with its first reading.
+
+
+def _end(db: sqlite3.Connection) -> None:
+    db.execute("ROLLBACK")
+
+
+def _read_on(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    if not db.in_transaction:
+        raise sqlite3.OperationalError("the snapshot has ended")
+    return read_bounded(db, work)
