@@ -93,6 +93,7 @@ async def test_what_takes_a_restart_is_said_and_the_rest_is_taken(tmp_path):
     async with scripted_upstream() as upstream:
         text = one_route(upstream.url)
         async with farthing_serve(tmp_path, config=text) as service:
+            await service.poll("/health/ready", lambda it: it["status"] == "ready")
             (tmp_path / "farthing.toml").write_text(text + "[server]\nmax_in_flight = 5\n[cache]\nenabled = false\n")
             hang_up(service)
             await said(service, "the config was read again")
