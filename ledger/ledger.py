@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
+from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
 from ledger.values import (
@@ -115,6 +116,9 @@ class Ledger(LedgerReports, Protocol):
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
         """(the newest version, {subject: what is remembered}) of what changed after this version; 0: of everything."""
 
+    async def figures(self) -> LedgerFigures:
+        """How the ledger is doing, for metrics."""
+
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         """Put these ceilings in force and no others, keeping what was counted."""
 
@@ -131,17 +135,21 @@ async def open_ledger(
     clock_ms: Callable[[], int] = wall_ms,
     synchronous: Literal["full", "normal"] = "full",
     cache_bounds: CacheBounds | None = None,
+    verify_every_s: float | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
 
     It is one more process on the file: a service that runs on it goes on undisturbed. Who only reads takes
-    `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. Raises NotALedger for what cannot
-    serve as one.
+    `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
+    processes on it looks whether its new lines add up; None: this one never. Raises NotALedger for what cannot serve as
+    one.
     """
     from ledger.sqlite.ledger import open_sqlite_ledger
 
     path, bounds = _sqlite_path(url), cache_bounds or CacheBounds()
-    async with open_sqlite_ledger(path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds) as ledger:
+    async with open_sqlite_ledger(
+        path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s
+    ) as ledger:
         yield ledger
 
 

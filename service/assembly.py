@@ -29,9 +29,11 @@ from router.status import RouterStatus
 from router.tokens import TokenCounter
 from service.config import Config
 from service.config.catalog import Catalog, CurrentCatalog
+from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.reload import Reloading
 from telemetry import TelemetrySettings, open_telemetry
+from telemetry.metrics import open_metrics
 
 UPSTREAM_CONNECTIONS: Final = 4096
 
@@ -68,7 +70,13 @@ async def open_parts(
         )
         bounds = CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes)
         ledger = await stack.enter_async_context(
-            open_ledger(config.ledger.url, clock_ms=now_ms, synchronous=config.ledger.synchronous, cache_bounds=bounds)
+            open_ledger(
+                config.ledger.url,
+                clock_ms=now_ms,
+                synchronous=config.ledger.synchronous,
+                cache_bounds=bounds,
+                verify_every_s=config.ledger.verify_every_s,
+            )
         )
         opened = Catalog(config, load_book(), now_ms=now_ms())
         catalog = CurrentCatalog(opened)
@@ -98,6 +106,7 @@ async def open_parts(
             reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
             is_draining=lambda: draining.is_on,
+            metrics=MetricsPage(open_metrics(), ledger).render,
             now_ms=now_ms,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,

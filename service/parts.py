@@ -78,9 +78,16 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+async def _no_metrics() -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC."""
+    """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC.
+
+    metrics: all of them, as Prometheus reads them.
+    """
 
     gateway: Gateway
     reports: Reports
@@ -92,5 +99,6 @@ class Parts:
     is_draining: Callable[[], bool]
     now_ms: Callable[[], int]
     reload: Callable[[], Awaitable[None]] | None = None
+    metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     host: str = "127.0.0.1"
     port: int = 4000

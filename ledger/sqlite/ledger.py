@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from ledger.ceilings import Ceiling, CeilingTable
 from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
+from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
@@ -23,6 +24,7 @@ from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, rejoin, renew, sweep
@@ -171,6 +173,16 @@ class SqliteLedger(SqliteReports):
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
         return await self._readers.read(partial(memory_since, version=version))
 
+    async def figures(self) -> LedgerFigures:
+        work = partial(
+            read_figures,
+            owner_id=self.owner_id,
+            now_ms=self._clock_ms(),
+            queue_depth=self._store.queue_depth,
+            database=self._store.path,
+        )
+        return await self._readers.read(work)
+
     async def join(self) -> None:
         """Begin a lease."""
         await self._store.write(partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS))
@@ -260,9 +272,14 @@ def new_owner() -> Owner:
 
 @asynccontextmanager
 async def open_sqlite_ledger(
-    path: Path, *, clock_ms: Callable[[], int], synchronous: Synchronous, bounds: CacheBounds
+    path: Path,
+    *,
+    clock_ms: Callable[[], int],
+    synchronous: Synchronous,
+    bounds: CacheBounds,
+    verify_every_s: float | None = None,
 ) -> AsyncIterator[SqliteLedger]:
-    """Open the file, take a lease, keep it while the block runs, give it back."""
+    """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, synchronous))
         readers = await stack.enter_async_context(open_readers(path))
@@ -271,6 +288,9 @@ async def open_sqlite_ledger(
         stack.push_async_callback(ledger.leave)
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
         stack.push_async_callback(_stop, keeper)
+        if verify_every_s is not None:
+            looks = Looks(store, readers, clock_ms=clock_ms, owner_id=lambda: ledger.owner_id, every_s=verify_every_s)
+            stack.push_async_callback(_stop, asyncio.create_task(looks.run(), name="ledger audit"))
         yield ledger
 
 

@@ -61,7 +61,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, synchronous: Synchronous, open_connection: OpenConnection = open_writer) -> None:
-        self._path = path
+        self.path = path
         self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
         self._first: deque[Job] = deque()
@@ -76,7 +76,7 @@ class Writer:
         Whole, even if the caller is cancelled; what `work` raises undoes it alone. Settlements go before admissions.
         Raises LedgerUnavailable: with `unknown`, repeat it under the same ids.
         """
-        if not self.is_ready or len(self._first) + len(self._second) >= QUEUE_LIMIT:
+        if not self.is_ready or self.queue_depth >= QUEUE_LIMIT:
             raise LedgerUnavailable
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         (self._first if is_settlement else self._second).append(Job(work, done))
@@ -108,6 +108,11 @@ class Writer:
                     await asyncio.wait_for(self._closed(), REOPEN_DELAYS_S[min(failures, len(REOPEN_DELAYS_S) - 1)])
                 failures += 1
 
+    @property
+    def queue_depth(self) -> int:
+        """How many writes wait."""
+        return len(self._first) + len(self._second)
+
     def close(self) -> None:
         """Commit what is queued, then end `run`. No write is taken from now on."""
         self.is_ready = False
@@ -121,11 +126,11 @@ class Writer:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
-        turns = Turns(self._path)
+        turns = Turns(self.path)
         try:
-            async with self._open_connection(self._path, self._synchronous) as connection:
+            async with self._open_connection(self.path, self._synchronous) as connection:
                 await connection.run(partial(_in_turn, turns=turns, work=migrate))
-                checkpoints = Checkpoints(self._path)
+                checkpoints = Checkpoints(self.path)
                 yield partial(_commit, connection, turns, checkpoints)
                 await connection.run(partial(_in_turn, turns=turns, work=checkpoints.run))
         finally:

@@ -29,10 +29,14 @@ class ServerSection(Section, frozen=True):
 
 
 class LedgerSection(Section, frozen=True):
-    """Where money is kept. synchronous `full`: an acknowledged hold survives a power cut."""
+    """Where money is kept. synchronous `full`: an acknowledged hold survives a power cut.
+
+    verify_every_s: how often the service looks whether the newest lines add up.
+    """
 
     url: str = "sqlite:farthing.db"
     synchronous: Literal["full", "normal"] = "full"
+    verify_every_s: Seconds = 60.0
 
 
 class CacheSection(Section, frozen=True):

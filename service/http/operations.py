@@ -109,6 +109,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_example: Any = None
     query: tuple[str, ...] = ()
     streams: bool = False
+    media_type: str = "application/json"
     errors: dict[int, str] = {}
 
 
@@ -177,6 +178,7 @@ OPERATIONS: Final = (
     ),
     Operation(method="get", path="/ledger/ceilings", summary="Limit, spent, held and room of every ceiling"),
     Operation(method="get", path="/router/status", summary="How every deployment is doing"),
+    Operation(method="get", path="/metrics", summary="Metrics in Prometheus' text form", media_type="text/plain"),
     Operation(method="get", path="/health/live", summary="The process answers", example={"status": "live"}),
     Operation(
         method="get",

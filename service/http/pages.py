@@ -21,6 +21,7 @@ from router.errors import UnknownModel
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
 from service.strict_json import refuse_unknown
+from telemetry.metrics import CONTENT_TYPE as METRICS_TYPE
 
 JSON: Final = "application/json"
 _WINDOW_FIELDS: Final = ("since", "until", "group_by", "format")
@@ -96,6 +97,10 @@ def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     async def router_status() -> Response[bytes]:
         return _json(parts.router.status())
 
+    @get("/metrics")
+    async def metrics() -> Response[bytes]:
+        return Response(await parts.metrics(), headers={"content-type": METRICS_TYPE, **_NO_STORE})
+
     @get("/health/live")
     async def live() -> Response[bytes]:
         return _json({"status": "live"})
@@ -108,7 +113,7 @@ def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         status = "draining" if readiness.draining else "not_ready"
         return _json({"status": status, "reason": readiness.reason}, status_code=503)
 
-    return router_status, live, ready
+    return router_status, metrics, live, ready
 
 
 def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:

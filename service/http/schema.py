@@ -90,9 +90,10 @@ def schema_page() -> str:
 
 
 def _operation_object(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    kind = "object" if operation.media_type == "application/json" else "string"
+    content: dict[str, Any] = {operation.media_type: {"schema": {"type": kind}}}
     if operation.example is not None:
-        content["application/json"]["example"] = operation.example
+        content[operation.media_type]["example"] = operation.example
     if operation.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {"200": {"description": operation.summary, "content": content}}

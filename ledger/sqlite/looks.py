@@ -1,0 +1,148 @@
+"""The service's own audit: every now and then a look at the lines since the last one, by one process of all."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ledger.errors import LedgerUnavailable
+from ledger.figures import LedgerFigures
+from ledger.sql import statements
+from ledger.sqlite.lines import LineAudit, Place, first_place
+from ledger.sqlite.readers import Readers
+from ledger.sqlite.verify import RULES
+from ledger.sqlite.writer import Writer
+
+SQL: Final = statements("sqlite", "audit")
+DRIFT: Final = "ledger.drift"
+# Rules whose cost does not grow with the ledger.
+RULES_EACH_LOOK: Final = (
+    "invariant 2: held is the sum of open holds",
+    "invariant 3: what was looked at is still there",
+)
+LINES_AT_ONCE: Final = 1000
+MOST_LINES: Final = 300_000
+QUEUE_NOTED_S: Final = 5.0
+# What names the thing that is broken, so that one thing is told once however its figures change.
+_NAMES: Final = ("seq", "hold_id", "ceiling_id", "starts_at_ms")
+
+Broken = list[tuple[str, dict[str, Any]]]
+log = logging.getLogger(__name__)
+
+
+class Looks:
+    """Looks every `every_s` seconds, until cancelled. owner_id: under which lease this process works now."""
+
+    def __init__(
+        self,
+        store: Writer,
+        readers: Readers,
+        *,
+        clock_ms: Callable[[], int],
+        owner_id: Callable[[], str],
+        every_s: float,
+    ) -> None:
+        self._store = store
+        self._readers = readers
+        self._clock_ms = clock_ms
+        self._owner_id = owner_id
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Look, and say how many writes wait here."""
+        while True:
+            await asyncio.sleep(min(self._every_s, QUEUE_NOTED_S))
+            try:
+                await self._note_queue_depth()
+                await self.look()
+            except LedgerUnavailable:
+                log.warning("the ledger could not be looked at: it is not available")
+            except Exception:
+                log.exception("the ledger could not be looked at")
+
+    async def look(self) -> None:
+        """Check what came since the last look, if it is time and nobody else does. Log drift and tell it as events."""
+        turn = {"now_ms": self._clock_ms(), "every_ms": round(self._every_s * 1000)}
+        claimed = await self._store.write(lambda db: db.execute(SQL["claim_look"], turn).fetchone())
+        if claimed is None:
+            return
+        began_s = time.monotonic()
+        before = Place(*claimed)
+        audit, broken = await self._check(before)
+        took_us = round((time.monotonic() - began_s) * 1_000_000)
+        look = {"from_seq": before.seq, "seq": audit.place.seq, "chain": audit.place.chain, "took_us": took_us}
+        work = partial(_record, look=look, broken=broken, now_ms=self._clock_ms())
+        for rule, row in await self._store.write(work):
+            log.error("the ledger does not add up: %s: %s (farthing verify tells all)", rule, row)
+
+    async def _check(self, before: Place) -> tuple[LineAudit, Broken]:
+        audit, rules = LineAudit(before), []
+        try:
+            audit = LineAudit(await self._readers.read(partial(_begin_after, before=before)))
+            rules = await self._readers.read(_check_rules)
+            while audit.looked_at < MOST_LINES:
+                if await self._readers.read(partial(_look_on, audit=audit)) < LINES_AT_ONCE:
+                    break
+        except sqlite3.DatabaseError as error:
+            rules = [("the file is sound", {"unreadable": str(error)})]
+        return audit, [*rules, *audit.broken]
+
+    async def _note_queue_depth(self) -> None:
+        depth = {"owner_id": self._owner_id(), "queue_depth": self._store.queue_depth}
+        await self._store.write(lambda db: db.execute(SQL["note_queue_depth"], depth).rowcount)
+
+
+def read_figures(
+    db: sqlite3.Connection, *, owner_id: str, now_ms: int, queue_depth: int, database: Path
+) -> LedgerFigures:
+    """How the ledger is doing. queue_depth: of this process."""
+    seq, took_us, drift, others = db.execute(SQL["figures"], {"owner_id": owner_id, "now_ms": now_ms}).fetchone()
+    wal = database.with_name(database.name + "-wal")
+    return LedgerFigures(
+        drift=drift,
+        verified_seq=seq,
+        verify_s=took_us / 1_000_000,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        queue_depth=others + queue_depth,
+    )
+
+
+def _begin_after(db: sqlite3.Connection, *, before: Place) -> Place:
+    """Lines that were folded since the last look are gone: from their closing balance then."""
+    first = first_place(db)
+    return first if first.seq > before.seq else before
+
+
+def _check_rules(db: sqlite3.Connection) -> Broken:
+    broken: Broken = []
+    for rule in RULES_EACH_LOOK:
+        cursor = db.execute(RULES[rule])
+        names = [column[0] for column in cursor.description]
+        broken += [(rule, dict(zip(names, row, strict=True))) for row in cursor]
+    return broken
+
+
+def _look_on(db: sqlite3.Connection, *, audit: LineAudit) -> int:
+    before = audit.looked_at
+    for _ in audit.look(db, most=LINES_AT_ONCE):
+        pass
+    return audit.looked_at - before
+
+
+def _record(db: sqlite3.Connection, *, look: dict[str, Any], broken: Broken, now_ms: int) -> Broken:
+    """Keep how far the look came and tell what is new. Returns what was not told before."""
+    db.execute(SQL["record_look"], {**look, "now_ms": now_ms})
+    told = []
+    for rule, row in broken:
+        names = " ".join(f"{name}={row[name]}" for name in _NAMES if row.get(name) is not None)
+        facts = msgspec.json.encode({"rule": rule, "row": row}).decode()
+        event = {"type": DRIFT, "subject": f"{rule}: {names}", "now_ms": now_ms, "facts": facts}
+        if db.execute(SQL["tell_event"], event).fetchone() is not None:
+            told.append((rule, row))
+    return told
