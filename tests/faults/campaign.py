@@ -52,6 +52,10 @@ targets = ["up:second"]
 [[routes]]
 name = "twice"
 targets = ["up:first", "up:second"]
+# The last closed breaker of a route is spared: all calls of `twice` go on trying their first deployment.
+[[routes]]
+name = "first alone"
+targets = ["up:first"]
 {models}{ceilings}"""
 
 
@@ -80,7 +84,7 @@ class Campaign:
         return whole
 
     async def load(self, service: Service, *, pairs: int = 0) -> None:
-        """Calls until the service is gone or the campaign over: new prompts, prompts asked before, equal prompts at once."""
+        """Calls until the service is gone or the campaign over: new ones, ones asked before, equal ones at once."""
         answered: list[tuple[str, str]] = []
         try:
             for turn in itertools.count():
@@ -133,7 +137,7 @@ class Campaign:
             assert whole["cost_nanousd"] == (COST_NANOUSD if whole["cache"] == "miss" else 0)
 
     def _audit_requests(self) -> None:
-        """Each request had a hold before it was sent, and each hold has one line, or was given back for nothing sent."""
+        """Each request had a hold before it was sent, and each hold has one line, or was given back for nothing."""
         seen = Counter((_trace_of(request), f"up:{request.body['model']}") for request in self.upstream.requests)
         assert set(seen.values()) <= {1}, "no attempt is sent twice"
         holds = {
@@ -164,14 +168,15 @@ class Campaign:
             (route, user)
             for route, user in self.rows(
                 "SELECT route, user_id FROM generations JOIN holds USING (generation_id)"
-                " WHERE generations.outcome = 'ok' AND state IN ('settled', 'lapsed') AND holds.outcome IN ('ok', 'lost')"
+                " WHERE generations.outcome = 'ok' AND holds.outcome IN ('ok', 'lost')"
             )
         }
         told = {whole["id"] for whole in self.answered}
         answered = {
-            (route, user) for route, user, id in self.rows("SELECT route, user_id, generation_id FROM generations")
-            if id in told
-        }  # fmt: skip
+            (route, user)
+            for route, user, generation in self.rows("SELECT route, user_id, generation_id FROM generations")
+            if generation in told
+        }
         unsure = sorted(self.asked - answered) + sorted(answered)[:20]
         assert answered <= settled
         for route, prompt in unsure:

@@ -1,4 +1,4 @@
-"""The real service in a child process that dies at a step of its own: as by `kill -9`, before or after one of our calls.
+"""The real service in a child process that dies at a step of its own: as by `kill -9`, before or after some call.
 
     async with dying_serve(tmp_path, config=…, death=Death(at="ledger.sqlite.ledger:SqliteLedger.settle")) as victim:
         await victim.ended()
@@ -12,10 +12,10 @@ import inspect
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from multiprocessing import Pipe, forkserver, get_context
 from multiprocessing.connection import Connection
@@ -30,13 +30,10 @@ from tests.processes import Service
 
 DATABASE = "farthing.db"
 ROOT = Path(__file__).parents[2]
+# Nobody waits 15 s for a lease to run out.
 LEASE_S = 1.5
-# {`module:NAME`: what a child has in its place}. Nobody waits 15 s for a lease to run out.
-SHORT_LEASE: dict[str, Any] = {
-    "ledger.sqlite.ledger:LEASE_MS": round(LEASE_S * 1000),
-    "ledger.sqlite.ledger:RENEW_S": 0.3,
-    "ledger.sqlite.ledger:SWEEP_S": 0.15,
-}
+RENEW_S = 0.3
+SWEEP_S = 0.15
 LAPSED_WITHIN_S = LEASE_S + 20  # The lease, the sweep after it, and a slow machine.
 
 
@@ -95,20 +92,17 @@ async def dying_serve(
     *arguments: str,
     config: str | None = None,
     death: Death | None = None,
-    values: Mapping[str, Any] | None = None,
     starts: bool = True,
 ) -> AsyncIterator[Service]:
     """`farthing serve --port 0` in this folder, as `tests.processes.farthing_serve` runs it.
 
-    values: further constants that the child has different. starts: wait until it listens; a child that dies before
-    that is not waited for.
+    starts: wait until it listens, unless it dies before that.
     """
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
     context = _context()
     reading, writing = Pipe(duplex=False)
-    changes = {**SHORT_LEASE, **(values or {})}
-    process = context.Process(target=run_child, args=(str(folder), arguments, writing, death, changes), daemon=True)
+    process = context.Process(target=run_child, args=(str(folder), arguments, writing, death), daemon=True)
     process.start()
     writing.close()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
@@ -131,17 +125,12 @@ async def dying_serve(
                 process.close()
 
 
-def run_child(
-    folder: str, arguments: tuple[str, ...], stderr: Connection, death: Death | None, values: Mapping[str, Any]
-) -> None:
+def run_child(folder: str, arguments: tuple[str, ...], stderr: Connection, death: Death | None) -> None:
     """What the child does: `farthing serve`, with one function wrapped."""
     os.chdir(folder)
     os.dup2(stderr.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    for place, value in values.items():
-        owner, name = _found(place)
-        assert hasattr(owner, name), place
-        setattr(owner, name, value)
+    _shorten_leases()
     if death is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         owner, name = _found(death.at)
@@ -167,6 +156,16 @@ def _context() -> ForkServerContext:
         else:
             os.environ["PYTHONPATH"] = before
     return context
+
+
+def _shorten_leases() -> None:
+    from ledger.sqlite import ledger
+
+    rule = getattr(ledger, "LeaseRule", None)
+    if rule is None:
+        ledger.LEASE_MS, ledger.RENEW_S, ledger.SWEEP_S = round(LEASE_S * 1000), RENEW_S, SWEEP_S
+    else:
+        ledger.LeaseRule = partial(rule, lease_ms=round(LEASE_S * 1000), renew_s=RENEW_S, sweep_s=SWEEP_S)
 
 
 def _found(place: str) -> tuple[Any, str]:

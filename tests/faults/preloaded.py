@@ -1,4 +1,4 @@
-"""Imported once, by the process that the children of `tests.faults.dying` are forked from: all that takes long to load."""
+"""Imported once, by the process that the children of `tests.faults.dying` are forked from: what takes long to load."""
 
 import service.assembly
 import service.commands.serve

@@ -16,18 +16,17 @@ import pytest
 from tests.faults.campaign import Campaign, config, plays
 from tests.faults.dying import Death, dying_serve
 from tests.processes import Service
-from tests.upstream import Connection, Request, hang, hang_after_headers, scripted_upstream, stream
+from tests.upstream import Connection, Request, answer, hang, hang_after_headers, scripted_upstream, stream
 
 TIMES = 5
 NTHS = (1, 2, 4, 7, 11)
 LEDGER = "ledger.sqlite.ledger:"
 FACE = f"{LEDGER}SqliteLedger."
-WRITER = "ledger.sqlite.writer:"
 # What of a call's way is told by one of our functions: `admit` and its like run inside the transaction.
 STEPS = {
     "between admission and sending": {
         "admitted, not committed": Death(at=f"{LEDGER}admit", returning="Lead"),
-        "committed, nobody is told": Death(at=f"{WRITER}_run_batch"),
+        "committed, nobody is told": Death(at="ledger.sqlite.writer:_commit_in_turn"),
         "admitted and committed, nothing is sent": Death(at=f"{FACE}admit", returning="Lead"),
     },
     "between two attempts": {
@@ -62,23 +61,20 @@ async def test_a_process_that_dies_at_any_step_loses_nothing_and_charges_nothing
 
 
 async def test_a_process_that_dies_within_a_checkpoint_leaves_it_to_be_done_again(tmp_path: Path):
-    early = {"ledger.sqlite.checkpoint:CHECKPOINT_BYTES": 128 * 1024}
     async with scripted_upstream() as upstream:
-        upstream.default = plays
+        # A few dozen of these fill the WAL.
+        upstream.default = answer("x" * 300_000, prompt_tokens=3, completion_tokens=2)
         campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url), values=early) as survivor:
-            others = asyncio.create_task(campaign.load(survivor))
+        async with dying_serve(tmp_path, config=config(upstream.url)) as survivor:
             for share in (0.1, 0.3, 0.5, 0.7, 0.9):
                 death = Death(at="ledger.sqlite.checkpoint:Checkpoints.run", when="inside", share=share)
-                await die_under_load(campaign, death, callers=3, values=early, of=signal.SIGXFSZ)
-            await end_well(campaign, survivor, others)
+                await die_under_load(campaign, death, callers=3, of=signal.SIGXFSZ)
+            await end_well(campaign, survivor)
 
 
-async def die_under_load(
-    campaign: Campaign, death: Death, *, callers: int, of: int = signal.SIGKILL, values: dict[str, int] | None = None
-) -> None:
+async def die_under_load(campaign: Campaign, death: Death, *, callers: int, of: int = signal.SIGKILL) -> None:
     """One process with this many callers, until it dies."""
-    async with dying_serve(campaign.folder, death=death, values=values) as victim:
+    async with dying_serve(campaign.folder, death=death) as victim:
         load = [asyncio.create_task(campaign.load(victim, pairs=(number + 1) % 2)) for number in range(callers)]
         assert await victim.ended() == -of, death
         await asyncio.gather(*load)
