@@ -13,7 +13,7 @@ from ledger.sqlite.lines import CHAIN, _cost_nanousd
 from ledger.sqlite.lines import PRICE as PRICED
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
-from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle, an_idempotency_key
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 SWAP = """
@@ -36,6 +36,7 @@ DAMAGE = {
     "numbered without a gap": "UPDATE postings SET seq = 7 WHERE seq = 1",
     "in every window": "DELETE FROM hold_windows",
     "responses are counted": "UPDATE response_totals SET entries = 5",
+    "no longer than its call": "UPDATE idempotency SET generation_id = (SELECT generation_id FROM postings JOIN holds)",
     "references lead somewhere": "UPDATE holds SET generation_id = 'gone'",
     "a whole chain": "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2",
     "a whole chain, two lines swapped": SWAP,
@@ -55,7 +56,7 @@ async def a_history(folder):
         await admit_and_settle(ledger, a_call(key="k"))
         await admit_and_settle(ledger, a_call())
         await admit_and_settle(ledger, a_call(), basis="estimated")
-        await ledger.admit(a_call())
+        await ledger.admit(a_call(idempotency=an_idempotency_key()))
 
 
 def damage(folder, script):

@@ -177,15 +177,16 @@ class IdempotencyMachine(RuleBasedStateMachine):
             facts, leader_id = request.facts, call.admission.leader_id
             await ledger.record_follower(facts, an_ending(request), leader_id=leader_id, keeping=left)
             return
-        settlement = a_settlement(request, call.admission, stores=ending == "stored", ttl_ms=10 * KEPT_MS)
+        settlement = a_settlement(request, call.admission, stores=ending == "stored", ttl_ms=1000 * KEPT_MS)
         await ledger.settle(msgspec.structs.replace(settlement, keeping=left))
 
     def crash(self, draw):
         """Its calls stay open for ever, unless somebody learns their end."""
         process = draw(st.integers(0, 1))
+        if self.flight is not None and self.flight.life == self.lives[process]:
+            self.flight = None
         self.runner.run(self.stacks[process].aclose())
         self.start(process)
-        self.flight_of_the_dead_ends()
 
     def time_passes(self, draw):
         ms = draw(st.sampled_from([1, 5_000, BEYOND_A_LEASE_MS, KEPT_MS - 1, KEPT_MS]))

@@ -72,3 +72,9 @@ SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.b
   FROM response_totals AS t
   LEFT JOIN responses AS r
 HAVING t.entries <> COUNT(r.cache_key) OR t.bytes <> COALESCE(SUM(length(r.body)), 0);
+
+-- name: an Idempotency-Key is in progress no longer than its call
+-- A call's end and what it leaves under its key are one commit. The key of a lost call is anybody's to take.
+SELECT k.caller, k.idempotency_key, k.generation_id, g.outcome
+  FROM idempotency AS k CROSS JOIN generations AS g ON g.generation_id = k.generation_id
+ WHERE k.state = 'in_progress' AND g.outcome IS NOT NULL AND g.outcome <> 'lost';
