@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from tests.faults.dying import LAPSED_WITHIN_S, Death, dying_serve
 from tests.processes import one_route, run_farthing
 from tests.upstream import scripted_upstream, stream
 
-dying = pytest.importorskip("tests.faults.dying")
-Death, dying_serve, LAPSED_WITHIN_S = dying.Death, dying.dying_serve, dying.LAPSED_WITHIN_S
 FACE = "ledger.sqlite.ledger:SqliteLedger."
 LEDGER = "ledger.sqlite.ledger:"
 PIECES = ["Four ", "farthings ", "make ", "a penny."]
@@ -24,7 +23,7 @@ PIECES = ["Four ", "farthings ", "make ", "a penny."]
 class Step:
     """Where the first try dies, and its fate: is its result `replayed`, and how many calls the provider sees in all."""
 
-    death: dying.Death
+    death: Death
     replayed: bool
     sent: int
     orphans: bool = True
