@@ -81,6 +81,11 @@ FILLED = (
            SUM(latency_us), MAX(latency_us)
       FROM holds GROUP BY 1, 2, 3, 4
     """,
+    f"""
+    INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
+    SELECT hour_ms / {DAY_MS} * {DAY_MS}, deployment, kind, bucket, SUM(count), SUM(sum_us), MAX(max_us)
+      FROM latency_buckets GROUP BY 1, 2, 3, 4
+    """,
 )
 
 

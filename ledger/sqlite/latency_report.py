@@ -1,4 +1,4 @@
-"""The latency report: whole hours from the bucket counts, parts of hours at a window's edges from the attempts."""
+"""How long answers took: whole days and hours from the bucket counts, parts of hours at the edges from the attempts."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -80,19 +80,30 @@ def asdict(latency: Latency) -> dict[str, Any]:
 
 
 def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:
+    """Whole days, the whole hours at their ends, and the single attempts at the ends of those."""
     since_ms = 0 if query.since_ms is None else query.since_ms
     until_ms = _FAR_MS if query.until_ms is None else query.until_ms
-    first_whole_ms = -(-since_ms // HOUR_MS) * HOUR_MS
-    last_whole_ms = until_ms // HOUR_MS * HOUR_MS
-    if last_whole_ms < first_whole_ms:
-        yield from _single(db, since_ms, until_ms)
-        return
-    yield from _single(db, since_ms, first_whole_ms)
     named = {*query.group_by, *query.filters}
     unit_ms = HOUR_MS if "hour" in named else DAY_MS if named & {"day", "month"} else _FAR_MS
-    hours = {"since_ms": first_whole_ms, "until_ms": last_whole_ms, "unit_ms": unit_ms}
-    yield from (Count(*row) for row in db.execute(SQL["whole_hours"], hours))
-    yield from _single(db, last_whole_ms, until_ms)
+    hours = _whole(since_ms, until_ms, HOUR_MS)
+    days = hours if "hour" in named else _whole(*hours, DAY_MS)
+    middle = "whole_hours" if "hour" in named else "whole_days"
+    yield from _single(db, since_ms, hours[0])
+    for statement, begins_ms, ends_ms in (
+        ("whole_hours", hours[0], days[0]),
+        (middle, *days),
+        ("whole_hours", days[1], hours[1]),
+    ):
+        if begins_ms < ends_ms:
+            span = {"since_ms": begins_ms, "until_ms": ends_ms, "unit_ms": unit_ms}
+            yield from (Count(*row) for row in db.execute(SQL[statement], span))
+    yield from _single(db, hours[1], until_ms)
+
+
+def _whole(since_ms: int, until_ms: int, unit_ms: int) -> tuple[int, int]:
+    """The whole units in a window; where there is none, an empty span at its end."""
+    first_ms, last_ms = -(-since_ms // unit_ms) * unit_ms, until_ms // unit_ms * unit_ms
+    return (first_ms, last_ms) if first_ms < last_ms else (until_ms, until_ms)
 
 
 def _single(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[Count]:

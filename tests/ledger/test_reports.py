@@ -1,7 +1,9 @@
 """Reports against independent oracles: rows sum to the total, quantiles are within 2 %, any window."""
 
 import asyncio
+import itertools
 import math
+import random
 import tempfile
 from pathlib import Path
 
@@ -9,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.ceilings import HOUR_MS
+from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import RATIO, Tally, bucket_of, middle_us
-from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
+from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, iso, parse_moment
 from ledger.usage import Usage
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 
+MOMENTS = st.integers(0, 5 * HOUR_MS) | st.integers(0, 4 * DAY_MS)
 CALLS = st.lists(
     st.tuples(
         st.sampled_from(["a:m", "a:n", "b:m"]),
-        st.integers(0, 5 * HOUR_MS),
+        MOMENTS,
         st.sampled_from(["ok", "ok", "upstream_error", "aborted"]),
         st.sampled_from(["priced_usage", "estimated"]),
         st.integers(0, 1000),
@@ -30,7 +33,7 @@ CALLS = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
-@given(CALLS, st.integers(0, 5 * HOUR_MS), st.integers(0, 5 * HOUR_MS))
+@given(CALLS, MOMENTS, MOMENTS)
 def test_both_reports_agree_with_a_plain_reckoning(calls, since, length):
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(check(Path(folder), calls, BEGAN_MS + since, BEGAN_MS + since + length))
@@ -58,7 +61,19 @@ async def check(folder, calls, since_ms, until_ms):
             assert total["prompt_tokens"] == sum(call[4] for call in inside)
             for measure in ("cost_nanousd", "attempts", "generations", "prompt_tokens", "wasted_nanousd"):
                 assert not group_by or sum(row[measure] for row in report["rows"]) == total[measure]
-        latency = (await ledger.latency(LatencyQuery(**window, group_by=("model",))))["total"]
+        reports = [
+            await ledger.latency(LatencyQuery(**window, group_by=group_by))
+            for group_by in ((), ("model",), ("provider", "day"), ("hour",), ("month",))
+        ]
+        assert all(report["total"] == reports[0]["total"] for report in reports)
+        for report in reports[1:]:
+            assert sum(row["count"] for row in report["rows"]) == report["total"]["count"]
+        for row in reports[2]["rows"]:
+            on_day = [
+                call for call in inside if call[0][0] == row["provider"] and iso(BEGAN_MS + call[1])[:10] == row["day"]
+            ]
+            assert row["count"] + row["errors"] == sum(call[2] != "aborted" for call in on_day)
+        latency = reports[0]["total"]
         good = sorted(call[5] for call in inside if call[2] == "ok")
         assert latency["count"] == len(good)
         assert latency["errors"] == sum(call[2] == "upstream_error" for call in inside)
@@ -66,6 +81,25 @@ async def check(folder, calls, since_ms, until_ms):
             exact_ms = good[math.ceil(0.5 * len(good)) - 1] / 1000
             assert latency["p50_ms"] == pytest.approx(exact_ms, rel=0.02, abs=0.002)
             assert latency["max_ms"] == pytest.approx(good[-1] / 1000, abs=0.001)
+
+
+async def test_days_hours_and_single_attempts_together_are_all_of_them_once(tmp_path):
+    chance = random.Random(7)
+    clock = Clock(BEGAN_MS + 6 * DAY_MS)
+    spans = [(chance.randrange(4 * DAY_MS), chance.choice([1000, 2000, 700_000])) for _ in range(60)]
+    edges = [0, DAY_MS, 4 * DAY_MS, *(chance.randrange(4 * DAY_MS) for _ in range(6))]
+    edges = [edge - BEGAN_MS % HOUR_MS if chance.random() < 0.3 else edge for edge in edges]
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        for offset_ms, latency_us in spans:
+            await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS + offset_ms), latency_us=latency_us)
+        for since, until in itertools.product(edges, edges):
+            window = {"since_ms": BEGAN_MS + since, "until_ms": BEGAN_MS + until}
+            inside = [latency_us for offset_ms, latency_us in spans if since <= offset_ms < until]
+            for group_by in ((), ("hour",), ("day",)):
+                total = (await ledger.latency(LatencyQuery(**window, group_by=group_by)))["total"]
+                assert total["count"] == len(inside)
+                assert total["max_ms"] == (max(inside) / 1000 if inside else None)
+                assert total["mean_ms"] == (round(sum(inside) / len(inside) / 1000, 3) if inside else None)
 
 
 @given(st.integers(1, 10**10))

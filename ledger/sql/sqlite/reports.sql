@@ -121,6 +121,13 @@ SELECT deployment, kind, hour_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(c
  WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
  GROUP BY deployment, span_ms, kind, bucket;
 
+-- name: whole_days
+-- The same of whole days, both full days.
+SELECT deployment, kind, day_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(count), SUM(sum_us), MAX(max_us)
+  FROM latency_days
+ WHERE day_ms >= :since_ms AND day_ms < :until_ms
+ GROUP BY deployment, span_ms, kind, bucket;
+
 -- name: single_attempts
 -- The attempts of a part of an hour, one by one.
 SELECT deployment, taken_at_ms, outcome, latency_us, ttft_us

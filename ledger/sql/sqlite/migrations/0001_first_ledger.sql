@@ -217,7 +217,7 @@ CREATE TABLE latency_buckets (
     count INTEGER NOT NULL,
     sum_us INTEGER NOT NULL,
     max_us INTEGER NOT NULL,
-    PRIMARY KEY (deployment, hour_ms, kind, bucket)
+    PRIMARY KEY (hour_ms, deployment, kind, bucket)
 ) STRICT, WITHOUT ROWID;
 
 -- Calls that were not admitted, by hour. They leave no generation behind.

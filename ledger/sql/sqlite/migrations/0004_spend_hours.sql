@@ -155,3 +155,34 @@ WHEN old.outcome IS NOT NULL AND new.outcome IS NOT old.outcome
 BEGIN
     SELECT RAISE(ABORT, 'how an attempt ended stays');
 END;
+
+-- The same counts of latency by the day, so that a report over a year does not read every hour of it.
+CREATE TABLE latency_days (
+    day_ms INTEGER NOT NULL,
+    deployment TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    sum_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    PRIMARY KEY (day_ms, deployment, kind, bucket)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER a_first_latency_of_an_hour_is_added_up
+AFTER INSERT ON latency_buckets
+BEGIN
+    INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
+    VALUES (new.hour_ms - new.hour_ms % 86400000, new.deployment, new.kind, new.bucket, new.count, new.sum_us, new.max_us)
+        ON CONFLICT (day_ms, deployment, kind, bucket) DO UPDATE
+       SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);
+END;
+
+CREATE TRIGGER a_latency_is_added_up
+AFTER UPDATE OF count ON latency_buckets
+BEGIN
+    UPDATE latency_days
+       SET count = count + new.count - old.count, sum_us = sum_us + new.sum_us - old.sum_us,
+           max_us = MAX(max_us, new.max_us)
+     WHERE day_ms = new.hour_ms - new.hour_ms % 86400000 AND deployment = new.deployment AND kind = new.kind
+       AND bucket = new.bucket;
+END;
