@@ -100,7 +100,7 @@ async def dying_serve(
     """
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
-    context = _context()
+    context = fork_context()
     reading, writing = Pipe(duplex=False)
     process = context.Process(target=run_child, args=(str(folder), arguments, writing, death), daemon=True)
     process.start()
@@ -142,7 +142,7 @@ def run_child(folder: str, arguments: tuple[str, ...], stderr: Connection, death
     main(["serve", "--port", "0", *arguments])
 
 
-def _context() -> ForkServerContext:
+def fork_context() -> ForkServerContext:
     """Where children are forked. Its server finds this package as this process does, and ends with it."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.preloaded"])
