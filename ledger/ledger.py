@@ -159,7 +159,7 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
 
     Raises NotALedger.
     """
-    from ledger.sqlite.ledger import open_sqlite_reports
+    from ledger.sqlite.reports import open_sqlite_reports
 
     async with open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms) as reports:
         yield reports

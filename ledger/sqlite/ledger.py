@@ -7,32 +7,27 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ledger.ceilings import Ceiling, CeilingTable
-from ledger.errors import LeaseOver, LedgerUnavailable, NotALedger
+from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
-from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next
-from ledger.sqlite.ceilings import ceiling_report, configure_ceilings
+from ledger.sqlite.ceilings import configure_ceilings
 from ledger.sqlite.connection import Synchronous
-from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
-from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
-from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, rejoin, renew, sweep
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
+from ledger.sqlite.reports import SqliteReports
 from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
-from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
-from ledger.sqlite.spend_report import spend_report
 from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
     Admission,
@@ -55,32 +50,6 @@ LEASE_TRIES: Final = 2
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
-
-
-class SqliteReports:
-    """See `ledger.ledger.LedgerReports`, which it implements."""
-
-    def __init__(self, readers: Readers, clock_ms: Callable[[], int]) -> None:
-        self._readers = readers
-        self._clock_ms = clock_ms
-
-    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
-        return open_snapshot(self._readers.path)
-
-    async def spend(self, query: SpendQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(spend_report, query=query))
-
-    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(latency_report, query=query))
-
-    async def generation(self, generation_id: str) -> dict[str, Any] | None:
-        return await self._readers.read(partial(generation_report, generation_id=generation_id))
-
-    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
-        return await self._readers.read(partial(generations_report, query=query))
-
-    async def ceilings(self) -> list[dict[str, Any]]:
-        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
 
 
 class SqliteLedger(SqliteReports):
@@ -292,16 +261,6 @@ async def open_sqlite_ledger(
             looks = Looks(store, readers, clock_ms=clock_ms, owner_id=lambda: ledger.owner_id, every_s=verify_every_s)
             stack.push_async_callback(_stop, asyncio.create_task(looks.run(), name="ledger audit"))
         yield ledger
-
-
-@asynccontextmanager
-async def open_sqlite_reports(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
-    """Read a file that is there. Raises NotALedger."""
-    if not path.is_file():
-        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
-    async with open_readers(path) as readers:
-        await readers.read(check_identity)
-        yield SqliteReports(readers, clock_ms)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -1,0 +1,53 @@
+"""What readers are told: each reading on a read-only connection, with or without a writer beside it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import NotALedger
+from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
+from ledger.sqlite.ceilings import ceiling_report
+from ledger.sqlite.generation_report import generation_report, generations_report
+from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.migrate import check_identity
+from ledger.sqlite.readers import Readers, open_readers
+from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
+from ledger.sqlite.spend_report import spend_report
+
+
+class SqliteReports:
+    """See `ledger.ledger.LedgerReports`, which it implements."""
+
+    def __init__(self, readers: Readers, clock_ms: Callable[[], int]) -> None:
+        self._readers = readers
+        self._clock_ms = clock_ms
+
+    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+        return open_snapshot(self._readers.path)
+
+    async def spend(self, query: SpendQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(spend_report, query=query))
+
+    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(latency_report, query=query))
+
+    async def generation(self, generation_id: str) -> dict[str, Any] | None:
+        return await self._readers.read(partial(generation_report, generation_id=generation_id))
+
+    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(generations_report, query=query))
+
+    async def ceilings(self) -> list[dict[str, Any]]:
+        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
+
+
+@asynccontextmanager
+async def open_sqlite_reports(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
+    """Read a file that is there. Raises NotALedger."""
+    if not path.is_file():
+        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
+    async with open_readers(path) as readers:
+        await readers.read(check_identity)
+        yield SqliteReports(readers, clock_ms)
