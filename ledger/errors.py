@@ -88,3 +88,15 @@ class NotALedger(LedgerError):
     """The file or its settings cannot serve as a ledger. The text says what to do; nothing was changed."""
 
     code = "not_a_ledger"
+
+
+class BackupFailed(LedgerError):
+    """The copy could not be made. The text says why."""
+
+    code = "backup_failed"
+
+
+class TooRecent(LedgerError):
+    """What was to be folded is of the last day. Nothing was changed."""
+
+    code = "too_recent"

@@ -69,6 +69,15 @@ def spend_by(db: sqlite3.Connection, query: SpendQuery, *, by_hour: bool = True)
     return {key: spend for key, spend in groups.items() if spend != Spend()}
 
 
+def needs_detail_before(query: SpendQuery, moment_ms: int) -> bool:
+    """Whether this report is not made of whole hours alone before this moment."""
+    since_ms = 0 if query.since_ms is None else query.since_ms
+    until_ms = FAR_MS if query.until_ms is None else query.until_ms
+    is_by_hour = {*query.group_by, *query.filters} <= {*_COLUMNS_BY_HOUR, *MOMENT_LENGTHS}
+    is_whole = since_ms % HOUR_MS == 0 and (until_ms % HOUR_MS == 0 or until_ms >= moment_ms)
+    return since_ms < moment_ms and not (is_by_hour and is_whole)
+
+
 def _read(
     db: sqlite3.Connection, source: str, query: SpendQuery, since_ms: int, until_ms: int
 ) -> Iterator[tuple[Key, Spend]]:

@@ -7,7 +7,8 @@ import msgspec
 
 from ledger.money import format_usd
 from ledger.reports import Spend, SpendQuery, iso
-from ledger.sqlite.spend import FAR_MS, SQL, spend_by
+from ledger.sqlite.lines import pruned_before
+from ledger.sqlite.spend import FAR_MS, SQL, needs_detail_before, spend_by
 
 
 def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]:
@@ -25,11 +26,20 @@ def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]
         "group_by": list(query.group_by),
         "total": _rendered(total) | _refused(db, query),
         "rows": rows if query.group_by else [],
+        **_pruned(db, query),
     }
 
 
 def _rendered(spend: Spend) -> dict[str, Any]:
     return {"cost_usd": format_usd(spend.cost_nanousd), **msgspec.structs.asdict(spend)}
+
+
+def _pruned(db: sqlite3.Connection, query: SpendQuery) -> dict[str, str | None]:
+    """Before when this report lacks what only detail could tell, because it was folded away; else nothing."""
+    moment_ms = pruned_before(db)
+    if moment_ms is None or not needs_detail_before(query, moment_ms):
+        return {}
+    return {"pruned_before": iso(moment_ms)}
 
 
 def _refused(db: sqlite3.Connection, query: SpendQuery) -> dict[str, int]:

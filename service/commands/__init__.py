@@ -15,6 +15,8 @@ COMMANDS: Final = {
     "latency": "The latency report.",
     "explain": "One answer's cost, from tokens to dollars.",
     "verify": "Audit the ledger, read-only.",
+    "backup": "Copy the ledger, while it is used.",
+    "prune": "Fold old detail into closing balances.",
 }
 
 

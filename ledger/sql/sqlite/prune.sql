@@ -1,0 +1,94 @@
+-- name: next_lines
+-- The first :most lines that are there, with the hold and the last line of each one's hold, and whether it may go: its
+-- attempt is closed and before the moment, its call is over, and every window that counts it has ended (`total` never
+-- does: its folded part is kept).
+SELECT p.seq, p.hold_id,
+       MAX(p.seq, COALESCE((SELECT MAX(c.seq) FROM postings AS c WHERE c.hold_id = p.hold_id AND c.kind = 'correction'), 0))
+           AS last_of_hold,
+       h.state <> 'held' AND h.taken_at_ms < :before_ms AND h.closed_at_ms < :before_ms AND p.posted_at_ms < :before_ms
+           AND g.outcome IS NOT NULL AND g.created_at_ms < :before_ms
+           AND NOT EXISTS (SELECT 1 FROM hold_windows AS link JOIN ceiling_windows AS w USING (ceiling_id, starts_at_ms)
+                            WHERE link.hold_id = p.hold_id AND w.ends_at_ms > :now_ms) AS may_go
+  FROM postings AS p
+  JOIN holds AS h ON h.hold_id = p.hold_id
+  JOIN generations AS g ON g.generation_id = h.generation_id
+ WHERE p.seq > :after_seq
+ ORDER BY p.seq
+ LIMIT :most;
+
+-- name: last_seq
+SELECT COALESCE(MAX(seq), 0) FROM postings;
+
+-- name: close_lines
+-- The balance of all lines up to :through_seq, those that were folded before included.
+INSERT INTO closings (through_seq, chain, postings, cost_nanousd, before_ms, closed_at_ms)
+SELECT :through_seq,
+       (SELECT chain FROM postings WHERE seq = :through_seq),
+       (SELECT COALESCE(MAX(postings), 0) FROM closings) + COUNT(*),
+       COALESCE((SELECT cost_nanousd FROM closings ORDER BY through_seq DESC LIMIT 1), 0) + SUM(cost_nanousd),
+       MAX(:before_ms, COALESCE((SELECT MAX(before_ms) FROM closings), 0)),
+       :now_ms
+  FROM postings
+ WHERE seq <= :through_seq;
+
+-- name: fold_windows
+-- What the windows keep of the lines that go. One that is above its limit by what such a line excuses stays excused.
+UPDATE ceiling_windows
+   SET folded_nanousd = folded_nanousd + part.cost_nanousd,
+       excused_nanousd = CASE WHEN part.excuses THEN MAX(excused_nanousd, held_nanousd + spent_nanousd)
+                              ELSE excused_nanousd END
+  FROM (SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS cost_nanousd,
+               MAX(p.overrun_nanousd > 0 OR p.kind = 'correction') AS excuses
+          FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
+         WHERE p.seq <= :through_seq
+         GROUP BY link.ceiling_id, link.starts_at_ms) AS part
+ WHERE ceiling_windows.ceiling_id = part.ceiling_id AND ceiling_windows.starts_at_ms = part.starts_at_ms;
+
+-- name: drop_lines
+DELETE FROM postings WHERE seq <= :through_seq;
+
+-- name: drop_links
+DELETE FROM hold_windows WHERE hold_id = :hold_id;
+
+-- name: drop_hold
+DELETE FROM holds WHERE hold_id = :hold_id;
+
+-- name: pruned_before
+SELECT MAX(before_ms) FROM closings;
+
+-- name: chargeless_holds
+-- At most :most attempts that cost nothing and may go.
+SELECT h.hold_id
+  FROM holds AS h
+ WHERE h.taken_at_ms < :before_ms AND h.closed_at_ms < :before_ms AND h.state = 'released'
+   AND NOT EXISTS (SELECT 1 FROM postings AS p WHERE p.hold_id = h.hold_id AND p.kind = 'correction')
+   AND NOT EXISTS (SELECT 1 FROM hold_windows AS link JOIN ceiling_windows AS w USING (ceiling_id, starts_at_ms)
+                    WHERE link.hold_id = h.hold_id AND w.ends_at_ms > :now_ms)
+ ORDER BY h.taken_at_ms
+ LIMIT :most;
+
+-- name: finished_generations
+-- At most :most calls without an attempt left. A hold is named after its generation.
+SELECT g.generation_id
+  FROM generations AS g
+ WHERE g.created_at_ms < :before_ms AND g.outcome IS NOT NULL
+   AND NOT EXISTS (SELECT 1 FROM holds AS h
+                    WHERE h.hold_id >= g.generation_id || '.' AND h.hold_id < g.generation_id || '/'
+                      AND h.generation_id = g.generation_id)
+ ORDER BY g.created_at_ms
+ LIMIT :most;
+
+-- name: drop_generation
+DELETE FROM generations WHERE generation_id = :generation_id;
+
+-- name: expired_responses
+SELECT cache_key FROM responses WHERE expires_at_ms <= :now_ms ORDER BY expires_at_ms LIMIT :most;
+
+-- name: drop_response
+DELETE FROM responses WHERE cache_key = :cache_key;
+
+-- name: generations_before
+SELECT COUNT(*) FROM generations WHERE created_at_ms < :before_ms AND outcome IS NOT NULL;
+
+-- name: expired_count
+SELECT COUNT(*) FROM responses WHERE expires_at_ms <= :now_ms;

@@ -1,0 +1,43 @@
+"""Looking after a ledger: copies of it, and folding away what is old. Engine apart."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ledger.verify import Findings
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What was folded, or would be: counts of rows. before_ms: detail before this whole hour is gone."""
+
+    before_ms: int
+    through_seq: int
+    postings: int
+    holds: int
+    generations: int
+    responses: int
+
+
+def backup_ledger(url: str, target: Path, *, on_step: Callable[[str], None]) -> Findings:
+    """A durable, compact copy of a ledger at one moment, with the findings of its audit. A service may go on writing.
+
+    on_step is told how far it is, on any thread. Raises Unreadable and BackupFailed; then there is no copy.
+    """
+    from ledger.sqlite.backup import backup_file
+
+    return backup_file(Path(url.partition(":")[2]), target, on_step=on_step)
+
+
+def prune_ledger(
+    url: str, before_ms: int, *, now_ms: int, dry_run: bool = False, on_step: Callable[[str], None]
+) -> Pruned:
+    """Fold detail from before a moment into closing balances; sums, reports by the hour and the chain stay whole.
+
+    In small transactions: a service may go on writing, and what was cut off is done by doing it again. Raises
+    NotALedger, and TooRecent for a moment less than a day ago.
+    """
+    from ledger.sqlite.prune import prune_file
+
+    path = Path(url.partition(":")[2])
+    return prune_file(path, before_ms, now_ms=now_ms, dry_run=dry_run, on_step=on_step)

@@ -1,0 +1,199 @@
+"""Pruning folds detail away; the audit stays clean and the reports by the hour say what they said."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
+from ledger.errors import TooRecent
+from ledger.ledger import open_reports
+from ledger.prices import Price, Tier
+from ledger.reports import SpendQuery, iso
+from ledger.upkeep import prune_ledger
+from ledger.values import Lead
+from ledger.verify import verify_ledger
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+
+HOUR_0 = BEGAN_MS - BEGAN_MS % HOUR_MS
+LATER_MS = HOUR_0 + 40 * DAY_MS
+CEILINGS = (
+    Ceiling(scope="global", window="total", limit_nanousd=10**9),
+    Ceiling(scope="model:p:m", window="hour", limit_nanousd=10**9),
+)
+BY_HOUR = SpendQuery(group_by=("hour", "model", "route", "key", "team", "basis", "outcome"))
+
+
+def url(folder):
+    return f"sqlite:{folder / 'farthing.db'}"
+
+
+def prune(folder, hours, **options):
+    return prune_ledger(url(folder), HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, on_step=lambda _: None, **options)
+
+
+def audit(folder):
+    return verify_ledger(url(folder), on_rule=lambda _: None)
+
+
+async def spend(folder, query=BY_HOUR):
+    async with open_reports(url(folder), clock_ms=lambda: LATER_MS) as reports:
+        report = await reports.spend(query)
+    return report
+
+
+async def a_history(folder, calls):
+    """calls: (the hour of each, how it ended). A lapse comes from a process that died, its usage may come later."""
+    clock = Clock(HOUR_0)
+    async with a_ledger(folder, clock=clock, ceilings=CEILINGS) as ledger:
+        await ledger.record_prices({"p:m": Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))})
+        for hour, ending in sorted(calls):
+            clock.at_ms = max(clock.at_ms, HOUR_0 + hour * HOUR_MS + 1)
+            await ledger._renew()
+            request = a_call(now_ms=clock.at_ms)
+            if ending == "settled":
+                await admit_and_settle(ledger, request)
+                continue
+            lead = await ledger.admit(request)
+            assert isinstance(lead, Lead)
+            if ending == "released":
+                await ledger.settle(a_settlement(request, lead, cost=None, outcome="error"))
+            elif ending in {"lapsed", "mended"}:
+                clock.at_ms += 60_000
+                await ledger._sweep()
+                await ledger._renew()
+                if ending == "mended":
+                    await ledger.settle(a_settlement(request, lead))
+        # What is left open is still held by a process that lives.
+
+
+def rows(folder, table):
+    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+        return db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+
+
+MIXED = [(0, "settled"), (0, "released"), (1, "lapsed"), (2, "mended"), (3, "settled"), (5, "settled"), (6, "settled")]
+
+
+async def test_detail_goes_and_sums_stay(tmp_path):
+    await a_history(tmp_path, MIXED)
+    before = await spend(tmp_path)
+    pruned = prune(tmp_path, 5)
+    assert (pruned.postings, pruned.holds, pruned.generations) == (5, 5, 5)
+    assert (rows(tmp_path, "postings"), rows(tmp_path, "holds"), rows(tmp_path, "generations")) == (2, 2, 2)
+    assert audit(tmp_path).violations == ()
+    assert await spend(tmp_path) == before
+    assert prune(tmp_path, 5).postings == 0, "once is enough"
+    async with a_ledger(tmp_path, clock=Clock(LATER_MS), ceilings=CEILINGS) as ledger:
+        await admit_and_settle(ledger, a_call(now_ms=LATER_MS))
+    assert audit(tmp_path).violations == ()
+
+
+async def test_a_report_that_needs_what_is_gone_says_so(tmp_path):
+    await a_history(tmp_path, MIXED)
+    prune(tmp_path, 5)
+    moment = iso(HOUR_0 + 5 * HOUR_MS)
+    async with open_reports(url(tmp_path), clock_ms=lambda: LATER_MS) as reports:
+        assert "pruned_before" not in await reports.spend(BY_HOUR)
+        assert moment == (await reports.spend(SpendQuery(group_by=("workflow",))))["pruned_before"]
+        assert moment == (await reports.spend(SpendQuery(since_ms=HOUR_0 + 1)))["pruned_before"]
+        recent = SpendQuery(since_ms=HOUR_0 + 5 * HOUR_MS, group_by=("workflow",))
+        assert "pruned_before" not in await reports.spend(recent)
+
+
+ENDINGS = st.sampled_from(["settled", "released", "lapsed", "mended", "open"])
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(0, 4), ENDINGS), min_size=1, max_size=8), st.integers(0, 6), st.integers(1, 4))
+def test_reports_by_the_hour_are_the_same_before_and_after(calls, hours, at_once):
+    async def run(folder):
+        from ledger.sqlite.prune import prune_file
+
+        await a_history(folder, calls)
+        before = await spend(folder)
+        prune_file(
+            folder / "farthing.db", HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, dry_run=False, on_step=lambda _: None,
+            at_once=at_once,
+        )  # fmt: skip
+        assert audit(folder).violations == ()
+        assert await spend(folder) == before
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
+
+
+async def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path):
+    await a_history(tmp_path, MIXED)
+    dry = prune(tmp_path, 5, dry_run=True)
+    assert (dry.postings, rows(tmp_path, "postings"), rows(tmp_path, "closings")) == (5, 7, 0)
+    assert prune(tmp_path, 5).through_seq == dry.through_seq
+
+
+async def test_what_is_recent_or_newest_or_open_stays(tmp_path):
+    await a_history(tmp_path, [(0, "open"), (0, "settled"), (1, "settled")])
+    with pytest.raises(TooRecent, match="less than a day"):
+        prune_ledger(url(tmp_path), LATER_MS, now_ms=LATER_MS, on_step=lambda _: None)
+    assert prune(tmp_path, 20).postings == 1, "the newest line stays"
+    assert rows(tmp_path, "holds") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "statement"),
+    {
+        "a posting never vanishes": "DELETE FROM postings",
+        "a hold never vanishes": "DELETE FROM holds",
+        "a closing never vanishes": "DELETE FROM closings",
+        "a closing never changes": "UPDATE closings SET cost_nanousd = 0",
+        "a closing is what its lines come to": (
+            "INSERT INTO closings SELECT seq, chain, seq, 0, 1, 1 FROM postings ORDER BY seq LIMIT 1"
+        ),
+    }.items(),
+)
+async def test_nothing_else_may_go(tmp_path, words, statement):
+    await a_history(tmp_path, MIXED)
+    prune(tmp_path, 5)
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, pytest.raises(sqlite3.IntegrityError, match=words):
+        db.execute(statement)
+
+
+async def test_a_forged_balance_breaks_the_audit(tmp_path):
+    await a_history(tmp_path, MIXED)
+    prune(tmp_path, 5)
+    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+        db.execute("DROP TRIGGER a_closing_never_changes")
+        db.execute("UPDATE closings SET chain = zeroblob(32)")
+    assert any("chain" in violation.rule for violation in audit(tmp_path).violations)
+
+
+async def test_killed_between_two_steps_it_is_done_by_doing_it_again(tmp_path):
+    await a_history(tmp_path, MIXED)
+    before = await spend(tmp_path)
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from ledger.sqlite.prune import prune_file
+steps = []
+def step(text):
+    steps.append(text)
+    if len(steps) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+prune_file(Path(sys.argv[1]), {HOUR_0 + 5 * HOUR_MS}, now_ms={LATER_MS}, dry_run=False, on_step=step, at_once=1)
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(tmp_path / "farthing.db"), env=os.environ.copy()
+    )
+    assert await process.wait() == -signal.SIGKILL
+    assert 2 < rows(tmp_path, "postings") < 7
+    assert (audit(tmp_path).violations, await spend(tmp_path)) == ((), before)
+    prune(tmp_path, 5)
+    assert rows(tmp_path, "postings") == 2
+    assert (audit(tmp_path).violations, await spend(tmp_path)) == ((), before)
