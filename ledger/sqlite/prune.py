@@ -40,9 +40,7 @@ def prune_file(
     """Fold what is before this moment, back to a whole hour. Raises NotALedger and TooRecent."""
     before_ms -= before_ms % HOUR_MS
     if before_ms > now_ms - DAY_MS:
-        raise TooRecent(
-            f"{iso(before_ms)} is less than a day ago: calls of the last day may still be repeated or mended"
-        )
+        raise TooRecent(f"{iso(before_ms)} is less than a day ago: such calls may still be repeated or mended")
     if not path.is_file():
         raise NotALedger(f"there is no ledger at {path}")
     bounds = {"before_ms": before_ms, "now_ms": now_ms}
@@ -174,7 +172,8 @@ def _count(db: sqlite3.Connection, bounds: dict[str, int]) -> Pruned:
     """What would be folded, found in one snapshot; attempts and calls are counted without looking at each one's end."""
     db.execute("BEGIN")
     after_seq = _folded_through(db)
-    lines, holds, through_seq = 0, set(), after_seq
+    holds: set[str] = set()
+    lines, through_seq = 0, after_seq
     while found := _next_cut(db, bounds, through_seq, MOST_AT_ONCE):
         lines += len(found)
         holds.update(row[1] for row in found)

@@ -46,8 +46,7 @@ def audit(folder):
 
 async def spend(folder, query=BY_HOUR):
     async with open_reports(url(folder), clock_ms=lambda: LATER_MS) as reports:
-        report = await reports.spend(query)
-    return report
+        return await reports.spend(query)
 
 
 async def a_history(folder, calls):
