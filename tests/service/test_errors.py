@@ -93,6 +93,9 @@ def test_every_error_of_every_package_has_a_rule_or_is_a_fault_of_ours():
         ledger.errors.LeaseOver,
         ledger.errors.UsageDiffers,
         ledger.errors.NotALedger,
+        # Told by commands alone, never over HTTP.
+        ledger.errors.BackupFailed,
+        ledger.errors.TooRecent,
         router.errors.RouterError,
         service.refusals.Refusal,
     }
