@@ -3,28 +3,74 @@
 Source: DESIGN §9, SQLite before 3.51.3 can lose a commit when two connections write and checkpoint at one instant.
 """
 
+import logging
 import sqlite3
 from pathlib import Path
-from typing import Final
 
-CHECKPOINT_BYTES: Final = 8 << 20
+import msgspec
+
+log = logging.getLogger(__name__)
+
+
+class WalRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the WAL may grow.
+
+    checkpoint_bytes: from here on what no reader needs is moved. restart_bytes: from here on the writer also waits, up
+    to restart_wait_ms, for readers to let go, so that the WAL starts over. limit_bytes: from here on nothing new is
+    admitted until it has.
+    """
+
+    checkpoint_bytes: int = 8 << 20
+    restart_bytes: int = 64 << 20
+    restart_wait_ms: int = 250
+    limit_bytes: int = 1 << 30
 
 
 class Checkpoints:
-    """Passive checkpoints each CHECKPOINT_BYTES of WAL; one that a reader held up is tried again as much later."""
+    """Keeps the WAL of one database short; what a reader held up is tried again as much later.
 
-    def __init__(self, database: Path) -> None:
+    is_full: the WAL has reached its limit, because a reader stays.
+    """
+
+    def __init__(self, database: Path, rule: WalRule) -> None:
         self._wal = database.with_name(database.name + "-wal")
-        self._due_at_bytes = CHECKPOINT_BYTES
+        self._rule = rule
+        self._due_at_bytes = rule.checkpoint_bytes
+        self.is_full = False
 
     def run_if_due(self, db: sqlite3.Connection) -> None:
         """Checkpoint if the WAL has grown enough. Only `stat`: opening the file here would drop SQLite's own locks."""
         size = self._wal.stat().st_size
-        if size >= self._due_at_bytes:
+        if size < self._due_at_bytes and not self.is_full:
+            return
+        if size < self._rule.restart_bytes:
             moved_all = self.run(db)
-            self._due_at_bytes = CHECKPOINT_BYTES if moved_all else size + CHECKPOINT_BYTES
+        else:
+            moved_all = start_over(db, wait_ms=0 if self.is_full else self._rule.restart_wait_ms)
+            self._note(size, is_full=not moved_all and size >= self._rule.limit_bytes)
+        self._due_at_bytes = self._rule.checkpoint_bytes if moved_all else size + self._rule.checkpoint_bytes
 
     def run(self, db: sqlite3.Connection) -> bool:
         """Move what no reader still needs. True if that was all of it."""
         _, in_wal, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return bool(in_wal == moved)
+
+    def _note(self, size: int, *, is_full: bool) -> None:
+        if is_full and not self.is_full:
+            log.error(
+                "a process that reads the ledger does not let go of it, and its WAL has grown to %d MiB: nothing is "
+                "admitted until it does; find it with `fuser %s` and end it",
+                size >> 20, self._wal,
+            )  # fmt: skip
+        self.is_full = is_full
+
+
+def start_over(db: sqlite3.Connection, *, wait_ms: int) -> bool:
+    """Move the whole WAL and empty it. False: a reader still needed it after wait_ms; nothing is lost."""
+    (usual_ms,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute(f"PRAGMA busy_timeout = {int(wait_ms)}")  # A pragma takes no parameters.
+    try:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(usual_ms)}")
+    return not busy

@@ -55,6 +55,15 @@ async def open_reader(path: Path) -> AsyncIterator[Connection]:
         yield connection
 
 
+def sync_folder(database: Path) -> None:
+    """Make the names of the database and its WAL last: a synced file that no folder names is lost all the same."""
+    folder = os.open(database.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def read_bounded(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], Result]) -> Result:
     """Run a reader's work; sqlite3.OperationalError ("interrupted") once it outlasts READ_STATEMENT_S."""
     ends_at_s = time.monotonic() + READ_STATEMENT_S
@@ -82,18 +91,15 @@ def _create_private(path: Path) -> None:
 
 
 def _apply_writer_settings(db: sqlite3.Connection, *, synchronous: Synchronous) -> None:
-    try:
-        _set(db, "journal_mode", "WAL", read_back="wal")
-        _set(db, "synchronous", synchronous, read_back=_SYNCHRONOUS[synchronous])
-        _set(db, "wal_autocheckpoint", 0, read_back=0)
-        _set(db, "journal_size_limit", WAL_KEPT_BYTES, read_back=WAL_KEPT_BYTES)
-        _set(db, "foreign_keys", 1, read_back=1)
-        _set(db, "trusted_schema", 0, read_back=0)
-        _set(db, "cell_size_check", 1, read_back=1)
-        _set(db, "cache_size", -WRITER_CACHE_KIB, read_back=-WRITER_CACHE_KIB)
-        _set(db, "temp_store", "MEMORY", read_back=2)
-    except sqlite3.DatabaseError as error:
-        raise NotALedger(f"the database cannot be used as a ledger: {error}") from error
+    _set(db, "journal_mode", "WAL", read_back="wal")
+    _set(db, "synchronous", synchronous, read_back=_SYNCHRONOUS[synchronous])
+    _set(db, "wal_autocheckpoint", 0, read_back=0)
+    _set(db, "journal_size_limit", WAL_KEPT_BYTES, read_back=WAL_KEPT_BYTES)
+    _set(db, "foreign_keys", 1, read_back=1)
+    _set(db, "trusted_schema", 0, read_back=0)
+    _set(db, "cell_size_check", 1, read_back=1)
+    _set(db, "cache_size", -WRITER_CACHE_KIB, read_back=-WRITER_CACHE_KIB)
+    _set(db, "temp_store", "MEMORY", read_back=2)
 
 
 def _apply_reader_settings(db: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
-from ledger.sqlite.owners import LAPSES_PER_SWEEP, Owner, leave, register, rejoin, renew, sweep
+from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.reports import SqliteReports
@@ -43,9 +43,6 @@ from ledger.values import (
     Settlement,
 )
 
-LEASE_MS: Final = 15_000
-RENEW_S: Final = 5.0
-SWEEP_S: Final = 2.5
 LEASE_TRIES: Final = 2
 
 Result = TypeVar("Result")
@@ -66,12 +63,14 @@ class SqliteLedger(SqliteReports):
         *,
         clock_ms: Callable[[], int],
         bounds: CacheBounds,
+        lease: LeaseRule | None = None,
     ):
         super().__init__(readers, clock_ms)
         self._store = store
         self._new_owner = new_owner
         self._owner = new_owner()
         self._bounds = bounds
+        self._lease = lease or LeaseRule()
         self._ceilings = CeilingTable(())
         self._rejoining = asyncio.Lock()
         self._recorded: set[tuple[str, str]] = set()
@@ -154,7 +153,8 @@ class SqliteLedger(SqliteReports):
 
     async def join(self) -> None:
         """Begin a lease."""
-        await self._store.write(partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS))
+        work = partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
+        await self._store.write(work)
 
     async def leave(self) -> None:
         """Give the lease back, so that nobody has to wait for it to run out."""
@@ -167,12 +167,12 @@ class SqliteLedger(SqliteReports):
     async def keep_lease(self) -> None:
         """Renew this process's lease and close the holds of the dead, until cancelled."""
         loop = asyncio.get_running_loop()
-        renew_at_s = loop.time() + RENEW_S
+        renew_at_s = loop.time() + self._lease.renew_s
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._lease.sweep_s)
             try:
                 if loop.time() >= renew_at_s:
-                    renew_at_s = loop.time() + RENEW_S
+                    renew_at_s = loop.time() + self._lease.renew_s
                     await self._renew()
                 await self._sweep()
             except LedgerUnavailable:
@@ -180,7 +180,7 @@ class SqliteLedger(SqliteReports):
 
     async def _renew(self) -> None:
         owner = self._owner
-        work = partial(renew, owner=owner, now_ms=self._clock_ms(), lease_ms=LEASE_MS)
+        work = partial(renew, owner=owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
         if not await self._store.write(work, is_settlement=True):
             await self._rejoin(owner)
 
@@ -192,7 +192,7 @@ class SqliteLedger(SqliteReports):
             log.warning("this process's lease ran out before it was renewed; its open holds lapse")
             fresh = self._new_owner()
             now_ms = self._clock_ms()
-            work = partial(rejoin, fenced=fenced, fresh=fresh, now_ms=now_ms, lease_ms=LEASE_MS)
+            work = partial(rejoin, fenced=fenced, fresh=fresh, now_ms=now_ms, lease_ms=self._lease.lease_ms)
             await self._store.write(work, is_settlement=True)
             self._owner = fresh
 
@@ -247,12 +247,13 @@ async def open_sqlite_ledger(
     synchronous: Synchronous,
     bounds: CacheBounds,
     verify_every_s: float | None = None,
+    lease: LeaseRule | None = None,
 ) -> AsyncIterator[SqliteLedger]:
     """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, synchronous))
         readers = await stack.enter_async_context(open_readers(path))
-        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds)
+        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
         await ledger.join()
         stack.push_async_callback(ledger.leave)
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")

@@ -21,7 +21,8 @@ def migrate(db: sqlite3.Connection) -> None:
                 db.execute(f"PRAGMA user_version = {number}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # A failing disk has SQLite roll back by itself.
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 

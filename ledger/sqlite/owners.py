@@ -15,6 +15,14 @@ SQL: Final = statements("sqlite", "owners")
 LAPSES_PER_SWEEP: Final = 500
 
 
+class LeaseRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a lease lasts, how often it is renewed, how often the holds of the dead are looked for."""
+
+    lease_ms: int = 15_000
+    renew_s: float = 5.0
+    sweep_s: float = 2.5
+
+
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
     """One process's right to hold money. process: what people call it, for reports."""
 

@@ -1,6 +1,7 @@
 """Read-only connections for the reports. They never hold up the writer for long, and never write."""
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +15,8 @@ from ledger.sqlite.connection import Connection, open_reader, read_bounded
 Result = TypeVar("Result")
 READERS: Final = 2
 
+log = logging.getLogger(__name__)
+
 
 class Readers:
     """A few connections, lent one reading at a time, first come first served."""
@@ -25,12 +28,13 @@ class Readers:
             self._idle.put_nowait(connection)
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in one read transaction. Raises LedgerUnavailable if it takes too long."""
+        """Run `work` in one read transaction. Raises LedgerUnavailable if it takes too long or the file fails."""
         connection = await self._idle.get()
         try:
             # The connection's thread does one thing after another: a cancelled reading only delays the next.
             return await connection.run(partial(_in_snapshot, work=work))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            log.warning("the ledger could not be read: %s", error)
             raise LedgerUnavailable from error
         finally:
             self._idle.put_nowait(connection)

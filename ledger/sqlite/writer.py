@@ -17,14 +17,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ledger.errors import LedgerUnavailable
-from ledger.sqlite.checkpoint import Checkpoints
+from ledger.errors import LedgerUnavailable, NotALedger
+from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.connection import Connection, Synchronous, open_writer
-from ledger.sqlite.migrate import migrate
+from ledger.sqlite.opening import START_TRIES, may_pass, prepare, refusal
 from ledger.sqlite.turns import Turns
 
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Result]
+# Each work's result, and what went wrong after they were committed.
+Committed = tuple[list[Any], Exception | None]
 OpenConnection = Callable[[Path, Synchronous], AbstractAsyncContextManager[Connection]]
 
 BATCH_LIMIT: Final = 256
@@ -60,15 +62,28 @@ class Writer:
     open_connection: where its connection comes from; a simulation has its own, without threads.
     """
 
-    def __init__(self, path: Path, synchronous: Synchronous, open_connection: OpenConnection = open_writer) -> None:
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Synchronous,
+        open_connection: OpenConnection = open_writer,
+        wal_rule: WalRule | None = None,
+    ) -> None:
         self.path = path
+        self._wal_rule = wal_rule or WalRule()
+        self._checkpoints = Checkpoints(path, self._wal_rule)
         self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
         self._first: deque[Job] = deque()
         self._second: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._closing = False
-        self.is_ready = False
+        self._is_open = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes new work: the file takes writes, and its WAL has room."""
+        return self._is_open and not self._checkpoints.is_full
 
     async def write(self, work: Work[Result], *, is_settlement: bool = False) -> Result:
         """Run `work` in a transaction and return its result once it is durable.
@@ -76,7 +91,8 @@ class Writer:
         Whole, even if the caller is cancelled; what `work` raises undoes it alone. Settlements go before admissions.
         Raises LedgerUnavailable: with `unknown`, repeat it under the same ids.
         """
-        if not self.is_ready or self.queue_depth >= QUEUE_LIMIT:
+        takes = self._is_open if is_settlement else self.is_ready
+        if not takes or self.queue_depth >= QUEUE_LIMIT:
             raise LedgerUnavailable
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         (self._first if is_settlement else self._second).append(Job(work, done))
@@ -89,19 +105,21 @@ class Writer:
         while not self._closing:
             try:
                 async with self._open() as commit:
-                    self.is_ready, failures = True, 0
+                    self._is_open, failures = True, 0
                     if not opened.done():
                         opened.set_result(None)
                     await self._commit_batches(commit)
-            except (BatchLost, sqlite3.Error, OSError) as error:
-                log.warning("the ledger's file failed, opening it again: %s", error.__cause__ or error)
-            except Exception as error:
-                if opened.done():
-                    raise
-                opened.set_exception(error)
-                return
+            except (BatchLost, NotALedger, sqlite3.Error, OSError) as error:
+                cause = error.__cause__ if isinstance(error, BatchLost) and error.__cause__ else error
+                if not opened.done() and (failures == START_TRIES or not may_pass(cause)):
+                    opened.set_exception(refusal(self.path, cause))
+                    return
+                if not may_pass(cause):
+                    await self._stay_down(cause)
+                    return
+                log.warning("the ledger's file failed, opening it again: %s", cause)
             finally:
-                self.is_ready = False
+                self._is_open = False
                 self._fail_waiting()
             if not self._closing:
                 with contextlib.suppress(TimeoutError):
@@ -115,9 +133,20 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is queued, then end `run`. No write is taken from now on."""
-        self.is_ready = False
+        self._is_open = False
         self._closing = True
         self._wake.set()
+
+    async def _stay_down(self, cause: BaseException) -> None:
+        """A damaged file is not opened again: what would be written to it could not be trusted."""
+        self._is_open = False
+        self._fail_waiting()
+        log.error(
+            "the ledger's file is damaged (%s) and takes no more writes: stop the service, run `farthing verify`, and "
+            "put a backup in the place of %s",
+            cause, self.path,
+        )  # fmt: skip
+        await self._closed()
 
     async def _closed(self) -> None:
         while not self._closing:
@@ -129,10 +158,9 @@ class Writer:
         turns = Turns(self.path)
         try:
             async with self._open_connection(self.path, self._synchronous) as connection:
-                await connection.run(partial(_in_turn, turns=turns, work=migrate))
-                checkpoints = Checkpoints(self.path)
-                yield partial(_commit, connection, turns, checkpoints)
-                await connection.run(partial(_in_turn, turns=turns, work=checkpoints.run))
+                await connection.run(partial(_in_turn, turns=turns, work=partial(prepare, path=self.path)))
+                yield partial(_commit, connection, turns, self._checkpoints)
+                await connection.run(partial(_in_turn, turns=turns, work=self._checkpoints.run))
         finally:
             turns.close()
 
@@ -146,15 +174,20 @@ class Writer:
                 await self._wake.wait()
                 continue
             try:
-                results = await commit([job.work for job in jobs])
+                results, trouble = await commit([job.work for job in jobs])
             except BatchLost as lost:
                 _answer_all(jobs, LedgerUnavailable(unknown=lost.unknown))
                 raise
-            except sqlite3.Error:
+            except (sqlite3.Error, OSError):  # It never began.
                 _answer_all(jobs, LedgerUnavailable(unknown=False))
+                raise
+            except Exception:
+                _answer_all(jobs, LedgerUnavailable(unknown=True))
                 raise
             for job, result in zip(jobs, results, strict=True):
                 _answer(job, result)
+            if trouble is not None:
+                raise trouble
 
     def _take_batch(self) -> list[Job]:
         jobs: list[Job] = []
@@ -172,10 +205,13 @@ class Writer:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, synchronous: Synchronous, open_connection: OpenConnection = open_writer
+    path: Path,
+    synchronous: Synchronous,
+    open_connection: OpenConnection = open_writer,
+    wal_rule: WalRule | None = None,
 ) -> AsyncIterator[Writer]:
-    """A writer on this file, made and migrated if need be. Raises NotALedger, and what the file system says."""
-    writer = Writer(path, synchronous, open_connection)
+    """A writer on this file, made and migrated if need be. Raises NotALedger."""
+    writer = Writer(path, synchronous, open_connection, wal_rule)
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(writer.run(opened), name="ledger writer")
@@ -203,17 +239,20 @@ def _answer_all(jobs: list[Job], error: Exception) -> None:
         _answer(job, error)
 
 
-async def _commit(connection: Connection, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]) -> list[Any]:
+async def _commit(connection: Connection, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]) -> Committed:
     return await connection.run(partial(_commit_in_turn, turns=turns, checkpoints=checkpoints, works=works))
 
 
 def _commit_in_turn(
     db: sqlite3.Connection, *, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]
-) -> list[Any]:
+) -> Committed:
     with turns.take():
         results = _run_batch(db, works)
-        checkpoints.run_if_due(db)
-    return results
+        try:
+            checkpoints.run_if_due(db)
+        except (sqlite3.Error, OSError) as error:
+            return results, error
+    return results, None
 
 
 def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:

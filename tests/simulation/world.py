@@ -14,8 +14,8 @@ import msgspec
 
 from ledger.ceilings import Ceiling
 from ledger.errors import LedgerUnavailable
-from ledger.sqlite.ledger import LEASE_MS, SqliteLedger, _stop
-from ledger.sqlite.owners import Owner
+from ledger.sqlite.ledger import SqliteLedger, _stop
+from ledger.sqlite.owners import LeaseRule, Owner
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import REOPEN_DELAYS_S, Writer, open_store
 from ledger.values import CacheBounds
@@ -34,7 +34,7 @@ CEILINGS = (
 TROUBLE_ENDS_S = 5.0
 # Long enough for the callers of a schedule where everybody lives, and for the holds of those that died.
 CALM_S = 10.0
-LAPSED_S = TROUBLE_ENDS_S + (LEASE_MS + LATE_MS) / 1000 + 1
+LAPSED_S = TROUBLE_ENDS_S + (LeaseRule().lease_ms + LATE_MS) / 1000 + 1
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
