@@ -32,10 +32,10 @@ class Checkpoints:
     is_full: the WAL has reached its limit, because a reader stays.
     """
 
-    def __init__(self, database: Path, rule: WalRule) -> None:
+    def __init__(self, database: Path, rule: WalRule | None = None) -> None:
         self._wal = database.with_name(database.name + "-wal")
-        self._rule = rule
-        self._due_at_bytes = rule.checkpoint_bytes
+        self._rule = rule or WalRule()
+        self._due_at_bytes = self._rule.checkpoint_bytes
         self.is_full = False
 
     def run_if_due(self, db: sqlite3.Connection) -> None:

@@ -70,8 +70,7 @@ class Writer:
         wal_rule: WalRule | None = None,
     ) -> None:
         self.path = path
-        self._wal_rule = wal_rule or WalRule()
-        self._checkpoints = Checkpoints(path, self._wal_rule)
+        self._checkpoints = Checkpoints(path, wal_rule)
         self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
         self._first: deque[Job] = deque()

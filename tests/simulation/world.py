@@ -150,7 +150,9 @@ class World:
 
     async def _join(self, store: Writer) -> SqliteLedger:
         """Under another owner each time, as a process that could not start is started again."""
-        ledger = SqliteLedger(store, Readers(self._path, []), self._new_owner, clock_ms=self._clock_ms, bounds=CacheBounds())
+        ledger = SqliteLedger(
+            store, Readers(self._path, []), self._new_owner, clock_ms=self._clock_ms, bounds=CacheBounds()
+        )
         await ledger.join()
         return ledger
 
