@@ -4,6 +4,7 @@ The witnesses are the upstream, which knows what it was asked, and the callers, 
 """
 
 import asyncio
+import itertools
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -47,16 +48,19 @@ STEPS = {
 }
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("part", STEPS)
-async def test_a_process_that_dies_at_any_step_loses_nothing_and_charges_nothing_twice(tmp_path: Path, part: str):
+async def test_a_process_that_dies_at_any_step_loses_nothing_and_charges_nothing_twice(
+    tmp_path: Path, part: str, rounds: int
+):
     async with scripted_upstream() as upstream:
         upstream.default = plays
         campaign = Campaign(tmp_path, upstream)
         async with dying_serve(tmp_path, config=config(upstream.url)) as survivor:
             others = asyncio.create_task(campaign.load(survivor))
-            for death in STEPS[part].values():
+            for death, turn in itertools.product(STEPS[part].values(), range(rounds)):
                 for number, nth in enumerate(NTHS):
-                    await die_under_load(campaign, replace(death, nth=nth), callers=1 + number)
+                    await die_under_load(campaign, replace(death, nth=nth + 5 * turn), callers=1 + number)
             await end_well(campaign, survivor, others)
 
 

@@ -1,0 +1,142 @@
+"""What one process promises, two on the same ledger file promise together."""
+
+import asyncio
+import os
+from collections import Counter
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection as PipeEnd
+from pathlib import Path
+from typing import Any
+
+from ledger.sqlite.turns import Turns
+from tests.faults.campaign import Campaign, config, plays
+from tests.faults.dying import dying_serve, fork_context
+from tests.processes import farthing_serve
+from tests.upstream import Connection, Request, hang, scripted_upstream, stream
+
+TURNS = 300
+# A turn of the other that is under way, and those that it squeezes in before a process that was woken is running.
+OTHERS_TURNS = 25
+
+
+def a_gate() -> tuple[asyncio.Event, Any]:
+    gate = asyncio.Event()
+
+    async def once_open(connection: Connection, request: Request) -> None:
+        await gate.wait()
+        await plays(connection, request)
+
+    return gate, once_open
+
+
+async def test_sixty_equal_calls_at_two_processes_are_one_call_and_later_ones_are_hits_at_both(tmp_path: Path):
+    gate, once_open = a_gate()
+    async with scripted_upstream() as upstream:
+        upstream.default = once_open
+        campaign = Campaign(tmp_path, upstream)
+        async with dying_serve(tmp_path, config=config(upstream.url)) as one, dying_serve(tmp_path) as other:
+            both = [
+                asyncio.create_task(campaign.call(service, "chat", "the same", stream=number % 2 > 0))
+                for number in range(30)
+                for service in (one, other)
+            ]
+            await upstream.until(lambda it: len(it.requests) == 1)
+            gate.set()
+            told = Counter(whole["cache"] for whole in await asyncio.gather(*both))
+            assert told["miss"] == 1
+            assert told["coalesced"] >= 29 - told["hit"]
+            assert sum(told.values()) == 60
+            for service in (one, other):
+                assert (await campaign.call(service, "chat", "the same", stream=False))["cache"] == "hit"
+                service.terminate()
+                assert await service.ended() == 0
+        assert len(upstream.requests) == 1
+        campaign.audit()
+
+
+async def test_sixty_equal_calls_whose_leader_is_killed_are_two_calls(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        upstream.plays(hang())
+        upstream.default = plays
+        campaign = Campaign(tmp_path, upstream)
+        async with dying_serve(tmp_path, config=config(upstream.url)) as survivor, dying_serve(tmp_path) as victim:
+            lead = asyncio.create_task(campaign.call(victim, "chat", "the same", stream=False))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            others = [
+                asyncio.create_task(campaign.call(service, "chat", "the same", stream=number % 2 > 0))
+                for number in range(30)
+                for service in (survivor, victim)
+            ]
+            await asyncio.gather(survivor.get("/router/status"), victim.get("/router/status"))
+            victim.kill()
+            ends = await asyncio.gather(lead, *others, return_exceptions=True)
+            told = Counter(end["cache"] for end in ends if isinstance(end, dict))
+            assert told["miss"] == 1
+            assert sum(told.values()) == 30
+            await campaign.at_rest()
+            survivor.terminate()
+            assert await survivor.ended() == 0
+        assert len(upstream.requests) == 2
+        campaign.audit()
+
+
+async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(tmp_path: Path):
+    gate = asyncio.Event()
+    async with scripted_upstream() as upstream:
+        upstream.default = stream(["begun ", gate, "ended"], prompt_tokens=3, completion_tokens=2)
+        campaign = Campaign(tmp_path, upstream)
+        async with farthing_serve(tmp_path, "--workers", "2", config=config(upstream.url)) as service:
+            calls = [
+                asyncio.create_task(campaign.call(service, "chat", f"long {number}", stream=True))
+                for number in range(20)
+            ]
+            await upstream.until(lambda it: len(it.requests) == 20)
+            service.terminate()
+            gate.set()
+            assert {whole["cost_nanousd"] for whole in await asyncio.gather(*calls)} == {7000}
+            assert await service.ended() == 0
+        assert len(campaign.rows("SELECT 1 FROM owners")) == 0, "both gave their lease back"
+        campaign.audit()
+
+
+async def test_of_two_busy_processes_neither_waits_for_more_than_a_few_turns_of_the_other(tmp_path: Path):
+    (tmp_path / "log").touch()
+    context, children = fork_context(), []
+    for name in "ab":
+        reading, writing = Pipe()
+        child = context.Process(target=take_turns, args=(str(tmp_path), name, writing), daemon=True)
+        child.start()
+        children.append((child, reading))
+    for _, reading in children:
+        await asyncio.to_thread(reading.recv)  # It is there.
+    for _, reading in children:
+        reading.send("go")
+    for child, reading in children:
+        await asyncio.to_thread(child.join)
+        assert child.exitcode == 0
+        reading.close()
+        child.close()
+    events = (tmp_path / "log").read_text().split()
+    assert Counter(events) == {f"{name}{what}": TURNS for name in "ab" for what in ("?", "!")}
+    last = min(len(events) - 1 - events[::-1].index(f"{name}!") for name in "ab")
+    for name, other in ("ab", "ba"):
+        waits = [
+            sum(event == f"{other}!" for event in events[asked : events.index(f"{name}!", asked)])
+            for asked, event in enumerate(events[:last])
+            if event == f"{name}?"
+        ]
+        assert max(waits) <= OTHERS_TURNS, sorted(waits)[-5:]
+
+
+def take_turns(folder: str, name: str, parent: PipeEnd) -> None:
+    """What a busy writer does: ask, have its turn, ask again. Each is noted in the order that it happened in."""
+    turns = Turns(Path(folder) / "farthing.db")
+    with (Path(folder) / "log").open("a", buffering=1) as log:
+        parent.send("here")
+        parent.recv()
+        for _ in range(TURNS):
+            log.write(f"{name}?\n")
+            with turns.take():
+                log.write(f"{name}!\n")
+                os.fsync(log.fileno())
+    turns.close()
