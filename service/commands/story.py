@@ -79,7 +79,7 @@ def _arithmetic(posting: Story, arithmetic: Story) -> Iterator[RenderableType]:
     if above is not None:
         yield _line(f"    the prompt is longer than {above:,} tokens: all of it at the tier for that")
     table = Table(box=SIMPLE)
-    table.add_column(Text(printable(f"prices of {posting['price_version']}")), overflow="fold")
+    table.add_column(Text(printable(f"at {posting['price_version']}")), overflow="fold")
     for heading in ("tokens", "$ per million", "nano-dollars, rounded up", "$"):
         table.add_column(heading, justify="right", overflow="fold")
     for charge in arithmetic["charges"]:

@@ -20,6 +20,7 @@ from ledger.sqlite.postings import post
 from ledger.sqlite.spend import SQL, spend_by
 from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement
+from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, admit_and_settle, an_ending
 
 HOURS = 4
@@ -78,6 +79,14 @@ def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(calls, 
         asyncio.run(check(Path(folder), calls, queries))
 
 
+@pytest.mark.soak
+@settings(max_examples=1500, deadline=None)
+@given(CALLS, QUERIES)
+def test_they_agree_over_many_more_histories(calls, queries):
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(check(Path(folder), calls, queries))
+
+
 async def check(folder, calls, queries):
     clock = Clock(BEGAN_MS - BEGAN_MS % HOUR_MS + (HOURS + 1) * HOUR_MS)
     began_ms = clock.at_ms - (HOURS + 1) * HOUR_MS
@@ -106,6 +115,8 @@ async def check(folder, calls, queries):
             wanted = plainly(facts, query)
             assert await ledger._readers.read(partial(spend_by, query=query, by_hour=False)) == wanted
             assert await ledger._readers.read(partial(spend_by, query=query)) == wanted
+    findings = verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None)
+    assert [found.rule for found in findings.violations if "hour" in found.rule] == []
 
 
 def request_of(call, began_ms):
