@@ -106,13 +106,15 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
     assert row is not None, f"there is no hold {result.hold_id}"
     state, outcome, charged_nanousd, corrected = row
     cost_nanousd = result.cost_nanousd or 0
-    if state == HoldState.LAPSED and not corrected:
+    if state == HoldState.LAPSED:
+        if corrected:
+            return  # It was learned before, or an operator said what it cost.
         difference = cost_nanousd - (charged_nanousd or 0)
         room = {"hold_id": result.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
         db.execute(SQL["move_room"], room)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
         post(db, msgspec.structs.replace(_line(result, "correction", difference, now_ms), reason=reason))
-    elif (outcome != result.outcome and state != HoldState.LAPSED) or (charged_nanousd or 0) != cost_nanousd:
+    elif outcome != result.outcome or (charged_nanousd or 0) != cost_nanousd:
         raise UsageDiffers(result.hold_id)
 
 

@@ -108,6 +108,15 @@ class CeilingSection(Section, frozen=True):
     when_tight: Literal["refuse", "wait", "clamp"] = "refuse"
 
 
+class ReconcileSection(Section, frozen=True):
+    """Where to find what in a provider's export: `service.exports.Mapped`."""
+
+    provider: str
+    columns: dict[str, str]
+    rows: str = ""
+    models: dict[str, str] = {}
+
+
 class TelemetrySection(Section, frozen=True):
     """Where traces go. An empty endpoint leaves it to the standard OTEL_* variables."""
 
@@ -126,6 +135,7 @@ class Config(Section, frozen=True):
     models: tuple[ModelSection, ...] = ()
     routes: tuple[RouteSection, ...] = ()
     ceilings: tuple[CeilingSection, ...] = ()
+    reconcile: tuple[ReconcileSection, ...] = ()
     telemetry: TelemetrySection = TelemetrySection()
     is_from_environment: bool = False
 
@@ -143,6 +153,7 @@ LISTS: Final[dict[str, type[Section]]] = {
     "models": ModelSection,
     "routes": RouteSection,
     "ceilings": CeilingSection,
+    "reconcile": ReconcileSection,
 }
 # In CONTRACT §2 and §7, but not built yet: said so, rather than taken without effect. {table: keys}; "" is the file.
 KEYS_NOT_YET: Final = {

@@ -6,8 +6,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
-from service.config.model import CeilingSection, Config, ModelSection, ProviderSection, RouteSection, ServerSection
+from service.config.model import (
+    CeilingSection,
+    Config,
+    ModelSection,
+    ProviderSection,
+    ReconcileSection,
+    RouteSection,
+    ServerSection,
+)
 from service.config.problems import Problem
+from service.exports import COLUMNS, NEEDED
 
 MAX_MODEL_CHARS: Final = 256
 # Whose names are the callers' own, and not known here.
@@ -33,6 +42,8 @@ def problems_of(config: Config) -> Iterator[Problem]:
         yield from _route_problems(f"routes[{index}]", route, providers)
     for index, ceiling in enumerate(config.ceilings):
         yield from _ceiling_problems(f"ceilings[{index}]", ceiling, providers)
+    for index, export in enumerate(config.reconcile):
+        yield from _reconcile_problems(f"reconcile[{index}]", export, providers)
     if endpoint := config.telemetry.otlp_endpoint:
         yield from _address_problems("telemetry.otlp_endpoint", endpoint)
 
@@ -129,6 +140,17 @@ def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) 
         yield from _deployment_problems(f"{place}.scope", name, providers)
     elif ceiling.scope != "global":
         yield Problem(f"{place}.scope", f"{ceiling.scope!r} must be global, or one of {_SCOPES}")
+
+
+def _reconcile_problems(place: str, export: ReconcileSection, providers: set[str]) -> Iterator[Problem]:
+    if not _may_be_there(export.provider, providers):
+        yield _unknown_provider(f"{place}.provider", export.provider, providers)
+    for name in export.columns:
+        if name not in COLUMNS:
+            yield Problem(f"{place}.columns.{name}", f"is none of {', '.join(COLUMNS)}")
+    for name in NEEDED:
+        if name not in export.columns:
+            yield Problem(f"{place}.columns.{name}", "is missing")
 
 
 def _deployment_problems(place: str, deployment: str, providers: set[str]) -> Iterator[Problem]:

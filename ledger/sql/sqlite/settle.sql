@@ -7,9 +7,9 @@ UPDATE holds
 RETURNING held_nanousd, deployment, taken_at_ms;
 
 -- name: find_closed_hold
--- How a hold stands and what its lines come to. charged NULL: nothing was posted. No row: no such hold.
+-- How a hold stands and what it was closed with. charged NULL: nothing was posted. No row: no such hold.
 SELECT holds.state, holds.outcome,
-       (SELECT SUM(cost_nanousd) FROM lines_of_holds WHERE lines_of_holds.hold_id = :hold_id),
+       (SELECT cost_nanousd FROM postings WHERE postings.hold_id = :hold_id AND kind <> 'correction'),
        (SELECT MAX(1) FROM postings WHERE postings.hold_id = :hold_id AND kind = 'correction')
   FROM holds
  WHERE holds.hold_id = :hold_id;

@@ -35,7 +35,8 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
     """
     assert refuses(text) == [
         "colour: unknown key; known keys are "
-        "server, ledger, cache, router, telemetry, providers, models, routes, ceilings",
+        "server, ledger, cache, router, telemetry, providers, models, routes, ceilings, "
+        "reconcile",
         "server.prot: unknown key; did you mean port?",
         "server.workers: expected int, got str",
         "router.hedge: not supported by this version",

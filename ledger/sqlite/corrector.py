@@ -1,0 +1,44 @@
+"""A writer that only corrects: no lease, no holds, in turn with whoever serves from the same file."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from ledger.corrections import BATCH, Charged, Correction
+from ledger.errors import NotALedger
+from ledger.sqlite.corrections import attempts_of, charged_attempts, correct, find_charged
+from ledger.sqlite.writer import Writer, open_store
+
+
+class SqliteCorrector:
+    """See `ledger.corrections.Corrector`, which it implements."""
+
+    def __init__(self, store: Writer, clock_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+
+    async def attempts_of(self, generation_id: str) -> list[tuple[str, str, str, str | None]]:
+        return await self._store.write(partial(attempts_of, generation_id=generation_id))
+
+    async def find(self, hold_id: str) -> Charged:
+        return await self._store.write(partial(find_charged, hold_id=hold_id))
+
+    async def charged(
+        self, *, since_ms: int, until_ms: int, after: Charged | None = None, most: int = BATCH
+    ) -> list[Charged]:
+        place = (-1, "") if after is None else (after.taken_at_ms, after.hold_id)
+        work = partial(charged_attempts, since_ms=since_ms, until_ms=until_ms, after=place, most=most)
+        return await self._store.write(work)
+
+    async def correct(self, corrections: Sequence[Correction]) -> list[int]:
+        return await self._store.write(partial(correct, corrections=corrections, now_ms=self._clock_ms()))
+
+
+@asynccontextmanager
+async def open_sqlite_corrector(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteCorrector]:
+    """On a file that is there. Raises NotALedger."""
+    if not path.is_file():
+        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
+    async with open_store(path, "full") as store:
+        yield SqliteCorrector(store, clock_ms)

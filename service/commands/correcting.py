@@ -1,0 +1,43 @@
+"""What the correcting commands share: how a ledger is opened, and what its refusals become."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from ledger.corrections import BATCH, Charged, Corrector, NotCorrectable, open_corrector
+from ledger.errors import LedgerError
+from service.assembly import now_ms
+from service.commands.failing import failing
+from service.config import Config
+
+REFUSED = 2
+UNREADABLE = 4
+
+Result = TypeVar("Result")
+
+
+def with_corrector(config: Config, work: Callable[[Corrector], Awaitable[Result]]) -> Result:
+    """Do this on the config's ledger. Exit 2: the correction makes no sense; 4: the ledger cannot be used."""
+
+    async def run() -> Result:
+        async with open_corrector(config.ledger.url, clock_ms=now_ms) as corrector:
+            return await work(corrector)
+
+    try:
+        return asyncio.run(run())
+    except NotCorrectable as error:
+        failing(str(error), status=REFUSED)
+    except LedgerError as error:
+        failing(str(error), status=UNREADABLE)
+
+
+async def batches(corrector: Corrector, *, since_ms: int, until_ms: int) -> AsyncIterator[list[Charged]]:
+    """All charged attempts whose holds were taken in this span, in order, BATCH at a time."""
+    after: Charged | None = None
+    while True:
+        found = await corrector.charged(since_ms=since_ms, until_ms=until_ms, after=after)
+        if found:
+            yield found
+        if len(found) < BATCH:
+            return
+        after = found[-1]
