@@ -54,6 +54,6 @@ async def test_a_repricing_killed_in_the_middle_is_finished_by_the_next_one_and_
     assert code == 0, said
     assert corrected(tmp_path) == ATTEMPTS
     async with open_ledger(f"sqlite:{tmp_path / 'farthing.db'}") as ledger, ledger.transaction() as txn:
-        (spend,) = (await txn.get_all_spend()).values()
-        assert spend.cost_nanousd == ATTEMPTS * (10 * 3000 + 5 * 2000)
+        found = await txn.get_all_spend()
+        assert found["up:m"].cost_nanousd == ATTEMPTS * (10 * 3000 + 5 * 2000)
     assert (await run_farthing(tmp_path, "verify"))[0] == 0
