@@ -165,6 +165,13 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
         yield reports
 
 
+def check_ledger(url: str) -> None:
+    """Raise NotALedger, which says what to do, if a ledger cannot be kept there. Changes nothing."""
+    from ledger.sqlite.files import check_file
+
+    check_file(_sqlite_path(url))
+
+
 def _sqlite_path(url: str) -> Path:
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:

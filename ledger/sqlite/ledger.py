@@ -20,6 +20,7 @@ from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next
 from ledger.sqlite.ceilings import configure_ceilings
 from ledger.sqlite.connection import Synchronous
+from ledger.sqlite.files import check_file
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
@@ -250,6 +251,7 @@ async def open_sqlite_ledger(
     lease: LeaseRule | None = None,
 ) -> AsyncIterator[SqliteLedger]:
     """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks."""
+    check_file(path)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, synchronous))
         readers = await stack.enter_async_context(open_readers(path))

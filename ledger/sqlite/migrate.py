@@ -17,7 +17,7 @@ def migrate(db: sqlite3.Connection) -> None:
         version = check_identity(db)
         for number, script in migrations("sqlite"):
             if number > version:
-                _run_script(db, script)
+                run_script(db, script)
                 db.execute(f"PRAGMA user_version = {number}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     except BaseException:
@@ -40,7 +40,7 @@ def check_identity(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _run_script(db: sqlite3.Connection, script: str) -> None:
+def run_script(db: sqlite3.Connection, script: str) -> None:
     """Statement by statement: executescript() would commit the open transaction first."""
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -11,6 +11,7 @@ from functools import partial
 import click
 
 from ledger.errors import NotALedger
+from ledger.ledger import check_ledger
 from ledger.prices import load_book
 from router.providers.local import LocalModelUnavailable
 from service.assembly import now_ms
@@ -33,6 +34,10 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = load_or_exit(path, host=host, port=port, workers=workers)
     start_logging(config, "INFO")
+    try:
+        check_ledger(config.ledger.url)
+    except NotALedger as error:
+        failing(str(error))
     try:
         from service.server import listen
 

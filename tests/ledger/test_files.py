@@ -1,0 +1,127 @@
+"""A start is refused, with a line that says what to do, where no ledger can be kept; nothing is changed then."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from ledger.errors import NotALedger
+from ledger.sqlite.files import check_file, network_mount
+from tests.ledger.calls import a_call, a_ledger, admit_and_settle
+from tests.processes import run_farthing
+
+MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
+40 27 0:40 / /srv rw,relatime shared:7 - nfs4 files:/export rw,vers=4.2
+41 40 0:41 / /srv/local rw,relatime shared:8 master:1 - xfs /dev/vdb rw
+42 27 0:42 / /mnt/my\040share rw - cifs //box/share rw
+43 27 0:43 / /mnt/remote rw,nosuid - fuse.sshfs me@host: rw
+44 27 0:44 / /mnt/host rw - 9p host rw,trans=virtio
+45 27 0:45 / /twice rw - ext4 /dev/vdc rw
+46 45 0:46 / /twice rw - nfs files:/twice rw
+47 27 0:47 / /mnt/fuse rw - fuse.ntfs-3g /dev/vdd rw
+a line that is none
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    {
+        "/": None,
+        "/home/me": None,
+        "/srv": "nfs4",
+        "/srv/books": "nfs4",
+        "/srvother": None,
+        "/srv/local/books": None,
+        "/mnt/my share/books": "cifs",
+        "/mnt/remote": "fuse.sshfs",
+        "/mnt/host/a/b": "9p",
+        "/twice/books": "nfs",
+        "/mnt/fuse/books": None,
+    }.items(),
+)
+def test_a_network_file_system_is_known_by_its_mount(folder, kind):
+    assert network_mount(MOUNTS, folder) == kind
+
+
+async def a_history(folder):
+    async with a_ledger(folder) as ledger:
+        for _ in range(5):
+            await admit_and_settle(ledger, a_call())
+    return folder / "farthing.db"
+
+
+async def refuses(folder, words):
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name == "farthing.db"}
+    with pytest.raises(NotALedger, match=words):
+        async with a_ledger(folder):
+            raise AssertionError("it opened")
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+async def test_a_file_cut_short(tmp_path):
+    path = await a_history(tmp_path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    await refuses(tmp_path, "damaged .*put a backup in its place")
+
+
+async def test_a_file_with_a_flipped_page(tmp_path):
+    path = await a_history(tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'postings'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff")
+    await refuses(tmp_path, "damaged")
+
+
+async def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "farthing.db").write_bytes(b"dear diary, " * 1000)
+    await refuses(tmp_path, "damaged or no ledger")
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE audit", "DROP TRIGGER a_posting_never_changes"])
+async def test_a_ledger_by_its_name_alone(tmp_path, statement):
+    path = await a_history(tmp_path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(statement)
+    await refuses(tmp_path, f"lacks {statement[5:].lower()}")
+
+
+async def test_no_folder_or_a_folder_for_a_file(tmp_path):
+    with pytest.raises(NotALedger, match="there is no folder"):
+        check_file(tmp_path / "nowhere" / "farthing.db")
+    with pytest.raises(NotALedger, match="is a folder"):
+        check_file(tmp_path)
+
+
+async def test_no_room(tmp_path):
+    with pytest.raises(NotALedger, match="make room"):
+        check_file(tmp_path / "farthing.db", least_free_bytes=1 << 62)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_folder_or_file_that_may_not_be_written(tmp_path):
+    path = await a_history(tmp_path)
+    path.chmod(0o444)
+    await refuses(tmp_path, "may not be written to")
+    path.chmod(0o600)
+    tmp_path.chmod(0o500)
+    try:
+        await refuses(tmp_path, "may not be written to")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+async def test_serve_says_it_in_one_line_and_leaves(tmp_path):
+    (tmp_path / "farthing.db").write_bytes(b"dear diary, " * 1000)
+    for workers in ("1", "2"):
+        code, _, err = await run_farthing(
+            tmp_path, "serve", "--port", "0", "--workers", workers, environ={"OPENAI_API_KEY": "sk-x"}
+        )
+        assert code == 1
+        (line,) = [line for line in err.splitlines() if "farthing.db" in line]
+        assert line.startswith("farthing: ")
+        assert "backup" in line
