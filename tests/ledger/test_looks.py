@@ -1,6 +1,7 @@
 """The service's own audit: it goes on from where it was, tells of drift once, and one process at a time looks."""
 
 import logging
+import os
 import sqlite3
 from contextlib import asynccontextmanager, closing
 
@@ -80,10 +81,9 @@ async def test_a_page_that_cannot_be_read_is_drift(tmp_path):
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'postings'").fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
-    with (tmp_path / "farthing.db").open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff")
     async with a_watched_ledger(tmp_path) as (_, look):
+        with (tmp_path / "farthing.db").open("r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"\xff", (page - 1) * size)
         assert (await look()).drift == 1
 
 
