@@ -31,6 +31,7 @@ MOST_LINES: Final = 300_000
 QUEUE_NOTED_S: Final = 5.0
 # What names the thing that is broken, so that one thing is told once however its figures change.
 _NAMES: Final = ("seq", "hold_id", "ceiling_id", "starts_at_ms")
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 Broken = list[tuple[str, dict[str, Any]]]
 log = logging.getLogger(__name__)
@@ -89,8 +90,10 @@ class Looks:
             while audit.looked_at < MOST_LINES:
                 if await self._readers.read(partial(_look_on, audit=audit)) < LINES_AT_ONCE:
                     break
-        except sqlite3.DatabaseError as error:
-            rules = [("the file is sound", {"unreadable": str(error)})]
+        except LedgerUnavailable as error:
+            if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+                raise
+            rules = [("the file is sound", {"unreadable": str(error.__cause__)})]
         return audit, [*rules, *audit.broken]
 
     async def _note_queue_depth(self) -> None:
