@@ -1,14 +1,17 @@
 """The rules that stand in the schema bite by themselves, and the file is checked before it is used."""
 
+import re
 import sqlite3
 import stat
 from contextlib import closing
+from importlib.resources import files
 
 import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from ledger.sql import migrations
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
 
 COLUMNS = "seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms, chain"
@@ -97,3 +100,21 @@ async def test_the_settings_took(tmp_path):
             return {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
 
         assert await ledger._store.write(read) == wanted
+
+
+def made_by(scripts):
+    """{(type, name): its text without blanks and comments}, and the rows that come with the tables."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for script in scripts:
+            db.executescript(script)
+        objects = {
+            (kind, name): re.sub(r"--[^\n]*|\s", "", sql)
+            for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        }
+        tables = [name for kind, name in objects if kind == "table"]
+        return objects, {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+
+
+def test_all_migrations_together_make_the_schema_that_people_read():
+    schema = files("ledger.sql").joinpath("sqlite", "schema.sql").read_text("utf-8")
+    assert made_by(script for _, script in migrations("sqlite")) == made_by([schema])

@@ -1,0 +1,549 @@
+-- The whole schema, as all migrations together make it: what to read to know the tables. A test proves that they agree.
+
+-- Rules that can stand in the schema stand here: CHECK, UNIQUE, FOREIGN KEY and triggers come first,
+-- Python second. Money is nano-dollars, moments are milliseconds UTC.
+
+-- A process that may hold money. While its lease runs its holds are its own; after that anyone may close them. An id is
+-- never used again, so it is the epoch of its lease: who comes back late finds its own id gone. queue_depth: how many
+-- writes waited in it when it last said so.
+CREATE TABLE owners (
+    owner_id TEXT NOT NULL PRIMARY KEY,
+    process TEXT NOT NULL,
+    started_at_ms INTEGER NOT NULL,
+    lease_until_ms INTEGER NOT NULL,
+    queue_depth INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- What was asked for, once, however it was answered. outcome NULL: still open.
+CREATE TABLE generations (
+    generation_id TEXT NOT NULL PRIMARY KEY,
+    created_at_ms INTEGER NOT NULL,
+    route TEXT NOT NULL,
+    stream INTEGER NOT NULL CHECK (stream IN (0, 1)),
+    trace_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    team TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    run TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    cache TEXT NOT NULL CHECK (cache IN ('hit', 'miss', 'coalesced', 'bypass')),
+    served_by TEXT,
+    deployment TEXT NOT NULL,
+    outcome TEXT,
+    cost_basis TEXT,
+    saved_nanousd INTEGER NOT NULL DEFAULT 0 CHECK (saved_nanousd >= 0),
+    estimated_prompt_tokens INTEGER,
+    finished_at_ms INTEGER,
+    latency_us INTEGER,
+    ttft_us INTEGER,
+    error_code TEXT,
+    CHECK ((outcome IS NULL) = (finished_at_ms IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX generations_by_time ON generations (created_at_ms);
+
+CREATE TABLE ceilings (
+    ceiling_id TEXT NOT NULL PRIMARY KEY,
+    scope TEXT NOT NULL,
+    window TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'month', 'total')),
+    limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    UNIQUE (scope, window)
+) STRICT, WITHOUT ROWID;
+
+-- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings. excused: the highest
+-- limit it has had, or what it counted from before it was in force, if that is more: the audit's bound for both together.
+-- folded: the part of `spent` whose lines were folded into a closing.
+CREATE TABLE ceiling_windows (
+    ceiling_id TEXT NOT NULL REFERENCES ceilings (ceiling_id),
+    starts_at_ms INTEGER NOT NULL,
+    ends_at_ms INTEGER,
+    limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
+    excused_nanousd INTEGER NOT NULL CHECK (excused_nanousd >= limit_nanousd),
+    held_nanousd INTEGER NOT NULL CHECK (held_nanousd >= 0),
+    spent_nanousd INTEGER NOT NULL CHECK (spent_nanousd >= 0),
+    folded_nanousd INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (ceiling_id, starts_at_ms)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER a_new_hold_fits_under_its_ceiling
+BEFORE UPDATE OF held_nanousd ON ceiling_windows
+WHEN new.held_nanousd > old.held_nanousd AND new.held_nanousd + new.spent_nanousd > new.limit_nanousd
+BEGIN
+    SELECT RAISE(ABORT, 'a new hold does not fit under its ceiling');
+END;
+
+-- Room taken before an attempt, and the attempt's own line: held -> settled, released or lapsed, once.
+CREATE TABLE holds (
+    hold_id TEXT NOT NULL PRIMARY KEY,
+    generation_id TEXT NOT NULL REFERENCES generations (generation_id),
+    attempt INTEGER NOT NULL CHECK (attempt >= 1),
+    owner_id TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    price_version TEXT NOT NULL,
+    held_nanousd INTEGER NOT NULL CHECK (held_nanousd >= 0),
+    state TEXT NOT NULL CHECK (state IN ('held', 'settled', 'released', 'lapsed')),
+    taken_at_ms INTEGER NOT NULL,
+    closed_at_ms INTEGER,
+    outcome TEXT,
+    status INTEGER,
+    latency_us INTEGER,
+    ttft_us INTEGER,
+    error TEXT,
+    CHECK ((state = 'held') = (closed_at_ms IS NULL)),
+    CHECK ((state = 'held') = (outcome IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX open_holds ON holds (owner_id) WHERE state = 'held';
+CREATE INDEX holds_by_time ON holds (taken_at_ms);
+
+CREATE TRIGGER a_hold_is_taken_under_a_lease
+BEFORE INSERT ON holds
+WHEN NOT EXISTS (SELECT 1 FROM owners WHERE owner_id = new.owner_id AND lease_until_ms >= new.taken_at_ms)
+BEGIN
+    SELECT RAISE(ABORT, 'a hold is taken under a lease');
+END;
+
+CREATE TRIGGER a_hold_is_closed_once
+BEFORE UPDATE OF state, held_nanousd, generation_id, deployment, taken_at_ms ON holds
+WHEN old.state <> 'held'
+BEGIN
+    SELECT RAISE(ABORT, 'a hold is closed exactly once');
+END;
+
+-- The ceiling windows that a hold took room in: all that applied, or none.
+CREATE TABLE hold_windows (
+    hold_id TEXT NOT NULL REFERENCES holds (hold_id),
+    ceiling_id TEXT NOT NULL,
+    starts_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (hold_id, ceiling_id, starts_at_ms),
+    FOREIGN KEY (ceiling_id, starts_at_ms) REFERENCES ceiling_windows (ceiling_id, starts_at_ms)
+) STRICT, WITHOUT ROWID;
+
+-- Immutable lines of money, numbered without a gap. overrun: by how much a settlement passed its hold. Token counts
+-- NULL: nobody knows. chain: SHA-256 over the chain of the line before and this line (`ledger.chain`).
+CREATE TABLE postings (
+    seq INTEGER PRIMARY KEY,
+    hold_id TEXT NOT NULL REFERENCES holds (hold_id),
+    kind TEXT NOT NULL CHECK (kind IN ('settlement', 'lapse', 'correction')),
+    cost_nanousd INTEGER NOT NULL CHECK (kind = 'correction' OR cost_nanousd >= 0),
+    cost_basis TEXT NOT NULL
+        CHECK (cost_basis IN ('provider_reported', 'priced_usage', 'estimated', 'unknown', 'free')),
+    overrun_nanousd INTEGER NOT NULL CHECK (overrun_nanousd >= 0),
+    input_tokens INTEGER,
+    cached_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    output_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    price_version TEXT NOT NULL,
+    posted_at_ms INTEGER NOT NULL,
+    reason TEXT,
+    chain BLOB NOT NULL CHECK (length(chain) = 32)
+) STRICT;
+
+CREATE UNIQUE INDEX a_hold_has_one_closing_posting ON postings (hold_id) WHERE kind <> 'correction';
+CREATE INDEX corrections_by_hold ON postings (hold_id) WHERE kind = 'correction';
+
+CREATE TRIGGER a_posting_follows_the_last_one
+BEFORE INSERT ON postings
+WHEN new.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM postings)
+BEGIN
+    SELECT RAISE(ABORT, 'a posting follows the last one');
+END;
+
+CREATE TRIGGER a_posting_never_changes
+BEFORE UPDATE ON postings
+BEGIN
+    SELECT RAISE(ABORT, 'a posting never changes');
+END;
+
+-- Complete answers for equal calls. Answers only, never prompts.
+CREATE TABLE responses (
+    cache_key BLOB NOT NULL PRIMARY KEY CHECK (length(cache_key) = 32),
+    generation_id TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    cost_nanousd INTEGER NOT NULL CHECK (cost_nanousd >= 0),
+    cost_basis TEXT NOT NULL,
+    stored_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX responses_by_expiry ON responses (expires_at_ms);
+
+-- How much is stored, kept by the triggers below so that the bounds cost no count.
+CREATE TABLE response_totals (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    entries INTEGER NOT NULL CHECK (entries >= 0),
+    bytes INTEGER NOT NULL CHECK (bytes >= 0)
+) STRICT;
+
+INSERT INTO response_totals (id, entries, bytes) VALUES (1, 0, 0);
+
+CREATE TRIGGER a_stored_response_is_counted
+AFTER INSERT ON responses
+BEGIN
+    UPDATE response_totals SET entries = entries + 1, bytes = bytes + length(new.body);
+END;
+
+CREATE TRIGGER a_dropped_response_is_counted
+AFTER DELETE ON responses
+BEGIN
+    UPDATE response_totals SET entries = entries - 1, bytes = bytes - length(old.body);
+END;
+
+-- Equal calls in flight: the generation that leads, and whose process it runs in. Void once that owner's lease is over.
+CREATE TABLE flights (
+    cache_key BLOB NOT NULL PRIMARY KEY CHECK (length(cache_key) = 32),
+    generation_id TEXT NOT NULL,
+    owner_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL CHECK (epoch >= 1)
+) STRICT, WITHOUT ROWID;
+
+-- Latency as counts in log-spaced buckets (ratio 1.02), so that quantiles merge over any hours and processes.
+-- kind error: attempts that failed, counted in bucket 0.
+CREATE TABLE latency_buckets (
+    deployment TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('total', 'ttft', 'error')),
+    hour_ms INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    sum_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    PRIMARY KEY (hour_ms, deployment, kind, bucket)
+) STRICT, WITHOUT ROWID;
+
+-- Calls that were not admitted, by hour. They leave no generation behind.
+CREATE TABLE refusals (
+    hour_ms INTEGER NOT NULL,
+    route TEXT NOT NULL,
+    code TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (hour_ms, route, code)
+) STRICT, WITHOUT ROWID;
+
+-- The prices that holds and postings name: JSON of `ledger.prices.Price`. A version never changes its meaning.
+CREATE TABLE prices (
+    deployment TEXT NOT NULL,
+    price_version TEXT NOT NULL,
+    price TEXT NOT NULL,
+    PRIMARY KEY (deployment, price_version)
+) STRICT, WITHOUT ROWID;
+
+-- What a caller was answered under an Idempotency-Key: in progress, then done with its result until expires_at_ms.
+-- fingerprint: of the request that the key stands for. hit: the stored answer that it was given, as the ledger writes it;
+-- result: anything else, as the router writes it; neither, once done: it was too large to keep. Answers, never prompts.
+CREATE TABLE idempotency (
+    caller TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
+    state TEXT NOT NULL CHECK (state IN ('in_progress', 'done')),
+    generation_id TEXT NOT NULL,
+    owner_id TEXT NOT NULL,
+    trace_id TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    taken_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL CHECK (expires_at_ms > taken_at_ms),
+    hit BLOB,
+    result BLOB,
+    PRIMARY KEY (caller, idempotency_key),
+    CHECK (hit IS NULL OR result IS NULL),
+    CHECK (state = 'done' OR (hit IS NULL AND result IS NULL))
+) STRICT;
+
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_at_ms);
+
+CREATE TRIGGER a_key_has_one_call_at_a_time
+BEFORE UPDATE OF generation_id ON idempotency
+WHEN old.state = 'in_progress' AND new.generation_id <> old.generation_id
+ AND EXISTS (SELECT 1 FROM owners WHERE owner_id = old.owner_id AND lease_until_ms >= new.taken_at_ms)
+BEGIN
+    SELECT RAISE(ABORT, 'a key has one call at a time');
+END;
+
+-- Only a stored answer that turned out to be unreadable may give way to a call, and only to its own.
+CREATE TRIGGER a_kept_result_stays_until_it_expires
+BEFORE UPDATE ON idempotency
+WHEN old.state = 'done' AND new.taken_at_ms < old.expires_at_ms
+ AND NOT (old.result IS NULL AND new.generation_id = old.generation_id)
+BEGIN
+    SELECT RAISE(ABORT, 'a kept result stays until it expires');
+END;
+
+-- Spend added up by the hour, for reports that stay fast: kept by the triggers below, in the transaction of the facts.
+-- Attempts are in the hour of their hold, at their deployment; generations in the hour of the call, at the deployment
+-- that answered. What is still open is not here. basis: of an attempt's newest line; `free` where nothing was charged.
+CREATE TABLE spend_hours (
+    hour_ms INTEGER NOT NULL,
+    deployment TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    team TEXT NOT NULL,
+    basis TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    cost_nanousd INTEGER NOT NULL DEFAULT 0,
+    saved_nanousd INTEGER NOT NULL DEFAULT 0,
+    generations INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    cache_hits INTEGER NOT NULL DEFAULT 0,
+    coalesced INTEGER NOT NULL DEFAULT 0,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour_ms, deployment, route, key_id, team, basis, outcome)
+) STRICT, WITHOUT ROWID;
+
+-- A generation that has not ended yet.
+CREATE INDEX open_generations ON generations (created_at_ms) WHERE outcome IS NULL;
+
+-- Every line by its hold, by way of the two partial indexes.
+CREATE VIEW lines_of_holds AS
+SELECT hold_id, seq, kind, cost_nanousd, cost_basis, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
+       reasoning_tokens
+  FROM postings WHERE kind <> 'correction'
+ UNION ALL
+SELECT hold_id, seq, kind, cost_nanousd, cost_basis, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
+       reasoning_tokens
+  FROM postings WHERE kind = 'correction';
+
+CREATE TRIGGER a_hold_without_charge_is_added_up
+AFTER UPDATE OF state ON holds
+WHEN new.state = 'released'
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             attempts)
+    SELECT new.taken_at_ms - new.taken_at_ms % 3600000, new.deployment, g.route, g.key_id, g.team, 'free', new.outcome,
+           1
+      FROM generations AS g
+     WHERE g.generation_id = new.generation_id
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET attempts = attempts + excluded.attempts;
+END;
+
+CREATE TRIGGER a_line_is_added_up
+AFTER INSERT ON postings
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             cost_nanousd, attempts, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
+    SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team, new.cost_basis, h.outcome,
+           new.cost_nanousd, new.kind <> 'correction',
+           COALESCE(new.input_tokens + new.cached_tokens + new.cache_write_tokens, 0),
+           COALESCE(new.output_tokens + new.reasoning_tokens, 0), COALESCE(new.cached_tokens, 0),
+           COALESCE(new.reasoning_tokens, 0)
+      FROM holds AS h
+      JOIN generations AS g USING (generation_id)
+     WHERE h.hold_id = new.hold_id
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET cost_nanousd = cost_nanousd + excluded.cost_nanousd, attempts = attempts + excluded.attempts,
+           prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+           completion_tokens = completion_tokens + excluded.completion_tokens,
+           cached_tokens = cached_tokens + excluded.cached_tokens,
+           reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+END;
+
+-- What an attempt cost before is as sure as its newest line is.
+CREATE TRIGGER a_correction_moves_what_it_corrects
+AFTER INSERT ON postings
+WHEN new.kind = 'correction'
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             cost_nanousd, attempts, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
+    SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team, side.basis, h.outcome,
+           side.sign * before.cost_nanousd, side.sign, side.sign * before.prompt_tokens,
+           side.sign * before.completion_tokens, side.sign * before.cached_tokens, side.sign * before.reasoning_tokens
+      FROM (SELECT COALESCE(SUM(cost_nanousd), 0) AS cost_nanousd,
+                   COALESCE(SUM(input_tokens + cached_tokens + cache_write_tokens), 0) AS prompt_tokens,
+                   COALESCE(SUM(output_tokens + reasoning_tokens), 0) AS completion_tokens,
+                   COALESCE(SUM(cached_tokens), 0) AS cached_tokens,
+                   COALESCE(SUM(reasoning_tokens), 0) AS reasoning_tokens
+              FROM lines_of_holds
+             WHERE hold_id = new.hold_id AND seq < new.seq) AS before,
+           (SELECT -1 AS sign,
+                   COALESCE((SELECT cost_basis FROM lines_of_holds WHERE hold_id = new.hold_id AND seq < new.seq
+                              ORDER BY seq DESC LIMIT 1), 'free') AS basis
+             UNION ALL
+            SELECT 1, new.cost_basis) AS side,
+           holds AS h
+      JOIN generations AS g USING (generation_id)
+     WHERE h.hold_id = new.hold_id
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET cost_nanousd = cost_nanousd + excluded.cost_nanousd, attempts = attempts + excluded.attempts,
+           prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+           completion_tokens = completion_tokens + excluded.completion_tokens,
+           cached_tokens = cached_tokens + excluded.cached_tokens,
+           reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+END;
+
+CREATE TRIGGER a_finished_generation_is_added_up
+AFTER INSERT ON generations
+WHEN new.outcome IS NOT NULL
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             saved_nanousd, generations, cache_hits, coalesced)
+    SELECT new.created_at_ms - new.created_at_ms % 3600000, new.deployment, new.route, new.key_id, new.team,
+           COALESCE(new.cost_basis, 'unknown'), new.outcome,
+           new.saved_nanousd, 1, (new.cache = 'hit'), (new.cache = 'coalesced')
+     WHERE true
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET saved_nanousd = saved_nanousd + excluded.saved_nanousd, generations = generations + excluded.generations,
+           cache_hits = cache_hits + excluded.cache_hits, coalesced = coalesced + excluded.coalesced;
+END;
+
+CREATE TRIGGER an_ended_generation_is_added_up
+AFTER UPDATE OF outcome ON generations
+WHEN new.outcome IS NOT NULL
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             saved_nanousd, generations, cache_hits, coalesced)
+    SELECT new.created_at_ms - new.created_at_ms % 3600000, new.deployment, new.route, new.key_id, new.team,
+           COALESCE(new.cost_basis, 'unknown'), new.outcome,
+           new.saved_nanousd, 1, (new.cache = 'hit'), (new.cache = 'coalesced')
+     WHERE true
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET saved_nanousd = saved_nanousd + excluded.saved_nanousd, generations = generations + excluded.generations,
+           cache_hits = cache_hits + excluded.cache_hits, coalesced = coalesced + excluded.coalesced;
+END;
+
+-- A lost generation whose process was only late is told again.
+CREATE TRIGGER a_generation_told_again_is_moved
+AFTER UPDATE OF outcome ON generations
+WHEN old.outcome IS NOT NULL
+BEGIN
+    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome,
+                             saved_nanousd, generations, cache_hits, coalesced)
+    SELECT old.created_at_ms - old.created_at_ms % 3600000, old.deployment, old.route, old.key_id, old.team,
+           COALESCE(old.cost_basis, 'unknown'), old.outcome,
+           -old.saved_nanousd, -1, -(old.cache = 'hit'), -(old.cache = 'coalesced')
+     WHERE true
+        ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
+       SET saved_nanousd = saved_nanousd + excluded.saved_nanousd, generations = generations + excluded.generations,
+           cache_hits = cache_hits + excluded.cache_hits, coalesced = coalesced + excluded.coalesced;
+END;
+
+CREATE TRIGGER how_an_attempt_ended_stays
+BEFORE UPDATE OF outcome ON holds
+WHEN old.outcome IS NOT NULL AND new.outcome IS NOT old.outcome
+BEGIN
+    SELECT RAISE(ABORT, 'how an attempt ended stays');
+END;
+
+-- The same counts of latency by the day, so that a report over a year does not read every hour of it.
+CREATE TABLE latency_days (
+    day_ms INTEGER NOT NULL,
+    deployment TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    sum_us INTEGER NOT NULL,
+    max_us INTEGER NOT NULL,
+    PRIMARY KEY (day_ms, deployment, kind, bucket)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER a_first_latency_of_an_hour_is_added_up
+AFTER INSERT ON latency_buckets
+BEGIN
+    INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
+    VALUES (new.hour_ms - new.hour_ms % 86400000, new.deployment, new.kind, new.bucket, new.count, new.sum_us, new.max_us)
+        ON CONFLICT (day_ms, deployment, kind, bucket) DO UPDATE
+       SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);
+END;
+
+CREATE TRIGGER a_latency_is_added_up
+AFTER UPDATE OF count ON latency_buckets
+BEGIN
+    UPDATE latency_days
+       SET count = count + new.count - old.count, sum_us = sum_us + new.sum_us - old.sum_us,
+           max_us = MAX(max_us, new.max_us)
+     WHERE day_ms = new.hour_ms - new.hour_ms % 86400000 AND deployment = new.deployment AND kind = new.kind
+       AND bucket = new.bucket;
+END;
+
+-- Old detail folded into closing balances, and events.
+
+-- A balance in the place of the first lines, which are gone: how many they were, what they came to, and the digest of
+-- the last of them, which the chain goes on from. Each one counts from the first line ever. before_ms: what was asked
+-- to be folded.
+CREATE TABLE closings (
+    through_seq INTEGER NOT NULL PRIMARY KEY CHECK (through_seq >= 1),
+    chain BLOB NOT NULL CHECK (length(chain) = 32),
+    postings INTEGER NOT NULL CHECK (postings = through_seq),
+    cost_nanousd INTEGER NOT NULL,
+    before_ms INTEGER NOT NULL,
+    closed_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER a_closing_is_what_its_lines_come_to
+BEFORE INSERT ON closings
+WHEN new.chain IS NOT (SELECT chain FROM postings WHERE seq = new.through_seq)
+  OR NOT EXISTS (SELECT 1 FROM postings WHERE seq > new.through_seq)
+  OR new.postings <> (SELECT COALESCE(MAX(postings), 0) FROM closings)
+                     + (SELECT COUNT(*) FROM postings WHERE seq <= new.through_seq)
+  OR new.cost_nanousd <> COALESCE((SELECT cost_nanousd FROM closings ORDER BY through_seq DESC LIMIT 1), 0)
+                         + (SELECT SUM(cost_nanousd) FROM postings WHERE seq <= new.through_seq)
+BEGIN
+    SELECT RAISE(ABORT, 'a closing is what its lines come to');
+END;
+
+CREATE TRIGGER a_closing_never_changes
+BEFORE UPDATE ON closings
+BEGIN
+    SELECT RAISE(ABORT, 'a closing never changes');
+END;
+
+CREATE TRIGGER a_closing_never_vanishes
+BEFORE DELETE ON closings
+BEGIN
+    SELECT RAISE(ABORT, 'a closing never vanishes');
+END;
+
+-- The only lines that may go are those that a closing stands for.
+CREATE TRIGGER a_posting_never_vanishes
+BEFORE DELETE ON postings
+WHEN NOT EXISTS (SELECT 1 FROM closings WHERE through_seq >= old.seq)
+BEGIN
+    SELECT RAISE(ABORT, 'a posting never vanishes');
+END;
+
+-- The only holds that may go were closed before a moment that was folded, and have no line left.
+CREATE TRIGGER a_hold_never_vanishes
+BEFORE DELETE ON holds
+WHEN old.state = 'held'
+  OR NOT EXISTS (SELECT 1 FROM closings WHERE before_ms > old.closed_at_ms)
+  OR EXISTS (SELECT 1 FROM postings WHERE hold_id = old.hold_id AND kind <> 'correction')
+  OR EXISTS (SELECT 1 FROM postings WHERE hold_id = old.hold_id AND kind = 'correction')
+BEGIN
+    SELECT RAISE(ABORT, 'a hold never vanishes');
+END;
+
+-- How far the service's own audit has come: the newest line it looked at and that line's digest. next_look_at_ms: before
+-- this moment no other process looks.
+CREATE TABLE audit (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL,
+    chain BLOB NOT NULL CHECK (length(chain) = 32),
+    looked_at_ms INTEGER,
+    took_us INTEGER NOT NULL,
+    next_look_at_ms INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO audit (id, seq, chain, took_us, next_look_at_ms) VALUES (1, 0, zeroblob(32), 0, 0);
+
+-- What happened that people want to be told of, once for each subject. facts: JSON.
+CREATE TABLE events (
+    event_id INTEGER NOT NULL PRIMARY KEY,
+    type TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    facts TEXT NOT NULL,
+    UNIQUE (type, subject)
+) STRICT;
+
+-- What all processes remember together, as the router wrote it (JSON), by subject: `breaker openai:gpt-4o-mini`.
+-- version: higher than any before, so that a process asks only for what it has not seen.
+CREATE TABLE memory (
+    subject TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL UNIQUE,
+    remembered TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
