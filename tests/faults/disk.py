@@ -3,6 +3,7 @@
 APSW brings the VFS; `Face` gives its connection the face of sqlite3's, so that the ledger's own functions run on it.
 """
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -217,9 +218,9 @@ class Rows:
 class Face:
     """An APSW connection with the face of sqlite3's, as far as the writer's functions look at it."""
 
-    def __init__(self, path: Path, vfs: str) -> None:
+    def __init__(self, path: Path, vfs: str, busy_timeout_ms: int = 5000) -> None:
         self._db = apsw.Connection(str(path), vfs=vfs)
-        self._db.set_busy_timeout(5000)
+        self._db.set_busy_timeout(busy_timeout_ms)
 
     @property
     def in_transaction(self) -> bool:
@@ -237,7 +238,9 @@ class Face:
             self.execute(sql, parameters)
 
     def close(self) -> None:
-        self._db.close()
+        # SQLite closes whatever the last checkpoint met; APSW alone passes on what its VFS raised meanwhile.
+        with contextlib.suppress(apsw.Error):
+            self._db.close()
 
 
 def _translated(error: apsw.Error) -> sqlite3.Error:
