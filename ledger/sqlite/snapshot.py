@@ -1,7 +1,6 @@
 """One moment of the ledger, read as often as one likes: what `ledger.transaction()` gives."""
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -53,8 +52,7 @@ async def open_snapshot(path: Path) -> AsyncIterator[SqliteTransaction]:
             yield SqliteTransaction(connection)
         finally:
             ending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ending
+            await asyncio.wait([ending])
 
 
 async def _end_later(connection: Connection) -> None:
