@@ -43,6 +43,8 @@ def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool)
         "scope": ceiling.scope,
         "window": ceiling.window,
         "limit_nanousd": ceiling.limit_nanousd,
+        "now_ms": now_ms,
+        "is_new": is_new,
     }
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:

@@ -13,7 +13,7 @@ from ledger.sqlite.lines import CHAIN, _cost_nanousd
 from ledger.sqlite.lines import PRICE as PRICED
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
-from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle, an_idempotency_key
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle, an_idempotency_key
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 SWAP = """
@@ -176,3 +176,16 @@ async def test_it_audits_while_a_service_writes(tmp_path):
     async with a_ledger(tmp_path) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS))
         assert audit(tmp_path).violations == ()
+
+
+async def test_a_ceiling_that_was_out_of_force_for_a_while_is_no_breach(tmp_path):
+    clock = Clock()
+    ceiling = Ceiling(scope="global", window="minute", limit_nanousd=10_000)
+    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling]) as ledger:
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        await ledger.configure_ceilings(())
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        clock.at_ms += 61_000
+        await ledger.configure_ceilings((ceiling,))
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+    assert verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations == ()

@@ -1,106 +1,344 @@
-"""A state machine of admissions, settlements, deaths and reopenings against a small independent oracle."""
+"""A state machine of everything that can happen to a ledger, step by step against a small independent oracle."""
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from hypothesis import settings
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ledger.ceilings import Ceiling
-from ledger.values import Lead, Refused
+from ledger.errors import UsageDiffers
+from ledger.prices import Price, Tier
+from ledger.reports import SpendQuery
+from ledger.sqlite.migrate import migrate
+from ledger.usage import Usage
+from ledger.values import Bid, Follow, Hit, Lead, NextAttempt, Refused
 from ledger.verify import verify_ledger
-from tests.ledger.calls import Clock, a_call, a_ledger, a_settlement
+from tests.ledger.calls import Clock, a_call, a_result, a_settlement, an_ending
+from tests.properties.inline import an_inline_ledger
+from tests.properties.oracle import LEASE_MS, Oracle, exact_cost
+from tests.properties.planted import SEQUENTIAL_BUGS
 
-LIMIT = 10_000
+MINUTE_MS = 60_000
+WINDOW_MS = (MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS)
+JUMPS_MS = (1, 700, 4_000, 16_000, 61_000, 3_600_000, 86_400_000, 31 * 86_400_000)
+DEPLOYMENTS = ("a:x", "a:y", "b:z")
+SCOPES = ("global", "provider:a", "provider:b", "model:a:x", "user:u1", "user:u2", "workflow:w")
+CEILINGS = st.dictionaries(
+    st.tuples(st.sampled_from(SCOPES), st.sampled_from(("minute", "hour", "day", "month", "total"))),
+    st.sampled_from((3_000, 6_000, 10_000, 10_000, 20_000, 20_000, 0)),
+    max_size=5,
+)
+AMOUNTS = st.one_of(st.just(0), st.integers(1, 4_000))
+BIDS = st.lists(st.tuples(st.sampled_from(DEPLOYMENTS), AMOUNTS), min_size=1, max_size=3, unique_by=lambda bid: bid[0])
+CALLS = st.lists(
+    st.tuples(BIDS, st.sampled_from(("u1", "u2", "")), st.sampled_from((None, None, "k1", "k2")), st.booleans()),
+    min_size=1,
+    max_size=5,
+)
+TOKENS = st.builds(
+    Usage, input_tokens=st.integers(0, 40), cached_tokens=st.integers(0, 9), output_tokens=st.integers(0, 20)
+)
+
+
+class Open(msgspec.Struct):
+    """A call that leads: what it asked, the hold it has, and its key."""
+
+    request: object
+    lead: Lead
+    bid: Bid
+    key: str | None
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """The oracle: what is held and what is spent, as two numbers, and who may still settle."""
+    """Every answer of the ledger is compared with the oracle's, and every ceiling's counts after each step."""
 
-    @initialize()
-    def begin(self):
+    unguarded = ""
+
+    @initialize(limits=CEILINGS)
+    def begin(self, limits):
         self.folder = Path(tempfile.mkdtemp())
-        self.runner = asyncio.Runner()
-        self.clock = Clock()
-        self.ceilings = [Ceiling(scope="global", window="total", limit_nanousd=LIMIT)]
-        self.open, self.held, self.spent, self.overrun = [], 0, 0, 0
-        self.lost = []
+        self.path = self.folder / "farthing.db"
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            migrate(db)
+            db.executescript(self.unguarded)
+        self.runner, self.clock, self.oracle = asyncio.Runner(), Clock(), Oracle()
+        self.price = Price(version="v0", base=Tier(input=33_333_333, output=77_777_777))
+        self.open, self.ended = [], []
+        self.limits = limits
         self.start()
+
+    def run(self, coroutine):
+        return self.runner.run(coroutine)
 
     def start(self):
         self.stack = AsyncExitStack()
-        opened = a_ledger(self.folder, clock=self.clock, ceilings=self.ceilings)
-        self.ledger = self.runner.run(self.stack.enter_async_context(opened))
+        self.ledger = self.run(self.stack.enter_async_context(an_inline_ledger(self.path, self.clock)))
+        self.oracle.leases[self.ledger.owner_id] = self.clock.at_ms + LEASE_MS
+        self.owner = self.ledger.owner_id
+        self.put_in_force(self.limits)
 
-    @rule(held=st.integers(0, 4000))
-    def admit(self, held):
-        request = a_call(held=held, now_ms=self.clock.at_ms)
-        outcome = self.runner.run(self.ledger.admit(request))
-        fits = held == 0 or self.held + self.spent + held <= LIMIT
-        assert isinstance(outcome, Lead) == fits
-        if isinstance(outcome, Refused):
-            assert outcome.held == (self.spent + held <= LIMIT)
-        else:
-            self.held += held
-            self.open.append((request, outcome, held))
+    @rule(limits=CEILINGS)
+    def put_in_force(self, limits):
+        ceilings = [Ceiling(scope=scope, window=window, limit_nanousd=most) for (scope, window), most in limits.items()]
+        self.run(self.ledger.configure_ceilings(tuple(ceilings)))
+        self.limits = limits
+        self.oracle.put_in_force(limits, self.clock.at_ms)
+
+    @rule(share=st.integers(50, 150))
+    def change_limits(self, share):
+        self.put_in_force({place: limit * share // 100 for place, limit in self.limits.items()})
+
+    @rule(rate=st.integers(1, 10**8))
+    def change_the_price(self, rate):
+        base = Tier(input=rate, cached_input=rate // 7, output=rate * 3)
+        self.price = Price(version=f"rate {rate}", base=base)
+
+    @rule(calls=CALLS)
+    def admit_some(self, calls):
+        for call in calls:
+            self.admit(*call)
+
+    @rule(calls=CALLS)
+    def admit_some_more(self, calls):
+        """Most of a ledger's life."""
+        self.admit_some(calls)
+
+    def admit(self, bids, user, key, repeats):
+        request = a_call(bids=self.made(bids), key=key, now_ms=self.clock.at_ms)
+        attribution = {**request.facts.attribution, "user": user}
+        request = msgspec.structs.replace(
+            request, facts=msgspec.structs.replace(request.facts, attribution=attribution)
+        )
+        known = self.oracle.look_up(key, self.clock.at_ms) if key else None
+        answer = self.run(self.ledger.admit(request))
+        self.note_owner()
+        if repeats and not isinstance(answer, Refused):
+            assert self.run(self.ledger.admit(request)) == answer
+        match answer:
+            case Hit(response=response):
+                assert known == ("hit", response.cost_nanousd)
+                self.oracle.saved += response.cost_nanousd
+                self.oracle.generations.add(request.facts.generation_id)
+            case Follow(leader_id=leader_id):
+                assert known == ("follow", leader_id)
+                self.follow(request, leader_id)
+            case _:
+                assert known is None
+                self.check_room(request, request.bids, answer)
+        if isinstance(answer, Lead):
+            self.oracle.generations.add(request.facts.generation_id)
+            if key:
+                self.oracle.flights[key] = (request.facts.generation_id, self.owner)
+            self.open.append(Open(request, answer, request.bids[answer.bid], key))
+
+    def made(self, bids):
+        return tuple(
+            Bid(deployment=deployment, held_nanousd=held, price_version=self.price.version, price=self.price)
+            for deployment, held in bids
+        )
+
+    def follow(self, request, leader_id):
+        ending = an_ending(request, saved=5, now_ms=self.clock.at_ms)
+        self.run(self.ledger.record_follower(request.facts, ending, leader_id=leader_id))
+        self.oracle.saved += 5
+        self.oracle.generations.add(request.facts.generation_id)
+
+    def check_room(self, request, bids, answer):
+        """The first bid that fits is taken; else the refusal names a ceiling that stands just as it says."""
+        scopes = [self.scopes_of(request, bid) for bid in bids]
+        tight = [
+            self.oracle.tight(places, bid.held_nanousd, self.clock.at_ms)
+            for places, bid in zip(scopes, bids, strict=True)
+        ]
+        fitting = [number for number, ceilings in enumerate(tight) if not ceilings]
+        if fitting:
+            assert isinstance(answer, Lead), answer
+            assert answer.bid == fitting[0]
+            bid = bids[answer.bid]
+            self.oracle.take(answer.hold_id, scopes[answer.bid], bid.held_nanousd, self.clock.at_ms, self.owner)
+            return
+        assert isinstance(answer, Refused), answer
+        told = answer.tight
+        asked = [place for place, bid in zip(tight, bids, strict=True) if bid.held_nanousd == told.asked_nanousd]
+        stood = (told.limit_nanousd, told.held_nanousd, told.spent_nanousd)
+        assert stood in [place.get((told.scope, told.window)) for place in asked]
+        assert answer.held == (told.spent_nanousd + told.asked_nanousd <= told.limit_nanousd)
+
+    def scopes_of(self, request, bid):
+        names = {f"{kind}:{name}" for kind, name in request.facts.attribution.items() if name}
+        return {"global", f"provider:{bid.deployment.split(':')[0]}", f"model:{bid.deployment}"} | names
+
+    def note_owner(self):
+        """A write under a lease that is over takes a new one, and gives the old one up for good."""
+        if self.ledger.owner_id != self.owner:
+            assert self.oracle.leases[self.owner] < self.clock.at_ms
+            self.oracle.leases[self.owner] = 0
+            self.owner = self.ledger.owner_id
+            self.oracle.leases[self.owner] = self.clock.at_ms + LEASE_MS
+
+    def pick(self, data, calls):
+        return calls.pop(data.draw(st.integers(0, len(calls) - 1)))
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), share=st.integers(0, 130), repeats=st.booleans())
+    @rule(data=st.data(), share=st.one_of(st.none(), st.integers(0, 130)), repeats=st.booleans())
     def settle(self, data, share, repeats):
-        request, lead, held = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
-        cost = held * share // 100
-        settlement = a_settlement(request, lead, cost=cost)
-        for _ in range(1 + repeats):
-            self.runner.run(self.ledger.settle(settlement))
-        self.held -= held
-        self.spent += cost
+        call = self.pick(data, self.open)
+        cost = None if share is None else call.bid.held_nanousd * share // 100
+        self.end(call, repeats, cost=cost, basis="provider_reported", outcome="cut" if cost is None else "ok")
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data())
-    def release(self, data):
-        request, lead, held = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
-        self.runner.run(self.ledger.settle(a_settlement(request, lead, cost=None, outcome="connect_failed")))
-        self.held -= held
+    @rule(data=st.data(), usage=TOKENS)
+    def settle_priced_usage(self, data, usage):
+        call = self.pick(data, self.open)
+        base = call.bid.price.base
+        rates = {"input_tokens": base.input, "output_tokens": base.output}
+        rates["cached_tokens"] = base.input if base.cached_input is None else base.cached_input
+        cost = call.bid.price.cost_nanousd(usage)
+        assert cost == exact_cost(usage, rates)
+        self.end(call, False, cost=cost, usage=usage)
+
+    def end(self, call, repeats, **result):
+        settlement = a_settlement(call.request, call.lead, **result)
+        priced = msgspec.structs.replace(settlement.attempts[0], price_version=call.bid.price_version)
+        settlement = msgspec.structs.replace(settlement, attempts=(priced,))
+        for _ in range(1 + repeats):
+            self.run(self.ledger.settle(settlement))
+            assert self.oracle.close(call.lead.hold_id, result["cost"])
+        if call.key:
+            expires_at_ms = call.request.now_ms + MINUTE_MS
+            cost = None if result["cost"] is None else result["cost"]
+            self.oracle.land(call.key, call.request.facts.generation_id, cost, expires_at_ms)
+        self.ended.append((call, result["cost"]))
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data(), more=st.integers(1, 9))
+    def settle_otherwise(self, data, more):
+        call, cost = data.draw(st.sampled_from(self.ended))
+        settlement = a_settlement(call.request, call.lead, cost=(cost or 0) + more, stores=False)
+        with pytest.raises(UsageDiffers):
+            self.run(self.ledger.settle(settlement))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), bids=BIDS, cost=st.one_of(st.none(), st.integers(0, 900)))
+    def try_another(self, data, bids, cost):
+        call = self.pick(data, self.open)
+        failed = a_result(call.lead, cost=cost, outcome="server_error", basis="provider_reported")
+        attempt, bids = call.lead.attempt + 1, self.made(bids)
+        request = NextAttempt(
+            facts=call.request.facts, closed=failed, attempt=attempt, bids=bids, now_ms=self.clock.at_ms
+        )
+        answer = self.run(self.ledger.hold_next(request))
+        self.note_owner()
+        assert self.oracle.close(call.lead.hold_id, cost)
+        self.check_room(call.request, bids, answer)
+        if isinstance(answer, Lead):
+            self.open.append(Open(call.request, answer, bids[answer.bid], call.key))
+
+    @rule(by_ms=st.sampled_from(JUMPS_MS), back=st.booleans())
+    def jump(self, by_ms, back):
+        self.clock.at_ms += -by_ms if back else by_ms
+        if back:
+            # A window that was over has the limit of its time until ceilings are configured again.
+            self.put_in_force(self.limits)
+
+    @rule(window_ms=st.sampled_from(WINDOW_MS), before_ms=st.integers(-1, 1))
+    def jump_to_an_edge(self, window_ms, before_ms):
+        self.clock.at_ms += window_ms - self.clock.at_ms % window_ms - before_ms
+
+    @rule()
+    def renew(self):
+        if self.oracle.leases[self.owner] >= self.clock.at_ms:
+            self.oracle.leases[self.owner] = self.clock.at_ms + LEASE_MS
+        self.run(self.ledger._renew())
+        self.note_owner()
+
+    @rule()
+    def sweep(self):
+        self.run(self.ledger._sweep())
+        now_ms = self.clock.at_ms
+        self.oracle.sweep(now_ms)
+        self.oracle.stored = {key: kept for key, kept in self.oracle.stored.items() if kept[1] > now_ms}
 
     @rule()
     def die_and_come_back(self):
-        # The lease is given up with holds open, as a process does that was killed; the next one sweeps.
-        self.runner.run(self.stack.aclose())
-        self.clock.at_ms += 20_000
+        """Nothing is given back: its lease runs on, and then somebody's sweep finds its holds."""
+        self.run(self.stack.aclose())
         self.start()
-        self.runner.run(self.ledger._sweep())
-        self.spent += self.held
-        self.held = 0
-        self.lost, self.open = self.lost + self.open, []
-
-    @precondition(lambda self: self.lost)
-    @rule(share=st.integers(0, 100))
-    def learn_late(self, share):
-        request, lead, held = self.lost.pop()
-        cost = held * share // 100
-        self.runner.run(self.ledger.settle(a_settlement(request, lead, cost=cost)))
-        self.spent += cost - held
 
     @invariant()
-    def the_ledger_says_the_same(self):
+    def every_ceiling_counts_what_the_oracle_counts(self):
         if not hasattr(self, "ledger"):
             return
-        (status,) = self.runner.run(self.ledger.ceilings())
-        assert (status["held_nanousd"], status["spent_nanousd"]) == (self.held, self.spent)
+        told = {
+            (status["scope"], status["window"]): (
+                status["limit_nanousd"],
+                status["held_nanousd"],
+                status["spent_nanousd"],
+            )
+            for status in self.run(self.ledger.ceilings())
+        }
+        assert told == {
+            (scope, window): (limit, *self.oracle.counted(scope, window, self.clock.at_ms))
+            for (scope, window), limit in self.limits.items()
+        }
 
     def teardown(self):
         if not hasattr(self, "ledger"):
             return
-        self.runner.run(self.stack.aclose())
-        self.runner.close()
-        findings = verify_ledger(f"sqlite:{self.folder / 'farthing.db'}", on_rule=lambda _: None)
-        assert findings.violations == ()
+        try:
+            spend = self.run(self.ledger.spend(SpendQuery(since_ms=None, until_ms=None, group_by=(), filters={})))
+            total = {name: spend["total"][name] for name in self.oracle.total}
+        finally:
+            self.run(self.stack.aclose())
+            self.runner.close()
+        findings = verify_ledger(f"sqlite:{self.path}", on_rule=lambda _: None)
         shutil.rmtree(self.folder)
+        assert findings.violations == (), findings.violations
+        assert total == self.oracle.total
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLedgerMachine.settings = settings(
+    max_examples=25, stateful_step_count=40, deadline=None, report_multiple_bugs=False
+)
+
+
+@pytest.mark.soak
+def test_many_more_lives_of_a_ledger():
+    run_state_machine_as_test(
+        LedgerMachine, settings=settings(max_examples=3_000, stateful_step_count=60, deadline=None)
+    )
+
+
+@pytest.mark.parametrize("bug", SEQUENTIAL_BUGS, ids=lambda bug: bug.__name__)
+def test_a_planted_bug_is_caught(bug):
+    class Unguarded(LedgerMachine):
+        unguarded = SEQUENTIAL_BUGS[bug]
+
+    bounded = settings(
+        max_examples=100,
+        stateful_step_count=40,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+    )
+    with bug(), pytest.raises((AssertionError, sqlite3.Error)):
+        run_state_machine_as_test(Unguarded, settings=bounded)

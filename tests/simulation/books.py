@@ -16,8 +16,11 @@ SELECT 'held or spent is not what its holds and lines come to', w.ceiling_id, w.
                              FROM hold_windows AS l JOIN postings AS p USING (hold_id)
                             WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms))
 UNION ALL
-SELECT 'more than the limit', ceiling_id, held_nanousd + spent_nanousd, limit_nanousd
-  FROM ceiling_windows WHERE held_nanousd + spent_nanousd > limit_nanousd
+SELECT 'more than the limit', w.ceiling_id, w.held_nanousd + w.spent_nanousd, w.limit_nanousd
+  FROM ceiling_windows AS w
+ WHERE w.held_nanousd + w.spent_nanousd > w.limit_nanousd + (
+       SELECT COALESCE(SUM(p.overrun_nanousd), 0) FROM hold_windows AS l JOIN postings AS p USING (hold_id)
+        WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms))
 UNION ALL
 SELECT 'a hold without its windows', hold_id, held_nanousd, owner_id
   FROM holds WHERE (SELECT COUNT(*) FROM hold_windows AS l WHERE l.hold_id = holds.hold_id) <> :windows

@@ -40,9 +40,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Let it run again, beginning with what became due meanwhile."""
         self._ready.extend(self._stopped.pop(name, ()))
 
-    def forgive(self) -> None:
-        """From now on nobody minds what breaks."""
+    def bury(self) -> None:
+        """Bring all that still lives to its end, the stopped ones too, and mind nothing that breaks."""
         self.set_exception_handler(lambda *_: None)
+        self._accidents.clear()
+        for name in list(self._stopped):
+            self.resume_process(name)
+        while tasks := [task for task in asyncio.all_tasks(self) if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            self.run_until_complete(asyncio.wait(tasks, timeout=1))
+        self.run_until_complete(self.shutdown_asyncgens())
+        self.close()
 
     def _run_once(self) -> None:
         """Raises what broke where nobody waits for it: a callback, or a task whose end nobody asks for."""

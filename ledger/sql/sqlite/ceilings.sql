@@ -1,8 +1,10 @@
 -- name: set_ceiling
 -- A ceiling as the configuration has it now. Its windows and their counts stay.
-INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active)
-VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1)
-    ON CONFLICT (ceiling_id) DO UPDATE SET limit_nanousd = excluded.limit_nanousd, active = 1;
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms)
+    ON CONFLICT (ceiling_id) DO UPDATE
+   SET limit_nanousd = excluded.limit_nanousd, active = 1,
+       since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE since_ms END;
 
 -- name: retire_ceilings
 -- Before the configured ones are set again: whatever is not set after this is no longer in force.

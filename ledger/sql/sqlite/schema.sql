@@ -43,12 +43,14 @@ CREATE TABLE generations (
 
 CREATE INDEX generations_by_time ON generations (created_at_ms);
 
+-- since: from when on it is in force without a break; it counts the whole of the window that this falls into.
 CREATE TABLE ceilings (
     ceiling_id TEXT NOT NULL PRIMARY KEY,
     scope TEXT NOT NULL,
     window TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'month', 'total')),
     limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    since_ms INTEGER NOT NULL,
     UNIQUE (scope, window)
 ) STRICT, WITHOUT ROWID;
 

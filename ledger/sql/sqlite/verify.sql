@@ -54,10 +54,12 @@ SELECT audit.seq, (SELECT MAX(seq) FROM postings) AS last
    AND audit.chain IS NOT (SELECT chain FROM postings WHERE postings.seq = audit.seq);
 
 -- name: invariant 5: a hold is in every window that counts it, or in none
--- Every ceiling in force whose window was open when the hold was taken and whose scope the deployment belongs to.
+-- Every ceiling in force whose window was open when the hold was taken and whose scope the deployment belongs to; less
+-- windows that were over when it came into force.
 SELECT h.hold_id, w.ceiling_id, w.starts_at_ms
   FROM ceiling_windows AS w
   JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id AND c.active = 1
+                    AND (w.ends_at_ms IS NULL OR w.ends_at_ms > c.since_ms)
   JOIN holds AS h ON h.taken_at_ms >= w.starts_at_ms AND (w.ends_at_ms IS NULL OR h.taken_at_ms < w.ends_at_ms)
  WHERE h.held_nanousd > 0
    AND (c.scope = 'global'
