@@ -223,15 +223,7 @@ class World:
 
     def _bury(self) -> None:
         """Let the dead and the stopped come to an end, on files that nobody looks at any more."""
-        self._loop.forgive()
-        for number in range(self._plan.processes):
-            self._loop.resume_process(f"p{number}")
-        while tasks := [task for task in asyncio.all_tasks(self._loop) if not task.done()]:
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.wait(tasks, timeout=1))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        self._loop.bury()
         self._books.close()
         for path in self._path.parent.glob(f"{self._path.name}*"):
             path.unlink()
