@@ -34,6 +34,14 @@ BEGIN
     INSERT INTO watched VALUES (new.ceiling_id, new.held_nanousd, new.spent_nanousd, new.limit_nanousd);
 END;
 """
+# A ledger without the guard is not opened; one whose guard never speaks is.
+NO_GUARD = """
+DROP TRIGGER a_new_hold_fits_under_its_ceiling;
+CREATE TRIGGER a_new_hold_fits_under_its_ceiling BEFORE UPDATE OF held_nanousd ON ceiling_windows WHEN 0
+BEGIN
+    SELECT 1;
+END;
+"""
 # At any commit: room that is taken beyond the limit was spent by an overrun that a posting names.
 BEYOND = """
 SELECT w.ceiling_id, w.held_nanousd, w.spent_nanousd, w.limit_nanousd FROM ceiling_windows AS w
@@ -124,7 +132,7 @@ async def test_the_guard_refuses_what_does_not_fit_whoever_writes_it(tmp_path: P
 
 
 async def test_without_the_guard_a_planted_check_then_act_is_seen_to_overspend(tmp_path: Path):
-    await prepare(tmp_path, also="DROP TRIGGER a_new_hold_fits_under_its_ceiling;")
+    await prepare(tmp_path, also=NO_GUARD)
     await spend(tmp_path, 10, is_planted=True)
     assert rows(tmp_path, "SELECT COUNT(*) FROM watched")[0][0] > 0
     broken = verify_file(tmp_path / "farthing.db", on_rule=lambda _: None).violations

@@ -23,8 +23,8 @@ async def test_a_process_that_dies_within_a_migration_leaves_it_to_two_others_at
     async with scripted_upstream() as upstream:
         upstream.default = plays
         newest = len(migrations("sqlite"))
-        deaths = [Death(at=f"{MIGRATE}_run_script", nth=nth) for nth in (1, newest)]
-        for number, death in enumerate([Death(at=f"{MIGRATE}_run_script", when="before"), *deaths]):
+        deaths = [Death(at=f"{MIGRATE}run_script", nth=nth) for nth in (1, newest)]
+        for number, death in enumerate([Death(at=f"{MIGRATE}run_script", when="before"), *deaths]):
             folder = tmp_path / f"new {number}"
             folder.mkdir()
             await die_then_two_serve(folder, upstream, death)
@@ -33,11 +33,11 @@ async def test_a_process_that_dies_within_a_migration_leaves_it_to_two_others_at
             folder = tmp_path / f"old {nth}"
             folder.mkdir()
             with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as db:
-                migrate._run_script(db, migrations("sqlite")[0][1])
+                migrate.run_script(db, migrations("sqlite")[0][1])
                 db.execute(f"PRAGMA application_id = {migrate.APPLICATION_ID}")
                 db.execute("PRAGMA user_version = 1")
                 db.execute("INSERT INTO refusals VALUES (0, 'kept', 'ceiling_held', 7)")
-            await die_then_two_serve(folder, upstream, Death(at=f"{MIGRATE}_run_script", nth=nth))
+            await die_then_two_serve(folder, upstream, Death(at=f"{MIGRATE}run_script", nth=nth))
             with closing(sqlite3.connect(folder / DATABASE)) as db:
                 assert db.execute("SELECT count FROM refusals WHERE route = 'kept'").fetchall() == [(7,)]
 
