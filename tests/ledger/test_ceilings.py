@@ -185,3 +185,15 @@ async def test_a_ceilings_name_is_on_record_before_its_window(tmp_path):
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         assert db.execute("SELECT COUNT(*) FROM ceiling_windows JOIN ceilings USING (ceiling_id)").fetchone() == (5,)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.parametrize("scope", ["user:*", "key:k1", "team:*", "workflow:w", "run:*"])
+async def test_a_hold_that_a_callers_ceiling_does_not_count_is_found_by_the_audit(tmp_path, scope):
+    async with a_ledger(tmp_path, ceilings=[ceiling(scope, 5000)]) as ledger:
+        assert isinstance(await ledger.admit(call()), Lead)
+    assert is_clean(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
+        db.execute("DELETE FROM hold_windows")
+        db.execute("UPDATE ceiling_windows SET held_nanousd = 0")
+    found = verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations
+    assert "invariant 5: a hold is in every window that counts its caller, or in none" in {it.rule for it in found}

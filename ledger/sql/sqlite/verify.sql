@@ -69,6 +69,45 @@ SELECT h.hold_id, w.ceiling_id, w.starts_at_ms
                     WHERE link.hold_id = h.hold_id AND link.ceiling_id = w.ceiling_id
                       AND link.starts_at_ms = w.starts_at_ms);
 
+-- name: invariant 5: a hold is in every window that counts its caller, or in none
+-- As above, for the ceilings of keys, teams, users, workflows and runs, from the side of the holds: there may be many.
+WITH named AS (
+    SELECT h.hold_id, h.taken_at_ms, 'key:' || g.key_id AS scope
+      FROM holds AS h JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0 AND g.key_id <> ''
+       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 4) = 'key:')
+     UNION ALL
+    SELECT h.hold_id, h.taken_at_ms, 'team:' || g.team AS scope
+      FROM holds AS h JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0 AND g.team <> ''
+       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 5) = 'team:')
+     UNION ALL
+    SELECT h.hold_id, h.taken_at_ms, 'user:' || g.user_id AS scope
+      FROM holds AS h JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0 AND g.user_id <> ''
+       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 5) = 'user:')
+     UNION ALL
+    SELECT h.hold_id, h.taken_at_ms, 'workflow:' || g.workflow AS scope
+      FROM holds AS h JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0 AND g.workflow <> ''
+       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 9) = 'workflow:')
+     UNION ALL
+    SELECT h.hold_id, h.taken_at_ms, 'run:' || g.run AS scope
+      FROM holds AS h JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0 AND g.run <> ''
+       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 4) = 'run:')
+)
+SELECT n.hold_id, w.ceiling_id, w.starts_at_ms
+  FROM named AS n
+  JOIN ceilings AS c ON c.scope = n.scope AND c.active = 1
+  JOIN ceiling_windows AS w ON w.ceiling_id = c.ceiling_id
+   AND w.starts_at_ms = (SELECT MAX(last.starts_at_ms) FROM ceiling_windows AS last
+                          WHERE last.ceiling_id = c.ceiling_id AND last.starts_at_ms <= n.taken_at_ms)
+   AND (w.ends_at_ms IS NULL OR (w.ends_at_ms > n.taken_at_ms AND w.ends_at_ms > c.since_ms))
+ WHERE NOT EXISTS (SELECT 1 FROM hold_windows AS link
+                    WHERE link.hold_id = n.hold_id AND link.ceiling_id = w.ceiling_id
+                      AND link.starts_at_ms = w.starts_at_ms);
+
 -- name: stored responses are counted
 SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.body)), 0) AS stored_bytes
   FROM response_totals AS t
