@@ -1,6 +1,7 @@
 """What was spent: what is kept by the hour, the detail and a plain reckoning agree, whatever happened and was asked."""
 
 import asyncio
+import itertools
 import sqlite3
 import tempfile
 from collections import Counter
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.ceilings import HOUR_MS
+from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.chain import Line
 from ledger.reports import SPEND_DIMENSIONS, Spend, SpendQuery, iso
 from ledger.sqlite.postings import post
+from ledger.sqlite.settle import SQL as SETTLE
 from ledger.sqlite.spend import SQL, spend_by
 from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement
@@ -248,6 +250,42 @@ async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(tmp_pat
                 ("provider_reported",): (403, 1),
                 ("priced_usage",): (0, 0),
             }
+
+
+async def test_a_long_span_is_read_in_pieces_and_each_hour_once(tmp_path):
+    days = [0, 1, 29, 30, 31, 59, 60, 61, 95]
+    async with a_ledger(tmp_path, clock=Clock(BEGAN_MS + 96 * DAY_MS)) as ledger:
+        for number, day in enumerate(days):
+            await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS + day * DAY_MS), cost=1 << number)
+        await ledger.admit(a_call(now_ms=BEGAN_MS + 95 * DAY_MS + 1))
+        for since, until in itertools.product([None, 0, 30], [None, 60, 90]):
+            query = SpendQuery(
+                since_ms=None if since is None else BEGAN_MS + since * DAY_MS,
+                until_ms=None if until is None else BEGAN_MS + until * DAY_MS,
+            )
+            kept = await ledger._readers.read(partial(spend_by, query=query))
+            assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
+            inside = [number for number, day in enumerate(days) if (since or 0) <= day < (until or 99)]
+            assert kept[()].cost_nanousd == sum(1 << number for number in inside)
+
+
+async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await admit_and_settle(ledger, a_call(key="k"), cost=400)
+        await ledger.admit(a_call(key="k"))
+        query = SpendQuery(group_by=("basis", "outcome"))
+        for by_hour in (True, False):
+            groups = await ledger._readers.read(partial(spend_by, query=query, by_hour=by_hour))
+            assert groups["free", "ok"] == Spend(generations=1, cache_hits=1, saved_nanousd=400)
+            assert (groups["priced_usage", "ok"].attempts, groups["priced_usage", "ok"].saved_nanousd) == (1, 0)
+
+
+async def test_a_late_settlement_finds_its_lines_without_reading_all(tmp_path):
+    async with a_ledger(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SETTLE['find_closed_hold']}", {"hold_id": "x"})]
+    assert not [step for step in plan if step.startswith("SCAN") and "lines_of_holds" not in step], plan
 
 
 @pytest.mark.parametrize(

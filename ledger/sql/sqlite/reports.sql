@@ -114,6 +114,10 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, COALESCE(g.cost
   FROM generations AS g INDEXED BY open_generations
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
+-- name: hours_kept
+-- The first and the last hour that anything was added up in; NULL: none.
+SELECT (SELECT MIN(hour_ms) FROM spend_hours), (SELECT MAX(hour_ms) FROM spend_hours);
+
 -- name: whole_hours
 -- Counts of whole hours in [:since_ms, :until_ms), both full hours, added up to spans of :unit_ms.
 SELECT deployment, kind, hour_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(count), SUM(sum_us), MAX(max_us)
