@@ -13,7 +13,7 @@ from ledger.usage import Usage
 from ledger.values import CostBasis
 
 # So many at a time, so that a service on the same ledger never waits long for its turn.
-BATCH: Final = 200
+BATCH: Final = 64
 
 
 class Charged(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,10 @@ class Charged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt is to cost in all. usage: only where no line knew its tokens."""
+    """What an attempt is to cost in all. usage: only where no line knew its tokens.
+
+    supposes: written only if the attempt is still this. price: put on record under the version that is named.
+    """
 
     hold_id: str
     cost_nanousd: int
@@ -38,6 +41,8 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     price_version: str
     usage: Usage | None = None
+    supposes: Charged | None = None
+    price: Price | None = None
 
 
 class NotCorrectable(LedgerError):
@@ -71,6 +76,8 @@ def repriced(attempt: Charged, price_at: PriceAt) -> Correction | None:
         basis=attempt.basis,
         reason=f"repriced from {attempt.price_version} to {price.version}",
         price_version=price.version,
+        supposes=attempt,
+        price=price,
     )
 
 

@@ -9,18 +9,17 @@ from ledger.corrections import Charged, Correction, NotCorrectable
 from ledger.holds import HoldState
 from ledger.sql import statements
 from ledger.sqlite.postings import post
+from ledger.sqlite.prices import record_prices
 from ledger.sqlite.settle import SQL as SETTLE
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "corrections")
 
 
-def charged_attempts(
-    db: sqlite3.Connection, *, since_ms: int, until_ms: int, after: tuple[int, str], most: int
-) -> list[Charged]:
-    """Charged attempts whose holds were taken in this span, after (moment, id) in that order, at most so many."""
-    place = {"since_ms": since_ms, "until_ms": until_ms, "after_ms": after[0], "after_id": after[1], "most": most}
-    return [_charged(row) for row in db.execute(SQL["charged"], place)]
+def charged_attempts(db: sqlite3.Connection, *, until_ms: int, after: tuple[int, str], most: int) -> list[Charged]:
+    """Charged attempts whose holds were taken before a moment, after (moment, id) in that order, at most so many."""
+    place = {"until_ms": until_ms, "after_ms": after[0], "after_id": after[1], "most": most}
+    return [_charged(db, hold)[0] for hold in db.execute(SQL["charged_holds"], place).fetchall()]
 
 
 def attempts_of(db: sqlite3.Connection, generation_id: str) -> list[tuple[str, str, str, str | None]]:
@@ -29,13 +28,16 @@ def attempts_of(db: sqlite3.Connection, generation_id: str) -> list[tuple[str, s
 
 
 def find_charged(db: sqlite3.Connection, hold_id: str) -> Charged:
-    """One attempt as its lines have it. Raises NotCorrectable for one that is not there or not over."""
-    row = db.execute(SQL["charged_one"], {"hold_id": hold_id}).fetchone()
-    if row is None:
+    """One attempt as its lines have it. Raises NotCorrectable for one that is not there, not over, or not whole."""
+    hold = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
+    if hold is None:
         raise NotCorrectable(f"there is no attempt {hold_id!r}")
-    if row[-1] == HoldState.HELD:
+    if hold[-1] == HoldState.HELD:
         raise NotCorrectable(f"the attempt {hold_id!r} is not over: what it costs is still to be settled")
-    return _charged(row[:-1])
+    charged, is_closed = _charged(db, hold)
+    if hold[-1] != HoldState.RELEASED and not is_closed:
+        raise NotCorrectable(f"what the attempt {hold_id!r} cost was folded into a closing balance")
+    return charged
 
 
 def correct(db: sqlite3.Connection, corrections: Sequence[Correction], *, now_ms: int) -> list[int]:
@@ -49,11 +51,15 @@ def correct(db: sqlite3.Connection, corrections: Sequence[Correction], *, now_ms
 
 def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> int | None:
     before = find_charged(db, correction.hold_id)
+    if correction.supposes not in {None, before}:
+        return None  # Somebody corrected it meanwhile: what was to be written was worked out from something else.
     if correction.usage is not None and before.usage is not None:
         raise NotCorrectable(f"the tokens of {correction.hold_id!r} are known: only its cost can be corrected")
     difference = correction.cost_nanousd - before.cost_nanousd
     if difference == 0 and correction.usage is None and correction.basis == before.basis:
         return None
+    if correction.price is not None:
+        record_prices(db, {before.deployment: correction.price})
     room = {"hold_id": correction.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
     db.execute(SETTLE["move_room"], room)
     line = Line(
@@ -69,16 +75,20 @@ def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> 
     return post(db, line)
 
 
-def _charged(row: tuple[Any, ...]) -> Charged:
-    hold_id, deployment, taken_at_ms, held, cost, basis, price_version, *tokens = row
-    counts = dict(zip(Usage.__struct_fields__, tokens, strict=True))
-    return Charged(
+def _charged(db: sqlite3.Connection, hold: tuple[Any, ...]) -> tuple[Charged, bool]:
+    """What a hold's lines come to, and whether its closing line is among them."""
+    hold_id, deployment, taken_at_ms, held_nanousd, price_version, _ = hold
+    lines = db.execute(SQL["lines_of_hold"], {"hold_id": hold_id}).fetchall()
+    told = [line[5:] for line in lines if None not in line[5:]]
+    counts = dict(zip(Usage.__struct_fields__, map(sum, zip(*told, strict=True)), strict=True)) if told else None
+    charged = Charged(
         hold_id=hold_id,
         deployment=deployment,
         taken_at_ms=taken_at_ms,
-        held_nanousd=held,
-        cost_nanousd=cost,
-        basis=basis,
-        price_version=price_version,
-        usage=None if tokens[0] is None else Usage(**counts),
+        held_nanousd=held_nanousd,
+        cost_nanousd=sum(line[2] for line in lines),
+        basis=lines[-1][3] if lines else "free",
+        price_version=lines[-1][4] if lines else price_version,
+        usage=None if counts is None else Usage(**counts),
     )
+    return charged, any(line[1] != "correction" for line in lines)

@@ -27,8 +27,8 @@ class SqliteCorrector:
     async def charged(
         self, *, since_ms: int, until_ms: int, after: Charged | None = None, most: int = BATCH
     ) -> list[Charged]:
-        place = (-1, "") if after is None else (after.taken_at_ms, after.hold_id)
-        work = partial(charged_attempts, since_ms=since_ms, until_ms=until_ms, after=place, most=most)
+        place = (since_ms, "") if after is None else (after.taken_at_ms, after.hold_id)
+        work = partial(charged_attempts, until_ms=until_ms, after=place, most=most)
         return await self._store.write(work)
 
     async def correct(self, corrections: Sequence[Correction]) -> list[int]:

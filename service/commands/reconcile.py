@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ledger.ceilings import DAY_MS
-from ledger.corrections import Charged, Corrector, reconciled
+from ledger.corrections import BATCH, Charged, Corrector, reconciled
 from ledger.money import format_usd
 from service.commands.correcting import REFUSED, batches, with_corrector
 from service.commands.failing import failing, load_or_exit
@@ -77,7 +77,8 @@ def reconcile(file: Path, provider: str, form: str | None, path: str | None, *, 
         for drift in drifts if applies else ():
             if drift.ours and drift.theirs is not None and drift.theirs.cost_nanousd is not None:
                 changes = reconciled(drift.ours, drift.theirs.cost_nanousd, reason)
-                written += len(await corrector.correct(changes))
+                for first in range(0, len(changes), BATCH):
+                    written += len(await corrector.correct(changes[first : first + BATCH]))
         return drifts, written
 
     drifts, written = with_corrector(config, work)

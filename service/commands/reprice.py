@@ -14,7 +14,6 @@ from ledger.corrections import Charged, Corrector, PriceAt, repriced
 from ledger.money import format_usd
 from ledger.prices import Price, load_book
 from ledger.reports import parse_moment
-from router.errors import UnknownModel
 from service.assembly import now_ms
 from service.commands.correcting import REFUSED, batches, with_corrector
 from service.commands.failing import failing, load_or_exit
@@ -77,10 +76,7 @@ def prices_by_day(config: Config) -> PriceAt:
 
     @cache
     def price_on(deployment: str, day: int) -> Price | None:
-        try:
-            return catalog(day).resolve(deployment).targets[0].price
-        except UnknownModel:
-            return None
+        return catalog(day).price_of(deployment)
 
     return lambda deployment, at_ms: price_on(deployment, at_ms // DAY_MS)
 

@@ -58,6 +58,14 @@ class Catalog:
             raise UnknownModel(model or "", tuple(self._routes))
         return route
 
+    def price_of(self, deployment_id: str) -> Price | None:
+        """What `provider:model` charges. None: the provider is not configured, or nobody knows its price."""
+        name, _, model = deployment_id.partition(":")
+        if name not in self._providers or not is_model_name(model):
+            return None
+        price = self._deployment(deployment_id).price
+        return None if price == UNPRICED_FREE else price
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to say at start: targets whose calls are refused, or taken to be free, for want of a price."""

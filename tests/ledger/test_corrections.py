@@ -1,7 +1,9 @@
 """Corrections: absolute amounts as compensating lines, shared out exactly, and the same however often they are made."""
 
 import asyncio
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,8 @@ from ledger.ceilings import DAY_MS, Ceiling
 from ledger.corrections import Charged, Correction, NotCorrectable, open_corrector, reconciled, repriced, spread
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
+from ledger.sql import migrations, statements
+from ledger.sqlite.prices import find_price
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
@@ -205,3 +209,57 @@ async def check(folder, steps):
                 costs |= {it.hold_id: it.cost_nanousd for it in changes}
                 assert await spent(ledger) == sum(costs.values())
     assert is_clean(folder)
+
+
+def test_no_statement_reads_more_of_a_table_than_it_needs():
+    wanted = {"after_ms": 0, "after_id": "", "until_ms": 1, "most": 1, "hold_id": "h", "generation_id": "g"}
+    with closing(sqlite3.connect(":memory:")) as db:
+        for _, script in migrations("sqlite"):
+            db.executescript(script)
+        for name, statement in statements("sqlite", "corrections").items():
+            plan = [step[3] for step in db.execute(f"EXPLAIN QUERY PLAN {statement}", wanted)]
+            assert not [step for step in plan if step.startswith("SCAN")], name
+
+
+async def test_what_was_corrected_meanwhile_is_not_repriced_over(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger, corrector(tmp_path, clock) as books:
+        lead = await admit_and_settle(ledger, a_call())
+        change = repriced(await books.find(lead.hold_id), lambda *_: DEARER)
+        await books.correct([to_cost(lead.hold_id, 50)])
+        assert await books.correct([change]) == []
+        assert await spent(ledger) == 50
+
+
+async def test_the_price_that_a_correction_names_is_on_record(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger, corrector(tmp_path, clock) as books:
+        lead = await admit_and_settle(ledger, a_call())
+        await books.correct([repriced(await books.find(lead.hold_id), lambda *_: DEARER)])
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        assert find_price(db, "p:m", "v2") == DEARER
+
+
+async def test_an_attempt_that_was_given_back_counts_once_it_is_charged_after_all(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger, corrector(tmp_path, clock) as books:
+        lead = await admit_and_settle(ledger, a_call(), cost=None, outcome="connect_failed", basis="free")
+        span = {"since_ms": BEGAN_MS, "until_ms": BEGAN_MS + 1}
+        assert await books.charged(**span) == []
+        await books.correct([to_cost(lead.hold_id, 70)])
+        assert [attempt.cost_nanousd for attempt in await books.charged(**span)] == [70]
+        assert await spent(ledger) == 70
+    assert is_clean(tmp_path)
+
+
+async def test_what_was_half_folded_away_is_not_corrected(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger, corrector(tmp_path, clock) as books:
+        first = await admit_and_settle(ledger, a_call())
+        await books.correct([to_cost(first.hold_id, 50)])
+        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+            db.execute("INSERT INTO closings SELECT seq, chain, 1, cost_nanousd, 1, 1 FROM postings WHERE seq = 1")
+            db.execute("DELETE FROM postings WHERE seq = 1")
+        with pytest.raises(NotCorrectable, match="folded"):
+            await books.correct([to_cost(first.hold_id, 60)])
+        assert await books.charged(since_ms=0, until_ms=BEGAN_MS + 1) == []

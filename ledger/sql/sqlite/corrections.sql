@@ -1,38 +1,38 @@
--- name: charged
--- At most :most attempts that were charged and taken in [:since_ms, :until_ms), after a place in their order, which is by
--- the moment and id of their holds. Token counts NULL: no line knows them. basis and price: of the newest line.
-SELECT h.hold_id, h.deployment, h.taken_at_ms, h.held_nanousd,
-       (SELECT SUM(cost_nanousd) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       newest.cost_basis, newest.price_version,
-       (SELECT SUM(input_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(cached_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(cache_write_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(output_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(reasoning_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id)
-  FROM holds AS h
-  JOIN postings AS newest
-    ON newest.seq = (SELECT MAX(seq) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id)
- WHERE h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
-   AND (h.taken_at_ms, h.hold_id) > (:after_ms, :after_id)
- ORDER BY h.taken_at_ms, h.hold_id
+-- name: charged_holds
+-- At most :most holds that have lines and were taken before :until_ms, after a place in their order, which is by the
+-- moment and id of the hold. One whose closing line was folded into a closing balance is left out: what is here of it is
+-- not all of it.
+SELECT hold_id, deployment, taken_at_ms, held_nanousd, price_version, state
+  FROM holds
+ WHERE (taken_at_ms, hold_id) > (:after_ms, :after_id)
+   AND taken_at_ms < :until_ms
+   AND CASE state
+       WHEN 'held' THEN 0
+       WHEN 'released' THEN
+           EXISTS (SELECT 1 FROM postings WHERE postings.hold_id = holds.hold_id AND kind = 'correction')
+       ELSE EXISTS (SELECT 1 FROM postings WHERE postings.hold_id = holds.hold_id AND kind <> 'correction')
+       END
+ ORDER BY taken_at_ms, hold_id
  LIMIT :most;
 
--- name: charged_one
--- One attempt, charged or not, and its state. No row: there is no such hold.
-SELECT h.hold_id, h.deployment, h.taken_at_ms, h.held_nanousd,
-       COALESCE((SELECT SUM(cost_nanousd) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id), 0),
-       COALESCE(newest.cost_basis, 'free'), COALESCE(newest.price_version, h.price_version),
-       (SELECT SUM(input_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(cached_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(cache_write_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(output_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       (SELECT SUM(reasoning_tokens) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id),
-       h.state
-  FROM holds AS h
-  LEFT JOIN postings AS newest
-    ON newest.seq = (SELECT MAX(seq) FROM lines_of_holds WHERE lines_of_holds.hold_id = h.hold_id)
- WHERE h.hold_id = :hold_id;
+-- name: find_hold
+-- No row: there is no such hold.
+SELECT hold_id, deployment, taken_at_ms, held_nanousd, price_version, state FROM holds WHERE hold_id = :hold_id;
+
+-- name: lines_of_hold
+-- The oldest first. Each half has its own index; a view over both of them is read whole where it is joined.
+SELECT seq, kind, cost_nanousd, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
+       output_tokens, reasoning_tokens
+  FROM postings WHERE hold_id = :hold_id AND kind <> 'correction'
+ UNION ALL
+SELECT seq, kind, cost_nanousd, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
+       output_tokens, reasoning_tokens
+  FROM postings WHERE hold_id = :hold_id AND kind = 'correction'
+ ORDER BY seq;
 
 -- name: holds_of
--- The attempts of a call. No row: there is no such call, or none of it was sent.
-SELECT hold_id, deployment, state, outcome FROM holds WHERE generation_id = :generation_id ORDER BY attempt;
+-- The attempts of a call; their ids begin with its own. No row: there is no such call, or none of it was sent.
+SELECT hold_id, deployment, state, outcome
+  FROM holds
+ WHERE hold_id >= :generation_id || '.' AND hold_id < :generation_id || '/' AND generation_id = :generation_id
+ ORDER BY attempt;

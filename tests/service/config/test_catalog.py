@@ -140,3 +140,15 @@ def test_in_the_environment_modes_only_an_unpriced_model_at_an_unknown_host_is_f
 def test_ceilings_are_in_nano_dollars(reads: Reads) -> None:
     text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"'
     assert catalog(reads(text)).ceilings == (Ceiling(scope="global", window="month", limit_nanousd=1),)
+
+
+def test_a_price_is_the_deployments_own_whatever_routes_are_called_and_free_for_want_of_one_is_none(
+    reads: Reads,
+) -> None:
+    alias = '[[routes]]\nname = "openai:gpt-4o-mini"\ntargets = ["ollama:gpt-oss:20b"]\n'
+    found = catalog(reads('[router]\nunpriced = "free"\n' + PROVIDER + OLLAMA + alias))
+    price = found.price_of("openai:gpt-4o-mini")
+    assert price is not None
+    assert price.base.input == 150_000_000
+    assert found.price_of("ollama:gpt-oss:20b") is None
+    assert found.price_of("elsewhere:m") is None
