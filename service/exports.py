@@ -11,7 +11,10 @@ import msgspec
 
 from ledger.money import NANOUSD_PER_USD
 
-COLUMNS: Final = ("day", "model", "cost_usd", "input_tokens", "output_tokens")
+# cost_cents: as some providers have it, in hundredths of a dollar.
+COLUMNS: Final = ("day", "model", "cost_usd", "cost_cents", "input_tokens", "output_tokens")
+_COUNTS: Final = ("input_tokens", "output_tokens")
+_NANOUSD: Final = {"cost_usd": NANOUSD_PER_USD, "cost_cents": NANOUSD_PER_USD // 100}
 NEEDED: Final = ("day", "model")
 _UNIX_TIME_MS_FROM: Final = 10**11
 
@@ -99,10 +102,15 @@ def _field(row: list[Mapping[str, Any]], column: str) -> Any:
 def _added(total: Total, found: Mapping[str, Any]) -> Total:
     """What a total is with one more row."""
     sums = {name: getattr(total, name) for name in total.__struct_fields__}
-    for name, value in (("cost_nanousd", found.get("cost_usd")), *((it, found.get(it)) for it in COLUMNS[3:])):
-        if value is not None:
-            sums[name] = (sums[name] or 0) + (_nanousd(value) if name == "cost_nanousd" else _count(value))
+    amounts = {column: _nanousd(found[column], unit) for column, unit in _NANOUSD.items() if column in found}
+    for name, more in {"cost_nanousd": next(iter(amounts.values()), None), **_counts(found)}.items():
+        if more is not None:
+            sums[name] = (sums[name] or 0) + more
     return Total(**sums)
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    return {name: _count(found[name]) for name in _COUNTS if name in found}
 
 
 def _day(value: Any) -> str:
@@ -119,10 +127,10 @@ def _day(value: Any) -> str:
     return (moment if moment.tzinfo is None else moment.astimezone(datetime.UTC)).date().isoformat()
 
 
-def _nanousd(value: Any) -> int:
+def _nanousd(value: Any, unit: int) -> int:
     text = str(value).strip().removeprefix("$").replace(",", "")
     try:
-        amount = Decimal(text) * NANOUSD_PER_USD
+        amount = Decimal(text) * unit
         return int(amount.to_integral_value(rounding=ROUND_CEILING))
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise ExportUnreadable(f"{value!r} is no amount of dollars") from error

@@ -170,3 +170,11 @@ def test_moments_of_every_kind_are_days_in_utc():
         ("2026-11-21", "m"): Total(input_tokens=3000),
         ("2026-11-22", "m"): Total(input_tokens=1000),
     }
+
+
+def test_an_amount_in_cents_is_read_as_cents():
+    report = {"data": [{"starting_at": "2026-11-21T00:00:00Z", "results": [{"amount": "123.45", "model": "m"}]}]}
+    columns = {"day": "starting_at", "model": "model", "cost_cents": "amount"}
+    mapped = Mapped(columns=columns, rows="data[].results[]")
+    found = read_export(json.dumps(report), mapped, is_json=True)
+    assert found == {("2026-11-21", "m"): Total(cost_nanousd=1_234_500_000)}
