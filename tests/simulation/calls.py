@@ -39,8 +39,8 @@ class Caller:
     async def settle_after_leaving(self) -> None:
         """What a process does for a caller that went away, if it knows of a hold."""
         if self._lead is not None:
-            with contextlib.suppress(UsageDiffers):  # It had been settled, and only nobody heard of it.
-                await self._settle()
+            # It may have been settled, and only nobody heard of it: then that stands.
+            await self._settle_otherwise(self._chance.choice((0, 50)))
 
     def _took(self, lead: Lead) -> None:
         self._lead = lead
