@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import TEMPLATE, Ceiling, Span, kind_of, scopes_of, window_span
+from ledger.ceilings import TEMPLATE, Ceiling, CeilingTable, Span, kind_of, scopes_of, window_span
 from ledger.money import format_usd
 from ledger.reports import iso
 from ledger.sql import statements
@@ -28,6 +28,7 @@ class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
 def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
     """Put these ceilings in force and no others. A new one starts with what its window has seen already."""
     in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
+    db.execute(SQL["next_epoch"])
     db.execute(SQL["retire_ceilings"])
     named = {ceiling.id for ceiling in ceilings}
     for ceiling in ceilings:
@@ -37,7 +38,26 @@ def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *,
             _set_named(db, template, now_ms, named=named, is_new=template.id not in in_force)
 
 
-def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool) -> None:
+class CeilingsInForce:
+    """The ceilings as this process last read them. Any process may change them; the epoch tells in each transaction."""
+
+    def __init__(self) -> None:
+        self.table = CeilingTable(())
+        self._epoch = -1
+
+    def now(self, db: sqlite3.Connection) -> CeilingTable:
+        """As they are in this transaction."""
+        (epoch,) = db.execute(SQL["epoch"]).fetchone()
+        if epoch != self._epoch:
+            self.table = CeilingTable(
+                Ceiling(scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight)
+                for scope, window, limit, when_tight in db.execute(SQL["configured_ceilings"])
+            )
+            self._epoch = epoch
+        return self.table
+
+
+def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool, of_template: bool = False) -> None:
     row = {
         "ceiling_id": ceiling.id,
         "scope": ceiling.scope,
@@ -45,6 +65,8 @@ def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool)
         "limit_nanousd": ceiling.limit_nanousd,
         "now_ms": now_ms,
         "is_new": is_new,
+        "when_tight": ceiling.when_tight,
+        "of_template": of_template,
     }
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:
@@ -64,7 +86,7 @@ def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named:
     for scope in sorted(scopes):
         ceiling = template.named(scope)
         if ceiling.id not in named:
-            _set(db, ceiling, now_ms, is_new=is_new)
+            _set(db, ceiling, now_ms, is_new=is_new, of_template=True)
 
 
 def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:

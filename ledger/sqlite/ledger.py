@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ledger.ceilings import Ceiling, CeilingTable
+from ledger.ceilings import Ceiling
 from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next
-from ledger.sqlite.ceilings import configure_ceilings
+from ledger.sqlite.ceilings import CeilingsInForce, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.files import check_file
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
@@ -72,7 +72,7 @@ class SqliteLedger(SqliteReports):
         self._owner = new_owner()
         self._bounds = bounds
         self._lease = lease or LeaseRule()
-        self._ceilings = CeilingTable(())
+        self._ceilings = CeilingsInForce()
         self._rejoining = asyncio.Lock()
         self._recorded: set[tuple[str, str]] = set()
 
@@ -85,10 +85,10 @@ class SqliteLedger(SqliteReports):
         return self._store.is_ready
 
     def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
-        return bool(self._ceilings.for_attempt(deployment, attribution))
+        return bool(self._ceilings.table.for_attempt(deployment, attribution))
 
     def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
-        return self._ceilings.for_attempt(deployment, attribution)
+        return self._ceilings.table.for_attempt(deployment, attribution)
 
     async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:
         await self._store.write(partial(count_refusal, route=route, refused=refused, now_ms=now_ms))
@@ -97,7 +97,7 @@ class SqliteLedger(SqliteReports):
         await self._record_new_prices(request.bids)
 
         def work(db: sqlite3.Connection, owner_id: str) -> Admission:
-            return admit(db, request, owner_id=owner_id, ceilings=self._ceilings)
+            return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
 
@@ -106,7 +106,7 @@ class SqliteLedger(SqliteReports):
 
         def work(db: sqlite3.Connection, owner_id: str) -> Lead | Refused:
             close_attempt(db, request.closed, now_ms=request.now_ms)
-            return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings)
+            return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work, is_settlement=True)
 
@@ -129,8 +129,12 @@ class SqliteLedger(SqliteReports):
 
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         now_ms = self._clock_ms()
-        await self._store.write(partial(configure_ceilings, ceilings=ceilings, now_ms=now_ms), is_settlement=True)
-        self._ceilings = CeilingTable(ceilings)
+
+        def work(db: sqlite3.Connection) -> None:
+            configure_ceilings(db, ceilings, now_ms=now_ms)
+            self._ceilings.now(db)
+
+        await self._store.write(work, is_settlement=True)
 
     async def record_prices(self, prices: Mapping[str, Price]) -> None:
         await self._store.write(partial(record_prices, prices=prices), is_settlement=True)

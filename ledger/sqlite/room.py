@@ -78,7 +78,7 @@ def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> _Window:
     if row is None:
         row = (ceiling.limit_nanousd, 0, 0)
         named = {"ceiling_id": ceiling.id, "scope": ceiling.scope, "window": ceiling.window, "limit_nanousd": row[0]}
-        db.execute(SQL["name_ceiling"], {**named, "now_ms": now_ms})
+        db.execute(SQL["name_ceiling"], {**named, "when_tight": ceiling.when_tight, "now_ms": now_ms})
         db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": row[0]})
     limit, held, spent = row
     return _Window(ceiling, span, limit, held, spent)

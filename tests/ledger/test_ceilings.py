@@ -197,3 +197,19 @@ async def test_a_hold_that_a_callers_ceiling_does_not_count_is_found_by_the_audi
         db.execute("UPDATE ceiling_windows SET held_nanousd = 0")
     found = verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations
     assert "invariant 5: a hold is in every window that counts its caller, or in none" in {it.rule for it in found}
+
+
+async def test_what_one_process_puts_in_force_binds_the_others_at_once(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as one, a_ledger(tmp_path, clock=clock) as other:
+        await one.configure_ceilings((ceiling("user:*", 1500, when_tight="wait"), ceiling("global", 9000)))
+        assert isinstance(await other.admit(call()), Lead)
+        refused = await other.admit(call())
+        assert isinstance(refused, Refused)
+        assert refused.when_tight == "wait"
+        await other.configure_ceilings((ceiling("global", 9000),))
+        assert isinstance(await one.admit(call()), Lead)
+        # Back again, from the process that had not seen it go: what was admitted meanwhile is counted.
+        await one.configure_ceilings((ceiling("user:*", 2500, when_tight="wait"), ceiling("global", 9000)))
+        assert isinstance(await other.admit(call()), Refused)
+    assert is_clean(tmp_path)

@@ -1,14 +1,26 @@
 -- name: set_ceiling
 -- A ceiling as the configuration has it now. Its windows and their counts stay.
-INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms)
-VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms)
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms, when_tight, of_template)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, :of_template)
     ON CONFLICT (ceiling_id) DO UPDATE
-   SET limit_nanousd = excluded.limit_nanousd, active = 1,
+   SET limit_nanousd = excluded.limit_nanousd, active = 1, when_tight = excluded.when_tight,
+       of_template = excluded.of_template,
        since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE since_ms END;
 
 -- name: retire_ceilings
 -- Before the configured ones are set again: whatever is not set after this is no longer in force.
 UPDATE ceilings SET active = 0 WHERE active = 1;
+
+-- name: next_epoch
+-- Every process that admits takes the ceilings from here anew.
+UPDATE ceilings_epoch SET epoch = epoch + 1;
+
+-- name: epoch
+SELECT epoch FROM ceilings_epoch;
+
+-- name: configured_ceilings
+-- Those in force as they were configured: templates, and not the names that they stand for.
+SELECT scope, window, limit_nanousd, when_tight FROM ceilings WHERE active = 1 AND of_template = 0;
 
 -- name: scopes_like
 -- The names that a template of this window stands for, as far as they were seen.
@@ -35,7 +47,10 @@ SELECT limit_nanousd, spent_nanousd, held_nanousd
 SELECT holds.hold_id, holds.deployment,
        generations.key_id, generations.team, generations.user_id, generations.workflow, generations.run,
        CASE holds.state WHEN 'held' THEN holds.held_nanousd ELSE 0 END,
-       COALESCE((SELECT SUM(cost_nanousd) FROM postings WHERE postings.hold_id = holds.hold_id), 0)
+       COALESCE((SELECT SUM(cost_nanousd) FROM postings
+                  WHERE postings.hold_id = holds.hold_id AND kind <> 'correction'), 0)
+       + COALESCE((SELECT SUM(cost_nanousd) FROM postings
+                    WHERE postings.hold_id = holds.hold_id AND kind = 'correction'), 0)
   FROM holds
   JOIN generations USING (generation_id)
  WHERE holds.taken_at_ms >= :starts_at_ms

@@ -12,8 +12,8 @@ VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :limit_nanousd,
 
 -- name: name_ceiling
 -- A ceiling that its template stands for, on its first use. The others are there since they were configured.
-INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms)
-VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms)
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms, when_tight, of_template)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, 1)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET active = 1, since_ms = CASE active WHEN 1 THEN since_ms ELSE excluded.since_ms END;
 

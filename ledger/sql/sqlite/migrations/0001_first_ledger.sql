@@ -47,8 +47,18 @@ CREATE TABLE ceilings (
     limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
     since_ms INTEGER NOT NULL,
+    when_tight TEXT NOT NULL CHECK (when_tight IN ('refuse', 'wait', 'clamp')),
+    of_template INTEGER NOT NULL CHECK (of_template IN (0, 1)),
     UNIQUE (scope, window)
 ) STRICT, WITHOUT ROWID;
+
+-- Counts how often the ceilings in force were changed, so that each process notices before it admits.
+CREATE TABLE ceilings_epoch (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO ceilings_epoch (id, epoch) VALUES (1, 0);
 
 -- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings. excused: the highest
 -- limit it has had, or what it counted from before it was in force, if that is more: the audit's bound for both together.
