@@ -53,12 +53,12 @@ def room_is_looked_for_first_and_taken_later() -> Iterator[None]:
 
     async def admit_later(self, request):
         found = await self._store.write(
-            lambda db: find_fit(db, request.facts, request.bids, self._ceilings, request.now_ms)
+            lambda db: find_fit(db, request.facts, request.bids, self._ceilings.now(db), request.now_ms)
         )
 
         def work(db, owner_id):
             with mock.patch.object(admit, "_find_fit", return_value=found):
-                return admit.admit(db, request, owner_id=owner_id, ceilings=self._ceilings)
+                return admit.admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
 
