@@ -2,7 +2,9 @@
 
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -102,17 +104,45 @@ async def test_no_room(tmp_path):
         check_file(tmp_path / "farthing.db", least_free_bytes=1 << 62)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_or_file_that_may_not_be_written(tmp_path):
-    path = await a_history(tmp_path)
-    path.chmod(0o444)
-    await refuses(tmp_path, "may not be written to")
-    path.chmod(0o600)
-    tmp_path.chmod(0o500)
-    try:
-        await refuses(tmp_path, "may not be written to")
-    finally:
-        tmp_path.chmod(0o700)
+NOBODY = 65534
+
+
+def told_to_someone_else(path):
+    """What a process is told that owns nothing here. Root may write anywhere, so a child gives that up."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told = "it would do"
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            check_file(path)
+        except NotALedger as error:
+            told = str(error)
+        finally:
+            os.write(writer, told.encode())
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as told:
+        return told.read()
+
+
+def test_a_folder_or_file_that_may_not_be_written():
+    with tempfile.TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "farthing.db"
+        path.write_bytes(b"")
+        folder.chmod(0o777)
+        path.chmod(0o666)
+        assert told_to_someone_else(path) == "it would do"
+        path.chmod(0o444)
+        assert told_to_someone_else(path).startswith(f"{path} may not be written to")
+        path.chmod(0o666)
+        folder.chmod(0o555)
+        assert told_to_someone_else(path).startswith(f"{folder} may not be written to")
+        folder.chmod(0o777)
 
 
 async def test_serve_says_it_in_one_line_and_leaves(tmp_path):
