@@ -12,7 +12,6 @@ WhenTight = Literal["refuse", "wait", "clamp"]
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
-TEMPLATE: Final = ":*"
 # The least patient of them decides.
 STRICTNESS: Final[tuple[WhenTight, ...]] = ("refuse", "clamp", "wait")
 
@@ -37,7 +36,7 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_template(self) -> bool:
         """Whether it stands for a ceiling for each name of its kind."""
-        return self.scope.endswith(TEMPLATE)
+        return is_template(self.scope)
 
     def named(self, scope: str) -> "Ceiling":
         """The ceiling of one name, from its template."""
@@ -51,9 +50,10 @@ class CeilingTable:
         self._by_scope: dict[str, dict[Window, Ceiling]] = {}
         self._templates: dict[str, dict[Window, Ceiling]] = {}
         for ceiling in ceilings:
-            found = self._templates if ceiling.is_template else self._by_scope
-            scope = ceiling.scope.removesuffix(TEMPLATE)
-            found.setdefault(scope, {})[ceiling.window] = ceiling
+            if ceiling.is_template:
+                self._templates.setdefault(kind_of(ceiling.scope), {})[ceiling.window] = ceiling
+            else:
+                self._by_scope.setdefault(ceiling.scope, {})[ceiling.window] = ceiling
 
     def for_attempt(self, deployment: str, attribution: Mapping[str, str]) -> list[Ceiling]:
         """Every ceiling that an attempt at this deployment counts against."""
@@ -114,6 +114,11 @@ def scopes_of(deployment: str, attribution: Mapping[str, str]) -> Iterable[str]:
 def kind_of(scope: str) -> str:
     """`key` of `key:ID`."""
     return scope.partition(":")[0]
+
+
+def is_template(scope: str) -> bool:
+    """Whether it is `KIND:*`. A name that merely ends so, `user:a:*`, is a name."""
+    return scope == f"{kind_of(scope)}:*"
 
 
 def strictest(wishes: Iterable[WhenTight]) -> WhenTight:

@@ -43,16 +43,23 @@ class RoomMaker:
         self._lines.wake()
 
     def mind_the_line(self, asked: Asked) -> None:
-        """Note which line the call has to join before it takes room: nobody is passed over."""
+        """Note which line the call has to join before it takes room: nobody is passed over.
+
+        Who costs nothing, or may go where nobody waits, need not stand with those who wait elsewhere.
+        """
         asked.behind = ""
         if asked.place is not None or asked.skips_line:
             return
-        for candidate in asked.candidates:
-            if candidate.held_nanousd:
-                ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
-                asked.behind = self._lines.waited_for(ceilings) or ""
-                if asked.behind:
-                    return
+        lines = [self._line_of(asked, candidate) for candidate in asked.candidates]
+        if all(lines):
+            asked.behind = next(iter(lines), "")
+
+    def _line_of(self, asked: Asked, candidate: Candidate) -> str:
+        """The line that keeps a candidate from taking room; empty: none does."""
+        if not candidate.held_nanousd:
+            return ""
+        ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
+        return self._lines.waited_for(ceilings) or ""
 
     async def stand_in_line(self, asked: Asked) -> None:
         """Join the line that was noted, and return when the call is the first in it."""

@@ -1,11 +1,12 @@
 """The configured ceilings, brought into the tables without losing what was counted."""
 
 import sqlite3
+from collections import defaultdict
 from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import TEMPLATE, Ceiling, CeilingTable, Span, kind_of, scopes_of, window_span
+from ledger.ceilings import Ceiling, CeilingTable, Span, is_template, kind_of, scopes_of, window_span
 from ledger.money import format_usd
 from ledger.reports import iso
 from ledger.sql import statements
@@ -57,7 +58,16 @@ class CeilingsInForce:
         return self.table
 
 
-def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool, of_template: bool = False) -> None:
+def _set(
+    db: sqlite3.Connection,
+    ceiling: Ceiling,
+    now_ms: int,
+    *,
+    is_new: bool,
+    of_template: bool = False,
+    seen: list[tuple[Any, ...]] | None = None,
+) -> None:
+    """seen: the holds of its scope in this window, linked or not; None: they are looked for."""
     row = {
         "ceiling_id": ceiling.id,
         "scope": ceiling.scope,
@@ -70,30 +80,41 @@ def _set(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, is_new: bool,
     }
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:
-        _count_missed(db, ceiling, window_span(ceiling.window, now_ms))
+        _count_missed(db, ceiling, window_span(ceiling.window, now_ms), seen)
     limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
     db.execute(SQL["set_window_limit"], limit)
 
 
 def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
     """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
-    span, kind = window_span(template.window, now_ms), kind_of(template.scope)
-    like = {"window": template.window, "prefix": f"{kind}:", "template": template.scope}
+    span = window_span(template.window, now_ms)
+    like = {"window": template.window, "prefix": f"{kind_of(template.scope)}:", "template": template.scope}
     scopes = {row[0] for row in db.execute(SQL["scopes_like"], like)}
-    if is_new:
-        place = {"ceiling_id": template.id, "starts_at_ms": span.starts_at_ms}
-        scopes |= {scope for row in _holds_in_span(db, place, span) for scope in _scopes(row) if kind_of(scope) == kind}
-    for scope in sorted(scopes):
+    # Read once for all names: once for each would take their number squared.
+    seen = _holds_by_scope(db, template, span) if is_new else {}
+    for scope in sorted(scopes | seen.keys()):
         ceiling = template.named(scope)
         if ceiling.id not in named:
-            _set(db, ceiling, now_ms, is_new=is_new, of_template=True)
+            _set(db, ceiling, now_ms, is_new=is_new, of_template=True, seen=seen.get(scope, []))
+
+
+def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> dict[str, list[tuple[Any, ...]]]:
+    """{scope: the holds in this span} for the scopes of a template's kind."""
+    place = {"ceiling_id": template.id, "starts_at_ms": span.starts_at_ms}
+    kind = kind_of(template.scope)
+    found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in _holds_in_span(db, place, span):
+        for scope in _scopes(row):
+            if kind_of(scope) == kind:
+                found[scope].append(row)
+    return found
 
 
 def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
     """Every ceiling in force, with its current window."""
     statuses = []
     for ceiling_id, scope, window, limit in db.execute(SQL["active_ceilings"]).fetchall():
-        if scope.endswith(TEMPLATE):
+        if is_template(scope):
             continue
         span = window_span(window, now_ms)
         place = {"ceiling_id": ceiling_id, "starts_at_ms": span.starts_at_ms}
@@ -111,10 +132,13 @@ def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStat
     return statuses
 
 
-def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span) -> None:
+def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span, seen: list[tuple[Any, ...]] | None) -> None:
     """Link every hold of this window and scope that was taken while the ceiling was not in force."""
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
-    missed = [row for row in _holds_in_span(db, place, span) if ceiling.scope in _scopes(row)]
+    if seen is None:
+        missed = [row for row in _holds_in_span(db, place, span) if ceiling.scope in _scopes(row)]
+    else:
+        missed = [row for row in seen if not db.execute(SQL["is_linked"], {**place, "hold_id": row[0]}).fetchone()]
     if not missed:
         return
     held = sum(row[-2] for row in missed)

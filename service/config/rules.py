@@ -128,7 +128,12 @@ def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Ite
 def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) -> Iterator[Problem]:
     yield from _money_problems(f"{place}.limit_usd", ceiling.limit_usd)
     kind, _, name = ceiling.scope.partition(":")
-    if kind in _CALLERS_SCOPES and name:
+    if name.endswith(":*"):
+        yield Problem(
+            f"{place}.scope",
+            f"{ceiling.scope!r}: a * stands alone, as in {kind}:*, or for a provider's models provider:P",
+        )
+    elif kind in _CALLERS_SCOPES and name:
         if not name.isprintable():
             yield Problem(f"{place}.scope", f"{ceiling.scope!r} has a character in it that no caller's name has")
     elif name == "*" and kind in {"provider", "model"}:

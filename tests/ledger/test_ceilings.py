@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, STRICTNESS, Ceiling, CeilingTable, scopes_of, strictest
+from ledger.sqlite.ceilings import ceiling_statuses, configure_ceilings
 from ledger.sqlite.room import SOONEST_MS, earliest_release_ms
 from ledger.values import Lead, Refused
 from ledger.verify import verify_ledger
@@ -64,7 +65,7 @@ async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_h
     assert is_clean(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["*", ":", "a:b", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"])
+@pytest.mark.parametrize("name", ["*", ":", "a:b", "a:*", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"])
 async def test_no_name_is_taken_for_another_or_for_the_template(tmp_path, name):
     async with a_ledger(tmp_path, ceilings=[ceiling("user:*", 1500)]) as ledger:
         kinds = [type(await ledger.admit(call(user=user))) for user in (name, "other", name, "other")]
@@ -212,4 +213,29 @@ async def test_what_one_process_puts_in_force_binds_the_others_at_once(tmp_path)
         # Back again, from the process that had not seen it go: what was admitted meanwhile is counted.
         await one.configure_ceilings((ceiling("user:*", 2500, when_tight="wait"), ceiling("global", 9000)))
         assert isinstance(await other.admit(call()), Refused)
+    assert is_clean(tmp_path)
+
+
+async def test_a_star_within_a_name_stands_for_nobody_else(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await admit_and_settle(ledger, call(user="a:*"), cost=1000)
+        await ledger.configure_ceilings((ceiling("user:*", 1500),))
+        assert statuses(await ledger.ceilings()) == {("user:a:*", "day"): (1000, 0)}
+        assert isinstance(await ledger.admit(call(user="a:*")), Refused)
+        assert isinstance(await ledger.admit(call(user="a:b")), Lead)
+    assert is_clean(tmp_path)
+
+
+async def test_a_new_template_reads_what_its_names_spent_once_for_all_of_them(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        for number in range(20):
+            await ledger.admit(call(user=f"user {number}"))
+    asked = []
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
+        db.set_trace_callback(
+            lambda sql: asked.append(sql) if "NOT EXISTS (SELECT 1 FROM hold_windows" in sql else None
+        )
+        configure_ceilings(db, (ceiling("user:*", 1500),), now_ms=BEGAN_MS)
+        assert len(ceiling_statuses(db, now_ms=BEGAN_MS)) == 20
+    assert len(asked) == 1
     assert is_clean(tmp_path)

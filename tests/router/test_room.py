@@ -14,6 +14,7 @@ from ledger.prices import FREE
 from router import lines
 from router.bounds import input_bound_tokens
 from router.clamp import clamped
+from router.deployments import Route
 from router.plan import Candidate
 from tests.router.gateways import PRICE, a_call, a_deployment, open_gateway
 from tests.upstream import answer, hang, scripted_upstream, status
@@ -78,6 +79,35 @@ async def test_what_costs_nothing_waits_for_nobody(tmp_path: Path):
         targets = (a_deployment("a", upstream.url), free)
         async with open_gateway(tmp_path, targets=targets, ceilings=(ceiling(0, "refuse"),)) as house:
             assert (await house.ask(a_call())).receipt.provider == "b"
+
+
+class Menu:
+    """`chat`, and `only` its last target."""
+
+    def __init__(self, targets):
+        self._routes = {"chat": Route(name="chat", targets=targets), "only": Route(name="only", targets=targets[-1:])}
+
+    def resolve(self, model):
+        return self._routes[model or "chat"]
+
+
+@pytest.mark.parametrize("price", [FREE, PRICE])
+async def test_who_has_somewhere_else_to_go_does_not_stand_in_line(tmp_path: Path, price):
+    async with scripted_upstream() as upstream:
+        targets = (a_deployment("a", upstream.url, price=price), a_deployment("b", upstream.url))
+        limits = (ceiling(ONE + ONE // 2, scope="provider:b"),)
+        async with open_gateway(tmp_path, targets=targets, ceilings=limits) as house:
+            house.gateway._planner._routes = Menu(targets)
+            gate = asyncio.Event()
+            upstream.plays(answer("0", gate=gate))
+            first = asyncio.create_task(house.ask(a_call("call 0", model="only")))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            waits = asyncio.create_task(house.ask(a_call("call 1", model="only")))
+            await house.until(lambda: house.waiting() == 1)
+            finished = await house.ask(a_call("call 2", deadline_s=5.0))
+            assert finished.receipt.provider == "a"
+            gate.set()
+            await asyncio.gather(first, waits)
 
 
 async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(tmp_path: Path):

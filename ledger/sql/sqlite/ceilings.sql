@@ -60,6 +60,11 @@ SELECT holds.hold_id, holds.deployment,
                       AND hold_windows.ceiling_id = :ceiling_id
                       AND hold_windows.starts_at_ms = :starts_at_ms);
 
+-- name: is_linked
+-- No row: the ceiling's window does not count this hold.
+SELECT 1 FROM hold_windows
+ WHERE hold_id = :hold_id AND ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
 -- name: add_to_window
 -- What a window has seen while its ceiling was not in force. The limit is lifted for this one statement, because what
 -- was admitted then owed it nothing; `set_window_limit` puts it back in the same transaction.

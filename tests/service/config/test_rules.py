@@ -50,6 +50,8 @@ def provider(url: str, more: str = "") -> str:
         (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),
         (ceiling("model:local"), "ceilings[0].scope: 'local' must be written provider:model"),
         (ceiling("user:"), "ceilings[0].scope: 'user:' must be global, or one of provider:P, model:P:M, key:ID"),
+        (ceiling("model:local:*"), "ceilings[0].scope: 'model:local:*': a * stands alone, as in model:*"),
+        (ceiling("user:a:*"), "ceilings[0].scope: 'user:a:*': a * stands alone, as in user:*"),
         (ceiling("everything"), "ceilings[0].scope: 'everything' must be global, or one of provider:P"),
         (ceiling("everyone:*"), "ceilings[0].scope: 'everyone:*' must be global, or one of provider:P"),
         ('[ledger]\nurl="postgresql://me:hunter2@db/x"', "ledger.url: postgresql is not supported by this version"),
