@@ -21,5 +21,5 @@ def test_wishes_of_the_one_win_over_the_others_and_tags_are_joined():
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_no_model_name_breaks_out_of_its_header(name):
-    for _, value in answering_headers(f"p:{name}", "miss", [name]):
+    for _, value in answering_headers(f"p:{name}", "miss", [name], {}):
         assert all(0x20 <= byte < 0x7F for byte in value)

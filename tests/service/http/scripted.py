@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -253,15 +254,24 @@ async def an_edge(*, gateway: Any = None, **limits: Any) -> AsyncIterator[tuple[
 
 
 async def raw_exchange(port: int, request: bytes) -> bytes:
-    """What a server answers to these bytes, until it closes the connection."""
+    """What a server answers to these bytes: as much as it announces, or until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
     try:
         writer.write(request)
         await writer.drain()
-        return await reader.read()
+        while not _is_whole(answer) and (chunk := await reader.read(1 << 16)):
+            answer += chunk
     finally:
         writer.close()
         await writer.wait_closed()
+    return answer
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, ended, body = answer.partition(b"\r\n\r\n")
+    announced = re.search(rb"(?i)content-length: (\d+)", head)
+    return bool(ended) and announced is not None and len(body) >= int(announced[1])
 
 
 def _free_port() -> int:
