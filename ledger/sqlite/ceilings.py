@@ -65,9 +65,9 @@ def _set(
     *,
     is_new: bool,
     of_template: bool = False,
-    seen: list[tuple[Any, ...]] | None = None,
+    seen: dict[Span, list[tuple[Any, ...]]] | None = None,
 ) -> None:
-    """seen: the holds of its scope in this window, linked or not; None: they are looked for."""
+    """seen: {window: the holds of its scope in it, linked or not}; None: they are looked for."""
     row = {
         "ceiling_id": ceiling.id,
         "scope": ceiling.scope,
@@ -80,22 +80,36 @@ def _set(
     }
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:
-        _count_missed(db, ceiling, window_span(ceiling.window, now_ms), seen)
+        for span in _spans_from(db, ceiling, now_ms) if seen is None else seen:
+            _count_missed(db, ceiling, span, None if seen is None else seen[span])
     limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
     db.execute(SQL["set_window_limit"], limit)
 
 
 def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
     """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
-    span = window_span(template.window, now_ms)
     like = {"window": template.window, "prefix": f"{kind_of(template.scope)}:", "template": template.scope}
     scopes = {row[0] for row in db.execute(SQL["scopes_like"], like)}
     # Read once for all names: once for each would take their number squared.
-    seen = _holds_by_scope(db, template, span) if is_new else {}
+    seen: dict[str, dict[Span, list[tuple[Any, ...]]]] = defaultdict(dict)
+    for span in _spans_from(db, template, now_ms) if is_new else ():
+        for scope, holds in _holds_by_scope(db, template, span).items():
+            seen[scope][span] = holds
     for scope in sorted(scopes | seen.keys()):
         ceiling = template.named(scope)
         if ceiling.id not in named:
-            _set(db, ceiling, now_ms, is_new=is_new, of_template=True, seen=seen.get(scope, []))
+            _set(db, ceiling, now_ms, is_new=is_new, of_template=True, seen=seen.get(scope, {}))
+
+
+def _spans_from(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> list[Span]:
+    """The window of now, and each later one that has holds: there are some only where the clock was put back."""
+    spans = [window_span(ceiling.window, now_ms)]
+    while (ends_at_ms := spans[-1].ends_at_ms) is not None:
+        row = db.execute(SQL["first_hold_from"], {"from_ms": ends_at_ms}).fetchone()
+        if row is None:
+            break
+        spans.append(window_span(ceiling.window, row[0]))
+    return spans
 
 
 def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> dict[str, list[tuple[Any, ...]]]:

@@ -43,10 +43,10 @@ class Oracle:
         self.generations, self.saved = set(), 0
 
     def put_in_force(self, limits, now_ms):
-        """A ceiling counts what is taken while it is in force, and in the window that it comes into force in."""
+        """A ceiling counts what is taken while it is in force, and from the window on that it comes into force in."""
         for scope, window in set(limits) - set(self.limits):
             for attempt in self.attempts.values():
-                if scope in attempt.scopes and stamp(window, attempt.taken_ms) == stamp(window, now_ms):
+                if scope in attempt.scopes and stamp(window, attempt.taken_ms) >= stamp(window, now_ms):
                     attempt.counts_under.add((scope, window))
         self.limits = limits
 

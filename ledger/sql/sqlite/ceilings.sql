@@ -27,6 +27,10 @@ SELECT scope, window, limit_nanousd, when_tight FROM ceilings WHERE active = 1 A
 SELECT scope FROM ceilings
  WHERE window = :window AND substr(scope, 1, length(:prefix)) = :prefix AND scope <> :template;
 
+-- name: first_hold_from
+-- No row: none was taken at this moment or later.
+SELECT taken_at_ms FROM holds WHERE taken_at_ms >= :from_ms ORDER BY taken_at_ms LIMIT 1;
+
 -- name: set_window_limit
 -- The limit of windows that are not over yet.
 UPDATE ceiling_windows
