@@ -239,3 +239,16 @@ async def test_a_new_template_reads_what_its_names_spent_once_for_all_of_them(tm
         assert len(ceiling_statuses(db, now_ms=BEGAN_MS)) == 20
     assert len(asked) == 1
     assert is_clean(tmp_path)
+
+
+@pytest.mark.parametrize("scope", ["global", "user:*"])
+async def test_a_ceiling_that_comes_after_the_clock_was_put_back_counts_later_windows_too(tmp_path, scope):
+    clock = Clock(BEGAN_MS + 2 * DAY_MS)
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
+        clock.at_ms = BEGAN_MS
+        await ledger.configure_ceilings((ceiling(scope, 1500),))
+        assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
+        clock.at_ms = BEGAN_MS + 2 * DAY_MS
+        assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Refused)
+    assert is_clean(tmp_path)
