@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from importlib import import_module
@@ -65,7 +65,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         if self._process.is_alive():
             assert self._process.pid is not None
-            os.kill(self._process.pid, number)
+            with suppress(ProcessLookupError):  # The fork server may have buried it a moment ago.
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
