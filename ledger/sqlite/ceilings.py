@@ -44,7 +44,7 @@ class CeilingsInForce:
 
     def __init__(self) -> None:
         self.table = CeilingTable(())
-        self._epoch = -1
+        self._epoch: int | None = None
 
     def now(self, db: sqlite3.Connection) -> CeilingTable:
         """As they are in this transaction."""

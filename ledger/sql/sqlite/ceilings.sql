@@ -12,8 +12,9 @@ VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, :
 UPDATE ceilings SET active = 0 WHERE active = 1;
 
 -- name: next_epoch
--- Every process that admits takes the ceilings from here anew.
-UPDATE ceilings_epoch SET epoch = epoch + 1;
+-- Every process that admits takes the ceilings from here anew. A number that never was, for one that was rolled back
+-- may have been seen.
+UPDATE ceilings_epoch SET epoch = random();
 
 -- name: epoch
 SELECT epoch FROM ceilings_epoch;

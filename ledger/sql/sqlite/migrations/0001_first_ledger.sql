@@ -52,7 +52,7 @@ CREATE TABLE ceilings (
     UNIQUE (scope, window)
 ) STRICT, WITHOUT ROWID;
 
--- Counts how often the ceilings in force were changed, so that each process notices before it admits.
+-- Another number whenever the ceilings in force were changed, so that each process notices before it admits.
 CREATE TABLE ceilings_epoch (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     epoch INTEGER NOT NULL
