@@ -107,8 +107,8 @@ def scopes_of(deployment: str, attribution: Mapping[str, str]) -> Iterable[str]:
     yield f"model:{deployment}"
     for kind, name in attribution.items():
         if name:
-            # Someone who calls himself "*" is not everyone.
-            yield f"{kind}:{name}" if name != "*" else f"{kind}:\\*"
+            # Someone who calls himself "*" is not everyone, nor is he who calls himself as that is written here.
+            yield f"{kind}:\\{name}" if name.lstrip("\\") == "*" else f"{kind}:{name}"
 
 
 def kind_of(scope: str) -> str:

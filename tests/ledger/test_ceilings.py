@@ -65,7 +65,9 @@ async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_h
     assert is_clean(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["*", ":", "a:b", "a:*", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"])
+@pytest.mark.parametrize(
+    "name", ["*", "\\*", "\\\\*", ":", "a:b", "a:*", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"]
+)
 async def test_no_name_is_taken_for_another_or_for_the_template(tmp_path, name):
     async with a_ledger(tmp_path, ceilings=[ceiling("user:*", 1500)]) as ledger:
         kinds = [type(await ledger.admit(call(user=user))) for user in (name, "other", name, "other")]

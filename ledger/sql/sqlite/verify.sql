@@ -71,31 +71,25 @@ SELECT h.hold_id, w.ceiling_id, w.starts_at_ms
 
 -- name: invariant 5: a hold is in every window that counts its caller, or in none
 -- As above, for the ceilings of keys, teams, users, workflows and runs, from the side of the holds: there may be many.
-WITH named AS (
-    SELECT h.hold_id, h.taken_at_ms, 'key:' || g.key_id AS scope
-      FROM holds AS h JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0 AND g.key_id <> ''
-       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 4) = 'key:')
-     UNION ALL
-    SELECT h.hold_id, h.taken_at_ms, 'team:' || g.team AS scope
-      FROM holds AS h JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0 AND g.team <> ''
-       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 5) = 'team:')
-     UNION ALL
-    SELECT h.hold_id, h.taken_at_ms, 'user:' || g.user_id AS scope
-      FROM holds AS h JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0 AND g.user_id <> ''
-       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 5) = 'user:')
-     UNION ALL
-    SELECT h.hold_id, h.taken_at_ms, 'workflow:' || g.workflow AS scope
-      FROM holds AS h JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0 AND g.workflow <> ''
-       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 9) = 'workflow:')
-     UNION ALL
-    SELECT h.hold_id, h.taken_at_ms, 'run:' || g.run AS scope
-      FROM holds AS h JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0 AND g.run <> ''
-       AND EXISTS (SELECT 1 FROM ceilings WHERE active = 1 AND substr(scope, 1, 4) = 'run:')
+-- Names are written into scopes as `ledger.ceilings.scopes_of` does.
+WITH kinds AS MATERIALIZED (
+    SELECT column1 AS kind
+      FROM (VALUES ('key'), ('team'), ('user'), ('workflow'), ('run'))
+     WHERE EXISTS (SELECT 1 FROM ceilings
+                    WHERE active = 1 AND substr(scope, 1, length(column1) + 1) = column1 || ':')
+), callers AS (
+    SELECT h.hold_id, h.taken_at_ms, k.kind,
+           CASE k.kind WHEN 'key' THEN g.key_id WHEN 'team' THEN g.team WHEN 'user' THEN g.user_id
+                       WHEN 'workflow' THEN g.workflow ELSE g.run END AS name
+      FROM kinds AS k
+     CROSS JOIN holds AS h
+      JOIN generations AS g USING (generation_id)
+     WHERE h.held_nanousd > 0
+), named AS (
+    SELECT hold_id, taken_at_ms,
+           kind || ':' || CASE ltrim(name, '\') WHEN '*' THEN '\' || name ELSE name END AS scope
+      FROM callers
+     WHERE name <> ''
 )
 SELECT n.hold_id, w.ceiling_id, w.starts_at_ms
   FROM named AS n
