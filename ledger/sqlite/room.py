@@ -1,6 +1,8 @@
 """Room under ceilings: where a hold would take it, and if there is none, what stands in its way and until when."""
 
 import sqlite3
+from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -56,7 +58,9 @@ def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms:
     )
 
 
-def earliest_release_ms(holds: list[tuple[int, int, int | None]], short: int, *, now_ms: int, ends_at_ms: int) -> int:
+def earliest_release_ms(
+    holds: Iterable[tuple[int, int, int | None]], short: int, *, now_ms: int, ends_at_ms: int
+) -> int:
     """When enough open holds may have settled. Pure.
 
     holds: (held, taken at, what calls there usually take in milliseconds or None), the oldest first. short: how much
@@ -86,8 +90,17 @@ def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> _Window:
 
 def _release_at_ms(db: sqlite3.Connection, window: _Window, asked: int, now_ms: int) -> int:
     place = {"ceiling_id": window.ceiling.id, "starts_at_ms": window.span.starts_at_ms}
-    hours = {"since_ms": now_ms - now_ms % HOUR_MS - HOUR_MS}
-    holds = db.execute(SQL["open_holds_under"], {**place, **hours}).fetchall()
+    since_ms = now_ms - now_ms % HOUR_MS - HOUR_MS
+
+    @cache
+    def usual_ms(deployment: str) -> int | None:
+        found: tuple[int | None] = db.execute(
+            SQL["usual_latency"], {"deployment": deployment, "since_ms": since_ms}
+        ).fetchone()
+        return found[0]
+
+    open_holds = db.execute(SQL["open_holds_under"], place)
+    holds = ((held, taken_at_ms, usual_ms(deployment)) for held, taken_at_ms, deployment in open_holds)
     short = window.held + window.spent + asked - window.limit
     ends_at_ms = window.span.ends_at_ms
     return earliest_release_ms(

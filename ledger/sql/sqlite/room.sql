@@ -18,10 +18,8 @@ VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, 1
    SET active = 1, since_ms = CASE active WHEN 1 THEN since_ms ELSE excluded.since_ms END;
 
 -- name: open_holds_under
--- Open holds under one ceiling, the oldest first, each with what a call at its deployment took lately, on average.
-SELECT holds.held_nanousd, holds.taken_at_ms,
-       (SELECT SUM(sum_us) / SUM(count) / 1000 FROM latency_buckets
-         WHERE latency_buckets.deployment = holds.deployment AND hour_ms >= :since_ms AND kind = 'total')
+-- Open holds under one ceiling, the oldest first.
+SELECT holds.held_nanousd, holds.taken_at_ms, holds.deployment
   FROM holds INDEXED BY open_holds
  WHERE holds.state = 'held'
    AND holds.held_nanousd > 0
@@ -31,3 +29,9 @@ SELECT holds.held_nanousd, holds.taken_at_ms,
                   AND hold_windows.starts_at_ms = :starts_at_ms)
  ORDER BY holds.taken_at_ms
  LIMIT 1000;
+
+-- name: usual_latency
+-- What a call at a deployment took since this hour, on average, in milliseconds. NULL: none was made.
+SELECT SUM(sum_us) / SUM(count) / 1000
+  FROM latency_buckets
+ WHERE deployment = :deployment AND hour_ms >= :since_ms AND kind = 'total';
