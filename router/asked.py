@@ -9,14 +9,14 @@ from router.cachekey import cache_key
 from router.call import Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
-from router.lines import Place
+from router.lines import Line
 from router.plan import Candidate
 
 
 class Asked(msgspec.Struct, kw_only=True):
     """One call while it is being admitted. candidates empty: it may not go out, because of `refusal`.
 
-    behind: the ceiling that others wait for, before whom it takes no room. place: its own place in such a line.
+    behind: the ceiling that others wait for, before whom it takes no room. line: where it is the first, itself.
     skips_line: there was none for it. clamps: how often its answer was made shorter.
     was_paced: it waited until its provider wanted to be asked again.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
@@ -38,7 +38,7 @@ class Asked(msgspec.Struct, kw_only=True):
     has_followed: bool = False
     was_paced: bool = False
     behind: str = ""
-    place: Place | None = None
+    line: Line | None = None
     skips_line: bool = False
     clamps: int = 0
 

@@ -16,26 +16,15 @@ class LineTooLong(Exception):
     """There is no place in line."""
 
 
-class Place:
-    """A call's place in the line of one ceiling. The first in line is the one that tries."""
-
-    def __init__(self, line: "Line") -> None:
-        self._line = line
-
-    def leave(self) -> None:
-        """The next one is first."""
-        self._line.leave()
-
-
 class Line:
-    """Who waits for one ceiling."""
+    """Who waits for one ceiling. The first in it is the one that tries."""
 
     def __init__(self) -> None:
         self.length = 0
         self._first = asyncio.Lock()  # Wakes its waiters in the order that they came.
 
-    async def enter(self) -> Place:
-        """Take a place and wait until it is the first. Raises LineTooLong."""
+    async def enter(self) -> None:
+        """Take a place and wait until it is the first; it must be left then. Raises LineTooLong."""
         if self.length >= MOST_WAITING:
             raise LineTooLong
         self.length += 1
@@ -44,10 +33,9 @@ class Line:
         except BaseException:
             self.length -= 1
             raise
-        return Place(self)
 
     def leave(self) -> None:
-        """The first one goes."""
+        """The first one goes: the next one is first."""
         self.length -= 1
         self._first.release()
 
@@ -59,6 +47,11 @@ class Lines:
         self._lines: dict[str, Line] = {}
         self._freed = asyncio.Event()
 
+    @property
+    def are_empty(self) -> bool:
+        """Whether nobody waits for anything, as is usual."""
+        return not any(line.length for line in self._lines.values())
+
     def waited_for(self, ceilings: Iterable[Ceiling]) -> str | None:
         """The first of these ceilings that others wait for already: who comes now goes behind them. None: none is."""
         for ceiling in ceilings:
@@ -67,13 +60,14 @@ class Lines:
                 return ceiling.id
         return None
 
-    async def enter(self, ceiling_id: str) -> Place:
-        """A place in a ceiling's line, once it is the first. Raises LineTooLong."""
+    async def enter(self, ceiling_id: str) -> Line:
+        """A ceiling's line, once the caller is the first in it. Raises LineTooLong."""
         line = self._lines.setdefault(ceiling_id, Line())
         try:
-            return await line.enter()
+            await line.enter()
         finally:
             self._forget_empty()
+        return line
 
     async def room_may_be_there(self, deadline_s: float) -> None:
         """Wait until holds have settled here, or may have elsewhere; not past this moment on the loop's clock."""

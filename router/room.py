@@ -33,9 +33,9 @@ class RoomMaker:
         try:
             yield
         finally:
-            if asked.place is not None:
-                asked.place.leave()
-                asked.place = None
+            if asked.line is not None:
+                asked.line.leave()
+                asked.line = None
                 self._lines.wake()
 
     def may_be_there(self) -> None:
@@ -48,7 +48,7 @@ class RoomMaker:
         Who costs nothing, or may go where nobody waits, need not stand with those who wait elsewhere.
         """
         asked.behind = ""
-        if asked.place is not None or asked.skips_line:
+        if self._lines.are_empty or asked.line is not None or asked.skips_line:
             return
         lines = [self._line_of(asked, candidate) for candidate in asked.candidates]
         if all(lines):
@@ -71,7 +71,7 @@ class RoomMaker:
             return
         if refused.when_tight != "wait" or not refused.held:
             raise await self._refusal(asked, refused)
-        if asked.place is None:
+        if asked.line is None:
             await self._enter(asked, f"{refused.tight.window} {refused.tight.scope}", refused)
             return
         await self._lines.room_may_be_there(asked.deadline_s)
@@ -100,7 +100,7 @@ class RoomMaker:
     async def _enter(self, asked: Asked, ceiling_id: str, refused: Refused | None) -> None:
         try:
             async with asyncio.timeout_at(asked.deadline_s):
-                asked.place = await self._lines.enter(ceiling_id)
+                asked.line = await self._lines.enter(ceiling_id)
         except TimeoutError:
             if refused is None:
                 raise asked.too_late(f"room under the ceiling {ceiling_id}") from None
