@@ -34,12 +34,8 @@ class TokenCounter:
         for encoding in encodings:
             self._load(encoding)
 
-    async def count_text(self, text: str, encoding: str) -> int:
-        """Tokens of a text. Special tokens in it count as the text that they are."""
-        return await self._count([text], encoding)
-
     async def count_output(self, text: str, encoding: str) -> int:
-        """Tokens of what a model wrote."""
+        """Tokens of what a model wrote. Special tokens in it count as the text that they are."""
         return await self._count([text], encoding) if text else 0
 
     async def count_call(self, body: dict[str, Any], encoding: str) -> int:

@@ -29,10 +29,6 @@ UPDATE generations
        error_code = :error_code
  WHERE generation_id = :generation_id AND (outcome IS NULL OR outcome = 'lost');
 
--- name: leads_flight
--- A row if this generation still leads the flight of this key.
-SELECT 1 FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id;
-
 -- name: end_flight
 -- No row: another generation has taken the lead since.
 DELETE FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id;

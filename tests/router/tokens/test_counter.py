@@ -40,23 +40,23 @@ async def test_the_cookbooks_chat_is_counted_as_the_cookbook_says():
     }
     counter = TokenCounter()
     texts = [text for message in body["messages"] for text in message.values()]
-    plain = sum([await counter.count_text(text, "cl100k_base") for text in texts])
+    plain = sum([await counter.count_output(text, "cl100k_base") for text in texts])
     assert await counter.count_call(body, "cl100k_base") == plain + 3 * 3 + 2 * 1 + 3
 
 
 async def test_special_tokens_in_a_users_text_count_as_text():
-    assert await TokenCounter().count_text("<|endoftext|>", "o200k_base") > 1
+    assert await TokenCounter().count_output("<|endoftext|>", "o200k_base") > 1
 
 
 async def test_a_lone_surrogate_is_counted_and_harms_nobody():
-    assert await TokenCounter().count_text("a\ud800b", "o200k_base") >= 2
+    assert await TokenCounter().count_output("a\ud800b", "o200k_base") >= 2
 
 
 @pytest.mark.parametrize("text", [" " * 1_000_000, "a" * 1_000_000, "\u3000" * 300_000])
 async def test_no_text_holds_up_the_loop_or_kills_the_process(text):
     counter = TokenCounter()
-    await counter.count_text("warm", "o200k_base")
-    counting = asyncio.create_task(counter.count_text(text, "o200k_base"))
+    await counter.count_output("warm", "o200k_base")
+    counting = asyncio.create_task(counter.count_output(text, "o200k_base"))
     turns, longest_s, before_s = 0, 0.0, time.perf_counter()
     while not counting.done():
         await asyncio.sleep(0)
