@@ -162,6 +162,7 @@ def chat_facts(
 
     captures_content: also what was said, both ways; only where the config asks for it.
     """
+    # Long for its one line a fact, which is how it is read.
     usage = receipt.usage if receipt is not None else None
     spoke = next((attempt for attempt in attempts if attempt.ttft_s is not None), None)
     last = attempts[-1].deployment if attempts else None

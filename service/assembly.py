@@ -32,7 +32,7 @@ from service.config.catalog import Catalog, CurrentCatalog
 from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.reload import Reloading
-from telemetry import TelemetrySettings, open_telemetry
+from telemetry import Telemetry, TelemetrySettings, open_telemetry
 from telemetry.metrics import open_metrics
 
 UPSTREAM_CONNECTIONS: Final = 4096
@@ -62,22 +62,8 @@ async def open_parts(
     """
     draining = draining or Draining()
     async with AsyncExitStack() as stack:
-        settings = TelemetrySettings(
-            otlp_endpoint=config.telemetry.otlp_endpoint, capture_content=config.telemetry.capture_content
-        )
-        telemetry = await stack.enter_async_context(
-            open_telemetry(settings, environ=environ, service_version=version("farthing"))
-        )
-        bounds = CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes)
-        ledger = await stack.enter_async_context(
-            open_ledger(
-                config.ledger.url,
-                clock_ms=now_ms,
-                synchronous=config.ledger.synchronous,
-                cache_bounds=bounds,
-                verify_every_s=config.ledger.verify_every_s,
-            )
-        )
+        telemetry = await stack.enter_async_context(_open_telemetry(config, environ))
+        ledger = await stack.enter_async_context(_open_ledger(config))
         opened = Catalog(config, load_book(), now_ms=now_ms())
         catalog = CurrentCatalog(opened)
         await ledger.configure_ceilings(opened.ceilings)
@@ -85,20 +71,16 @@ async def open_parts(
         health = await stack.enter_async_context(_open_health(config, ledger, catalog))
         gates = Gates(opened.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
-        counter = TokenCounter()
-        counter.warm({target.encoding for route in catalog.routes for target in route.targets})
-        gateway = LedgerGateway(
-            catalog,
-            ledger,
-            Dispatcher(ledger, runner, counter, clock_ms=now_ms),
-            health,
-            _sharing(config),
-            clock_ms=now_ms,
-            captures_content=telemetry.capture_content,
-        )
-        stack.push_async_callback(gateway.aclose)
         yield Parts(
-            gateway=gateway,
+            gateway=_open_gateway(
+                stack,
+                config,
+                catalog=catalog,
+                ledger=ledger,
+                runner=runner,
+                health=health,
+                captures_content=telemetry.capture_content,
+            ),
             reports=ledger,
             router=RouterStatus(catalog, health, gates),
             catalog=catalog,
@@ -116,6 +98,48 @@ async def open_parts(
             host=config.server.host,
             port=config.server.port if port is None else port,
         )
+
+
+def _open_telemetry(config: Config, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Telemetry]:
+    settings = TelemetrySettings(
+        otlp_endpoint=config.telemetry.otlp_endpoint, capture_content=config.telemetry.capture_content
+    )
+    return open_telemetry(settings, environ=environ, service_version=version("farthing"))
+
+
+def _open_ledger(config: Config) -> AbstractAsyncContextManager[Ledger]:
+    return open_ledger(
+        config.ledger.url,
+        clock_ms=now_ms,
+        synchronous=config.ledger.synchronous,
+        cache_bounds=CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes),
+        verify_every_s=config.ledger.verify_every_s,
+    )
+
+
+def _open_gateway(
+    stack: AsyncExitStack,
+    config: Config,
+    *,
+    catalog: CurrentCatalog,
+    ledger: Ledger,
+    runner: AttemptRunner,
+    health: Health,
+    captures_content: bool,
+) -> LedgerGateway:
+    counter = TokenCounter()
+    counter.warm({target.encoding for route in catalog.routes for target in route.targets})
+    gateway = LedgerGateway(
+        catalog,
+        ledger,
+        Dispatcher(ledger, runner, counter, clock_ms=now_ms),
+        health,
+        _sharing(config),
+        clock_ms=now_ms,
+        captures_content=captures_content,
+    )
+    stack.push_async_callback(gateway.aclose)
+    return gateway
 
 
 def now_ms() -> int:
