@@ -52,6 +52,18 @@ class UnboundedCost(RouterError):
         self.field = field
 
 
+class Inexpressible(RouterError):
+    """No deployment's wire format has words for a part of the messages. where: the part; what: its kind."""
+
+    code = "invalid_request"
+
+    def __init__(self, *, where: str, what: str, dialect: str) -> None:
+        super().__init__(where, what, dialect)
+        self.where = where
+        self.what = what
+        self.dialect = dialect
+
+
 class NotCached(RouterError):
     """The caller asked for a stored answer only, and there is none."""
 

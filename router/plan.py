@@ -10,7 +10,8 @@ from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_fie
 from router.call import Call
 from router.capabilities import gated
 from router.deployments import Deployment, Route
-from router.errors import MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
+from router.dialects import fitted
+from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +42,8 @@ def plan(
     """The candidates in the order to try them; at least one.
 
     is_limited: whether some ceiling applies to a deployment id. returns_in_s: {deployment id: seconds until its
-    breaker lets a call through}, 0 or missing: now. Raises UnpricedModel, UnboundedCost, MaxCostExceeded,
-    NoDeploymentAvailable; in this order, so that what the caller can mend comes first.
+    breaker lets a call through}, 0 or missing: now. Raises UnpricedModel, MaxCostExceeded, UnboundedCost,
+    Inexpressible, NoDeploymentAvailable; in this order, so that what the caller can mend comes first.
     """
     priced = [deployment for deployment in route.targets if deployment.price is not None]
     if not priced:
@@ -56,11 +57,16 @@ def plan(
 
 def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[[str], bool]) -> list[Candidate]:
     limit = call.max_cost_nanousd
+    unsaid: list[Inexpressible] = []
     unbounded: list[str] = []
     too_dear: list[int] = []
     candidates: list[Candidate] = []
     for deployment in deployments:
-        body, dropped = gated(call.body, deployment)
+        try:
+            body, dropped = _sendable(call.body, deployment)
+        except Inexpressible as error:
+            unsaid.append(error)
+            continue
         held_nanousd, culprit = _bound(body, deployment)
         if culprit is not None and (limit is not None or is_limited(deployment.id)):
             unbounded.append(culprit)
@@ -74,7 +80,16 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
     if too_dear:
         assert limit is not None
         raise MaxCostExceeded(limit_nanousd=limit, asked_nanousd=min(too_dear))
-    raise UnboundedCost(unbounded[0])
+    if unbounded:
+        raise UnboundedCost(unbounded[0])
+    raise unsaid[0]
+
+
+def _sendable(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body as the deployment would be sent it, and the names of what was left out."""
+    taken, refused = gated(body, deployment)
+    said, unsaid = fitted(taken, deployment)
+    return said, refused + unsaid
 
 
 def _bound(body: dict[str, Any], deployment: Deployment) -> tuple[int, str | None]:

@@ -11,6 +11,7 @@ import msgspec
 from ledger.errors import CeilingExceeded, CeilingHeld, IdempotencyInProgress, IdempotencyMismatch, LedgerUnavailable
 from router.errors import (
     DeadlineExceeded,
+    Inexpressible,
     MaxCostExceeded,
     NoDeploymentAvailable,
     NotCached,
@@ -65,6 +66,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
     rule_for: Rule(*rule)
     for rule_for, rule in (
         (InvalidRequest, (400, "invalid_request", "The request is not valid", wording.invalid_request)),
+        (Inexpressible, (400, "invalid_request", "The request cannot be passed on", wording.inexpressible)),
         (Unauthenticated, (401, "unauthenticated", "The key is not known", wording.unauthenticated)),
         (Forbidden, (403, "forbidden", "Not allowed", wording.forbidden)),
         (NotFound, (404, "not_found", "No such thing", wording.not_found)),

@@ -15,6 +15,7 @@ from ledger.errors import (
 from ledger.money import format_usd
 from router.errors import (
     DeadlineExceeded,
+    Inexpressible,
     MaxCostExceeded,
     NoDeploymentAvailable,
     NotCached,
@@ -48,6 +49,14 @@ class Told(NamedTuple):
 
 def invalid_request(error: InvalidRequest, _now_ms: int) -> Told:
     return Told(f"{error.where}: {error.detail}" if error.where else error.detail, {"param": error.where or None})
+
+
+def inexpressible(error: Inexpressible, _now_ms: int) -> Told:
+    return Told(
+        f"{error.where}: {error.what} cannot be said to a provider of the dialect {error.dialect}, and no other "
+        "provider of this model takes the call.",
+        {"param": error.where},
+    )
 
 
 def unauthenticated(_error: Unauthenticated, _now_ms: int) -> Told:

@@ -1,0 +1,25 @@
+"""What each wire format has words for: known while planning, so that hold and caller are told the truth. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from router.deployments import Deployment, Dialect
+
+# The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
+Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
+
+
+def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body as the deployment's dialect can say it, and the names of what it has no words for.
+
+    What the format must have and the caller left open (how long the answer may be) is filled in here, so that the hold
+    bounds what is sent. Raises Inexpressible for messages that cannot be said there: those are never changed.
+    """
+    return _FITS[deployment.provider.dialect](body, deployment)
+
+
+def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    return body, ()
+
+
+_FITS: Final[Mapping[Dialect, Fit]] = {"openai": _as_it_is, "local": _as_it_is}
