@@ -104,6 +104,9 @@ class Ledger(LedgerReports, Protocol):
     async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
         """Whether the flight that this generation led has ended, or its process has died."""
 
+    async def failure_of(self, leader_id: str) -> bytes | None:
+        """What the flight that this generation led left for who waited elsewhere. None: it did not fail just now."""
+
     async def record_prices(self, prices: Mapping[str, Price]) -> None:
         """Keep {deployment: its price} under the price's version. Admission does it for prices it has not seen."""
 

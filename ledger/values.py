@@ -187,13 +187,17 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """Close attempts and end their generation, in one transaction. flight: the key whose flight it led, if any."""
+    """Close attempts and end their generation, in one transaction. flight: the key whose flight it led, if any.
+
+    failure: how that flight failed, as the router writes it, for calls in other processes that wait for it.
+    """
 
     attempts: tuple[AttemptResult, ...]
     ending: Ending
     flight: bytes | None = None
     storing: Storing | None = None
     keeping: Keeping | None = None
+    failure: bytes | None = None
 
 
 class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from router import charge
 from router.assemble import delivered_text, is_storable
 from router.attempt import AttemptRunner
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, UpstreamFailed, UpstreamRejected
+from router.failures import failure_to_share
 from router.faults import FAULT_RULES, Outcome
 from router.flights import Flight, LeadPassed
 from router.journey import Attempt, Journey
@@ -161,6 +162,7 @@ class Dispatcher:
             flight=lookup.cache_key if lookup is not None and lookup.joins else None,
             storing=_storing(journey, last, now_ms),
             keeping=keeping_of_leader(journey, last, error),
+            failure=failure_to_share(journey, last, error),
         )
         await self._write(journey, lambda: self._ledger.settle(settlement))
 

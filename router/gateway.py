@@ -16,6 +16,7 @@ from router.at_hand import reply_at_hand
 from router.call import Call
 from router.dispatch import Dispatcher
 from router.errors import Overloaded
+from router.failures import failed_flight
 from router.flights import Flight, Listener
 from router.health import Health
 from router.journey import Journey
@@ -147,7 +148,8 @@ class LedgerGateway:
         """The flight to join. None: it is over, ask the ledger again."""
         if follow.owner_id != self._ledger.owner_id:
             await self._wait_elsewhere(asked, follow.leader_id)
-            return None
+            failure = await self._ledger.failure_of(follow.leader_id)
+            return None if failure is None else failed_flight(follow.leader_id, failure)
         flight = self._flights.get(follow.leader_id)
         if flight is None or flight.is_over:
             asked.missed_leader(follow.leader_id)
@@ -275,7 +277,7 @@ class LedgerGateway:
         )
 
     async def _wait_elsewhere(self, asked: Asked, leader_id: str) -> None:
-        """Wait until another process's flight is over: then its answer is stored, or the lead is free."""
+        """Wait until another process's flight is over: then its answer is stored, it failed, or the lead is free."""
         key = asked.shared.cache_key
         loop = asyncio.get_running_loop()
         polls = 0

@@ -72,15 +72,15 @@ def keeping_of_leader(journey: Journey, last: Attempt, error: RouterError | Ledg
         latency_s = time.monotonic() - journey.began_s
         journey.receipt = leader_receipt(call, landing, cache, latency_s=latency_s)
         return keeping_of_answer(call, landing, journey.receipt, cache, deltas=flight.deltas)
-    kept_error = None if error is None else _kept_error(error)
-    if kept_error is None:
+    ended_by = None if error is None else kept_error(error)
+    if ended_by is None:
         return freeing(call)
     kept = Kept(
         deployment_id=flight.deployment_id,
         dropped_params=flight.dropped_params,
         clamped=flight.clamped,
         cache=cache,
-        error=kept_error,
+        error=ended_by,
         deltas=tuple(flight.deltas) if call.stream else (),
     )
     return _keeping(call, kept)
@@ -129,8 +129,8 @@ def raised_again(kept: KeptError) -> RouterError:
             return UpstreamFailed(kept.attempts)
 
 
-def _kept_error(error: RouterError | LedgerError) -> KeptError | None:
-    """None for what says "later": no room under a ceiling, nobody to ask now, a process that stops."""
+def kept_error(error: RouterError | LedgerError) -> KeptError | None:
+    """An error as it is kept. None for what says "later": no room, nobody to ask now, a process that stops."""
     match error:
         case UpstreamRejected():
             return KeptError(

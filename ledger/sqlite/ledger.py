@@ -28,7 +28,7 @@ from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, regi
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.reports import SqliteReports
-from ledger.sqlite.settle import close_attempt, drop_expired, record_follower, settle
+from ledger.sqlite.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
     Admission,
@@ -126,6 +126,9 @@ class SqliteLedger(SqliteReports):
         place = {"cache_key": cache_key, "now_ms": self._clock_ms()}
         row = await self._readers.read(lambda db: db.execute(ADMIT["find_flight"], place).fetchone())
         return row is None or row[0] != leader_id
+
+    async def failure_of(self, leader_id: str) -> bytes | None:
+        return await self._readers.read(partial(find_failure, leader_id=leader_id, now_ms=self._clock_ms()))
 
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         now_ms = self._clock_ms()

@@ -22,6 +22,9 @@ from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, K
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
 EXPIRED_PER_SWEEP: Final = 500
+# Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
+FAILURE_SHARED_MS: Final = 15_000
+FAILURES_SHARED: Final = 5000
 
 
 def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBounds) -> None:
@@ -37,6 +40,8 @@ def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBound
     if settlement.flight is not None:
         flight = {"cache_key": settlement.flight, "generation_id": ending.generation_id}
         leads = db.execute(SQL["end_flight"], flight).rowcount > 0
+    if settlement.failure is not None and leads:
+        _share_failure(db, settlement, settlement.failure)
     storing = settlement.storing
     if storing is not None and (leads or storing.replaces):
         _store(db, storing, bounds, now_ms=ending.finished_at_ms)
@@ -67,8 +72,15 @@ def record_follower(
 
 
 def drop_expired(db: sqlite3.Connection, *, now_ms: int) -> int:
-    """Drop stored answers whose time is over, EXPIRED_PER_SWEEP at most. Returns how many."""
-    return db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SWEEP}).rowcount
+    """Drop what is shared and its time is over: failures, and EXPIRED_PER_SWEEP answers at most. Returns how many."""
+    forgotten = db.execute(SQL["forget_failures"], {"now_ms": now_ms}).rowcount
+    return forgotten + db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SWEEP}).rowcount
+
+
+def find_failure(db: sqlite3.Connection, leader_id: str, *, now_ms: int) -> bytes | None:
+    """What the flight that this generation led left for calls in other processes, if it failed just now."""
+    row = db.execute(SQL["find_failure"], {"generation_id": leader_id, "now_ms": now_ms}).fetchone()
+    return None if row is None else row[0]
 
 
 def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
@@ -142,6 +154,19 @@ def _count_latency(db: sqlite3.Connection, result: AttemptResult, deployment: st
     if result.ttft_us is not None:
         first = {"kind": "ttft", "bucket": bucket_of(result.ttft_us), "us": result.ttft_us}
         db.execute(SQL["count_latency"], {**place, **first})
+
+
+def _share_failure(db: sqlite3.Connection, settlement: Settlement, failure: bytes) -> None:
+    now_ms = settlement.ending.finished_at_ms
+    row = {
+        "generation_id": settlement.ending.generation_id,
+        "failure": failure,
+        "now_ms": now_ms,
+        "until_ms": now_ms + FAILURE_SHARED_MS,
+    }
+    shared = db.execute(SQL["share_failure"], row).fetchone()
+    if shared is not None:
+        db.execute(SQL["forget_failures_before"], {"failure_id": shared[0] - FAILURES_SHARED})
 
 
 def _ending_row(ending: Ending) -> dict[str, Any]:

@@ -8,15 +8,19 @@ from multiprocessing.connection import Connection as PipeEnd
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ledger.sqlite.turns import Turns
 from tests.faults.campaign import Campaign, config, plays
 from tests.faults.dying import dying_serve, fork_context
-from tests.processes import farthing_serve
-from tests.upstream import Connection, Request, hang, scripted_upstream, stream
+from tests.processes import Service, farthing_serve
+from tests.scripts import Script
+from tests.upstream import Connection, Request, hang, scripted_upstream, status, stream
 
 TURNS = 300
 # A turn of the other that is under way, and those that it squeezes in before a process that was woken is running.
 OTHERS_TURNS = 25
+CANARY = {"error": {"message": "canary of a prompt", "type": "some_error", "code": "some_code"}}
 
 
 def a_gate() -> tuple[asyncio.Event, Any]:
@@ -77,6 +81,50 @@ async def test_sixty_equal_calls_whose_leader_is_killed_are_two_calls(tmp_path: 
             survivor.terminate()
             assert await survivor.ended() == 0
         assert len(upstream.requests) == 2
+        campaign.audit()
+
+
+@pytest.mark.parametrize(
+    ("script", "told", "code"),
+    [(status(500, CANARY), 502, "upstream_failed"), (status(400, CANARY), 400, "upstream_rejected")],
+    ids=["failed", "rejected"],
+)
+async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_call(
+    tmp_path: Path, script: Script, told: int, code: str
+):
+    gate = asyncio.Event()
+
+    async def once_open(connection: Connection, request: Request) -> None:
+        await gate.wait()
+        await script(connection, request)
+
+    async def ask(service: Service, number: int) -> tuple[int, dict[str, Any]]:
+        body = {"model": "first alone", "prompt": "the same", "params": {"max_tokens": 20}, "stream": number % 2 > 0}
+        # Their keys show in the ledger that all of them wait before the provider says a word.
+        headers = {"Idempotency-Key": f"{number} at {service.url}"}
+        async with service.http.post(f"{service.url}/generate", json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async with scripted_upstream() as upstream:
+        upstream.default = once_open
+        campaign = Campaign(tmp_path, upstream)
+        async with dying_serve(tmp_path, config=config(upstream.url)) as one, dying_serve(tmp_path) as other:
+            asking = [asyncio.create_task(ask(service, n)) for n in range(30) for service in (one, other)]
+            while campaign.rows("SELECT COUNT(*) FROM idempotency WHERE state = 'in_progress'") != [(60,)]:
+                await asyncio.sleep(0.01)
+            gate.set()
+            ends = await asyncio.gather(*asking)
+            assert Counter((status, problem["code"]) for status, problem in ends) == {(told, code): 60}
+            attempts = [[(it["outcome"], it["status"]) for it in problem["attempts"]] for _, problem in ends]
+            assert attempts == [[attempts[0][0]]] * 60
+            for service in (one, other):
+                service.terminate()
+                assert await service.ended() == 0
+        assert len(upstream.requests) == 1
+        outcomes = "SELECT cache, COUNT(*), COUNT(DISTINCT outcome) FROM generations GROUP BY cache ORDER BY cache"
+        assert campaign.rows(outcomes) == [("coalesced", 59, 1), ("miss", 1, 1)]
+        ((failure,),) = campaign.rows("SELECT failure FROM failed_flights")
+        assert b"canary" not in failure, "the provider's words may quote the prompt"
         campaign.audit()
 
 

@@ -4,12 +4,15 @@ import asyncio
 import sqlite3
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.errors import UsageDiffers
 from ledger.prices import Price, Tier
+from ledger.sqlite import settle as settle_module
 from ledger.sqlite.prices import find_price
+from ledger.sqlite.settle import FAILURE_SHARED_MS
 from ledger.values import Bid, CacheBounds, Follow, Hit, Lead, Missing, NextAttempt, Refused
 from tests.ledger.calls import (
     BEGAN_MS,
@@ -49,6 +52,42 @@ async def test_a_call_leads_an_equal_one_follows_and_the_next_one_is_a_hit(tmp_p
         report = await ledger.generation(third.facts.generation_id)
         assert (report["cache"], report["saved_nanousd"], report["attempts"]) == ("hit", 400, [])
     assert query(tmp_path, "SELECT kind, cost_nanousd FROM postings") == [("settlement", 400)]
+
+
+async def test_how_a_flight_failed_is_kept_a_while_where_another_process_may_have_waited(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+
+        async def fail(failure=b"how it failed"):
+            call = a_call(key="k", held=0)
+            lead = await ledger.admit(call)
+            settlement = a_settlement(call, lead, cost=None, outcome="upstream_error")
+            await ledger.settle(msgspec.structs.replace(settlement, failure=failure))
+            return call.facts.generation_id
+
+        alone = await fail()
+        assert await ledger.failure_of(alone) is None
+        async with a_ledger(tmp_path, clock=clock) as other:
+            own_reason, failed = await fail(None), await fail()
+            assert [await other.failure_of(leader) for leader in (own_reason, failed)] == [None, b"how it failed"]
+            clock.at_ms += FAILURE_SHARED_MS
+            assert await other.failure_of(failed) is None
+            await other._sweep()
+            assert query(tmp_path, "SELECT COUNT(*) FROM failed_flights") == [(0,)]
+
+
+async def test_who_lost_the_lead_shares_no_failure_and_only_the_newest_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(settle_module, "FAILURES_SHARED", 3)
+    async with a_ledger(tmp_path) as ledger, a_ledger(tmp_path):
+        calls = [a_call(key=f"k{number}", held=0) for number in range(6)]
+        for call in calls:
+            lead = await ledger.admit(call)
+            if call is calls[-1]:
+                await ledger._store.write(lambda db: db.execute("DELETE FROM flights").rowcount)
+            settlement = a_settlement(call, lead, cost=None, outcome="upstream_error")
+            await ledger.settle(msgspec.structs.replace(settlement, failure=b"how"))
+        kept = [call.facts.generation_id for call in calls if await ledger.failure_of(call.facts.generation_id)]
+        assert kept == [call.facts.generation_id for call in calls[2:5]]
 
 
 async def test_a_stored_answer_is_gone_when_its_time_is_over(tmp_path):

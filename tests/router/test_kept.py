@@ -17,7 +17,7 @@ from router.errors import (
     UpstreamRejected,
 )
 from router.flights import Landing
-from router.kept import _kept_error, decode_kept, freeing, keeping_of_answer, raised_again
+from router.kept import decode_kept, freeing, keeping_of_answer, kept_error, raised_again
 from router.receipt import AttemptReport, Receipt, RouterFacts, Timing
 from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import a_call
@@ -155,7 +155,7 @@ def test_what_another_version_wrote_is_not_guessed_at(result):
 )
 def test_an_error_is_raised_again_as_it_was(error):
     again = raised_again(
-        msgspec.msgpack.decode(msgspec.msgpack.encode(_kept_error(error)), type=type(_kept_error(error)))
+        msgspec.msgpack.decode(msgspec.msgpack.encode(kept_error(error)), type=type(kept_error(error)))
     )
     assert type(again) is type(error)
     assert vars(again) == vars(error)
@@ -165,7 +165,7 @@ def test_an_error_is_raised_again_as_it_was(error):
     "error", [CeilingHeld(tight()), NoDeploymentAvailable(3.0), Overloaded(), LedgerUnavailable()], ids=repr
 )
 def test_what_says_come_back_later_is_not_kept(error):
-    assert _kept_error(error) is None
+    assert kept_error(error) is None
 
 
 def test_a_call_without_a_key_leaves_nothing():
