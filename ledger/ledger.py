@@ -88,7 +88,7 @@ class Ledger(LedgerReports, Protocol):
         """
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
-        """Close a failed attempt and take a hold for the next one. Refused: it is closed all the same."""
+        """Close failed attempts and take a hold for a further one. Refused: they are closed all the same."""
 
     async def settle(self, settlement: Settlement) -> None:
         """Close attempts, end their generation, store its answer. Raises UsageDiffers on a repeat with others."""

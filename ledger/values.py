@@ -201,10 +201,10 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """Close a failed attempt and take a hold for the next one, in one transaction."""
+    """Close what failed, if anything, and take a hold for a further attempt, in one transaction."""
 
     facts: GenerationFacts
-    closed: AttemptResult
+    closed: tuple[AttemptResult, ...]
     attempt: int
     bids: tuple[Bid, ...]
     now_ms: int

@@ -13,10 +13,12 @@ from ledger.values import Lead
 from router.answer import Closing, Delta
 from router.assemble import Assembly, replay
 from router.breaker import BreakerEvent
+from router.deployments import HedgeRule
 from router.faults import FAULT_RULES, Fault, Outcome
 from router.flights import Flight
 from router.gates import Gates
 from router.health import Health
+from router.hedging import first_after_s
 from router.journey import Attempt, Journey
 from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate
@@ -43,23 +45,28 @@ class AttemptRunner:
         self._stream_limits = stream_limits
         self._clock_ms = clock_ms
 
-    async def run(self, journey: Journey, lead: Lead) -> Attempt:
-        """The attempt, over: with its outcome, and all of the answer that came. A provider's fault is not raised."""
+    def begin(self, journey: Journey, lead: Lead, *, hedges: str = "") -> Attempt:
+        """The attempt that this hold is for, not yet under way. hedges: the span of the one it is started beside."""
         candidate = journey.candidates[lead.bid]
-        attempt = Attempt(number=lead.attempt, candidate=candidate, hold_id=lead.hold_id, span_id=new_span_id())
+        attempt = Attempt(
+            number=lead.attempt, candidate=candidate, hold_id=lead.hold_id, span_id=new_span_id(), hedges=hedges
+        )
         journey.attempts.append(attempt)
-        journey.flight.deployment_id = attempt.deployment.id
-        journey.flight.dropped_params, journey.flight.clamped = candidate.dropped_params, candidate.clamped
+        if not hedges:
+            _show(journey.flight, candidate)
+        return attempt
+
+    async def run(self, journey: Journey, attempt: Attempt) -> None:
+        """Take it to its end: its outcome, and all of the answer that came. A provider's fault is not raised."""
         if not await self._health.admit(attempt.deployment.id):
             attempt.was_let_through = False
             attempt.end(Outcome.ABORTED, Fault(Outcome.ABORTED, "it is left alone since", sent=False))
-            return attempt
+            return
         try:
             await self._listen(journey, attempt)
         finally:
             # Also after a bug: a probe that is never answered for would keep its breaker half-open for good.
             self._record_health(attempt)
-        return attempt
 
     def untried(self, journey: Journey) -> tuple[Candidate, ...]:
         """The candidates that this journey may still turn to."""
@@ -69,6 +76,10 @@ class AttemptRunner:
             for candidate in journey.candidates
             if candidate.deployment.id not in tried and not self._health.returns_in_s(candidate.deployment.id)
         )
+
+    def hedge_after_s(self, first: Attempt, rule: HedgeRule) -> float:
+        """How long to wait for this attempt's output before the first hedge."""
+        return first_after_s(rule, self._health.usual_first_output_s(first.deployment.id))
 
     def returns_in_s(self, journey: Journey) -> float:
         """How long until the first of the journey's deployments lets a call through."""
@@ -80,9 +91,13 @@ class AttemptRunner:
             flight,
             attempt.deployment.provider,
             self._stream_limits,
-            is_streamed=journey.call.stream,
+            is_streamed=journey.streams_upstream,
+            is_heard_whole=not journey.call.stream,
             has_alternative=bool(self.untried(journey)),
         )
+        attempt.limits = limits
+        if journey.winner is not None:
+            limits.lose()
         assembly = Assembly()
         waiting_since_s = time.monotonic()
         try:
@@ -90,22 +105,28 @@ class AttemptRunner:
                 limits.watch(timer)
                 await self._exchange(journey, attempt, limits, assembly)
         except TimeoutError:
-            fault = limits.fault(waited_s=time.monotonic() - waiting_since_s)
+            stopped = limits.fault(waited_s=time.monotonic() - waiting_since_s)
             attempt.was_cut_short = limits.was_cut_short
-            attempt.end(fault.outcome, fault)
+            attempt.end(stopped.outcome, stopped)
         except Fault as fault:
-            attempt.end(Outcome.CUT if flight.has_output else fault.outcome, fault)
+            is_cut = flight.has_output and journey.winner is attempt
+            attempt.end(Outcome.CUT if is_cut else fault.outcome, fault)
         else:
-            attempt.end(Outcome.OK)
+            if limits.is_draining or journey.winner is not attempt:
+                # It is whole, and still nobody has use for it.
+                attempt.end(Outcome.ABORTED, limits.fault(waited_s=time.monotonic() - waiting_since_s))
+            else:
+                attempt.end(Outcome.OK)
         finally:
             limits.release()
+            attempt.limits = None
             attempt.answer = assembly.answer(attempt.closing)
         if attempt.outcome == Outcome.OK and not journey.call.stream:
             for delta in replay(attempt.answer):
                 flight.add(delta)
 
     async def _exchange(self, journey: Journey, attempt: Attempt, limits: AttemptLimits, assembly: Assembly) -> None:
-        flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.call.stream
+        flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.streams_upstream
         # A role or a ping before the first output commits nobody: the next deployment may still be tried.
         untold: list[Delta] = []
         waiting_since_s = time.monotonic()
@@ -135,17 +156,21 @@ class AttemptRunner:
                 untold.append(event)
                 if event.is_output and attempt.first_output_s is None:
                     attempt.first_output_s = time.monotonic()
+                    if journey.win(attempt):
+                        _show(flight, attempt.candidate)
                 if attempt.first_output_s is not None:
-                    _tell(flight, untold)
+                    _tell(journey, attempt, untold)
         if attempt.closing is None:
             raise Fault(Outcome.CUT, "the answer ended without saying so")
-        _tell(flight, untold)
+        journey.win(attempt)
+        _tell(journey, attempt, untold)
 
     def _record_health(self, attempt: Attempt) -> None:
         deployment_id = attempt.deployment.id
         if attempt.outcome == Outcome.OK:
             latency_us = round(attempt.latency_s * 1_000_000)
-            self._health.record(deployment_id, BreakerEvent.SUCCESS, latency_us=latency_us)
+            ttft_us = None if attempt.ttft_s is None else round(attempt.ttft_s * 1_000_000)
+            self._health.record(deployment_id, BreakerEvent.SUCCESS, latency_us=latency_us, ttft_us=ttft_us)
             return
         wait_s = attempt.fault.retry_after_s if attempt.fault is not None else None
         if wait_s is not None:
@@ -158,10 +183,18 @@ class AttemptRunner:
             self._health.pacing.pace(deployment_id, wait_s)
 
 
-def _tell(flight: Flight, untold: list[Delta]) -> None:
-    for delta in untold:
-        flight.add(delta)
+def _tell(journey: Journey, attempt: Attempt, untold: list[Delta]) -> None:
+    """Let a streamed flight hear what came, if this attempt was the first to have output."""
+    if journey.winner is attempt and journey.call.stream:
+        for delta in untold:
+            journey.flight.add(delta)
     untold.clear()
+
+
+def _show(flight: Flight, candidate: Candidate) -> None:
+    """Whose answer the flight is, as far as is known: a stream's headers say so."""
+    flight.deployment_id = candidate.deployment.id
+    flight.dropped_params, flight.clamped = candidate.dropped_params, candidate.clamped
 
 
 def _counts(attempt: Attempt) -> bool:

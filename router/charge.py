@@ -24,12 +24,12 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
     assert price is not None
     reported = attempt.closing.usage if attempt.closing is not None else None
     usage = reported if reported is not None else counted
-    basis: CostBasis = "priced_usage" if reported is not None else "estimated"
     cost_nanousd: int | None = None
-    if usage is not None:
-        cost_nanousd = price.cost_nanousd(usage)
-        if reported is None:
-            cost_nanousd = min(cost_nanousd, attempt.candidate.held_nanousd)
+    basis: CostBasis = "priced_usage"
+    if reported is not None:
+        cost_nanousd = price.cost_nanousd(reported)
+    elif counted is not None:
+        cost_nanousd, basis = _guessed(attempt, price.cost_nanousd(counted))
     if price.is_free:
         basis = "free"
     ttft_s = attempt.ttft_s
@@ -45,6 +45,16 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
         ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
         error=_kept_error(attempt.fault),
     )
+
+
+def _guessed(attempt: Attempt, counted_nanousd: int) -> tuple[int, CostBasis]:
+    """What the provider did not say. Of an answer that did not come whole, its `on_abort` says how it is guessed."""
+    held_nanousd, on_abort = attempt.candidate.held_nanousd, attempt.deployment.provider.on_abort
+    if attempt.fault is not None and on_abort == "hold":
+        return held_nanousd, "unknown"
+    if attempt.fault is not None and on_abort == "free":
+        return 0, "free"
+    return min(counted_nanousd, held_nanousd), "estimated"
 
 
 def write_off(attempt: Attempt) -> AttemptResult:

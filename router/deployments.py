@@ -7,6 +7,9 @@ import msgspec
 from ledger.prices import Price
 
 Dialect = Literal["openai", "local"]
+# What a request is charged that was sent and then abandoned: an estimate, its whole hold, what the provider says if its
+# answer is read on for a while, or nothing.
+OnAbort = Literal["estimate", "hold", "drain", "free"]
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +23,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     answer_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
     max_concurrency: int | None = None
+    on_abort: OnAbort = "estimate"
     model_path: str | None = None
 
 
@@ -40,9 +44,22 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.provider.name}:{self.model}"
 
 
+class HedgeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When to start a further attempt beside a slow one.
+
+    after_s: without a first output for so long; "p95": as long as 95 % of the deployment's own took. stagger_s: from
+    one hedge to the next. max_ratio: hedges to calls, over ten seconds.
+    """
+
+    after_s: float | Literal["p95"] = 1.2
+    stagger_s: float = 0.4
+    max_ratio: float = 0.05
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A public model name and its deployments, in order. cache None follows the global setting."""
+    """A public model name and its deployments, in order. cache None follows the global setting; hedge None: never."""
 
     name: str
     targets: tuple[Deployment, ...]
     cache: bool | None = None
+    hedge: HedgeRule | None = None

@@ -2,34 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from ledger.errors import CeilingExceeded, CeilingHeld, LedgerError, LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.usage import Usage
-from ledger.values import Ending, Lead, NextAttempt, Refused, Settlement, StoredResponse, Storing
+from ledger.values import Lead, Refused
 from router import charge
-from router.assemble import delivered_text, is_storable
+from router.assemble import delivered_text
 from router.attempt import AttemptRunner
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, UpstreamFailed, UpstreamRejected
-from router.failures import failure_to_share
 from router.faults import FAULT_RULES, Outcome
-from router.flights import Flight, LeadPassed
-from router.journey import Attempt, Journey
-from router.kept import keeping_of_leader
+from router.flights import LeadPassed
+from router.hedging import HedgeBudget
+from router.journey import Attempt, Facts, Journey
+from router.race import Race
 from router.receipts import landing_of
-from router.stored import encode_stored
+from router.settling import Settler, fail_flight
 from router.tokens import TokenCounter
-
-WRITE_TRIES: Final = 6
-WRITE_RETRY_S: Final = 0.1
-LATE_WRITE_RETRY_S: Final = 1.0
-WRITE_FOR_S: Final = 600.0
-
-Result = TypeVar("Result")
 
 
 class Dispatcher:
@@ -38,40 +31,68 @@ class Dispatcher:
     def __init__(
         self, ledger: Ledger, runner: AttemptRunner, counter: TokenCounter, *, clock_ms: Callable[[], int]
     ) -> None:
-        self._ledger = ledger
+        self._settler = Settler(ledger, clock_ms=clock_ms)
         self._runner = runner
         self._counter = counter
-        self._clock_ms = clock_ms
+        self._hedges = HedgeBudget()
 
     async def run(self, journey: Journey, lead: Lead) -> None:
         """End the journey's flight, well or badly, once the ledger has all of it. Only bugs are raised."""
         flight = journey.flight
         try:
-            attempt = await self._attempt(journey, lead)
+            attempt = await self._round(journey, lead)
             while attempt.outcome != Outcome.OK:
                 following = await self._hold_next(journey, attempt)
                 if following is None:
                     await self._give_up(journey, attempt)
                     return
-                attempt = await self._attempt(journey, following)
-            await self._settle(journey, attempt)
+                attempt = await self._round(journey, following)
+            await self._settler.settle(journey, attempt)
             if not flight.is_over:
                 flight.land(landing_of(journey, attempt))
         except (LedgerError, LeadPassed) as error:
-            _fail(flight, error)
+            fail_flight(flight, error)
         except BaseException as error:
-            _fail(flight, LedgerUnavailable())
+            fail_flight(flight, LedgerUnavailable())
             if isinstance(error, Exception):
-                await self._write_off(journey)
+                await self._settler.write_off(journey)
             raise
+        finally:
+            await self._settler.settle_late(journey)
+
+    async def _round(self, journey: Journey, lead: Lead) -> Attempt:
+        """The attempt that this hold is for, or the hedge that was quicker; over, with its charge."""
+        journey.winner = None
+        first, rule = self._runner.begin(journey, lead), journey.hedge
+        if rule is None:
+            await self._attempt(journey, first)
+            return first
+        if len(journey.attempts) == 1:
+            self._hedges.count_call(asyncio.get_running_loop().time())
+        run, hedge = partial(self._attempt, journey), partial(self._hedge, journey)
+        race = Race(journey, rule, self._hedges, run=run, hedge=hedge)
+        return await race.decide(first, first_after_s=self._runner.hedge_after_s(first, rule))
+
+    async def _hedge(self, journey: Journey, first: Attempt) -> Attempt | None:
+        """A further attempt beside this one. None: no deployment is left, or no ceiling has room."""
+        untried = self._runner.untried(journey)
+        if not untried:
+            return None
+        held = await self._settler.hold_hedge(journey, untried)
+        if held is None:
+            return None
+        hedge = self._runner.begin(journey, held, hedges=first.span_id)
+        facts: Facts = {"farthing.attempt": hedge.number, "farthing.deployment": hedge.deployment.id}
+        journey.events.append(("farthing.hedge", time.time_ns(), facts))
+        return hedge
 
     async def _give_up(self, journey: Journey, last: Attempt) -> None:
         """The last attempt failed and none follows. Trouble that is the leader's own is not shared."""
         flight = journey.flight
         error = self._verdict(journey, last)
-        await self._settle(journey, last, journey.told if flight.is_abandoned else error)
+        await self._settler.settle(journey, last, journey.told if flight.is_abandoned else error)
         is_own = last.outcome == Outcome.ABORTED and last.was_let_through and flight.stopped_by is None
-        _fail(flight, LeadPassed(error) if is_own else error)
+        fail_flight(flight, LeadPassed(error) if is_own else error)
 
     def _verdict(self, journey: Journey, last: Attempt) -> RouterError:
         """What callers are told when the last attempt failed and nothing is left to try."""
@@ -89,8 +110,9 @@ class Dispatcher:
             return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=flight.waited_for, attempts=reports)
         return UpstreamFailed(reports)
 
-    async def _attempt(self, journey: Journey, lead: Lead) -> Attempt:
-        attempt = await self._runner.run(journey, lead)
+    async def _attempt(self, journey: Journey, attempt: Attempt) -> None:
+        """To its end, with its charge."""
+        await self._runner.run(journey, attempt)
         encoding = attempt.deployment.encoding
         journey.estimated_prompt_tokens = await self._counter.count_call(journey.call.body, encoding)
         counted = None
@@ -102,7 +124,6 @@ class Dispatcher:
         if attempt.answer is not None:
             # What was counted here stands in for what the provider did not say; the cost basis tells which it is.
             attempt.answer = msgspec.structs.replace(attempt.answer, usage=attempt.result.usage)
-        return attempt
 
     async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:
         """A hold for the next attempt, in one transaction with the failed one's end.
@@ -117,109 +138,10 @@ class Dispatcher:
         untried = self._runner.untried(journey)
         if not untried:
             return None
-        request = NextAttempt(
-            facts=journey.facts,
-            closed=failed.result,
-            attempt=failed.number + 1,
-            bids=tuple(candidate.bid for candidate in untried),
-            now_ms=self._clock_ms(),
-        )
-        held = await self._write(journey, lambda: self._ledger.hold_next(request))
+        held = await self._settler.hold_next(journey, untried)
         if isinstance(held, Refused):
             refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
-            await self._settle(journey, failed, refusal)
+            await self._settler.settle(journey, failed, refusal)
             # The leader's own trouble, not its followers'.
             raise LeadPassed(refusal)
-        return Lead(bid=journey.candidates.index(untried[held.bid]), hold_id=held.hold_id, attempt=held.attempt)
-
-    async def _write_off(self, journey: Journey) -> None:
-        """A bug ended the call: nobody knows what its last attempt cost, and still its hold must not stay open."""
-        if journey.attempts:
-            last = journey.attempts[-1]
-            last.result = last.result or charge.write_off(last)
-            await self._settle(journey, last)
-
-    async def _settle(self, journey: Journey, last: Attempt, error: RouterError | LedgerError | None = None) -> None:
-        """error: what the call's own caller is told."""
-        assert last.result is not None
-        now_ms = self._clock_ms()
-        ttft_s = last.ttft_s
-        ending = Ending(
-            generation_id=journey.call.generation_id,
-            outcome=last.result.outcome,
-            deployment=last.deployment.id,
-            cost_basis=last.result.cost_basis,
-            finished_at_ms=now_ms,
-            latency_us=round((time.monotonic() - journey.began_s) * 1_000_000),
-            ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
-            estimated_prompt_tokens=journey.estimated_prompt_tokens,
-            error_code="" if error is None else error.code,
-        )
-        lookup = journey.lookup
-        settlement = Settlement(
-            attempts=(last.result,),
-            ending=ending,
-            flight=lookup.cache_key if lookup is not None and lookup.joins else None,
-            storing=_storing(journey, last, now_ms),
-            keeping=keeping_of_leader(journey, last, error),
-            failure=failure_to_share(journey, last, error),
-        )
-        await self._write(journey, lambda: self._ledger.settle(settlement))
-
-    async def _write(self, journey: Journey, write: Callable[[], Awaitable[Result]]) -> Result:
-        """Write what must not be lost, again if it may not have been kept: repeats are harmless.
-
-        Callers wait for WRITE_TRIES of them and are then told; the call is written all the same as soon as the ledger
-        takes it, or its hold would stay open for as long as this process lives.
-        """
-        began_s, began_at_ns = time.monotonic(), time.time_ns()
-        flight, tries = journey.flight, 0
-        try:
-            while True:
-                try:
-                    return await write()
-                except LedgerUnavailable as error:
-                    tries += 1
-                    is_late = tries >= WRITE_TRIES
-                    if is_late:
-                        _fail(flight, error)
-                        if flight.stopped_by is not None or time.monotonic() - began_s > WRITE_FOR_S:
-                            raise
-                await asyncio.sleep(LATE_WRITE_RETRY_S if is_late else WRITE_RETRY_S)
-        finally:
-            took_s = time.monotonic() - began_s
-            journey.ledger_s += took_s
-            journey.events.append(("farthing.settle", began_at_ns, {"farthing.duration_ms": round(took_s * 1000, 3)}))
-
-
-def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:
-    """What to keep for equal calls: a complete answer that its provider was, or will be, paid for."""
-    lookup, result, answer = journey.lookup, last.result, last.answer
-    if lookup is None or journey.storing_ttl_s is None or last.outcome != Outcome.OK:
-        return None
-    assert result is not None
-    assert answer is not None
-    if not is_storable(answer):
-        return None
-    body = encode_stored(answer, estimated_prompt_tokens=journey.estimated_prompt_tokens)
-    if body is None:
-        return None
-    response = StoredResponse(
-        body=body,
-        deployment=last.deployment.id,
-        cost_basis=result.cost_basis,
-        cost_nanousd=result.cost_nanousd or 0,
-        generation_id=journey.call.generation_id,
-    )
-    return Storing(
-        cache_key=lookup.cache_key,
-        response=response,
-        expires_at_ms=now_ms + journey.storing_ttl_s * 1000,
-        replaces=journey.replaces_stored,
-    )
-
-
-def _fail(flight: Flight, error: Exception) -> None:
-    """Tell whoever still waits: they may have been told before that the ledger does not answer."""
-    if not flight.is_over:
-        flight.fail(error)
+        return held

@@ -52,7 +52,7 @@ class Flight:
         self.landing: Landing | None = None
         self.error: Exception | None = None
         self.waited_for = "its turn"
-        self.on_change: Callable[[], None] | None = None
+        self.watchers: set[Callable[[], None]] = set()
         self.stopped_by: RouterError | None = None
         self.is_abandoned = False
         self._ended = asyncio.Event()
@@ -128,8 +128,8 @@ class Flight:
             listener.wake()
 
     def _changed(self) -> None:
-        if self.on_change is not None:
-            self.on_change()
+        for watcher in tuple(self.watchers):
+            watcher()
 
 
 class Listener:

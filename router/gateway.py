@@ -19,6 +19,7 @@ from router.errors import Overloaded
 from router.failures import failed_flight
 from router.flights import Flight, Listener
 from router.health import Health
+from router.hedging import is_repeatable
 from router.journey import Journey
 from router.kept import freeing
 from router.keys import Keys
@@ -274,6 +275,7 @@ class LedgerGateway:
             began_s=asked.began_s,
             ledger_s=ledger_s,
             was_paced=asked.was_paced,
+            hedge=asked.route.hedge if len(asked.candidates) > 1 and is_repeatable(asked.call.body) else None,
         )
 
     async def _wait_elsewhere(self, asked: Asked, leader_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.latency import Tally, bucket_of
+from ledger.latency import Tally, bucket_of, quantiles_us
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
@@ -21,6 +21,8 @@ from router.pacing import Pacing
 from router.recent import Recent
 
 SHARE_S: Final = 0.25
+# Fewer first outputs say nothing of what is usual.
+FIRST_OUTPUTS_THAT_COUNT: Final = 20
 BREAKER: Final = "breaker"
 # While a provider is down and the ledger too, events are dropped rather than heaped up.
 UNTOLD_LIMIT: Final = 10_000
@@ -54,6 +56,7 @@ class Health:
         self._routes = routes
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
+        self._first_outputs: dict[str, Tally] = {}
         self._recent: dict[str, Recent] = {}
         self._untold: list[tuple[str, BreakerEvent]] = []
         self._untold_successes: Counter[str] = Counter()
@@ -87,8 +90,10 @@ class Health:
         self._breakers[deployment_id], admitted = rules.admit(self.breaker(deployment_id), self._now_s())
         return admitted
 
-    def record(self, deployment_id: str, event: BreakerEvent, *, latency_us: int | None = None) -> None:
-        """Say how the try ended. latency_us: of a success."""
+    def record(
+        self, deployment_id: str, event: BreakerEvent, *, latency_us: int | None = None, ttft_us: int | None = None
+    ) -> None:
+        """Say how the try ended. latency_us: of a success; ttft_us: to its first output, if it was streamed."""
         before = self.breaker(deployment_id)
         self._breakers[deployment_id] = after = self._next(before, event)
         if self._memory is not None:
@@ -98,9 +103,17 @@ class Health:
                 self._untold.append((deployment_id, event))
         if event in {BreakerEvent.SUCCESS, BreakerEvent.FAULT}:
             self._watch(deployment_id, is_fault=event == BreakerEvent.FAULT)
-        if latency_us is not None:
-            tally = self._latency.setdefault(deployment_id, Tally())
-            tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
+        for tallies, us in ((self._latency, latency_us), (self._first_outputs, ttft_us)):
+            if us is not None:
+                tallies.setdefault(deployment_id, Tally()).add(bucket_of(us), 1, us, us)
+
+    def usual_first_output_s(self, deployment_id: str) -> float | None:
+        """The time within which 95 % of first outputs came, in this process. None: too few came to say."""
+        tally = self._first_outputs.get(deployment_id)
+        if tally is None or tally.count < FIRST_OUTPUTS_THAT_COUNT:
+            return None
+        (us,) = quantiles_us(tally.buckets, (0.95,))
+        return None if us is None else us / 1_000_000
 
     def _watch(self, deployment_id: str, *, is_fault: bool) -> None:
         """Open a breaker for many faults among few successes too, but never the last one of a route that is closed."""

@@ -1,22 +1,25 @@
 """What is known of one call on its way: plain records that `dispatch` fills in and receipts and spans are made from."""
 
+import asyncio
 import time
 
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.values import AttemptResult, GenerationFacts, Lookup
+from ledger.values import AttemptResult, Ending, GenerationFacts, Lookup
 from router.answer import Answer, Closing
 from router.call import Call
-from router.deployments import Deployment
+from router.deployments import Deployment, HedgeRule
 from router.errors import RouterError
 from router.faults import Fault, Outcome
 from router.flights import Flight
+from router.limits import AttemptLimits
 from router.plan import Candidate
 from router.receipt import AttemptReport, Receipt, Timing
 
+Facts = dict[str, int | float | str | bool]
 # What happened, when (Unix nanoseconds), and its facts: for the trace.
-Event = tuple[str, int, dict[str, int | float | str | bool]]
+Event = tuple[str, int, Facts]
 
 
 class Attempt(msgspec.Struct, kw_only=True):
@@ -24,6 +27,8 @@ class Attempt(msgspec.Struct, kw_only=True):
 
     was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
+    hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
+    is_closed: the ledger has its end.
     """
 
     number: int
@@ -42,6 +47,9 @@ class Attempt(msgspec.Struct, kw_only=True):
     result: AttemptResult | None = None
     was_let_through: bool = True
     was_cut_short: bool = False
+    hedges: str = ""
+    limits: AttemptLimits | None = None
+    is_closed: bool = False
 
     @property
     def deployment(self) -> Deployment:
@@ -92,6 +100,7 @@ class Attempt(msgspec.Struct, kw_only=True):
             latency_ms=round(self.latency_s * 1000, 3),
             ttft_ms=None if ttft_s is None else round(ttft_s * 1000, 3),
             cost_nanousd=self.result.cost_nanousd or 0,
+            hedge=bool(self.hedges),
             error=None if self.fault is None else self.fault.message,
         )
 
@@ -100,6 +109,9 @@ class Journey(msgspec.Struct, kw_only=True):
     """One led call: what was asked, what was planned, what was tried, and where its time went (seconds).
 
     told: the error that its own caller was told before it was over. receipt: its account, once it is kept under a key.
+    hedge: when to start a further attempt beside a slow one. winner: the attempt under way whose output came first.
+    late: those that have lost and still drain. last_number: of the attempt that was numbered last. ending: what the
+    ledger was told of its end.
     """
 
     call: Call
@@ -111,6 +123,11 @@ class Journey(msgspec.Struct, kw_only=True):
     candidates: tuple[Candidate, ...]
     flight: Flight
     began_s: float
+    hedge: HedgeRule | None = None
+    winner: Attempt | None = None
+    late: list[asyncio.Task[None]] = []
+    last_number: int = 1
+    ending: Ending | None = None
     attempts: list[Attempt] = []
     estimated_prompt_tokens: int = 0
     ledger_s: float = 0.0
@@ -120,6 +137,24 @@ class Journey(msgspec.Struct, kw_only=True):
     was_paced: bool = False
     told: RouterError | LedgerError | None = None
     receipt: Receipt | None = None
+
+    @property
+    def streams_upstream(self) -> bool:
+        """Whether answers are asked for as events: a first output can only be seen there."""
+        return self.call.stream or self.hedge is not None
+
+    def win(self, attempt: Attempt) -> bool:
+        """This attempt has output, or its end: whether it is the first to. All others are told that they have lost."""
+        if self.winner is None:
+            self.winner = attempt
+            for other in self.attempts:
+                if other is not attempt and other.limits is not None:
+                    other.limits.lose()
+        return self.winner is attempt
+
+    def unclosed(self) -> tuple[Attempt, ...]:
+        """The attempts that are over, and whose end the ledger has not."""
+        return tuple(attempt for attempt in self.attempts if attempt.result is not None and not attempt.is_closed)
 
     @property
     def reports(self) -> tuple[AttemptReport, ...]:
@@ -134,10 +169,19 @@ class Journey(msgspec.Struct, kw_only=True):
     @property
     def timing(self) -> Timing:
         """Where its time went."""
-        upstream_s = sum(attempt.latency_s for attempt in self.attempts if attempt.ended_s is not None)
+        upstream_s = _together([(it.began_s, it.ended_s) for it in self.attempts if it.began_s and it.ended_s])
         queued_s = sum(attempt.queued_s for attempt in self.attempts)
         return Timing(
             queue_ms=round(queued_s * 1000, 3),
             ledger_ms=round(self.ledger_s * 1000, 3),
             upstream_ms=round(upstream_s * 1000, 3),
         )
+
+
+def _together(spans: list[tuple[float, float]]) -> float:
+    """How long at least one of them lasted. Spans as (began, ended), in the order that they began."""
+    total_s, until_s = 0.0, float("-inf")
+    for began_s, ended_s in sorted(spans):
+        total_s += max(0.0, ended_s - max(began_s, until_s))
+        until_s = max(until_s, ended_s)
+    return total_s

@@ -10,6 +10,8 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.flights import Flight
 
+# An answer that nobody waits for any more is read on for so long, where its provider's charge is to be learned by that.
+DRAIN_S: Final = 10.0
 # A wait that was cut short for the sake of the next deployment says nothing about this one before so long a silence.
 SILENCE_THAT_COUNTS_S: Final = 10.0
 
@@ -25,6 +27,7 @@ class Why(Enum):
     """What an attempt is stopped for."""
 
     ABANDONED = auto()
+    LOST = auto()
     SHUTDOWN = auto()
     DEADLINE = auto()
     TIMEOUT = auto()
@@ -40,19 +43,45 @@ class Stop(msgspec.Struct, frozen=True):
     why: Why
 
 
+_WORDS: Final = {
+    Why.ABANDONED: (Outcome.ABORTED, "the caller left"),
+    Why.LOST: (Outcome.ABORTED, "another attempt was quicker, elapsed {:.1f} s"),
+    Why.SHUTDOWN: (Outcome.ABORTED, "the service is shutting down"),
+    Why.DEADLINE: (Outcome.ABORTED, "the deadline passed after {:.1f} s"),
+    Why.TIMEOUT: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
+    Why.TURN: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
+    Why.GAP: (Outcome.CUT, "no more output for too long, after {:.1f} s"),
+    Why.LENGTH: (Outcome.CUT, "the stream went on for too long: {:.1f} s"),
+}
+# After these the answer is of use to nobody, and still somebody pays for it.
+_UNHEARD: Final = frozenset({Why.ABANDONED, Why.LOST, Why.DEADLINE})
+
+
 class AttemptLimits:
     """The limits of one attempt, moved as it gets on.
 
     Before it is sent: the flight's deadline. Until the first output of a streamed answer, or the whole of another: the
     provider's timeout too, and half of what is left while another deployment could still be tried. After a stream's
-    first output: its gap and its length. At any time: that nobody listens any more.
+    first output: its gap and its length, and the deadline where callers wait for the whole. At any time: that nobody
+    listens any more, or that another attempt was quicker; then the answer may still be drained for DRAIN_S.
     """
 
     def __init__(
-        self, flight: Flight, provider: Provider, stream: StreamLimits, *, is_streamed: bool, has_alternative: bool
+        self,
+        flight: Flight,
+        provider: Provider,
+        stream: StreamLimits,
+        *,
+        is_streamed: bool,
+        is_heard_whole: bool,
+        has_alternative: bool,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._flight = flight
+        self._is_heard_whole = is_heard_whole
+        self._drains = provider.on_abort == "drain"
+        self._unheard_since_s: float | None = None
+        self._has_lost = False
         self._timeout_s = provider.timeout_s if is_streamed else provider.answer_timeout_s
         self._stream = stream
         self._has_alternative = has_alternative
@@ -66,13 +95,18 @@ class AttemptLimits:
     def watch(self, timer: asyncio.Timeout) -> None:
         """Move this timer whenever a limit moves: listeners come and go meanwhile."""
         self._timer = timer
-        self._flight.on_change = self._move
+        self._flight.watchers.add(self._move)
         self._move()
 
     def release(self) -> None:
         """The attempt is over: move nothing any more."""
         self._timer = None
-        self._flight.on_change = None
+        self._flight.watchers.discard(self._move)
+
+    def lose(self) -> None:
+        """Another attempt's output came first."""
+        self._has_lost = True
+        self._move()
 
     def send(self) -> None:
         """The request goes out now. Raises TimeoutError where it is too late for that: then nothing may be sent."""
@@ -97,16 +131,34 @@ class AttemptLimits:
 
     def next_stop(self) -> Stop:
         """When to stop the attempt as things are now, and why."""
+        stop = self._next_unheard() or self._next_heard()
+        is_drained = self._drains and self._sent_at_s is not None and stop.why in _UNHEARD
+        return Stop(stop.at_s + DRAIN_S, stop.why) if is_drained else stop
+
+    def _next_unheard(self) -> Stop | None:
         flight = self._flight
-        if flight.must_stop:
-            return Stop(self._loop.time(), Why.SHUTDOWN if flight.stopped_by is not None else Why.ABANDONED)
-        if self._silent_since_s is not None:
-            assert self._sent_at_s is not None
-            gap_at_s, length_at_s = self._silent_since_s + self._stream.gap_s, self._sent_at_s + self._stream.max_s
-            return Stop(gap_at_s, Why.GAP) if gap_at_s <= length_at_s else Stop(length_at_s, Why.LENGTH)
-        if self._first_output is not None and self._first_output.at_s < flight.deadline_s:
-            return self._first_output
-        return Stop(flight.deadline_s, Why.DEADLINE)
+        if flight.stopped_by is not None:
+            return Stop(self._loop.time(), Why.SHUTDOWN)
+        if not self._has_lost and not flight.must_stop:
+            return None
+        self._unheard_since_s = self._unheard_since_s or self._loop.time()
+        return Stop(self._unheard_since_s, Why.LOST if self._has_lost else Why.ABANDONED)
+
+    def _next_heard(self) -> Stop:
+        deadline = Stop(self._flight.deadline_s, Why.DEADLINE)
+        if self._silent_since_s is None:
+            first = self._first_output
+            return first if first is not None and first.at_s < deadline.at_s else deadline
+        assert self._sent_at_s is not None
+        gap = Stop(self._silent_since_s + self._stream.gap_s, Why.GAP)
+        length = Stop(self._sent_at_s + self._stream.max_s, Why.LENGTH)
+        return min(gap, length, *([deadline] if self._is_heard_whole else []), key=lambda stop: stop.at_s)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is read on only to learn what it costs."""
+        may_drain = self._drains and self._sent_at_s is not None and self._stop.why in _UNHEARD
+        return may_drain and self._loop.time() >= self._stop.at_s - DRAIN_S
 
     @property
     def was_cut_short(self) -> bool:
@@ -115,20 +167,9 @@ class AttemptLimits:
 
     def fault(self, *, waited_s: float) -> Fault:
         """What the attempt ended by, after the timer fired: as things were then, whoever came or left since."""
-        is_sent = self._sent_at_s is not None
-        match self._stop.why:
-            case Why.ABANDONED:
-                return Fault(Outcome.ABORTED, "the caller left", sent=is_sent)
-            case Why.SHUTDOWN:
-                return Fault(Outcome.ABORTED, "the service is shutting down", sent=is_sent)
-            case Why.DEADLINE:
-                return Fault(Outcome.ABORTED, f"the deadline passed after {waited_s:.1f} s", sent=is_sent)
-            case Why.TIMEOUT | Why.TURN:
-                return Fault(Outcome.STALLED, f"waiting for an answer, elapsed {waited_s:.1f} s")
-            case Why.GAP:
-                return Fault(Outcome.CUT, f"no more output for too long, after {waited_s:.1f} s")
-            case Why.LENGTH:
-                return Fault(Outcome.CUT, f"the stream went on for too long: {waited_s:.1f} s")
+        outcome, words = _WORDS[self._stop.why]
+        is_sent = outcome != Outcome.ABORTED or self._sent_at_s is not None
+        return Fault(outcome, words.format(waited_s), sent=is_sent)
 
     def _move(self) -> None:
         # A timer that has fired stands: its reason is not revised by what happens while the attempt ends.

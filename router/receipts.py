@@ -217,6 +217,7 @@ def _attempt_facts(attempt: Attempt) -> AttemptFacts:
     answer = attempt.answer
     return AttemptFacts(
         span_id=attempt.span_id,
+        hedges_span_id=attempt.hedges,
         number=attempt.number,
         provider=deployment.provider.name,
         model=deployment.model,

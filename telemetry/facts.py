@@ -8,7 +8,10 @@ MAX_CONTENT_CHARS: Final = 32_768
 
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one deployment. Moments are Unix nanoseconds; tokens None where nobody knows."""
+    """One attempt at one deployment. Moments are Unix nanoseconds; tokens None where nobody knows.
+
+    hedges_span_id: of the attempt that it was started beside; empty: of none.
+    """
 
     span_id: str
     number: int
@@ -25,7 +28,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     input_tokens: int | None = None
     output_tokens: int | None = None
-    is_hedge: bool = False
+    hedges_span_id: str = ""
 
 
 class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -205,7 +205,6 @@ def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:
     spans: list[Span] = []
     for attempt in chat.attempts:
         attributes = _attempt_attributes(attempt)
-        hedged = spans[-1].span_id if attempt.is_hedge and spans else ""
         spans.append(
             Span(
                 trace_id=facts.trace_id,
@@ -218,8 +217,8 @@ def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:
                 ended_at_ns=attempt.ended_at_ns,
                 attributes=attributes,
                 is_error=names.ERROR_TYPE in attributes,
-                linked_span_id=hedged,
-                link_attributes={names.LINK: "hedge_of"} if hedged else {},
+                linked_span_id=attempt.hedges_span_id,
+                link_attributes={names.LINK: "hedge_of"} if attempt.hedges_span_id else {},
             )
         )
     return spans

@@ -105,7 +105,8 @@ class SqliteLedger(SqliteReports):
         await self._record_new_prices(request.bids)
 
         def work(db: sqlite3.Connection, owner_id: str) -> Lead | Refused:
-            close_attempt(db, request.closed, now_ms=request.now_ms)
+            for result in request.closed:
+                close_attempt(db, result, now_ms=request.now_ms)
             return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work, is_settlement=True)

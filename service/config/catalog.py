@@ -6,11 +6,11 @@ from typing import Final
 from ledger.ceilings import Ceiling
 from ledger.money import parse_usd
 from ledger.prices import FREE, Price, PriceBook, Tier
-from router.deployments import Deployment, Provider, Route
+from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.errors import UnknownModel
 from router.tokens import encoding_for
 from service.config.environment import DEFAULT_ROUTE
-from service.config.model import Config, ModelSection, ProviderSection
+from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
 from service.config.rules import is_model_name
 
 UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
@@ -31,7 +31,12 @@ class Catalog:
         self._direct: dict[str, Route] = {}
         self.providers = tuple(self._providers.values())
         self.routes = tuple(
-            Route(name=route.name, targets=tuple(map(self._deployment, route.targets)), cache=route.cache)
+            Route(
+                name=route.name,
+                targets=tuple(map(self._deployment, route.targets)),
+                cache=route.cache,
+                hedge=_hedge_rule(config.router, route),
+            )
             for route in config.routes
         )
         self._routes = {route.name: route for route in self.routes}
@@ -145,7 +150,21 @@ def _provider(section: ProviderSection) -> Provider:
         answer_timeout_s=section.answer_timeout_s,
         connect_timeout_s=section.connect_timeout_s,
         max_concurrency=section.max_concurrency,
+        on_abort=section.on_abort,
         model_path=section.model_path,
+    )
+
+
+def _hedge_rule(router: RouterSection, route: RouteSection) -> HedgeRule | None:
+    """A route that says when to hedge is to be hedged, unless it says that it is not."""
+    is_hedged = route.hedge if route.hedge is not None else router.hedge or route.hedge_after_ms is not None
+    if not is_hedged:
+        return None
+    after = router.hedge_after_ms if route.hedge_after_ms is None else route.hedge_after_ms
+    return HedgeRule(
+        after_s="p95" if after == "p95" else after / 1000,
+        stagger_s=router.hedge_stagger_ms / 1000,
+        max_ratio=router.hedge_max_ratio,
     )
 
 

@@ -173,7 +173,7 @@ async def test_a_failed_attempt_is_closed_and_the_next_held_in_one_step_also_whe
         lead = await ledger.admit(request)
         following = NextAttempt(
             facts=request.facts,
-            closed=a_result(lead, cost=None, outcome="upstream_error"),
+            closed=(a_result(lead, cost=None, outcome="upstream_error"),),
             attempt=2,
             bids=(Bid(deployment="q:m", held_nanousd=1500, price_version="v"),),
             now_ms=BEGAN_MS,

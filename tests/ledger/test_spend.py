@@ -149,7 +149,7 @@ async def finish(ledger, call, request, lead):
         return
     elif call.fate == "twice":
         failed = msgspec.structs.replace(result, outcome="upstream_error")
-        again = NextAttempt(facts=request.facts, closed=failed, attempt=2, bids=request.bids, now_ms=request.now_ms)
+        again = NextAttempt(facts=request.facts, closed=(failed,), attempt=2, bids=request.bids, now_ms=request.now_ms)
         second = await ledger.hold_next(again)
         result = a_result(second, cost=call.other, basis=call.other_basis, usage=used(call.other))
     await ledger.settle(Settlement(attempts=(result,), ending=ending))

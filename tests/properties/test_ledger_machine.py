@@ -243,7 +243,7 @@ class LedgerMachine(RuleBasedStateMachine):
         failed = a_result(call.lead, cost=cost, outcome="server_error", basis="provider_reported")
         attempt, bids = call.lead.attempt + 1, self.made(bids)
         request = NextAttempt(
-            facts=call.request.facts, closed=failed, attempt=attempt, bids=bids, now_ms=self.clock.at_ms
+            facts=call.request.facts, closed=(failed,), attempt=attempt, bids=bids, now_ms=self.clock.at_ms
         )
         answer = self.run(self.ledger.hold_next(request))
         self.note_owner()

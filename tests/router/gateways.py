@@ -30,7 +30,7 @@ from router.asked import SharingRules
 from router.attempt import AttemptRunner
 from router.breaker import BreakerRule
 from router.call import Attribution, CacheMode, CacheWish, Call, Trace
-from router.deployments import Deployment, Provider, Route
+from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.dispatch import Dispatcher
 from router.errors import UnknownModel
 from router.gates import Gates
@@ -217,6 +217,7 @@ async def open_gateway(
     *,
     targets: tuple[Deployment, ...] = (),
     route_cache: bool | None = None,
+    hedge: HedgeRule | None = None,
     ceilings: tuple[Ceiling, ...] = (),
     stream_limits: StreamLimits | None = None,
     breaker: BreakerRule | None = None,
@@ -240,7 +241,7 @@ async def open_gateway(
         open_transport(limit=1000) as transport,
     ):
         await ledger.configure_ceilings(ceilings)
-        routes = (Route(name="chat", targets=targets, cache=route_cache),)
+        routes = (Route(name="chat", targets=targets, cache=route_cache, hedge=hedge),)
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms, routes=lambda: routes)
         gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(

@@ -82,7 +82,7 @@ async def test_its_deadline_is_the_latest_of_those_who_still_listen():
 async def test_the_attempt_is_told_of_every_coming_and_going():
     flight = a_flight()
     told = []
-    flight.on_change = lambda: told.append(flight.must_stop)
+    flight.watchers.add(lambda: told.append(flight.must_stop))
     listener = flight.join(deadline_s=1)
     flight.leave(listener)
     flight.stop(Overloaded())

@@ -11,8 +11,8 @@ from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from router.answer import Closing, Delta
 from router.breaker import BreakerRule, BreakerState
-from router.dispatch import WRITE_TRIES
 from router.gateway import ADMIT_TRIES
+from router.settling import WRITE_TRIES
 from tests.router.gateways import a_call, a_deployment, closed_at_the_end, open_gateway, text_of
 from tests.upstream import answer, scripted_upstream, status
 

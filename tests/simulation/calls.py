@@ -49,7 +49,7 @@ class Caller:
     async def _try_next(self) -> bool:
         failed = a_result(self._lead, cost=None, outcome="connect_failed")
         request = NextAttempt(
-            facts=self._request.facts, closed=failed, attempt=2, bids=self._bids, now_ms=self._clock_ms()
+            facts=self._request.facts, closed=(failed,), attempt=2, bids=self._bids, now_ms=self._clock_ms()
         )
         lead = await self._surely(lambda: self._ledger.hold_next(request))
         self._say(f"{self._name} next: {lead}")

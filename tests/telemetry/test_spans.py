@@ -101,7 +101,7 @@ def test_an_attempts_error_is_named_as_the_conventions_do(
 
 def test_a_hedge_links_to_the_attempt_it_hedges(facts_of: FactsOf, attempts: Attempts) -> None:
     first, second = attempts
-    hedge = msgspec.structs.replace(second, is_hedge=True)
+    hedge = msgspec.structs.replace(second, hedges_span_id=first.span_id)
     *_, slow, span = spans_of(facts_of(chat_attempts=(first, hedge)))
     assert (slow.linked_span_id, span.linked_span_id) == ("", first.span_id)
     assert span.link_attributes == {"farthing.link": "hedge_of"}

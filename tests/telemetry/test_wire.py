@@ -79,7 +79,7 @@ ATTEMPTS = st.builds(
     status=STATUSES,
     response_model=TEXT,
     finish_reason=TEXT,
-    is_hedge=st.booleans(),
+    hedges_span_id=st.just("") | SPAN_IDS,
 )
 CHATS = st.builds(
     ChatFacts,

@@ -6,6 +6,7 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.prices import FREE, Tier, load_book
+from router.deployments import HedgeRule
 from router.errors import UnknownModel
 from service.config import Config
 from service.config.catalog import MAX_DIRECT_ROUTES, UNPRICED_FREE, Catalog
@@ -152,3 +153,24 @@ def test_a_price_is_the_deployments_own_whatever_routes_are_called_and_free_for_
     assert price.base.input == 150_000_000
     assert found.price_of("ollama:gpt-oss:20b") is None
     assert found.price_of("elsewhere:m") is None
+
+
+@pytest.mark.parametrize(
+    ("router", "route", "rule"),
+    [
+        ("", "", None),
+        ("hedge = true", "", HedgeRule(after_s=1.2, stagger_s=0.4, max_ratio=0.05)),
+        ("hedge = true", "hedge = false", None),
+        ("hedge_after_ms = 500\nhedge_stagger_ms = 10", "hedge = true", HedgeRule(after_s=0.5, stagger_s=0.01)),
+        ("hedge_max_ratio = 1.0", 'hedge_after_ms = "p95"', HedgeRule(after_s="p95", max_ratio=1.0)),
+        ("hedge = true", "hedge = false\nhedge_after_ms = 5", None),
+    ],
+)
+def test_a_route_is_hedged_where_it_or_the_router_says_so(
+    reads: Reads, router: str, route: str, rule: HedgeRule | None
+) -> None:
+    config = reads(
+        f"[router]\n{router}\n[[providers]]\nname = 'a'\ndialect = 'openai'\nbase_url = 'http://a.example/v1'\n"
+        f"[[routes]]\nname = 'chat'\ntargets = ['a:m']\n{route}\n"
+    )
+    assert catalog(config).resolve("chat").hedge == rule

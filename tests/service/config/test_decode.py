@@ -16,7 +16,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
     workers = "x"
     host = "0.0.0.0"
     [router]
-    hedge = true
+    hedge = "soon"
     [[providers]]
     name = "a"
     dialect = "opnai"
@@ -32,6 +32,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
     scope = "x"
     window = "dai"
     limit_usd = 1.5
+    warn_at = [0.8]
     """
     assert refuses(text) == [
         "colour: unknown key; known keys are "
@@ -39,11 +40,12 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
         "reconcile",
         "server.prot: unknown key; did you mean port?",
         "server.workers: expected int, got str",
-        "router.hedge: not supported by this version",
+        "router.hedge: expected bool, got str",
         "providers[0].dialect: 'opnai' cannot be; choose openai, local",
         "providers[1].timout_s: unknown key; did you mean timeout_s?",
         "ceilings[0].window: 'dai' cannot be; choose minute, hour, day, month, total",
         'ceilings[0].limit_usd: an amount is exact, so it goes in quotes: "1.5"',
+        "ceilings[0].warn_at: not supported by this version",
         "server.host: '0.0.0.0' can be reached from outside, and this version has no keys; listen on 127.0.0.1",
         "providers[0].base_url: is missing",
         "routes[0].targets[1]: there is no provider 'c'; there are a, b",
