@@ -58,6 +58,9 @@ __all__ = [
     "stream",
 ]
 
+# Where calls go. They are answered by scripts.
+SCRIPTED = ("/chat/completions", "/responses", "/embeddings")
+
 
 class Request:
     """One request as it came. headers have lower-case names; body is the decoded JSON, None if there was none.
@@ -180,7 +183,7 @@ class ScriptedUpstream:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def plays(self, *scripts: Script) -> None:
-        """Queue one script for each of the next chat completions."""
+        """Queue one script for each of the next calls."""
         self._scripts.extend(scripts)
 
     def forget_scripts(self) -> None:
@@ -208,8 +211,8 @@ class ScriptedUpstream:
         await self.until(lambda _: request.closed, within_s=within_s)
 
     def script_for(self, request: Request) -> Script:
-        """The script to play, and the request noted: completions in `requests`, all else in `others`."""
-        if request.method == "POST" and request.path.endswith("/chat/completions"):
+        """The script to play, and the request noted: calls in `requests`, all else in `others`."""
+        if request.method == "POST" and request.path.endswith(SCRIPTED):
             self.requests.append(request)
             self.changed()
             return self._scripts.popleft() if self._scripts else self.default

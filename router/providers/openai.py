@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 import msgspec
@@ -10,8 +10,11 @@ import msgspec
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome
+from router.providers import openai_responses
 from router.providers.client import Http, chunks_of, decode_object, read_whole
-from router.providers.openai_reading import EventStream, Reading, WholeAnswer
+from router.providers.openai_reading import EventStream, WholeAnswer
+from router.providers.openai_responses_reading import ResponseStream, WholeResponse
+from router.providers.reading import Reading
 
 # After [DONE] the end of the body is waited for this long, so that the connection can be used again.
 END_OF_BODY_S: Final = 0.1
@@ -31,20 +34,21 @@ class OpenAIDialect:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        endpoint: str = "",
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. An unstreamed answer is one Delta a choice."""
-        provider = deployment.provider
+        provider, there = deployment.provider, _ENDPOINTS.get(endpoint, _CHAT)
         accept = "text/event-stream" if stream else "application/json"
         async with self._http.exchange(
             provider,
             "POST",
-            "/chat/completions",
+            there.path,
             headers=_headers(provider, headers, accept=accept),
-            body=_request_body(deployment, body, stream=stream),
+            body=msgspec.json.encode(there.request(deployment, body, stream=stream)),
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)
-            reading = _reading_of(response, provider, stream=stream)
+            reading = _reading_of(there, response, provider, stream=stream)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 for delta in reading.feed(chunk):
@@ -76,18 +80,39 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-def _reading_of(response: httpx.Response, provider: Provider, *, stream: bool) -> Reading:
-    # Some servers answer whole, whatever they were asked; a page for people fails as soon as it is decoded.
-    if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
-        return WholeAnswer(provider, response.status_code)
-    return EventStream(provider, response.status_code)
+class _Request(Protocol):
+    def __call__(self, deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]: ...
 
 
-def _request_body(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> bytes:
+class _Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between endpoints: where a call goes, what it is sent as, and how its answer is read."""
+
+    path: str
+    request: _Request
+    whole: Callable[[Provider, int], Reading]
+    events: Callable[[Provider, int], Reading]
+
+
+def _chat_request(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
     request = {**body, "model": deployment.model, "stream": stream}
     if stream:
         request["stream_options"] = {"include_usage": True}
-    return msgspec.json.encode(request)
+    return request
+
+
+_CHAT: Final = _Endpoint(path="/chat/completions", request=_chat_request, whole=WholeAnswer, events=EventStream)
+_ENDPOINTS: Final = {
+    openai_responses.ENDPOINT: _Endpoint(
+        path="/responses", request=openai_responses.request_of, whole=WholeResponse, events=ResponseStream
+    )
+}
+
+
+def _reading_of(there: _Endpoint, response: httpx.Response, provider: Provider, *, stream: bool) -> Reading:
+    # Some servers answer whole, whatever they were asked; a page for people fails as soon as it is decoded.
+    if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
+        return there.whole(provider, response.status_code)
+    return there.events(provider, response.status_code)
 
 
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:

@@ -5,21 +5,17 @@ response or its chunks in `Closing.extra`.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
-
-import msgspec
+from typing import Any, Final
 
 from ledger.usage import Usage
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
-from router.faults import Fault, Outcome, classify_error_object
-from router.providers.client import ANSWER_BYTES, decode_object, without_key
+from router.faults import Fault, Outcome
+from router.providers.client import decode_object
+from router.providers.reading import BodyReading, WholeBody, usage_from
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
 DONE: Final = b"[DONE]"
-MAX_TOKENS: Final = 10**9
-MAX_INDEX: Final = 1023
-NAME_CHARS: Final = 256
 
 # What has a field of its own; `obfuscation` only pads the event.
 _CHUNK_FIELDS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
@@ -27,34 +23,13 @@ _CHOICE_FIELDS: Final = frozenset({"index", "message", "delta", "finish_reason",
 _MESSAGE_FIELDS: Final = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning"})
 
 
-class Reading(Protocol):
-    """Bytes of a body in, deltas out."""
-
-    is_done: bool
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """What these bytes add."""
-
-    def finish(self) -> Iterator[Delta]:
-        """What the end of the body adds."""
-
-    def closing(self) -> Closing:
-        """The end of a whole answer. Raises Fault if it is not whole."""
-
-
-class _Answer:
+class _Answer(BodyReading):
     """What one response has said so far, from objects shaped like a completion or a chunk of one."""
 
     def __init__(self, provider: Provider, status: int) -> None:
-        self.status = status
-        self._provider = provider
+        super().__init__(provider, status)
         self._seen: set[int] = set()
         self._finished: set[int] = set()
-        self._usage: Usage | None = None
-        self._id = ""
-        self._model = ""
-        self._created_at_s = 0
-        self._extra: dict[str, Any] = {}
 
     @property
     def is_finished(self) -> bool:
@@ -64,13 +39,7 @@ class _Answer:
     def closing(self) -> Closing:
         if not self._seen:
             raise self.bad("there is no choice in the answer")
-        return Closing(
-            usage=self._usage,
-            provider_model=self._model,
-            provider_response_id=self._id,
-            created_at_s=self._created_at_s,
-            extra=self._extra or None,
-        )
+        return super().closing()
 
     def take(self, data: bytes, part: str) -> Iterator[Delta]:
         """The choices in one JSON object. part: where each holds its words, "message" or "delta"."""
@@ -79,51 +48,35 @@ class _Answer:
         if said.get("error") or (choices is None and _looks_like_an_error(said)):
             raise self.error(data)
         self._note(said)
-        for position, choice in enumerate(self._objects(choices, "choices")):
+        for position, choice in enumerate(self.objects(choices, "choices")):
             if choice.get("error"):
-                raise self.error(msgspec.json.encode(choice))
+                raise self.error_in(choice)
             delta = self._delta(choice, part, position)
             if delta is not None:
                 yield delta
 
-    def error(self, data: bytes) -> Fault:
-        """The fault that an error within a successful response is."""
-        try:
-            said = decode_object(without_key(data, self._provider), status=self.status)
-        except Fault as fault:
-            return fault
-        return classify_error_object(said, status=self.status)
-
-    def bad(self, why: str) -> Fault:
-        return Fault(Outcome.BAD_ANSWER, why, status=self.status)
-
     def _note(self, said: dict[str, Any]) -> None:
         if said.get("usage") is not None:
             # The newest counts: some providers repeat it, growing, with every chunk.
-            self._usage = usage_of(said["usage"])
-        if isinstance(model := said.get("model"), str) and model:
-            self._model = model[:NAME_CHARS]
-        if not self._id and isinstance(name := said.get("id"), str):
-            self._id = name[:NAME_CHARS]
-        if not self._created_at_s and isinstance(created := said.get("created"), int):
-            self._created_at_s = max(0, min(created, 2**40))
+            self.usage = usage_of(said["usage"])
+        self.note(said, created=said.get("created"))
         for name in said.keys() - _CHUNK_FIELDS:
             if said[name] is not None:
-                self._extra[name] = said[name]
+                self.extra[name] = said[name]
 
     def _delta(self, choice: dict[str, Any], part: str, position: int) -> Delta | None:
         """What a choice adds. None: nothing (a role, or a chunk that only pads)."""
-        index = self._index(choice, position)
+        index = self.index(choice, position)
         message = choice.get(part) or {}
         if not isinstance(message, dict):
             raise self.bad(f"{part} is not an object")
-        finish_reason = self._text(choice, "finish_reason") or None
+        finish_reason = self.text(choice, "finish_reason") or None
         self._seen.add(index)
         if finish_reason is not None:
             self._finished.add(index)
-        text = self._text(message, "content")
+        text = self.text(message, "content")
         reasoning = _reasoning(message)
-        refusal = self._text(message, "refusal")
+        refusal = self.text(message, "refusal")
         calls = message.get("tool_calls")
         logprobs = choice.get("logprobs")
         extra = _extra(choice, message)
@@ -141,42 +94,19 @@ class _Answer:
         )
 
     def _tool_calls(self, calls: Any) -> Iterator[ToolCallDelta]:
-        for position, call in enumerate(self._objects(calls, "tool_calls")):
+        for position, call in enumerate(self.objects(calls, "tool_calls")):
             # Only a call's first piece need name its type.
-            kind = self._text(call, "type") or ("custom" if "custom" in call else "function")
+            kind = self.text(call, "type") or ("custom" if "custom" in call else "function")
             said = call.get(kind) or {}
             if not isinstance(said, dict):
                 raise self.bad("a tool call is not an object")
             yield ToolCallDelta(
-                index=self._index(call, position),
-                id=self._text(call, "id"),
-                name=self._text(said, "name"),
-                arguments=self._text(said, "input" if kind == "custom" else "arguments"),
+                index=self.index(call, position),
+                id=self.text(call, "id"),
+                name=self.text(said, "name"),
+                arguments=self.text(said, "input" if kind == "custom" else "arguments"),
                 type=kind,
             )
-
-    def _objects(self, value: Any, name: str) -> list[dict[str, Any]]:
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.bad(f"{name} is not a list of objects")
-        return value
-
-    def _index(self, fields: dict[str, Any], default: int) -> int:
-        value = fields.get("index")
-        if value is None:
-            return default
-        if type(value) is not int or not 0 <= value <= MAX_INDEX:
-            raise self.bad("an index is not a small number")
-        return value
-
-    def _text(self, fields: dict[str, Any], name: str) -> str:
-        value = fields.get(name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self.bad(f"{name} is not text")
-        return value
 
 
 class WholeAnswer(_Answer):
@@ -186,18 +116,14 @@ class WholeAnswer(_Answer):
 
     def __init__(self, provider: Provider, status: int) -> None:
         super().__init__(provider, status)
-        self._pieces: list[bytes] = []
-        self._bytes = 0
+        self._body = WholeBody(status)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
-        self._bytes += len(chunk)
-        if self._bytes > ANSWER_BYTES:
-            raise self.bad("the answer is too long")
-        self._pieces.append(chunk)
+        self._body.add(chunk)
         return iter(())
 
     def finish(self) -> Iterator[Delta]:
-        return self.take(b"".join(self._pieces), "message")
+        return self.take(self._body.joined(), "message")
 
 
 class EventStream(_Answer):
@@ -237,34 +163,8 @@ class EventStream(_Answer):
 
 
 def usage_of(said: Any) -> Usage | None:
-    """Billable tokens from an OpenAI usage object. None: it is not believable, which is the same as not said.
-
-    prompt_tokens includes cached ones, completion_tokens includes reasoning; where a provider's total shows that its
-    reasoning comes on top (xAI), it is added.
-    """
-    if not isinstance(said, dict):
-        return None
-    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
-    cached = _part(said, "prompt_tokens_details", "cached_tokens")
-    reasoning = _part(said, "completion_tokens_details", "reasoning_tokens")
-    # By type, for True is an int too.
-    counts = (prompt, completion, cached, reasoning)
-    if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
-        return None
-    assert isinstance(prompt, int)
-    assert isinstance(completion, int)
-    if reasoning and said.get("total_tokens") == prompt + completion + reasoning:
-        completion += reasoning
-    if cached > prompt or reasoning > completion:
-        return None
-    return Usage.of(prompt, completion, cached=cached, reasoning=reasoning)
-
-
-def _part(said: dict[str, Any], details: str, name: str) -> Any:
-    """A count within a total; 0 where the provider does not break the total down."""
-    parts = said.get(details)
-    value = parts.get(name) if isinstance(parts, dict) else parts
-    return 0 if value is None else value
+    """Billable tokens from an OpenAI usage object. None: it is not believable, which is the same as not said."""
+    return usage_from(said, prompt="prompt_tokens", completion="completion_tokens")
 
 
 def _looks_like_an_error(said: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from ledger.usage import Usage
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome
-from router.providers import openai_reading
+from router.providers import reading
 from router.providers.client import ANSWER_BYTES, ERROR_BODY_S
 from router.providers.openai import OpenAIDialect
 from router.providers.openai_reading import EventStream, usage_of
@@ -368,7 +368,7 @@ async def test_a_long_error_is_read_only_so_far_and_a_silent_one_only_so_long() 
 
 
 async def test_an_answer_without_end_stops_at_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_reading, "ANSWER_BYTES", 1000)
+    monkeypatch.setattr(reading, "ANSWER_BYTES", 1000)
     assert ANSWER_BYTES == 64 * 2**20
     async with bench() as it:
         fault = await it.fault(answer("x" * 1000), stream=False)

@@ -1,0 +1,167 @@
+"""What readings of answers share, whatever the endpoint: names, fields by their kind, usage, bytes within bounds."""
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from ledger.usage import Usage
+from router.answer import Closing, Delta
+from router.deployments import Provider
+from router.faults import Fault, Outcome, classify_error_object
+from router.providers.client import ANSWER_BYTES, decode_object, without_key
+
+MAX_TOKENS: Final = 10**9
+MAX_INDEX: Final = 1023
+NAME_CHARS: Final = 256
+
+
+class Reading(Protocol):
+    """Bytes of a body in, deltas out."""
+
+    is_done: bool
+
+    def feed(self, chunk: bytes) -> Iterator[Delta]:
+        """What these bytes add."""
+
+    def finish(self) -> Iterator[Delta]:
+        """What the end of the body adds."""
+
+    def closing(self) -> Closing:
+        """The end of a whole answer. Raises Fault if it is not whole."""
+
+
+class BodyReading:
+    """What one response said of itself, and its fields by the kind that they must be of."""
+
+    def __init__(self, provider: Provider, status: int) -> None:
+        self.status = status
+        self.usage: Usage | None = None
+        self.extra: dict[str, Any] = {}
+        self._provider = provider
+        self._id = ""
+        self._model = ""
+        self._created_at_s = 0
+
+    def closing(self) -> Closing:
+        """The closing of what was noted so far."""
+        return Closing(
+            usage=self.usage,
+            provider_model=self._model,
+            provider_response_id=self._id,
+            created_at_s=self._created_at_s,
+            extra=self.extra or None,
+        )
+
+    def note(self, said: dict[str, Any], *, created: Any) -> None:
+        """Keep the names in this object. created: the moment in it, in seconds, if it is one."""
+        if isinstance(model := said.get("model"), str) and model:
+            self._model = model[:NAME_CHARS]
+        if not self._id and isinstance(name := said.get("id"), str):
+            self._id = name[:NAME_CHARS]
+        if not self._created_at_s and isinstance(created, int | float) and 0 <= created <= 2**40:
+            self._created_at_s = int(created)
+
+    def error(self, data: bytes) -> Fault:
+        """The fault that an error within a successful response is."""
+        try:
+            said = decode_object(without_key(data, self._provider), status=self.status)
+        except Fault as fault:
+            return fault
+        return classify_error_object(said, status=self.status)
+
+    def error_in(self, said: dict[str, Any]) -> Fault:
+        """The same, of an object that was decoded already."""
+        try:
+            return self.error(msgspec.json.encode(said))
+        except (OverflowError, RecursionError):
+            return self.bad("an error instead of an answer")
+
+    def bad(self, why: str) -> Fault:
+        """The fault that an answer of another shape is."""
+        return Fault(Outcome.BAD_ANSWER, why, status=self.status)
+
+    def objects(self, value: Any, name: str) -> list[dict[str, Any]]:
+        """A list of objects; null is an empty one. Raises Fault."""
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.bad(f"{name} is not a list of objects")
+        return value
+
+    def index(self, fields: dict[str, Any], default: int) -> int:
+        """The field `index`. Raises Fault unless it is a small number."""
+        value = fields.get("index")
+        if value is None:
+            return default
+        if type(value) is not int or not 0 <= value <= MAX_INDEX:
+            raise self.bad("an index is not a small number")
+        return value
+
+    def text(self, fields: dict[str, Any], name: str) -> str:
+        """A field of text; null is none. Raises Fault."""
+        value = fields.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.bad(f"{name} is not text")
+        return value
+
+
+class WholeBody:
+    """A body in one piece, as its chunks come."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Keep these bytes. Raises Fault beyond ANSWER_BYTES."""
+        self._bytes += len(chunk)
+        if self._bytes > ANSWER_BYTES:
+            raise Fault(Outcome.BAD_ANSWER, "the answer is too long", status=self._status)
+        self._pieces.append(chunk)
+
+    def joined(self) -> bytes:
+        """All of it."""
+        return b"".join(self._pieces)
+
+
+def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
+    """Billable tokens from a usage object in one of OpenAI's shapes. None: it is not believable, so it was not said.
+
+    prompt, completion: the names of its totals, each beside its `…_details`. What was read includes cached tokens and
+    those newly cached, what was written includes reasoning; where a provider's total shows that its reasoning comes on
+    top (xAI), it is added.
+    """
+    if not isinstance(said, dict):
+        return None
+    read, written = said.get(prompt), said.get(completion)
+    cached = _part(said, f"{prompt}_details", "cached_tokens")
+    newly_cached = _part(said, f"{prompt}_details", "cache_write_tokens")
+    reasoning = _part(said, f"{completion}_details", "reasoning_tokens")
+    # By type, for True is an int too.
+    counts = (read, written, cached, newly_cached, reasoning)
+    if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
+        return None
+    assert isinstance(read, int)
+    assert isinstance(written, int)
+    if reasoning and said.get("total_tokens") == read + written + reasoning:
+        written += reasoning
+    if cached + newly_cached > read or reasoning > written:
+        return None
+    return Usage(
+        input_tokens=read - cached - newly_cached,
+        cached_tokens=cached,
+        cache_write_tokens=newly_cached,
+        output_tokens=written - reasoning,
+        reasoning_tokens=reasoning,
+    )
+
+
+def _part(said: dict[str, Any], details: str, name: str) -> Any:
+    """A count within a total; 0 where the provider does not break the total down."""
+    parts = said.get(details)
+    value = parts.get(name) if isinstance(parts, dict) else parts
+    return 0 if value is None else value
