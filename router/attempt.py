@@ -144,6 +144,7 @@ class AttemptRunner:
                 stream=is_streamed,
                 headers=_headers(journey, attempt),
                 on_headers=partial(self._hear_limits, deployment.id),
+                endpoint=attempt.candidate.endpoint,
             )
             async for event in await stack.enter_async_context(aclosing(events)):
                 if isinstance(event, Closing):

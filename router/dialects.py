@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from router.deployments import Deployment, Dialect
+from router.providers import openai_responses
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
 Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
 
 
-def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body as the deployment's dialect can say it, and the names of what it has no words for.
+def fitted(body: dict[str, Any], deployment: Deployment, endpoint: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body as the deployment's dialect can say it at this endpoint, and the names of what it has no words for.
 
     What the format must have and the caller left open (how long the answer may be) is filled in here, so that the hold
     bounds what is sent. Raises Inexpressible for messages that cannot be said there: those are never changed.
     """
-    return _FITS[deployment.provider.dialect](body, deployment)
+    return _ENDPOINT_FITS.get(endpoint, _FITS[deployment.provider.dialect])(body, deployment)
 
 
 def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -23,3 +24,5 @@ def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, 
 
 
 _FITS: Final[Mapping[Dialect, Fit]] = {"openai": _as_it_is, "local": _as_it_is}
+# Endpoints other than the dialect's own. Only the openai dialect has any.
+_ENDPOINT_FITS: Final[Mapping[str, Fit]] = {openai_responses.ENDPOINT: openai_responses.fit}

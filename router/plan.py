@@ -17,12 +17,14 @@ from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable,
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment that may take the call. held_nanousd bounds its cost; body is what it would be sent.
 
+    endpoint: where the provider is asked, without a slash before it, like "v1/responses"; empty: the dialect's own.
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
     """
 
     deployment: Deployment
     held_nanousd: int
     body: dict[str, Any]
+    endpoint: str = ""
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
 

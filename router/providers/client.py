@@ -40,11 +40,13 @@ class Upstream(Protocol):
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        endpoint: str = "",
     ) -> AsyncGenerator[Delta | Closing, None]:
         """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
 
         Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
         at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
+        endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
         """
 
     async def list_models(self, provider: Provider) -> list[str]:

@@ -31,11 +31,14 @@ class LocalUpstream:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        endpoint: str = "",
     ) -> AsyncGenerator[Delta | Closing, None]:
         """As `Upstream.attempt`. A model that is still starting is waited for, as long as the attempt may take."""
         provider = await self._at(deployment.provider)
         there = msgspec.structs.replace(deployment, provider=provider)
-        events = self._openai.attempt(there, body, stream=stream, headers=headers, on_headers=on_headers)
+        events = self._openai.attempt(
+            there, body, stream=stream, headers=headers, on_headers=on_headers, endpoint=endpoint
+        )
         async with aclosing(events):
             async for event in events:
                 yield event
