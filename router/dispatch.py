@@ -19,6 +19,7 @@ from router.faults import FAULT_RULES, Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
+from router.lines import LAST_TRY_S, Lines
 from router.race import Race
 from router.receipts import landing_of
 from router.settling import Settler, fail_flight
@@ -35,6 +36,7 @@ class Dispatcher:
         self._runner = runner
         self._counter = counter
         self._hedges = HedgeBudget()
+        self.lines = Lines()
 
     async def run(self, journey: Journey, lead: Lead) -> None:
         """End the journey's flight, well or badly, once the ledger has all of it. Only bugs are raised."""
@@ -139,9 +141,20 @@ class Dispatcher:
         if not untried:
             return None
         held = await self._settler.hold_next(journey, untried)
+        while isinstance(held, Refused) and await self._room_may_come(journey, held):
+            held = await self._settler.hold_next(journey, untried)
         if isinstance(held, Refused):
             refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
             await self._settler.settle(journey, failed, refusal)
             # The leader's own trouble, not its followers'.
             raise LeadPassed(refusal)
         return held
+
+    async def _room_may_come(self, journey: Journey, refused: Refused) -> bool:
+        """Wait for holds to settle, where the ceilings wish it. Whoever stands in line came later, and lets it pass."""
+        flight = journey.flight
+        if refused.when_tight != "wait" or not refused.held:
+            return False
+        flight.waited_for = f"room under the ceiling {refused.tight.window} {refused.tight.scope}"
+        await self.lines.room_may_be_there(flight.deadline_s)
+        return not flight.must_stop and asyncio.get_running_loop().time() < flight.deadline_s - LAST_TRY_S

@@ -59,7 +59,7 @@ class LedgerGateway:
         self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.keys = Keys(ledger, self.own)
-        self._room = RoomMaker(ledger, clock_ms=clock_ms)
+        self._room = RoomMaker(ledger, dispatcher.lines, clock_ms=clock_ms)
         self._is_stopped = False
 
     async def generate(self, call: Call) -> Reply:

@@ -12,6 +12,10 @@ POLL_S: Final = 0.1
 MOST_WAITING: Final = 1000
 
 
+# With less than this left, asking the ledger once more would be too late.
+LAST_TRY_S: Final = 0.01
+
+
 class LineTooLong(Exception):
     """There is no place in line."""
 

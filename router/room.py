@@ -10,22 +10,20 @@ from ledger.ledger import Ledger
 from ledger.values import Refused
 from router.asked import Asked
 from router.clamp import clamped
-from router.lines import Lines, LineTooLong
+from router.lines import LAST_TRY_S, Lines, LineTooLong
 from router.plan import Candidate
 
 # Each time the room may have become less before the shorter call was admitted.
 CLAMP_TRIES: Final = 3
-# With less than this left, asking the ledger once more would be too late.
-LAST_TRY_S: Final = 0.01
 
 
 class RoomMaker:
     """Does what the tight ceilings wish, for all calls of a process."""
 
-    def __init__(self, ledger: Ledger, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, lines: Lines, *, clock_ms: Callable[[], int]) -> None:
         self._ledger = ledger
         self._clock_ms = clock_ms
-        self._lines = Lines()
+        self._lines = lines
 
     @contextmanager
     def given_up_after(self, asked: Asked) -> Iterator[None]:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld
-from ledger.prices import FREE
+from ledger.prices import FREE, Price, Tier
 from router import lines
 from router.bounds import input_bound_tokens
 from router.clamp import clamped
 from router.deployments import Route
+from router.errors import DeadlineExceeded
 from router.plan import Candidate
-from tests.router.gateways import PRICE, a_call, a_deployment, open_gateway
+from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, a_deployment, open_gateway, text_of
 from tests.upstream import answer, hang, scripted_upstream, status
 
 
@@ -233,6 +234,48 @@ BODIES = st.fixed_dictionaries(
         "n": st.integers(1, 4),
     },
 )
+
+
+async def test_a_fallback_waits_for_room_too(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        dear = Price(version="dear", base=Tier(input=2 * READ_NANOUSD * 10**6, output=2 * WRITTEN_NANOUSD * 10**6))
+        targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url, price=dear))
+        async with open_gateway(tmp_path, targets=targets, ceilings=(ceiling(5 * ONE // 2),)) as house:
+            settles, fails = asyncio.Event(), asyncio.Event()
+
+            async def failing(connection, request) -> None:
+                await fails.wait()
+                await status(500)(connection, request)
+
+            upstream.plays(answer("the other", gate=settles), failing, answer("after the other"))
+            other = asyncio.create_task(house.ask(a_call("call 1")))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            call = a_call("call 2")
+            asking = asyncio.create_task(house.ask(call))
+            await upstream.until(lambda it: len(it.requests) == 2)
+            fails.set()
+            await house.until(lambda: [hold["state"] for hold in house.holds(call.generation_id)] == ["released"])
+            settles.set()
+            assert [(it.provider, it.outcome) for it in (await asking).receipt.attempts] == [
+                ("a", "upstream_error"),
+                ("b", "ok"),
+            ]
+            assert text_of(await other) == "the other"
+
+
+async def test_a_fallback_that_waits_in_vain_is_refused_at_the_deadline(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        dear = Price(version="dear", base=Tier(input=2 * READ_NANOUSD * 10**6, output=2 * WRITTEN_NANOUSD * 10**6))
+        targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url, price=dear))
+        async with open_gateway(tmp_path, targets=targets, ceilings=(ceiling(5 * ONE // 2),)) as house:
+            upstream.default = hang()
+            upstream.plays(hang(), status(500))
+            other = asyncio.create_task(house.ask(a_call("call 1", deadline_s=2.0)))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            with pytest.raises((CeilingHeld, DeadlineExceeded)):
+                await house.ask(a_call("call 2", deadline_s=0.4))
+            with pytest.raises(DeadlineExceeded):
+                await other
 
 
 @given(BODIES, st.integers(0, 3_000_000), st.none() | st.integers(1, 5000))
