@@ -12,6 +12,8 @@ import msgspec
 PER_CALL: Final = 64
 PER_MESSAGE: Final = 16
 PER_PART: Final = 16
+# What providers say of their own where there are tools (Anthropic: up to 530 tokens).
+PER_TOOLS: Final = 1024
 # The dearest image that a provider publishes a formula for is below this (notes: a 12 MP photo, 14,364 tokens).
 PER_IMAGE: Final = 16_384
 # Providers rewrite tool schemas into text of their own; that has been seen to take up to twice the JSON's bytes.
@@ -28,6 +30,8 @@ def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
     bound = PER_CALL
     if isinstance(messages, list):
         bound += sum(_message_bound(message) for message in messages)
+    if body.get("tools"):
+        bound += PER_TOOLS
     for name in _SCHEMAS:
         if value := body.get(name):
             bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))

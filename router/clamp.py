@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from router.bounds import input_bound_tokens, output_bound_tokens
+from router.dialects import fitted
 from router.plan import Candidate
 
 FIELDS = ("max_completion_tokens", "max_tokens")
@@ -28,10 +29,14 @@ def clamped(candidate: Candidate, room_nanousd: int) -> Candidate | None:
         else:
             too_long = middle
     field = field_of(candidate.body)
+    # What the format cannot say of so short an answer (a budget for thoughts) goes, by name.
+    body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment)
     return msgspec.structs.replace(
         candidate,
-        body={**candidate.body, field: fits},
+        body=body,
         held_nanousd=_held_nanousd(candidate, fits),
+        dropped_params=candidate.dropped_params
+        + tuple(name for name in dropped if name not in candidate.dropped_params),
         clamped={field: fits},
     )
 

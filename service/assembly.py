@@ -23,7 +23,7 @@ from router.memory import Memory
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
-from router.providers.openai import OpenAIDialect
+from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
 from router.status import RouterStatus
 from router.tokens import TokenCounter
@@ -170,8 +170,8 @@ async def _open_runner(
     stack: AsyncExitStack, config: Config, local_models: Mapping[str, LocalModel], *, gates: Gates, health: Health
 ) -> AttemptRunner:
     transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
-    openai = OpenAIDialect(transport)
-    upstreams: dict[str, Upstream] = {"openai": openai, "local": LocalUpstream(openai, local_models)}
+    remote = remote_dialects(transport)
+    upstreams: dict[str, Upstream] = {**remote, "local": LocalUpstream(remote["openai"], local_models)}
     limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)
     return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits, clock_ms=now_ms)
 

@@ -14,6 +14,8 @@ import aiohttp
 
 FARTHING = str(Path(sys.executable).with_name("farthing"))
 START_WITHIN_S = 30
+# What would configure the service from this machine's own environment.
+_OURS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "PRIMARY_")
 
 
 class Service:
@@ -82,7 +84,7 @@ async def farthing_serve(
     """`farthing serve --port 0` in this folder, ready for calls. config: the text of its farthing.toml."""
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OPENAI_", "PRIMARY_"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     process = await asyncio.create_subprocess_exec(
         FARTHING, "serve", "--port", "0", *arguments,
         cwd=folder, env={**clean, **(environ or {})}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,

@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 # Where calls go. They are answered by scripts.
-SCRIPTED = ("/chat/completions", "/responses", "/embeddings")
+SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages")
 
 
 class Request:
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
 
 
 class ScriptedUpstream:
-    """The server, and what it saw. `url` ends in /v1, as base URLs of the openai dialect do."""
+    """The server, and what it saw. `url` ends in /v1, as base URLs of the openai dialect do; `root` is without it."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -189,6 +189,11 @@ class ScriptedUpstream:
     def forget_scripts(self) -> None:
         """Play the default from now on, whatever was queued."""
         self._scripts.clear()
+
+    @property
+    def root(self) -> str:
+        """Its address, for dialects whose base URLs have no path."""
+        return self.url.removesuffix("/v1")
 
     @property
     def open_connections(self) -> int:
@@ -218,7 +223,7 @@ class ScriptedUpstream:
             return self._scripts.popleft() if self._scripts else self.default
         self.others.append(request)
         self.changed()
-        if request.path.endswith("/models"):
+        if request.path.partition("?")[0].endswith("/models"):
             return json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
         return status(404, {"error": {"message": f"no {request.path} here", "type": "invalid_request_error"}})
 

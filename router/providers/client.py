@@ -21,6 +21,8 @@ ERROR_BYTES: Final = 64 * 2**10
 # The status is known by then; the words are worth no more than this.
 ERROR_BODY_S: Final = 2.0
 URLS_KEPT: Final = 256
+# After an answer its body's end is waited for this long, so that the connection can be used again.
+END_OF_BODY_S: Final = 0.1
 MASK: Final = "[key]"
 # Shorter ones are placeholders, and masking them would garble every message.
 SHORTEST_SECRET: Final = 8
@@ -127,6 +129,33 @@ async def read_whole(response: httpx.Response) -> bytes:
             raise Fault(Outcome.BAD_ANSWER, "the answer is too long", status=response.status_code)
         pieces.append(chunk)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def read_to_the_end(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the body's end, for a moment. The answer is whole: whatever goes wrong now does not matter."""
+    try:
+        async with asyncio.timeout(END_OF_BODY_S):
+            async for _ in chunks:
+                pass
+    except (TimeoutError, httpx.TransportError):
+        pass
+
+
+async def read_model_names(response: httpx.Response) -> list[str]:
+    """The names in a list of models. Raises Fault."""
+    listed = decode_object(await read_whole(response), status=response.status_code)
+    try:
+        return [model.id for model in msgspec.convert(listed, _Models).data]
+    except msgspec.ValidationError as error:
+        raise Fault(Outcome.BAD_ANSWER, "this is not a list of models", status=response.status_code) from error
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
 
 
 def decode_object(data: bytes, *, status: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The dialect of OpenAI's chat completions, spoken by most providers. What an answer means is in openai_reading.py."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import httpx
@@ -9,15 +8,14 @@ import msgspec
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
-from router.faults import Fault, Outcome
 from router.providers import openai_responses
-from router.providers.client import Http, chunks_of, decode_object, read_whole
+from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end
 from router.providers.openai_reading import EventStream, WholeAnswer
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
 from router.providers.reading import Reading
 
-# After [DONE] the end of the body is waited for this long, so that the connection can be used again.
-END_OF_BODY_S: Final = 0.1
+# Words meant for another dialect.
+_NOT_FORWARDED: Final = frozenset({"anthropic-beta", "anthropic-version"})
 
 
 class OpenAIDialect:
@@ -54,7 +52,7 @@ class OpenAIDialect:
                 for delta in reading.feed(chunk):
                     yield delta
                 if reading.is_done:
-                    await _end_of_body(chunks)
+                    await read_to_the_end(chunks)
                     break
             for delta in reading.finish():
                 yield delta
@@ -64,20 +62,7 @@ class OpenAIDialect:
         """See Upstream.list_models."""
         headers = _headers(provider, {}, accept="application/json")
         async with self._http.exchange(provider, "GET", "/models", headers=headers) as response:
-            listed = decode_object(await read_whole(response), status=response.status_code)
-            try:
-                return [model.id for model in msgspec.convert(listed, _Models).data]
-            except msgspec.ValidationError as error:
-                words = "this is not a list of models"
-                raise Fault(Outcome.BAD_ANSWER, words, status=response.status_code) from error
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
+            return await read_model_names(response)
 
 
 class _Request(Protocol):
@@ -116,20 +101,10 @@ def _reading_of(there: _Endpoint, response: httpx.Response, provider: Provider, 
 
 
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in given.items()}
+    headers = {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
     if provider.api_key:
         headers["authorization"] = f"Bearer {provider.api_key}"
     else:
         headers.pop("authorization", None)
     return headers
-
-
-async def _end_of_body(chunks: AsyncIterator[bytes]) -> None:
-    """Read to the body's end, for a moment. The answer is whole: whatever goes wrong now does not matter."""
-    try:
-        async with asyncio.timeout(END_OF_BODY_S):
-            async for _ in chunks:
-                pass
-    except (TimeoutError, httpx.TransportError):
-        pass

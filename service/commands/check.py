@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.box import SIMPLE
@@ -18,6 +18,9 @@ from router.faults import Fault, Outcome
 from service.commands.failing import load_or_exit
 from service.commands.tables import plain_console
 from service.config.catalog import Catalog
+
+if TYPE_CHECKING:
+    from router.providers.client import Upstream
 
 PROBE_TIMEOUT_S: Final = 15.0
 PROBE_FAILED: Final = 1
@@ -126,26 +129,26 @@ def _probe_table(answers: Iterable[tuple[str, bool, str]]) -> Table:
 
 async def _probe(providers: Sequence[Provider], routes: Iterable[Route]) -> list[tuple[str, bool, str]]:
     """[(provider, whether it offers its models, what it said)], asked all at once."""
-    from router.providers.openai import OpenAIDialect
+    from router.providers.remote import remote_dialects
     from router.providers.transport import open_transport
 
     wanted = {(target.provider.name, target.model): None for route in routes for target in route.targets}
     waiting = Console(stderr=True).status(f"asking {len(providers)} providers for their models")
 
-    async def answer(list_models: ListModels, provider: Provider) -> tuple[str, bool, str]:
+    async def answer(remote: "Mapping[str, Upstream]", provider: Provider) -> tuple[str, bool, str]:
         models = [model for name, model in wanted if name == provider.name]
-        return provider.name, *await _ask(list_models, provider, models)
+        if provider.dialect == "local":
+            return provider.name, True, "runs with the service"
+        return provider.name, *await _ask(remote[provider.dialect].list_models, provider, models)
 
     with waiting:
         async with open_transport(limit=len(providers) + 1) as transport:
-            list_models = OpenAIDialect(transport).list_models
-            return list(await asyncio.gather(*(answer(list_models, provider) for provider in providers)))
+            remote = remote_dialects(transport)
+            return list(await asyncio.gather(*(answer(remote, provider) for provider in providers)))
 
 
 async def _ask(list_models: ListModels, provider: Provider, wanted: Iterable[str]) -> tuple[bool, str]:
     """Whether the provider offers its models, and in words. wanted: those that routes name."""
-    if provider.dialect == "local":
-        return True, "runs with the service"
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             models = await list_models(provider)

@@ -16,7 +16,9 @@ from service.config.rules import is_model_name
 UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
 MAX_DIRECT_ROUTES: Final = 10_000
 # {dialect: whose prices hold for a model of exactly its name, at an address that the book does not know}
-_VENDORS: Final = {"openai": "openai", "local": ""}
+_VENDORS: Final = {"openai": "openai", "anthropic": "anthropic", "local": ""}
+# {dialect: how many attempts a provider gets at once where the config does not say}. None: any number.
+_CONCURRENCY: Final = {"openai": 12, "anthropic": 10, "local": None}
 
 
 class Catalog:
@@ -149,7 +151,7 @@ def _provider(section: ProviderSection) -> Provider:
         timeout_s=section.timeout_s,
         answer_timeout_s=section.answer_timeout_s,
         connect_timeout_s=section.connect_timeout_s,
-        max_concurrency=section.max_concurrency,
+        max_concurrency=section.max_concurrency or _CONCURRENCY[section.dialect],
         on_abort=section.on_abort,
         model_path=section.model_path,
     )

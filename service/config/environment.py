@@ -4,17 +4,23 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from service.config.model import Config, ProviderSection, RouteSection
 from service.config.problems import ConfigInvalid, Problem
 from service.config.rules import is_model_name, provider_problems
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
-OPENAI_KEY: Final = "OPENAI_API_KEY"
 LOCAL_MODEL: Final = "smollm2"
 DEFAULT_ROUTE: Final = "default"
 MAX_TIMEOUT_S: Final = 10_000_000.0
 # {provider: its timeout in seconds, unless its set says otherwise}
 _SETS: Final = {"primary": 12.0, "fallback": 20.0}
+# {variable: the provider that it makes usable by name}
+_KEYED: Final = {
+    "OPENAI_API_KEY": ProviderSection(name="openai", dialect="openai", base_url=OPENAI_URL),
+    "ANTHROPIC_API_KEY": ProviderSection(name="anthropic", dialect="anthropic", base_url="https://api.anthropic.com"),
+}
 _FIELDS: Final = ("BASE_URL", "API_KEY", "MODEL", "TIMEOUT_S")
 
 
@@ -25,15 +31,15 @@ def config_from_environment(environ: Mapping[str, str]) -> Config:
     """
     sets = {name: values for name in _SETS if any((values := _values(environ, name)).values())}
     problems = [problem for name, values in sets.items() for problem in _set_problems(name, values)]
-    if key := environ.get(OPENAI_KEY, "").strip():
-        problems += [Problem(OPENAI_KEY, problem.text) for problem in provider_problems("", _openai(key))]
+    for variable, provider in _keyed_providers(environ):
+        problems += [Problem(variable, problem.text) for problem in provider_problems("", provider)]
     if problems:
         raise ConfigInvalid(*problems)
     if not sets:
         return zero_config(environ)
     targets = tuple(f"{name}:{values['MODEL']}" for name, values in sets.items())
     return Config(
-        providers=(*(_provider(name, values) for name, values in sets.items()), *_keyed_providers(environ)),
+        providers=(*(_provider(name, values) for name, values in sets.items()), *_at_hand(environ)),
         routes=(RouteSection(name=DEFAULT_ROUTE, targets=targets),),
         is_from_environment=True,
     )
@@ -42,7 +48,7 @@ def config_from_environment(environ: Mapping[str, str]) -> Config:
 def zero_config(environ: Mapping[str, str]) -> Config:
     """Route `default` is the embedded model; providers whose keys are in the environment are at hand by name."""
     return Config(
-        providers=(ProviderSection(name="local", dialect="local"), *_keyed_providers(environ)),
+        providers=(ProviderSection(name="local", dialect="local"), *_at_hand(environ)),
         routes=(RouteSection(name=DEFAULT_ROUTE, targets=(f"local:{LOCAL_MODEL}",)),),
         is_from_environment=True,
     )
@@ -88,10 +94,12 @@ def _seconds(text: str) -> float | None:
     return number if math.isfinite(number) and 0 < number <= MAX_TIMEOUT_S else None
 
 
-def _keyed_providers(environ: Mapping[str, str]) -> tuple[ProviderSection, ...]:
-    key = environ.get(OPENAI_KEY, "").strip()
-    return (_openai(key),) if key else ()
+def _at_hand(environ: Mapping[str, str]) -> Iterator[ProviderSection]:
+    return (provider for _, provider in _keyed_providers(environ))
 
 
-def _openai(key: str) -> ProviderSection:
-    return ProviderSection(name="openai", dialect="openai", base_url=OPENAI_URL, api_key=key)
+def _keyed_providers(environ: Mapping[str, str]) -> Iterator[tuple[str, ProviderSection]]:
+    """(the variable, its provider) for each key that is there."""
+    for variable, provider in _KEYED.items():
+        if key := environ.get(variable, "").strip():
+            yield variable, msgspec.structs.replace(provider, api_key=key)

@@ -69,10 +69,13 @@ class RouterSection(Section, frozen=True):
 
 
 class ProviderSection(Section, frozen=True):
-    """Who hosts and bills. model_path is for `local` only: None is the embedded model."""
+    """Who hosts and bills. max_concurrency None: what is usual for the dialect.
+
+    model_path is for `local` only: None is the embedded model.
+    """
 
     name: str
-    dialect: Literal["openai", "local"]
+    dialect: Literal["openai", "anthropic", "local"]
     base_url: str | None = None
     api_key: str | None = None
     timeout_s: Seconds = 60.0
@@ -173,6 +176,6 @@ KEYS_NOT_YET: Final = {
 }
 VALUES_NOT_YET: Final = {
     ("server", "auth"): {"required"},
-    ("providers", "dialect"): {"anthropic", "gemini"},
+    ("providers", "dialect"): {"gemini"},
     ("routes", "strategy"): {"weighted", "fastest", "cheapest"},
 }

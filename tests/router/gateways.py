@@ -38,7 +38,7 @@ from router.gateway import LedgerGateway
 from router.health import Health
 from router.limits import StreamLimits
 from router.providers.client import Upstream
-from router.providers.openai import OpenAIDialect
+from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
 from router.reply import Finished, Reply
 from router.tokens import TokenCounter
@@ -85,7 +85,7 @@ def a_call(
 def a_deployment(name: str, base_url: str, *, price: Price | None = PRICE, **provider: Any) -> Deployment:
     """`name:model-name` at this address, so that the upstream can tell deployments apart by their model."""
     return Deployment(
-        provider=Provider(name=name, dialect="openai", base_url=base_url, **provider),
+        provider=Provider(**{"name": name, "dialect": "openai", "base_url": base_url, **provider}),
         model=f"model-{name}",
         price=price,
         encoding="cl100k_base",
@@ -245,7 +245,7 @@ async def open_gateway(
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms, routes=lambda: routes)
         gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(
-            {"openai": dialect or OpenAIDialect(transport)},
+            {**remote_dialects(transport), **({} if dialect is None else {"openai": dialect})},
             gates=gates,
             health=health,
             stream_limits=stream_limits or StreamLimits(),

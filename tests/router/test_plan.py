@@ -1,13 +1,17 @@
 """Plans: in the route's order, only what may be asked, each with a bound; and why, if nothing may."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from ledger.prices import FREE
 from ledger.prices.price import Price
 from router.bounds import input_bound_tokens
 from router.call import Call
-from router.deployments import Deployment, Route
-from router.errors import MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
+from router.clamp import clamped
+from router.deployments import Deployment, Provider, Route
+from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
 from router.plan import Candidate, plan
 from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, a_deployment
 
@@ -108,3 +112,41 @@ def test_a_parameter_the_deployment_does_not_take_is_left_out_and_named():
     assert "temperature" not in dropping.body
     assert dropping.body["unknown_field"] == 1
     assert (taking.dropped_params, taking.body) == ((), call.body)
+
+
+def claude(**fields: Any) -> Deployment:
+    provider = Provider(name="c", dialect="anthropic", base_url=URL)
+    return Deployment(provider=provider, model="claude-sonnet-4-5", price=PRICE, encoding="o200k_base", **fields)
+
+
+def test_what_a_wire_format_must_have_is_filled_in_and_held_for():
+    call = a_call(body={"max_tokens": None})
+    for deployment, limit in ((claude(), 4096), (claude(max_output_tokens=70), 70)):
+        (candidate,) = planned(call, deployment, limited=("c:claude-sonnet-4-5",))
+        bound_nanousd = input_bound_tokens(call.body, None) * READ_NANOUSD + limit * WRITTEN_NANOUSD
+        assert (candidate.body["max_tokens"], candidate.held_nanousd) == (limit, bound_nanousd)
+
+
+def test_what_a_wire_format_has_no_words_for_is_left_out_and_named_after_what_the_model_refuses():
+    call = a_call(body={"seed": 1, "temperature": 0.5})
+    plain, gated = planned(call, claude(), msgspec.structs.replace(claude(supports=frozenset()), model="claude-x"))
+    assert (plain.dropped_params, gated.dropped_params) == (("seed",), ("temperature", "seed"))
+
+
+def test_messages_that_cannot_be_said_somewhere_go_elsewhere_and_are_refused_if_there_is_nowhere():
+    call = a_call(body={"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]})
+    assert names(planned(call, claude(), *three())) == "abc"
+    with pytest.raises(Inexpressible) as raised:
+        planned(call, claude())
+    assert raised.value.where == "messages[0].content[0]"
+    # What the caller can mend at less cost is told first.
+    with pytest.raises(MaxCostExceeded):
+        planned(msgspec.structs.replace(call, max_cost_nanousd=1), claude(), *three())
+
+
+def test_an_answer_made_too_short_for_its_thoughts_goes_without_them_and_says_so():
+    (candidate,) = planned(a_call(body={"max_tokens": 4000, "thinking_budget": 2000}), claude())
+    shorter = clamped(candidate, candidate.held_nanousd - 2500 * WRITTEN_NANOUSD)
+    assert shorter is not None
+    assert (shorter.dropped_params, shorter.clamped) == (("thinking_budget",), {"max_tokens": 1500})
+    assert "thinking_budget" not in shorter.body

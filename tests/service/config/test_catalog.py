@@ -138,6 +138,23 @@ def test_in_the_environment_modes_only_an_unpriced_model_at_an_unknown_host_is_f
     assert not named.price.is_free
 
 
+def test_anthropics_models_have_their_prices_with_nothing_but_a_key() -> None:
+    (target,) = (
+        catalog(config_from_environment({"ANTHROPIC_API_KEY": "k"})).resolve("anthropic:claude-opus-4-6").targets
+    )
+    assert target.price is not None
+    base = target.price.base
+    assert (base.input, base.cached_input, base.output) == (5_000_000_000, 500_000_000, 25_000_000_000)
+
+
+def test_a_provider_gets_as_many_attempts_at_once_as_is_usual_for_its_dialect_unless_the_config_says(reads: Reads):
+    claude = '[[providers]]\nname = "claude"\ndialect = "anthropic"\nbase_url = "https://api.anthropic.com"\n'
+    local = '[[providers]]\nname = "local"\ndialect = "local"\n'
+    found = catalog(reads(PROVIDER + claude + local + OLLAMA + "max_concurrency = 3\n"))
+    limits = {provider.name: provider.max_concurrency for provider in found.providers}
+    assert limits == {"openai": 12, "claude": 10, "local": None, "ollama": 3}
+
+
 def test_ceilings_are_in_nano_dollars(reads: Reads) -> None:
     text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"'
     assert catalog(reads(text)).ceilings == (Ceiling(scope="global", window="month", limit_nanousd=1),)

@@ -52,6 +52,15 @@ def test_a_key_in_the_environment_makes_its_provider_usable() -> None:
     assert (openai.name, openai.base_url, openai.api_key) == ("openai", "https://api.openai.com/v1", "sk")
 
 
+def test_anthropics_key_alone_makes_its_models_usable() -> None:
+    _, anthropic = config_from_environment({"ANTHROPIC_API_KEY": " sk-ant "}).providers
+    assert (anthropic.name, anthropic.dialect, anthropic.api_key) == ("anthropic", "anthropic", "sk-ant")
+    assert anthropic.base_url == "https://api.anthropic.com"
+    assert problems(ANTHROPIC_API_KEY="sk-\u00e9") == [
+        "ANTHROPIC_API_KEY: has a character in it that no header can carry"
+    ]
+
+
 def test_half_a_set_says_what_is_missing() -> None:
     assert problems(PRIMARY_OPENAI_TIMEOUT_S="5", FALLBACK_OPENAI_MODEL="m") == [
         "PRIMARY_OPENAI_MODEL: is not set, but PRIMARY_OPENAI_TIMEOUT_S is",

@@ -45,6 +45,10 @@ def provider(url: str, more: str = "") -> str:
             model(input_usd_per_mtok="1,5", output_usd_per_mtok="1"),
             "models[0].input_usd_per_mtok: '1,5' is not an amount",
         ),
+        (
+            provider("https://h/v1").replace('"openai"', '"anthropic"'),
+            "providers[0].base_url: is without /v1, which is added",
+        ),
         (ceiling("global") * 2, "ceilings[1].scope: 'global a day' is there twice"),
         (ceiling("global", "NaN"), "ceilings[0].limit_usd: 'NaN' is not an amount"),
         (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),

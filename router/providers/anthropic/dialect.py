@@ -1,0 +1,79 @@
+"""The dialect of Anthropic's Messages API. What is sent is in request.py, what an answer means in reading.py."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from router.answer import Closing, Delta
+from router.deployments import Deployment, Provider
+from router.providers.anthropic.reading import MessageReader
+from router.providers.anthropic.request import request_of
+from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end, read_whole
+
+VERSION: Final = "2023-06-01"
+# The most that one page of the list of models holds.
+MODELS_PATH: Final = "/v1/models?limit=1000"
+# Credentials that are not this provider's, and words meant for another dialect.
+_NOT_FORWARDED: Final = frozenset({"authorization", "x-api-key", "openai-beta"})
+
+
+class AnthropicDialect:
+    """Messages as Anthropic has them. base_url is without `/v1`. See `Upstream`."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
+        self._http = Http(transport, clock_ms=clock_ms)
+
+    async def attempt(
+        self,
+        deployment: Deployment,
+        body: dict[str, Any],
+        *,
+        stream: bool,
+        headers: dict[str, str],
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        endpoint: str = "",
+    ) -> AsyncGenerator[Delta | Closing, None]:
+        """See Upstream.attempt. body: as `router.dialects.fitted` gave it. There is one endpoint."""
+        provider = deployment.provider
+        accept = "text/event-stream" if stream else "application/json"
+        async with self._http.exchange(
+            provider,
+            "POST",
+            "/v1/messages",
+            headers=_headers(provider, headers, accept=accept),
+            body=msgspec.json.encode(request_of(body, deployment.model, stream=stream)),
+        ) as response:
+            if on_headers is not None:
+                on_headers(response.headers)
+            reader = MessageReader(provider, response.status_code)
+            if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
+                for delta in reader.whole(await read_whole(response)):
+                    yield delta
+            else:
+                chunks = chunks_of(response)
+                async for chunk in chunks:
+                    for delta in reader.feed(chunk):
+                        yield delta
+                    if reader.is_done:
+                        await read_to_the_end(chunks)
+                        break
+                for delta in reader.finish():
+                    yield delta
+        yield reader.closing()
+
+    async def list_models(self, provider: Provider) -> list[str]:
+        """See Upstream.list_models."""
+        headers = _headers(provider, {}, accept="application/json")
+        async with self._http.exchange(provider, "GET", MODELS_PATH, headers=headers) as response:
+            return await read_model_names(response)
+
+
+def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+    headers = {"anthropic-version": VERSION}
+    headers |= {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
+    headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
+    if provider.api_key:
+        headers["x-api-key"] = provider.api_key
+    return headers

@@ -1,0 +1,256 @@
+"""Reads the answers of Anthropic's Messages API, whole or in events.
+
+What we have no field for is kept: thoughts with their signatures in `Delta.extra["thinking_blocks"]` (a caller sends
+them back with the message), citations in `citations`, blocks of other kinds in `content_blocks`, an ending that chat
+completions have no name for in `stop_reason`.
+Source: platform.claude.com/docs, "Streaming Messages", "Handling stop reasons"; anthropic-sdk-python's types.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from router.answer import Closing, Delta, ToolCallDelta
+from router.deployments import Provider
+from router.faults import Fault, Outcome
+from router.providers.anthropic.usage import Counts
+from router.providers.client import decode_object
+from router.providers.reading import BodyReading
+from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+
+MAX_BLOCKS: Final = 4096
+
+# A pause leaves the answer unfinished, to be gone on with: that is nearest to its having reached its length.
+_ENDINGS: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+# What the ending's name in chat completions says as well.
+_SAID_BY_THE_ENDING: Final = frozenset({"end_turn", "max_tokens", "tool_use"})
+_ERRORS: Final = {
+    "overloaded_error": Outcome.UPSTREAM_ERROR,
+    "api_error": Outcome.UPSTREAM_ERROR,
+    "timeout_error": Outcome.UPSTREAM_ERROR,
+    "rate_limit_error": Outcome.RATE_LIMITED,
+}
+_MESSAGE_FIELDS: Final = frozenset(
+    {"id", "type", "role", "model", "content", "usage", "stop_reason", "stop_sequence", "stop_details"}
+)
+
+
+class _Block(msgspec.Struct):
+    """One content block as far as it came. tool: its place among the tool calls."""
+
+    fields: dict[str, Any]
+    tool: int = -1
+    text: list[str] = []
+    json: list[str] = []
+    signature: str = ""
+
+
+class MessageReader(BodyReading):
+    """What one response has said so far. Feed it events or a whole message; a `Reading` of an event stream."""
+
+    def __init__(self, provider: Provider, status: int) -> None:
+        super().__init__(provider, status)
+        self.is_done = False
+        self._parser = EventParser()
+        self._blocks: dict[int, _Block] = {}
+        self._seen = 0
+        self._tools = 0
+        self._has_begun = False
+        self._ending: str | None = None
+        self._counts = Counts()
+
+    def feed(self, chunk: bytes) -> Iterator[Delta]:
+        """What these bytes of an event stream add."""
+        try:
+            events = self._parser.feed(chunk)
+        except StreamTooLarge as error:
+            raise self.bad(str(error)) from error
+        return self._deltas(events)
+
+    def finish(self) -> Iterator[Delta]:
+        """What the end of an event stream adds."""
+        return self._deltas(self._parser.finish())
+
+    def whole(self, data: bytes) -> Iterator[Delta]:
+        """A message in one piece."""
+        said = decode_object(data, status=self.status)
+        if said.get("type") == "error" or said.get("error"):
+            raise self.error(data)
+        content = said.get("content")
+        if said.get("type", "message") != "message" or not isinstance(content, list):
+            raise self.bad("this is not a message")
+        for index, block in enumerate(content):
+            yield from self._start(index, block)
+            yield from self._stop(index)
+        self._note(said)
+        self._counts.add(said.get("usage"), is_final=True)
+        yield from self._end(said)
+        self.is_done = True
+
+    def closing(self) -> Closing:
+        """The end of a whole answer. Raises Fault if it is not whole."""
+        if not self._has_begun:
+            raise self.bad("there is no message in the answer")
+        if not self.is_done and self._ending is None:
+            raise Fault(Outcome.CUT, "the stream ended before the answer did", status=self.status)
+        self.usage = self._counts.usage()
+        return super().closing()
+
+    def _deltas(self, events: list[SseEvent]) -> Iterator[Delta]:
+        for event in events:
+            if self.is_done:
+                return
+            said = decode_object(event.data, status=self.status)
+            match said.get("type") or event.event.decode("utf-8", "replace"):
+                case "message_start":
+                    message = self._object(said, "message")
+                    self._note(message)
+                    self._counts.add(message.get("usage"), is_final=False)
+                case "content_block_start":
+                    yield from self._start(self._place(said), said.get("content_block"))
+                case "content_block_delta":
+                    yield from self._grow(self._block(said), self._object(said, "delta"))
+                case "content_block_stop":
+                    yield from self._stop(self._place(said))
+                case "message_delta":
+                    self._counts.add(said.get("usage"), is_final=True)
+                    yield from self._end(self._object(said, "delta"))
+                case "message_stop":
+                    self.is_done = True
+                case "error":
+                    raise self.error(event.data)
+                case _:
+                    # A ping, or an event of a kind that is yet to come: they are to be passed over.
+                    pass
+
+    def _start(self, index: int, given: Any) -> Iterator[Delta]:
+        if not isinstance(given, dict):
+            raise self.bad("a content block is not an object")
+        self._seen += 1
+        if self._seen > MAX_BLOCKS:
+            raise self.bad("there are too many content blocks")
+        block = self._blocks[index] = _Block(fields=given)
+        match given.get("type"):
+            case "text":
+                yield from _if_any(Delta(text=self.text(given, "text")))
+                if given.get("citations"):
+                    yield Delta(extra={"citations": given["citations"]})
+            case "thinking":
+                block.text.append(self.text(given, "thinking"))
+                block.signature = self.text(given, "signature")
+                yield from _if_any(Delta(reasoning=block.text[0]))
+            case "tool_use":
+                block.tool = self._tools
+                self._tools += 1
+                name, call_id = self.text(given, "name"), self.text(given, "id")
+                yield Delta(tool_calls=(ToolCallDelta(index=block.tool, id=call_id, name=name),))
+
+    def _grow(self, block: _Block, delta: dict[str, Any]) -> Iterator[Delta]:
+        match delta.get("type"):
+            case "text_delta":
+                yield from _if_any(Delta(text=self.text(delta, "text")))
+            case "thinking_delta":
+                block.text.append(self.text(delta, "thinking"))
+                yield from _if_any(Delta(reasoning=block.text[-1]))
+            case "signature_delta":
+                block.signature += self.text(delta, "signature")
+            case "input_json_delta":
+                piece = self.text(delta, "partial_json")
+                if piece:
+                    block.json.append(piece)
+                if piece and block.tool >= 0:
+                    yield Delta(tool_calls=(ToolCallDelta(index=block.tool, arguments=piece),))
+            case "citations_delta":
+                yield Delta(extra={"citations": [delta.get("citation")]})
+
+    def _stop(self, index: int) -> Iterator[Delta]:
+        block = self._blocks.pop(index, None)
+        if block is None:
+            raise self.bad("a content block ends that never began")
+        match block.fields.get("type"):
+            case "text":
+                return
+            case "tool_use":
+                if not block.json:
+                    # Whole messages have the input in one piece, as have calls without any.
+                    text = self._json(block.fields.get("input") or {})
+                    yield Delta(tool_calls=(ToolCallDelta(index=block.tool, arguments=text),))
+            case "thinking":
+                thought = {"type": "thinking", "thinking": "".join(block.text), "signature": block.signature}
+                yield Delta(extra={"thinking_blocks": [thought]})
+            case "redacted_thinking":
+                yield Delta(extra={"thinking_blocks": [block.fields]})
+            case _:
+                yield Delta(extra={"content_blocks": [_with_input(block)]})
+
+    def _end(self, said: dict[str, Any]) -> Iterator[Delta]:
+        """Why it ended, if that is said here. A word nobody here knows is an ending all the same."""
+        reason = self.text(said, "stop_reason")
+        if not reason:
+            return
+        self._ending = reason
+        extra = {} if reason in _SAID_BY_THE_ENDING else {"stop_reason": reason}
+        extra |= {name: said[name] for name in ("stop_sequence", "stop_details") if said.get(name) is not None}
+        yield Delta(finish_reason=_ENDINGS.get(reason, "stop"), extra=extra or None)
+
+    def _note(self, said: dict[str, Any]) -> None:
+        self.note(said, created=None)
+        self._has_begun = True
+        for name in said.keys() - _MESSAGE_FIELDS:
+            if said[name] is not None:
+                self.extra[name] = said[name]
+
+    def error(self, data: bytes) -> Fault:
+        """The fault that an error within an answer is: here its type tells more than the status of the response."""
+        fault = super().error(data)
+        fault.outcome = _ERRORS.get(fault.code, fault.outcome)
+        return fault
+
+    def _block(self, said: dict[str, Any]) -> _Block:
+        block = self._blocks.get(self._place(said))
+        if block is None:
+            raise self.bad("a content block goes on that never began")
+        return block
+
+    def _place(self, said: dict[str, Any]) -> int:
+        index = said.get("index")
+        if type(index) is not int or not 0 <= index < MAX_BLOCKS:
+            raise self.bad("an index is not a small number")
+        return index
+
+    def _json(self, value: Any) -> str:
+        try:
+            return msgspec.json.encode(value).decode()
+        except (OverflowError, RecursionError) as error:
+            raise self.bad("a tool's input cannot be written down") from error
+
+    def _object(self, said: dict[str, Any], name: str) -> dict[str, Any]:
+        value = said.get(name)
+        if not isinstance(value, dict):
+            raise self.bad(f"{name} is not an object")
+        return value
+
+
+def _if_any(delta: Delta) -> Iterator[Delta]:
+    if delta.is_output:
+        yield delta
+
+
+def _with_input(block: _Block) -> dict[str, Any]:
+    """A block as it would stand in a whole message."""
+    if not block.json:
+        return block.fields
+    text = "".join(block.json)
+    try:
+        return {**block.fields, "input": msgspec.json.decode(text)}
+    except (ValueError, RecursionError):
+        return {**block.fields, "input": text}
