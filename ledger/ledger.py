@@ -87,6 +87,9 @@ class Ledger(LedgerReports, Protocol):
         `record_follower` or `keep` how that ended, whatever becomes of it.
         """
 
+    async def lead_of(self, request: AdmitRequest) -> Lead | None:
+        """The lead that an earlier try of this request took. None: it took none, and never will."""
+
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
         """Close failed attempts and take a hold for a further one. Refused: they are closed all the same."""
 

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import msgspec
-
-from ledger.errors import KeyTaken, LedgerUnavailable
+from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
 from router.asked import Asked, SharingRules
@@ -215,29 +213,25 @@ class LedgerGateway:
     async def _give_back(self, asked: Asked, flight: Flight, request: AdmitRequest) -> None:
         """Learn what was admitted and return what was taken: an abandoned flight sends nothing."""
         try:
-            admission = await self._admit_again(request)
-            if isinstance(admission, Lead):
-                await self._dispatcher.run(self._journey(asked, flight, 0.0), admission)
-            elif isinstance(admission, Follow):
+            lead = await self._learn_lead(request)
+            if lead is not None:
+                await self._dispatcher.run(self._journey(asked, flight, 0.0), lead)
+            else:
+                # It may follow another call; what it was answered already stays.
                 self.keys.keep_soon(freeing(asked.call))
         finally:
             self._flights.pop(flight.generation_id, None)
             if not flight.is_over:
                 flight.fail(LedgerUnavailable())
 
-    async def _admit_again(self, request: AdmitRequest) -> Admission | None:
-        """What an earlier try of this request was told, for asking again is harmless. None: it cannot be learned."""
-        if request.lookup is not None:
-            # An answer stored since must not hide the lead that was taken.
-            request = msgspec.structs.replace(request, lookup=msgspec.structs.replace(request.lookup, reads=False))
+    async def _learn_lead(self, request: AdmitRequest) -> Lead | None:
+        """The lead that an earlier try took. None: none, or it cannot be learned."""
         for _ in range(GIVE_BACK_TRIES):
             try:
-                return await self._ledger.admit(request)
+                return await self._ledger.lead_of(request)
             except LedgerUnavailable:
                 if self._is_stopped:
                     break
-            except KeyTaken:
-                return None  # Another call has the key: the try nobody waited for was never written.
             await asyncio.sleep(GIVE_BACK_RETRY_S)
         log.warning("an admission nobody waited for was never learned of: the end of our lease closes its hold")
         return None

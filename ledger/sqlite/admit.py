@@ -57,6 +57,11 @@ def _admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceil
     return _lead(db, request, owner_id=owner_id, ceilings=ceilings)
 
 
+def lead_of(db: sqlite3.Connection, request: AdmitRequest) -> Lead | None:
+    """The first hold of this generation, if there is one."""
+    return _find_lead(db, request.facts.generation_id, 1, request.bids)
+
+
 def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
     """Take room for a further attempt of a generation that has begun, on the first bid that fits."""
     before = _find_lead(db, request.facts.generation_id, request.attempt, request.bids)

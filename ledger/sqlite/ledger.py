@@ -17,7 +17,7 @@ from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
-from ledger.sqlite.admit import admit, count_refusal, hold_next
+from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of
 from ledger.sqlite.ceilings import CeilingsInForce, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.files import check_file
@@ -100,6 +100,10 @@ class SqliteLedger(SqliteReports):
             return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
+
+    async def lead_of(self, request: AdmitRequest) -> Lead | None:
+        # Behind the earlier try, should that still be waiting for its turn.
+        return await self._store.write(partial(lead_of, request=request))
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
         await self._record_new_prices(request.bids)

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger.errors import LedgerUnavailable
@@ -13,6 +14,7 @@ from router.answer import Closing, Delta
 from router.breaker import BreakerRule, BreakerState
 from router.gateway import ADMIT_TRIES
 from router.settling import WRITE_TRIES
+from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import a_call, a_deployment, closed_at_the_end, open_gateway, text_of
 from tests.upstream import answer, scripted_upstream, status
 
@@ -81,6 +83,24 @@ async def test_a_lead_that_was_never_learned_of_is_given_back_and_nothing_is_sen
         await house.at_rest()
         assert [hold["state"] for hold in house.holds(call.generation_id)] == ["released"]
         assert upstream.requests == []
+
+
+async def test_a_hit_that_was_never_learned_of_stays_what_its_key_was_answered(tmp_path: Path):
+    between = Between()
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, between=between) as house:
+        first = await house.ask(a_call("the same"))
+        unheard, later = (
+            msgspec.structs.replace(a_call("the same"), idempotency=an_idempotency_key("the same")) for _ in range(2)
+        )
+        between.unsteady.fails_after["admit"] = ADMIT_TRIES
+        with pytest.raises(LedgerUnavailable):
+            await house.ask(unheard)
+        await house.gateway.aclose()
+        assert house.holds(unheard.generation_id) == []
+        replayed = await house.ask(later)
+        assert replayed.receipt.generation_id == unheard.generation_id
+        assert text_of(replayed) == text_of(first)
+        assert len(upstream.requests) == 1
 
 
 async def test_a_ledger_that_takes_no_writes_refuses_at_once(tmp_path: Path):
