@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 TEST_DEADLINE_S = 120
+
+# How fast this machine is just now decides no test.
+settings.register_profile("farthing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("farthing")
 
 
 @pytest.hookimpl(tryfirst=True)
