@@ -16,6 +16,7 @@ from ledger.figures import LedgerFigures
 from ledger.sql import statements
 from ledger.sqlite.lines import LineAudit, Place, first_place
 from ledger.sqlite.readers import Readers
+from ledger.sqlite.sums import Followed, SumAudit, follow, followed_until
 from ledger.sqlite.verify import RULES
 from ledger.sqlite.writer import Writer
 
@@ -75,26 +76,26 @@ class Looks:
             return
         began_s = time.monotonic()
         before = Place(*claimed)
-        audit, broken = await self._check(before)
+        audit, sums, broken = await self._check(before)
         took_us = round((time.monotonic() - began_s) * 1_000_000)
         look = {"from_seq": before.seq, "seq": audit.place.seq, "chain": audit.place.chain, "took_us": took_us}
-        work = partial(_record, look=look, broken=broken, now_ms=self._clock_ms())
+        work = partial(_record, look=look, sums=sums.after, broken=broken, now_ms=self._clock_ms())
         for rule, row in await self._store.write(work):
             log.error("the ledger does not add up: %s: %s (farthing verify tells all)", rule, row)
 
-    async def _check(self, before: Place) -> tuple[LineAudit, Broken]:
-        audit, rules = LineAudit(before), []
+    async def _check(self, before: Place) -> tuple[LineAudit, SumAudit, Broken]:
+        audit, sums, rules = LineAudit(before), SumAudit(Followed()), []
         try:
-            audit = LineAudit(await self._readers.read(partial(_begin_after, before=before)))
+            audit, sums = await self._readers.read(partial(_begin_after, before=before))
             rules = await self._readers.read(_check_rules)
             while audit.looked_at < MOST_LINES:
-                if await self._readers.read(partial(_look_on, audit=audit)) < LINES_AT_ONCE:
+                if await self._readers.read(partial(_look_on, audit=audit, sums=sums)) < LINES_AT_ONCE:
                     break
         except LedgerUnavailable as error:
             if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
                 raise
             rules = [("the file is sound", {"unreadable": str(error.__cause__)})]
-        return audit, [*rules, *audit.broken]
+        return audit, sums, [*rules, *audit.broken, *sums.broken]
 
     async def _note_queue_depth(self) -> None:
         depth = {"owner_id": self._owner_id(), "queue_depth": self._store.queue_depth}
@@ -116,10 +117,12 @@ def read_figures(
     )
 
 
-def _begin_after(db: sqlite3.Connection, *, before: Place) -> Place:
+def _begin_after(db: sqlite3.Connection, *, before: Place) -> tuple[LineAudit, SumAudit]:
     """Lines that were folded since the last look are gone: from their closing balance then."""
     first = first_place(db)
-    return first if first.seq > before.seq else before
+    if first.seq > before.seq:
+        return LineAudit(first), SumAudit(Followed())
+    return LineAudit(before), SumAudit(followed_until(db, before.seq))
 
 
 def _check_rules(db: sqlite3.Connection) -> Broken:
@@ -131,16 +134,21 @@ def _check_rules(db: sqlite3.Connection) -> Broken:
     return broken
 
 
-def _look_on(db: sqlite3.Connection, *, audit: LineAudit) -> int:
-    before = audit.looked_at
+def _look_on(db: sqlite3.Connection, *, audit: LineAudit, sums: SumAudit) -> int:
+    before, after_seq = audit.looked_at, audit.place.seq
     for _ in audit.look(db, most=LINES_AT_ONCE):
         pass
-    return audit.looked_at - before
+    sums.add(db, after_seq=after_seq, through_seq=audit.place.seq)
+    looked_at = audit.looked_at - before
+    if looked_at < LINES_AT_ONCE:  # Up to the newest: only now can sums be compared.
+        sums.compare(db)
+    return looked_at
 
 
-def _record(db: sqlite3.Connection, *, look: dict[str, Any], broken: Broken, now_ms: int) -> Broken:
+def _record(db: sqlite3.Connection, *, look: dict[str, Any], sums: Followed, broken: Broken, now_ms: int) -> Broken:
     """Keep how far the look came and tell what is new. Returns what was not told before."""
-    db.execute(SQL["record_look"], {**look, "now_ms": now_ms})
+    if db.execute(SQL["record_look"], {**look, "now_ms": now_ms}).rowcount:
+        follow(db, sums)
     told = []
     for rule, row in broken:
         names = " ".join(f"{name}={row[name]}" for name in _NAMES if row.get(name) is not None)

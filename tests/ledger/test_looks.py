@@ -1,21 +1,35 @@
 """The service's own audit: it goes on from where it was, tells of drift once, and one process at a time looks."""
 
+import asyncio
 import logging
 import os
 import sqlite3
+import tempfile
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 
 import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from ledger.ceilings import DAY_MS, Ceiling
 from ledger.sqlite.looks import Looks
+from ledger.sqlite.sums import HOUR_SUM, WINDOW_SUM
 from ledger.verify import verify_ledger
-from tests.ledger.calls import Clock, a_call, a_ledger, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+
+CEILINGS = (
+    Ceiling(scope="global", window="month", limit_nanousd=10**6),
+    Ceiling(scope="model:p:m", window="minute", limit_nanousd=10**6),
+    Ceiling(scope="user:*", window="hour", limit_nanousd=10**6),
+)
 
 
 @asynccontextmanager
-async def a_watched_ledger(folder):
-    clock = Clock()
-    async with a_ledger(folder, clock=clock) as ledger:
+async def a_watched_ledger(folder, *, clock=None, ceilings=()):
+    clock = clock or Clock()
+    async with a_ledger(folder, clock=clock, ceilings=ceilings) as ledger:
         looks = Looks(ledger._store, ledger._readers, clock_ms=clock, owner_id=lambda: ledger.owner_id, every_s=60)
 
         async def look_a_minute_later():
@@ -85,6 +99,79 @@ async def test_a_page_that_cannot_be_read_is_drift(tmp_path):
         with (tmp_path / "farthing.db").open("r+b", buffering=0) as file:
             os.pwrite(file.fileno(), b"\xff", (page - 1) * size)
         assert (await look()).drift == 1
+
+
+SUMS = {
+    "a window that was there": ("UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1", WINDOW_SUM, 1),
+    "a window that is new": (
+        "UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1"
+        " WHERE starts_at_ms = (SELECT MAX(starts_at_ms) FROM ceiling_windows)",
+        WINDOW_SUM,
+        2,
+    ),
+    "an hour that was there": ("UPDATE spend_hours SET cost_nanousd = cost_nanousd - 1", HOUR_SUM, 1),
+    "a line that is in no window": ("DELETE FROM hold_windows WHERE hold_id = :hold_id", WINDOW_SUM, 2),
+}
+
+
+@pytest.mark.parametrize("what", SUMS)
+async def test_a_sum_that_is_not_what_its_lines_add_up_to_is_drift(tmp_path, what):
+    statement, rule, calls = SUMS[what]
+    clock = Clock()
+    async with a_watched_ledger(tmp_path, clock=clock, ceilings=CEILINGS) as (ledger, look):
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        assert (await look()).drift == 0, "what it meets first it trusts"
+        for _ in range(calls):
+            lead = await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+            assert db.execute(statement, {"hold_id": lead.hold_id}).rowcount > 0
+        assert (await look()).drift > 0
+    assert rule in "".join(subject for _, subject, _ in events(tmp_path))
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("call"), st.integers(0, 2000)),
+    st.tuples(st.just("late"), st.integers(0, 2000)),
+    st.tuples(st.just("time"), st.sampled_from([-3_600_000, -1000, 1000, 61_000, 3_600_000])),
+    st.tuples(st.just("ceilings"), st.integers(0, 7)),
+    st.tuples(st.just("look"), st.just(0)),
+)
+
+
+# After a new configuration the first line is one of an older window than the newest.
+LATE_AFTER_A_CONFIGURATION = [
+    ("late", 10), ("time", -61_000), ("late", 20), ("time", 61_000), ("late", 40), ("call", 80),
+    ("look", 0), ("ceilings", 7), ("call", 160), ("look", 0), ("call", 320),
+]  # fmt: skip
+
+
+@given(st.lists(STEPS, min_size=4, max_size=20))
+@example(LATE_AFTER_A_CONFIGURATION)
+@settings(max_examples=15, deadline=None)
+def test_no_look_takes_what_calls_clocks_and_configurations_do_for_drift(steps):
+    async def run(folder):
+        clock, open_calls = Clock(BEGAN_MS + DAY_MS), []
+        async with a_watched_ledger(folder, clock=clock, ceilings=CEILINGS) as (ledger, look):
+            for kind, value in [*steps, ("look", 0), ("late", 5), ("look", 0)]:
+                if kind == "time":
+                    clock.at_ms += value
+                    await ledger._store.write(
+                        lambda db: db.execute("UPDATE owners SET lease_until_ms = 1 << 60").rowcount
+                    )
+                elif kind == "ceilings":
+                    await ledger.configure_ceilings([it for bit, it in enumerate(CEILINGS) if value >> bit & 1])
+                elif kind == "look":
+                    figures = await look()
+                    assert figures.drift == 0, events(folder)
+                else:
+                    request = a_call(now_ms=clock.at_ms)
+                    open_calls.append((request, await ledger.admit(request), value))
+                    if kind == "call" or len(open_calls) > 3:
+                        request, lead, cost = open_calls.pop(0)
+                        await ledger.settle(a_settlement(request, lead, cost=cost))
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
 
 
 async def test_of_two_processes_one_looks(tmp_path):

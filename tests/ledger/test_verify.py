@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.ceilings import Ceiling
+from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
+from ledger.corrections import Correction, open_corrector
 from ledger.prices import Price, Tier
 from ledger.sqlite.lines import CHAIN, _cost_nanousd
 from ledger.sqlite.lines import PRICE as PRICED
+from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
-from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle, an_idempotency_key
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle, an_idempotency_key
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 SWAP = """
@@ -28,6 +30,9 @@ INSERT INTO postings SELECT 4, 'forged', kind, 0, 'free', 0, 0, 0, 0, 0, 0, pric
 """
 DAMAGE = {
     "invariant 1": "UPDATE ceiling_windows SET limit_nanousd = 1200, excused_nanousd = 1200",
+    "latency by the day": "UPDATE latency_days SET count = count + 1",
+    "latency by the day, an hour more": "UPDATE latency_buckets SET sum_us = sum_us + 1",
+    "latency by the day, a day less": "DELETE FROM latency_days",
     "held is the sum": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 1",
     "held is the sum of open": "UPDATE holds SET held_nanousd = 1 WHERE state = 'held'",
     "spent is the sum": "UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1",
@@ -87,6 +92,45 @@ async def test_it_names_the_rule_that_is_broken_and_its_rows(tmp_path, rule):
     damage(tmp_path, DAMAGE[rule])
     broken = audit(tmp_path).violations
     assert any(rule.partition(",")[0] in violation.rule and violation.rows for violation in broken), broken
+
+
+async def over_the_limit(folder):
+    """300 above its limit: 250 by an overrun, 50 by a correction upwards that one downwards follows."""
+    clock, ceiling = Clock(), Ceiling(scope="global", window="total", limit_nanousd=2000)
+    url = f"sqlite:{folder / 'farthing.db'}"
+    async with (
+        a_ledger(folder, clock=clock, ceilings=[ceiling]) as ledger,
+        open_corrector(url, clock_ms=clock) as books,
+    ):
+        first = await admit_and_settle(ledger, a_call(), cost=1000)
+        second = await ledger.admit(request := a_call())
+        await ledger.settle(a_settlement(request, second, cost=1250))
+        for cost in (1070, 1050):
+            change = Correction(
+                hold_id=first.hold_id, cost_nanousd=cost, basis="estimated", reason="for once", price_version="v1"
+            )
+            await books.correct([change])
+        clock.at_ms += DAY_MS
+        await ledger._rejoin(ledger._owner)
+        await admit_and_settle(ledger, a_call(held=0, now_ms=clock.at_ms), cost=0, basis="free")
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+async def test_a_window_above_its_limit_is_excused_by_what_was_not_asked_for_and_no_more(tmp_path, pruned):
+    await over_the_limit(tmp_path)
+    if pruned:
+        now_ms = BEGAN_MS + 40 * DAY_MS
+        prune_ledger(f"sqlite:{tmp_path / 'farthing.db'}", BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
+        assert audit(tmp_path).postings == 1
+    assert audit(tmp_path).violations == ()
+    script = "UPDATE ceiling_windows SET held_nanousd = held_nanousd + {}"
+    damage(tmp_path, script.format(20))
+    rules = [violation.rule for violation in audit(tmp_path).violations]
+    assert not any("invariant 1" in rule for rule in rules), "the correction upwards had been 70 for a while"
+    damage(tmp_path, script.format(1))
+    broken = {violation.rule: violation.rows for violation in audit(tmp_path).violations}
+    ((row,),) = [rows for rule, rows in broken.items() if "invariant 1" in rule]
+    assert row["held_nanousd"] + row["spent_nanousd"] == 2321
 
 
 async def test_the_very_line_that_was_changed_is_named(tmp_path):

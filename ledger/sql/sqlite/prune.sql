@@ -32,13 +32,13 @@ SELECT :through_seq,
  WHERE seq <= :through_seq;
 
 -- name: fold_windows
--- What the windows keep of the lines that go. One that is above its limit by what such a line excuses stays excused.
+-- What the windows keep of the lines that go. What came without being admitted stays excused, to the last nano-dollar.
 UPDATE ceiling_windows
    SET folded_nanousd = folded_nanousd + part.cost_nanousd,
-       excused_nanousd = CASE WHEN part.excuses THEN MAX(excused_nanousd, held_nanousd + spent_nanousd)
-                              ELSE excused_nanousd END
+       excused_nanousd = excused_nanousd + part.unasked_nanousd
   FROM (SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS cost_nanousd,
-               MAX(p.overrun_nanousd > 0 OR p.kind = 'correction') AS excuses
+               SUM(CASE p.kind WHEN 'correction' THEN MAX(p.cost_nanousd, 0) ELSE p.overrun_nanousd END)
+                   AS unasked_nanousd
           FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
          WHERE p.seq <= :through_seq
          GROUP BY link.ceiling_id, link.starts_at_ms) AS part

@@ -2,14 +2,19 @@
 -- an audit of ten million lines has to end. What was folded away is in the closings and the windows' `folded` parts.
 
 -- name: invariant 1: held + spent stays under the limit
--- Above the highest limit it has had only through an overrun that a posting names, or a correction.
-SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd, w.excused_nanousd
+-- Above the highest limit it has had by no more than what came without being admitted: overruns that postings name, and
+-- corrections. (A limit lowered below use stays excused by the higher one.)
+WITH unasked AS MATERIALIZED (
+    SELECT link.ceiling_id, link.starts_at_ms,
+           SUM(CASE p.kind WHEN 'correction' THEN MAX(p.cost_nanousd, 0) ELSE p.overrun_nanousd END) AS cost_nanousd
+      FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
+     WHERE p.overrun_nanousd > 0 OR p.kind = 'correction'
+     GROUP BY link.ceiling_id, link.starts_at_ms)
+SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd, w.excused_nanousd,
+       COALESCE(unasked.cost_nanousd, 0) AS unasked_nanousd
   FROM ceiling_windows AS w
- WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd
-   AND NOT EXISTS (
-       SELECT 1 FROM hold_windows AS link JOIN postings AS p USING (hold_id)
-        WHERE link.ceiling_id = w.ceiling_id AND link.starts_at_ms = w.starts_at_ms
-          AND (p.overrun_nanousd > 0 OR p.kind = 'correction'));
+  LEFT JOIN unasked ON unasked.ceiling_id = w.ceiling_id AND unasked.starts_at_ms = w.starts_at_ms
+ WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd + COALESCE(unasked.cost_nanousd, 0);
 
 -- name: invariant 2: held is the sum of open holds
 WITH open AS MATERIALIZED (
@@ -101,6 +106,20 @@ SELECT n.hold_id, w.ceiling_id, w.starts_at_ms
  WHERE NOT EXISTS (SELECT 1 FROM hold_windows AS link
                     WHERE link.hold_id = n.hold_id AND link.ceiling_id = w.ceiling_id
                       AND link.starts_at_ms = w.starts_at_ms);
+
+-- name: reports: latency by the day is what its hours come to
+WITH days AS MATERIALIZED (
+    SELECT hour_ms - hour_ms % 86400000 AS day_ms, deployment, kind, bucket, SUM(count) AS count, SUM(sum_us) AS sum_us,
+           MAX(max_us) AS max_us
+      FROM latency_buckets
+     GROUP BY hour_ms - hour_ms % 86400000, deployment, kind, bucket)
+SELECT 'kept' AS by, kept.* FROM (
+    SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM latency_days EXCEPT
+    SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM days) AS kept
+ UNION ALL
+SELECT 'hours', hours.* FROM (
+    SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM days EXCEPT
+    SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM latency_days) AS hours;
 
 -- name: stored responses are counted
 SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.body)), 0) AS stored_bytes

@@ -1,0 +1,43 @@
+-- name: sums_of_lines
+-- What the lines in (:after_seq, :through_seq] come to in each window that counts them, and in each hour (no ceiling).
+SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd)
+  FROM postings AS p
+  JOIN hold_windows AS link ON link.hold_id = p.hold_id
+ WHERE p.seq > :after_seq AND p.seq <= :through_seq
+ GROUP BY link.ceiling_id, link.starts_at_ms
+ UNION ALL
+SELECT '', h.taken_at_ms - h.taken_at_ms % 3600000 AS hour_ms, SUM(p.cost_nanousd)
+  FROM postings AS p
+  JOIN holds AS h ON h.hold_id = p.hold_id
+ WHERE p.seq > :after_seq AND p.seq <= :through_seq
+ GROUP BY hour_ms;
+
+-- name: followed_sums
+-- Those that still stand after line :seq: no other process looked meanwhile, and no ceiling was configured.
+SELECT ceiling_id, starts_at_ms, cost_nanousd
+  FROM followed_sums
+ WHERE ceilings_epoch = (SELECT epoch FROM ceilings_epoch) AND :seq = (SELECT seq FROM audit);
+
+-- name: sum_of_window
+-- No row: there is no such window.
+SELECT spent_nanousd FROM ceiling_windows WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+
+-- name: sum_of_hour
+SELECT COALESCE(SUM(cost_nanousd), 0) FROM spend_hours WHERE hour_ms = :starts_at_ms;
+
+-- name: newest_window
+-- NULL: the ceiling has none.
+SELECT MAX(starts_at_ms) FROM ceiling_windows WHERE ceiling_id = :ceiling_id;
+
+-- name: newest_hour
+SELECT MAX(hour_ms) FROM spend_hours;
+
+-- name: epoch
+SELECT epoch FROM ceilings_epoch;
+
+-- name: forget_sums
+DELETE FROM followed_sums;
+
+-- name: follow_sum
+INSERT INTO followed_sums (ceiling_id, starts_at_ms, cost_nanousd, ceilings_epoch)
+VALUES (:ceiling_id, :starts_at_ms, :cost_nanousd, :ceilings_epoch);
