@@ -57,7 +57,8 @@ async def make_ledger(path: Path, lines: int, *, spacing_ms: int = 100) -> None:
             db.execute(HOLD, rows[1])
             for place in rows[3]:
                 open_window = "INSERT OR IGNORE INTO ceiling_windows VALUES (?, ?, ?, ?, ?, 0, 0, 0)"
-                db.execute(open_window, (*place, None, 10**17, 10**17))
+                ends_at_ms = place[1] + DAY_MS if place[1] else None
+                db.execute(open_window, (*place, ends_at_ms, 10**17, 10**17))
                 db.execute("INSERT INTO hold_windows VALUES (?, ?, ?)", (rows[1][0], *place))
             db.execute(POSTING, rows[2])
         for place, cost in spent.items():

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from ledger.errors import LedgerError
 from ledger.money import TOKENS_PER_MTOK
 from ledger.prices import Price
 from ledger.sql import statements
-from ledger.sqlite.prices import find_price
+from ledger.sqlite.prices import all_prices, find_price
 
 SQL: Final = statements("sqlite", "lines")
 CHAIN: Final = "invariant 3: lines are a whole chain"
@@ -20,7 +21,9 @@ PRICE: Final = "money: a line costs what its tokens cost at its price"
 # The columns of `lines_after` that are the line itself.
 _LINE: Final = 14
 _PRICED: Final = ("priced_usage", "estimated")
-_READ_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 2000
+# Nine million tokens at such a rate are still less than the largest integer.
+_MOST_RATE: Final = 10**12
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -48,15 +51,50 @@ class LineAudit:
         self.unpriced = 0
         self.broken: list[tuple[str, dict[str, Any]]] = []
         self._prices: dict[tuple[str, str], Price | None] = {}
+        self._is_quick = False
 
-    def look(self, db: sqlite3.Connection, *, most: int = -1) -> Iterator[int]:
-        """Go on from where it is, over at most so many lines (-1: all). Yields now and then how many it has seen."""
-        cursor = db.execute(SQL["lines_after"], {"seq": self.place.seq, "most": most})
-        while rows := cursor.fetchmany(_READ_AT_ONCE):
-            for row in rows:
-                self._check_line(db, row)
-            self.looked_at += len(rows)
+    def prepare(self, db: sqlite3.Connection) -> None:
+        """Look at this connection's lines many at once, and at one by one only where something may be wrong."""
+        rates = (rates_of(deployment, price) for deployment, price in all_prices(db))
+        db.execute(SQL["make_rates"])
+        db.executemany(SQL["add_rate"], [row for row in rates if row is not None])
+        self._is_quick = True
+
+    def look(self, db: sqlite3.Connection, *, most: int | None = None) -> Iterator[int]:
+        """Go on from where it is, over at most so many lines. Yields now and then how many it has seen."""
+        left = most
+        while left is None or left > 0:
+            at_once = _READ_AT_ONCE if left is None else min(left, _READ_AT_ONCE)
+            seen = (self._is_quick and self._prove(db, at_once)) or self._check(db, at_once)
+            if not seen:
+                return
+            left = None if left is None else left - seen
+            self.looked_at += seen
             yield self.looked_at
+
+    def _prove(self, db: sqlite3.Connection, most: int) -> int:
+        """How many lines were proved to be right, all of the next ones or none."""
+        before = self.place
+        rows = db.execute(SQL["hashed_after"], {"seq": before.seq, "most": most}).fetchall()
+        chain = before.chain
+        for seq, (number, line, digest) in enumerate(rows, before.seq + 1):
+            if number != seq or sha256(chain + line).digest() != digest:
+                return 0
+            chain = digest
+        through_seq = before.seq + len(rows)
+        part = {"after_seq": before.seq, "through_seq": through_seq}
+        (right,) = db.execute(SQL["right_lines"], part).fetchone()
+        if right != len(rows):
+            return 0
+        self.place = Place(through_seq, chain)
+        return len(rows)
+
+    def _check(self, db: sqlite3.Connection, most: int) -> int:
+        """One by one, and what is broken is noted. How many there were."""
+        rows = db.execute(SQL["lines_after"], {"seq": self.place.seq, "most": most}).fetchall()
+        for row in rows:
+            self._check_line(db, row)
+        return len(rows)
 
     def _check_line(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
         seq, chain, deployment = row[0], row[_LINE], row[15]
@@ -87,6 +125,22 @@ class LineAudit:
         if name not in self._prices:
             self._prices[name] = find_price(db, deployment, version)
         return self._prices[name]
+
+
+def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
+    """A price as `right_lines` takes it. None: it has tiers, or rates that are too large for it. Pure."""
+    tier = price.base
+    rates = (
+        tier.input,
+        tier.input if tier.cached_input is None else tier.cached_input,
+        tier.input if tier.cache_write is None else tier.cache_write,
+        tier.output,
+        tier.output if tier.reasoning is None else tier.reasoning,
+        price.per_request_nanousd,
+    )
+    if price.tiers or min(rates) < 0 or max(rates) > _MOST_RATE:
+        return None
+    return (deployment, price.version, *rates)
 
 
 def first_place(db: sqlite3.Connection, since: int | None = None) -> Place:

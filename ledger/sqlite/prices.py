@@ -24,3 +24,9 @@ def find_price(db: sqlite3.Connection, deployment: str, price_version: str) -> P
     place = {"deployment": deployment, "price_version": price_version}
     row = db.execute(SQL["find_price"], place).fetchone()
     return None if row is None else msgspec.json.decode(row[0], type=Price)
+
+
+def all_prices(db: sqlite3.Connection) -> list[tuple[str, Price]]:
+    """Every (deployment, price) on record."""
+    rows = db.execute(SQL["all_prices"])
+    return [(deployment, msgspec.json.decode(price, type=Price)) for deployment, price in rows]

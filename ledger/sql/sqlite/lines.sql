@@ -10,6 +10,58 @@ SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd
  ORDER BY p.seq
  LIMIT :most;
 
+-- name: hashed_after
+-- At most :most lines after this number: the bytes that are hashed of each (`ledger.chain.link`), and its digest.
+SELECT p.seq,
+       CAST(json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
+                       p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.price_version,
+                       p.posted_at_ms, p.reason) AS BLOB),
+       p.chain
+  FROM postings AS p
+ WHERE p.seq > :seq
+ ORDER BY p.seq
+ LIMIT :most;
+
+-- name: make_rates
+-- Of prices without tiers, what a million tokens of each class and a request cost.
+CREATE TEMP TABLE rates (
+    deployment TEXT NOT NULL,
+    price_version TEXT NOT NULL,
+    input INTEGER NOT NULL,
+    cached INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL,
+    request INTEGER NOT NULL,
+    PRIMARY KEY (deployment, price_version)
+) STRICT, WITHOUT ROWID;
+
+-- name: add_rate
+INSERT INTO temp.rates (deployment, price_version, input, cached, cache_write, output, reasoning, request)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: right_lines
+-- How many of the lines in (:after_seq, :through_seq] have a hold and cost what they should for certain: at a known
+-- rate, and by numbers that cannot overflow. Of what another kind of line costs, nothing is said.
+WITH costs AS (
+    SELECT p.kind, p.cost_basis, p.cost_nanousd, h.held_nanousd,
+           MIN(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens) >= 0
+               AND MAX(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens)
+                   <= 9000000 AS is_bounded,
+           r.request + (p.input_tokens * r.input + 999999) / 1000000 + (p.cached_tokens * r.cached + 999999) / 1000000
+               + (p.cache_write_tokens * r.cache_write + 999999) / 1000000
+               + (p.output_tokens * r.output + 999999) / 1000000
+               + (p.reasoning_tokens * r.reasoning + 999999) / 1000000 AS expected_nanousd
+      FROM postings AS p
+      JOIN holds AS h ON h.hold_id = p.hold_id
+      LEFT JOIN temp.rates AS r ON r.deployment = h.deployment AND r.price_version = p.price_version
+     WHERE p.seq > :after_seq AND p.seq <= :through_seq)
+SELECT COALESCE(SUM(CASE WHEN kind <> 'settlement' OR cost_basis NOT IN ('priced_usage', 'estimated') THEN 1
+                         WHEN cost_basis = 'estimated'
+                         THEN is_bounded AND cost_nanousd = MIN(expected_nanousd, held_nanousd)
+                         ELSE is_bounded AND cost_nanousd = expected_nanousd END), 0)
+  FROM costs;
+
 -- name: last_folded
 -- Up to where lines were folded into a closing balance. No row: none were.
 SELECT through_seq, chain FROM closings ORDER BY through_seq DESC LIMIT 1;

@@ -1,0 +1,100 @@
+-- What proves a rule in one pass over its tables, added up part by part: small sorts are quick ones. Where a proof fails,
+-- the rule's own statement in verify.sql tells the rows.
+
+-- name: note_corrected
+-- The basis of each corrected attempt's newest line, at hand: few are.
+CREATE TEMP TABLE corrected (hold_id TEXT NOT NULL PRIMARY KEY, cost_basis TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- name: corrected
+INSERT OR REPLACE INTO temp.corrected (hold_id, cost_basis)
+SELECT hold_id, cost_basis FROM postings WHERE kind = 'correction' ORDER BY seq;
+
+-- name: lines_by_hour
+-- The lines in (:after_seq, :through_seq] as `spend_hours` has them; how many they are, how many have a hold and a
+-- generation, how many are the closing line of their hold's state, and how many such holds held anything.
+SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
+       COALESCE(c.cost_basis, p.cost_basis),
+       h.outcome,
+       SUM(p.cost_nanousd), 0, 0, SUM(p.kind <> 'correction'), 0, 0,
+       SUM(COALESCE(p.input_tokens + p.cached_tokens + p.cache_write_tokens, 0)),
+       SUM(COALESCE(p.output_tokens + p.reasoning_tokens, 0)), SUM(COALESCE(p.cached_tokens, 0)),
+       SUM(COALESCE(p.reasoning_tokens, 0)),
+       COUNT(*), COUNT(g.generation_id),
+       SUM(p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END),
+       SUM(p.kind <> 'correction' AND h.held_nanousd > 0)
+  FROM postings AS p
+  LEFT JOIN holds AS h ON h.hold_id = p.hold_id
+  LEFT JOIN generations AS g ON g.generation_id = h.generation_id
+  LEFT JOIN temp.corrected AS c ON c.hold_id = p.hold_id
+ WHERE p.seq > :after_seq AND p.seq <= :through_seq
+ GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- name: holds_without_line
+-- The same of attempts that have no closing line: open ones (outcome NULL), and those that cost nothing.
+SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
+       COALESCE(c.cost_basis, 'free'),
+       h.outcome,
+       0, 0, 0, COUNT(*), 0, 0, 0, 0, 0, 0,
+       COUNT(*), COUNT(g.generation_id), COUNT(*), SUM(h.held_nanousd > 0)
+  FROM holds AS h
+  LEFT JOIN generations AS g ON g.generation_id = h.generation_id
+  LEFT JOIN temp.corrected AS c ON c.hold_id = h.hold_id
+ WHERE h.state IN ('held', 'released')
+ GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- name: generation_after
+-- The id that ends the next part of :most generations. No row: what is left is less.
+SELECT generation_id FROM generations WHERE generation_id > :after_id ORDER BY generation_id LIMIT 1 OFFSET :most - 1;
+
+-- name: last_generation
+-- NULL: there is none.
+SELECT MAX(generation_id) FROM generations;
+
+-- name: generations_by_hour
+-- The generations in (:after_id, :through_id] that have ended, as `spend_hours` has them.
+SELECT created_at_ms - created_at_ms % 3600000, deployment, route, key_id, team, COALESCE(cost_basis, 'unknown'), outcome,
+       0, SUM(saved_nanousd), COUNT(*), 0, SUM(cache = 'hit'), SUM(cache = 'coalesced'), 0, 0, 0, 0
+  FROM generations
+ WHERE generation_id > :after_id AND generation_id <= :through_id AND outcome IS NOT NULL
+ GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+-- name: hours_kept
+SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
+       cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
+       cached_tokens, reasoning_tokens
+  FROM spend_hours;
+
+-- name: lines_by_window
+-- For each window, of the lines in (:after_seq, :through_seq] that it counts: what they come to, how many holds they
+-- close, how many of these held anything, and the first and last moment and deployment of any.
+SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd), SUM(p.kind <> 'correction'),
+       SUM(p.kind <> 'correction' AND h.held_nanousd > 0),
+       MIN(h.taken_at_ms), MAX(h.taken_at_ms), MIN(h.deployment), MAX(h.deployment)
+  FROM postings AS p
+ CROSS JOIN holds AS h ON h.hold_id = p.hold_id
+ CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
+ WHERE p.seq > :after_seq AND p.seq <= :through_seq
+ GROUP BY 1, 2;
+
+-- name: holds_without_line_by_window
+SELECT link.ceiling_id, link.starts_at_ms, 0, COUNT(*), SUM(h.held_nanousd > 0),
+       MIN(h.taken_at_ms), MAX(h.taken_at_ms), MIN(h.deployment), MAX(h.deployment)
+  FROM holds AS h
+ CROSS JOIN hold_windows AS link ON link.hold_id = h.hold_id
+ WHERE h.state IN ('held', 'released')
+ GROUP BY 1, 2;
+
+-- name: windows
+-- Every window and its ceiling (scope NULL: there is none).
+SELECT w.ceiling_id, w.starts_at_ms, w.ends_at_ms, w.spent_nanousd - w.folded_nanousd, c.scope, c.window, c.active,
+       c.since_ms
+  FROM ceiling_windows AS w
+  LEFT JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id;
+
+-- name: counts
+SELECT (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM hold_windows),
+       (SELECT COUNT(*) FROM postings WHERE kind <> 'correction'),
+       (SELECT MAX(seq) FROM postings), (SELECT MIN(seq) FROM postings);
+
+-- name: number_without_line
+SELECT COUNT(*) FROM holds WHERE state IN ('held', 'released');

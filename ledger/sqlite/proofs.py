@@ -1,0 +1,252 @@
+"""Proofs that rules hold, all of them from one pass over lines, holds and generations.
+
+A proof says nothing of rows: where one fails, the rule's own statement tells which rows break it, if any do. Sums are
+gathered part by part, for a database sorts many short lists faster than a long one.
+"""
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from operator import add
+from typing import Any, Final
+
+import msgspec
+
+from ledger.ceilings import Span, Window, window_span
+from ledger.sql import statements
+from ledger.sqlite.lines import pruned_before
+
+SQL: Final = statements("sqlite", "proofs")
+REFERENCES: Final = "references lead somewhere"
+SPENT: Final = "invariant 2: spent is the sum of postings"
+CLOSED: Final = "invariant 3: a closed hold has the closing line of its state"
+COUNTED: Final = "invariant 5: a hold is in every window that counts it, or in none"
+HOURS: Final = "reports: spend by the hour is what its lines come to"
+# What the proof of REFERENCES looks at: {(table, the one it refers to)}.
+REFERENCES_PROVED: Final = frozenset({
+    ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
+    ("ceiling_windows", "ceilings"),
+})  # fmt: skip
+PART: Final = 2000
+_NO_SUMS: Final = (0,) * 10
+
+Hour = tuple[Any, ...]
+Place = tuple[str, int]
+
+
+class Linked(msgspec.Struct):
+    """The holds that a window counts. holding: how many of them held anything; the rest of all of them."""
+
+    cost_nanousd: int
+    links: int
+    holding: int
+    first_ms: int
+    last_ms: int
+    first_deployment: str
+    last_deployment: str
+
+    def join(self, other: "Linked") -> None:
+        """Add the holds of another part."""
+        self.cost_nanousd += other.cost_nanousd
+        self.links += other.links
+        self.holding += other.holding
+        self.first_ms, self.last_ms = min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms)
+        self.first_deployment = min(self.first_deployment, other.first_deployment)
+        self.last_deployment = max(self.last_deployment, other.last_deployment)
+
+
+class WindowRow(msgspec.Struct, frozen=True):
+    """A ceiling's window as it is kept. unfolded: what it has spent less what was folded. scope None: no ceiling."""
+
+    ceiling_id: str
+    starts_at_ms: int
+    ends_at_ms: int | None
+    unfolded_nanousd: int
+    scope: str | None
+    window: Window | None
+    active: int | None
+    since_ms: int | None
+
+
+class Gathered:
+    """What one pass found. Counts are of lines, holds and links as they were reached from each other."""
+
+    def __init__(self) -> None:
+        self.hours: dict[Hour, tuple[int, ...]] = {}
+        self.holding: Counter[tuple[str, int]] = Counter()
+        self.linked: dict[Place, Linked] = {}
+        self.rows = 0
+        self.whole = 0
+        self.holds_seen = 0
+
+    def add_hours(self, row: tuple[Any, ...]) -> None:
+        """Add up what belongs to one row of `spend_hours`."""
+        hour, sums = row[:7], row[7:17]
+        self.hours[hour] = tuple(map(add, self.hours.get(hour, _NO_SUMS), sums))
+
+    def add_holds(self, row: tuple[Any, ...]) -> None:
+        """The same of holds, by their lines or without: each has to be reached once."""
+        rows, whole, holds_seen, holding = row[17:]
+        self.rows += rows
+        self.whole += whole
+        self.holds_seen += holds_seen
+        if row[6] is not None:
+            self.add_hours(row)
+        if holding:
+            self.holding[row[1], row[0]] += holding
+
+    def add_linked(self, row: tuple[Any, ...]) -> None:
+        """Add up what one window counts."""
+        part = Linked(*row[2:])
+        before = self.linked.get(row[:2])
+        if before is None:
+            self.linked[row[:2]] = part
+        else:
+            before.join(part)
+
+
+def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[str]:
+    """The rules that hold for certain, of those that there is a proof for."""
+    try:
+        found = _gathered(db, on_rule)
+        holds, links, closings, _, _ = db.execute(SQL["counts"]).fetchone()
+        windows = [WindowRow(*row) for row in db.execute(SQL["windows"])]
+        kept = {row[:7]: row[7:] for row in db.execute(SQL["hours_kept"])}
+        since_ms = pruned_before(db) or 0
+    except (sqlite3.DatabaseError, TypeError):
+        return frozenset()  # A page that cannot be read, or a NULL where none can be: nothing is certain.
+    if not _is_closed(db, found, holds=holds, closings=closings):
+        return frozenset()
+    proofs = {
+        CLOSED: True,
+        REFERENCES: _leads_somewhere(found, windows, links=links),
+        SPENT: _is_spent(found, windows),
+        COUNTED: _is_counted(found, windows),
+        HOURS: _since(found.hours, since_ms) == _since(kept, since_ms),
+    }
+    return frozenset(rule for rule, holds_good in proofs.items() if holds_good and proofs[REFERENCES])
+
+
+def _gathered(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> Gathered:
+    found = Gathered()
+    *_, last, first = db.execute(SQL["counts"]).fetchone()
+    db.execute(SQL["note_corrected"])
+    db.execute(SQL["corrected"])
+    for after_seq in range((first or 1) - 1, last or 0, PART):
+        on_rule(f"sums: lines {after_seq:,} of {last:,}")
+        part = {"after_seq": after_seq, "through_seq": after_seq + PART}
+        for row in db.execute(SQL["lines_by_hour"], part):
+            found.add_holds(row)
+        for row in db.execute(SQL["lines_by_window"], part):
+            found.add_linked(row)
+    for row in db.execute(SQL["holds_without_line"]):
+        found.add_holds(row)
+    for row in db.execute(SQL["holds_without_line_by_window"]):
+        found.add_linked(row)
+    for part in _parts_of_generations(db):
+        for row in db.execute(SQL["generations_by_hour"], part):
+            found.add_hours(row)
+    return found
+
+
+def _parts_of_generations(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    (last_id,) = db.execute(SQL["last_generation"]).fetchone()
+    after_id = ""
+    while last_id is not None and after_id < last_id:
+        row = db.execute(SQL["generation_after"], {"after_id": after_id, "most": PART}).fetchone()
+        through_id = last_id if row is None else row[0]
+        yield {"after_id": after_id, "through_id": through_id}
+        after_id = through_id
+
+
+def _is_closed(db: sqlite3.Connection, found: Gathered, *, holds: int, closings: int) -> bool:
+    """Each closed hold has one line of its kind, no other hold has any, and so each hold and line was reached once."""
+    return found.rows == found.whole and found.holds_seen == holds and closings == holds - _without_line(db)
+
+
+def _without_line(db: sqlite3.Connection) -> int:
+    (number,) = db.execute(SQL["number_without_line"]).fetchone()
+    return int(number)
+
+
+def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -> bool:
+    """Lines and holds were reached whole; so has each link to be, and each window that it leads to."""
+    there = {(window.ceiling_id, window.starts_at_ms) for window in windows if window.scope is not None}
+    return (
+        len(there) == len(windows)
+        and found.linked.keys() <= there
+        and sum(part.links for part in found.linked.values()) == links
+    )
+
+
+def _is_spent(found: Gathered, windows: list[WindowRow]) -> bool:
+    for window in windows:
+        part = found.linked.get((window.ceiling_id, window.starts_at_ms))
+        if window.unfolded_nanousd != (0 if part is None else part.cost_nanousd):
+            return False
+    return True
+
+
+def _is_counted(found: Gathered, windows: list[WindowRow]) -> bool:
+    """Each window of a ceiling on deployments counts only holds of its scope and time, and as many as there are."""
+    in_force = [it for it in windows if it.active and it.scope is not None and _counts_deployments(it.scope)]
+    spans: defaultdict[str, list[WindowRow]] = defaultdict(list)
+    for window in in_force:
+        spans[window.ceiling_id].append(window)
+    by_deployment: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for (deployment, hour_ms), holding in found.holding.items():
+        by_deployment[deployment].append((hour_ms, holding))
+    for of_ceiling in spans.values():
+        expected = _holding_by_window(of_ceiling[0], by_deployment)
+        if expected is None or not all(_is_whole(found, window, expected) for window in of_ceiling):
+            return False
+    return True
+
+
+def _holding_by_window(of: WindowRow, by_deployment: dict[str, list[tuple[int, int]]]) -> Counter[int] | None:
+    """{when a window begins: how many holds of the ceiling's scope held anything in it}. None: hours are too coarse."""
+    assert of.scope is not None
+    assert of.window is not None
+    if of.window == "minute":
+        return None
+    counts: Counter[int] = Counter()
+    starts: dict[int, int] = {}
+    for deployment, hours in by_deployment.items():
+        if _is_in_scope(of.scope, deployment):
+            for hour_ms, holding in hours:
+                if hour_ms not in starts:
+                    starts[hour_ms] = window_span(of.window, hour_ms).starts_at_ms
+                counts[starts[hour_ms]] += holding
+    return counts
+
+
+def _is_whole(found: Gathered, window: WindowRow, expected: Counter[int]) -> bool:
+    assert window.scope is not None
+    assert window.window is not None
+    assert window.since_ms is not None
+    span = Span(window.starts_at_ms, window.ends_at_ms)
+    if span != window_span(window.window, window.starts_at_ms):
+        return False
+    part = found.linked.get((window.ceiling_id, window.starts_at_ms))
+    if part is not None and not (
+        part.first_ms >= span.starts_at_ms
+        and (span.ends_at_ms is None or part.last_ms < span.ends_at_ms)
+        and _is_in_scope(window.scope, part.first_deployment)
+        and _is_in_scope(window.scope, part.last_deployment)  # And with both ends each name between them.
+    ):
+        return False
+    if span.ends_at_ms is not None and span.ends_at_ms <= window.since_ms:
+        return True  # It was over before the ceiling came into force.
+    return expected[span.starts_at_ms] == (0 if part is None else part.holding)
+
+
+def _counts_deployments(scope: str) -> bool:
+    return scope == "global" or scope.startswith(("provider:", "model:"))
+
+
+def _is_in_scope(scope: str, deployment: str) -> bool:
+    return scope in {"global", f"model:{deployment}", f"provider:{deployment.partition(':')[0]}"}
+
+
+def _since(hours: dict[Hour, tuple[int, ...]], since_ms: int) -> dict[Hour, tuple[int, ...]]:
+    return {hour: sums for hour, sums in hours.items() if any(sums) and hour[0] >= since_ms}

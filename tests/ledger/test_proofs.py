@@ -1,0 +1,180 @@
+"""What is proved quickly is so: whatever is done to a ledger, the audit finds what it finds without any proof."""
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
+from ledger.corrections import Correction, open_corrector
+from ledger.prices import Price, Tier
+from ledger.sqlite import verify
+from ledger.sqlite.lines import LineAudit, rates_of
+from ledger.sqlite.proofs import CLOSED, COUNTED, HOURS, REFERENCES, REFERENCES_PROVED, SPENT, proved
+from ledger.upkeep import prune_ledger
+from ledger.usage import Usage
+from ledger.verify import verify_ledger
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement
+
+PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
+TIERED = Price(version="v1", base=PRICE.base, tiers=((100, Tier(input=1)),))
+CEILINGS = (
+    Ceiling(scope="global", window="total", limit_nanousd=10**6),
+    Ceiling(scope="model:p:m", window="hour", limit_nanousd=10**6),
+    Ceiling(scope="provider:q", window="month", limit_nanousd=10**6),
+    Ceiling(scope="user:*", window="day", limit_nanousd=10**6),
+)
+DEPLOYMENTS = ("p:m", "q:m", "p:n")
+# What somebody may do who has the file: add to a number, take the text or moment of another row, or drop the row.
+TABLES = {
+    "ceiling_windows": ("starts_at_ms", "ends_at_ms", "held_nanousd", "spent_nanousd", "folded_nanousd"),
+    "ceilings": ("since_ms", "active", "scope"),
+    "hold_windows": ("hold_id", "starts_at_ms", "ceiling_id"),
+    "holds": ("generation_id", "deployment", "held_nanousd", "state", "taken_at_ms", "outcome"),
+    "postings": (
+        "seq",
+        "hold_id",
+        "kind",
+        "cost_nanousd",
+        "cost_basis",
+        "output_tokens",
+        "input_tokens",
+        "posted_at_ms",
+    ),
+    "generations": ("created_at_ms", "team", "cache", "deployment", "outcome", "saved_nanousd"),
+    "spend_hours": ("hour_ms", "basis", "cost_nanousd", "attempts", "generations", "prompt_tokens"),
+}
+COLUMNS = [(table, column) for table, columns in TABLES.items() for column in (None, *columns)]
+
+
+async def a_rich_history(folder):
+    clock, url = Clock(), f"sqlite:{folder / 'farthing.db'}"
+    async with a_ledger(folder, clock=clock, ceilings=CEILINGS) as ledger, open_corrector(url, clock_ms=clock) as books:
+        await ledger.record_prices(dict.fromkeys(DEPLOYMENTS, PRICE))
+        for number in range(12):
+            clock.at_ms += HOUR_MS // 3
+            await ledger._rejoin(ledger._owner)
+            request = a_call(
+                deployment=DEPLOYMENTS[number % 3], now_ms=clock.at_ms, key=f"k{number}", held=number % 4 * 300
+            )
+            lead = await ledger.admit(request)
+            if number == 9:
+                continue  # It stays open, and lapses.
+            cost, outcome = (None, "upstream_error") if number == 4 else (min(400, number % 4 * 300), "ok")
+            basis = "estimated" if cost != 400 else "priced_usage"
+            await ledger.settle(a_settlement(request, lead, cost=cost, outcome=outcome, basis=basis))
+            await ledger.admit(a_call(key=f"k{number}", now_ms=clock.at_ms))  # A hit, or a new lead.
+        await ledger._sweep()
+        for cost in (700, 650):
+            change = {"basis": "provider_reported", "reason": "said so", "price_version": "v1"}
+            await books.correct([Correction(hold_id=request.facts.generation_id + ".1", cost_nanousd=cost, **change)])
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    asyncio.run(a_rich_history(folder))
+    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pruned = tmp_path_factory.mktemp("pruned") / "farthing.db"
+    shutil.copy(folder / "farthing.db", pruned)
+    ends_ms = BEGAN_MS + 40 * DAY_MS
+    assert prune_ledger(f"sqlite:{pruned}", BEGAN_MS + 2 * HOUR_MS, now_ms=ends_ms, on_step=str).postings > 0
+    return folder / "farthing.db", pruned
+
+
+def found(path):
+    findings = verify_ledger(f"sqlite:{path}", on_rule=lambda _: None)
+    return {violation.rule: (violation.count, violation.rows) for violation in findings.violations}, findings.unpriced
+
+
+def found_without_proofs(path):
+    with (
+        mock.patch.object(verify, "proved", return_value=frozenset()),
+        mock.patch.object(LineAudit, "prepare", return_value=None),
+    ):
+        return found(path)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_all_of_a_sound_ledger_is_proved(histories, number):
+    with verify._snapshot(histories[number], is_still=False) as db:
+        assert proved(db, lambda _: None) == {CLOSED, COUNTED, HOURS, REFERENCES, SPENT}
+        # A line that names a price without tiers is proved together with its neighbours.
+        audit = LineAudit(verify.first_place(db))
+        audit.prepare(db)
+        assert audit._prove(db, 1000) > 5
+    assert found(histories[number]) == found_without_proofs(histories[number]) == ({}, 0)
+
+
+@given(
+    st.integers(0, 1),
+    st.lists(st.tuples(st.sampled_from(COLUMNS), st.integers(0, 40), st.integers(-3, 3)), min_size=1, max_size=2),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_done_to_a_ledger_is_found_as_without_proofs(histories, number, damages):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "farthing.db"
+        shutil.copy(histories[number], path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                db.execute(f"DROP TRIGGER {name}")
+            db.execute("PRAGMA ignore_check_constraints = 1")
+            for (table, column), row, change in damages:
+                spoil(db, table, column, row, change)
+        assert found(path) == found_without_proofs(path)
+
+
+def spoil(db, table, column, row, change):
+    names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+    rows = db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+    keys = [name for _, name, *_, is_key in db.execute(f"PRAGMA table_info({table})") if is_key]
+    chosen = dict(zip(names, rows[row % len(rows)], strict=True))
+    where = " AND ".join(f"{key} IS :{key}" for key in keys)
+    if column is None:
+        db.execute(f"DELETE FROM {table} WHERE {where}", chosen)
+        return
+    value = chosen[column]
+    if isinstance(value, int):
+        value += change * (1 if abs(change) < 3 else HOUR_MS)
+    else:
+        value = dict(zip(names, rows[(row + change) % len(rows)], strict=True))[column]
+    try:
+        db.execute(f"UPDATE {table} SET {column} = :new WHERE {where}", {**chosen, "new": value})
+    except sqlite3.IntegrityError:
+        return  # Two rows of one key: not even somebody who has the file gets that in.
+
+
+def test_every_reference_of_the_schema_is_one_that_the_proof_looks_at(histories):
+    with closing(sqlite3.connect(histories[0])) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        there = {(table, row[2]) for table in tables for row in db.execute(f"PRAGMA foreign_key_list({table})")}
+    assert there == REFERENCES_PROVED
+
+
+@pytest.mark.parametrize(
+    "price", [TIERED, Price(version="v1", base=Tier(input=10**12 + 1)), Price(version="v1", base=Tier(output=-1))]
+)
+def test_a_price_that_cannot_be_multiplied_in_one_step_is_left_to_the_slow_way(price):
+    assert rates_of("p:m", price) is None
+
+
+def test_rates_are_those_that_the_price_book_multiplies_by():
+    price = Price(version="v", base=Tier(input=7, output=11, reasoning=13), per_request_nanousd=5)
+    *_, fresh, cached, written, output, reasoning, request = rates_of("p:m", price)
+    million = 10**6
+    usage = Usage(
+        input_tokens=million,
+        cached_tokens=2 * million,
+        cache_write_tokens=3 * million,
+        output_tokens=4 * million,
+        reasoning_tokens=5 * million,
+    )
+    assert request + fresh + 2 * cached + 3 * written + 4 * output + 5 * reasoning == price.cost_nanousd(usage)
