@@ -1,0 +1,86 @@
+"""`python -m benchmarks.growth [--big]`: what an admission and its settlement cost when the ledger has grown.
+
+Over 10,000, 100,000 and 1,000,000 postings, and 10,000,000 with --big, which takes 8 GB of disk and some minutes. The
+ledgers take turns, so that what else happens on the machine happens to all of them; the least of each counts.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ledger import _client
+from benchmarks.reports import make_history
+from ledger.ceilings import Ceiling
+from ledger.ledger import open_ledger
+
+SIZES: Final = (10_000, 100_000, 1_000_000)
+BIG: Final = 10_000_000
+CLIENTS: Final = 64
+SECONDS: Final = 1.5
+TURNS: Final = 5
+CEILINGS: Final = (
+    Ceiling(scope="global", window="total", limit_nanousd=10**17),
+    Ceiling(scope="provider:bench", window="day", limit_nanousd=10**17),
+)
+# The history under the first of them, as if it had been in force from the start.
+COUNTED: Final = (
+    "INSERT INTO ceiling_windows SELECT ceiling_id, 0, NULL, limit_nanousd, limit_nanousd, 0,"
+    " (SELECT SUM(cost_nanousd) FROM postings), 0 FROM ceilings WHERE ceiling_id = 'total global'",
+    "INSERT INTO hold_windows SELECT hold_id, 'total global', 0 FROM holds",
+)
+
+
+async def make_grown(path: Path, postings: int) -> None:
+    """A ledger of so many settled calls, all of them under a ceiling."""
+    async with open_ledger(f"sqlite:{path}") as ledger:
+        await ledger.configure_ceilings(CEILINGS)
+    await make_history(path, postings)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA synchronous = OFF")
+        for statement in COUNTED:
+            db.execute(statement)
+
+
+async def pairs(path: Path, numbers: Iterator[int], seconds: float) -> float:
+    """Admissions that were settled, for so long: microseconds of CPU time each."""
+    latencies_ms: list[float] = []
+    async with open_ledger(f"sqlite:{path}") as ledger:
+        cpu_s, ends_at_s = time.process_time(), time.perf_counter() + seconds
+        await asyncio.gather(*(_client(ledger, numbers, ends_at_s, latencies_ms) for _ in range(CLIENTS)))
+        cpu_s = time.process_time() - cpu_s
+    return cpu_s / (len(latencies_ms) / 2) * 1e6
+
+
+def main(arguments: list[str]) -> None:
+    """Make the ledgers, let them take turns, print the table."""
+    sizes = (*SIZES, BIG) if "--big" in arguments else SIZES
+    numbers = itertools.count()
+    with tempfile.TemporaryDirectory() as name:
+        paths = {size: Path(name) / f"{size}.db" for size in sizes}
+        for size, path in paths.items():
+            uvloop.run(make_grown(path, size))
+        costs: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(TURNS):
+            for size, path in paths.items():
+                costs[size].append(uvloop.run(pairs(path, numbers, SECONDS)))
+        table = Table("postings", "GB", "CPU µs/pair", "ratio", title="Admit + settle as the ledger grows")
+        least = {size: min(found) for size, found in costs.items()}
+        for size, path in paths.items():
+            gigabytes = f"{path.stat().st_size / 1e9:.2f}"
+            table.add_row(f"{size:,}", gigabytes, f"{least[size]:,.0f}", f"{least[size] / least[sizes[0]]:.2f}")
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
