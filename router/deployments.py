@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.prices import Price
 
-Dialect = Literal["openai", "anthropic", "local"]
+Dialect = Literal["openai", "anthropic", "gemini", "local"]
 # What a request is charged that was sent and then abandoned: an estimate, its whole hold, what the provider says if its
 # answer is read on for a while, or nothing.
 OnAbort = Literal["estimate", "hold", "drain", "free"]

@@ -6,6 +6,7 @@ from typing import Any, Final
 from router.deployments import Deployment, Dialect
 from router.providers import openai_responses
 from router.providers.anthropic import request as anthropic
+from router.providers.gemini import request as gemini
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
 Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
@@ -24,6 +25,11 @@ def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, 
     return body, ()
 
 
-_FITS: Final[Mapping[Dialect, Fit]] = {"openai": _as_it_is, "anthropic": anthropic.fitted, "local": _as_it_is}
+_FITS: Final[Mapping[Dialect, Fit]] = {
+    "openai": _as_it_is,
+    "anthropic": anthropic.fitted,
+    "gemini": gemini.fitted,
+    "local": _as_it_is,
+}
 # Endpoints other than the dialect's own. Only the openai dialect has any.
 _ENDPOINT_FITS: Final[Mapping[str, Fit]] = {openai_responses.ENDPOINT: openai_responses.fit}

@@ -15,7 +15,7 @@ import aiohttp
 FARTHING = str(Path(sys.executable).with_name("farthing"))
 START_WITHIN_S = 30
 # What would configure the service from this machine's own environment.
-_OURS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "PRIMARY_")
+_OURS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "PRIMARY_")
 
 
 class Service:

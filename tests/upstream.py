@@ -59,7 +59,8 @@ __all__ = [
 ]
 
 # Where calls go. They are answered by scripts.
-SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages")
+SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages", ":generateContent")
+GEMINI_STREAM = ":streamGenerateContent?alt=sse"
 
 
 class Request:
@@ -80,7 +81,8 @@ class Request:
     @property
     def is_stream(self) -> bool:
         """Whether the caller asked for events."""
-        return isinstance(self.body, dict) and self.body.get("stream") is True
+        said = isinstance(self.body, dict) and self.body.get("stream") is True
+        return said or self.path.endswith(GEMINI_STREAM)
 
 
 class Connection(asyncio.Protocol):
@@ -217,12 +219,14 @@ class ScriptedUpstream:
 
     def script_for(self, request: Request) -> Script:
         """The script to play, and the request noted: calls in `requests`, all else in `others`."""
-        if request.method == "POST" and request.path.endswith(SCRIPTED):
+        if request.method == "POST" and request.path.endswith((*SCRIPTED, GEMINI_STREAM)):
             self.requests.append(request)
             self.changed()
             return self._scripts.popleft() if self._scripts else self.default
         self.others.append(request)
         self.changed()
+        if request.path.partition("?")[0].endswith("/v1beta/models"):
+            return json_response({"models": [{"name": f"models/{name}"} for name in self.models]})
         if request.path.partition("?")[0].endswith("/models"):
             return json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
         return status(404, {"error": {"message": f"no {request.path} here", "type": "invalid_request_error"}})

@@ -16,9 +16,11 @@ from service.config.rules import is_model_name
 UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
 MAX_DIRECT_ROUTES: Final = 10_000
 # {dialect: whose prices hold for a model of exactly its name, at an address that the book does not know}
-_VENDORS: Final = {"openai": "openai", "anthropic": "anthropic", "local": ""}
+_VENDORS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "google", "local": ""}
 # {dialect: how many attempts a provider gets at once where the config does not say}. None: any number.
-_CONCURRENCY: Final = {"openai": 12, "anthropic": 10, "local": None}
+_CONCURRENCY: Final = {"openai": 12, "anthropic": 10, "gemini": 12, "local": None}
+# {what some call a provider: its name here}. Where the config has a provider of the first name, that is meant.
+ALIASES: Final = {"google": "gemini"}
 
 
 class Catalog:
@@ -60,7 +62,7 @@ class Catalog:
         if model is None:
             route = self._routes.get(DEFAULT_ROUTE) or next(iter(self.routes), None)
         else:
-            route = self._routes.get(model) or self._direct.get(model) or self._direct_route(model)
+            route = self._routes.get(model) or self._direct.get(model) or self._direct_route(self._unaliased(model))
         if route is None:
             raise UnknownModel(model or "", tuple(self._routes))
         return route
@@ -83,6 +85,11 @@ class Catalog:
             for name, price in prices.items()
             if price is None or price == UNPRICED_FREE
         )
+
+    def _unaliased(self, model: str) -> str:
+        """A `provider:model` by the provider's name in the config."""
+        name, colon, rest = model.partition(":")
+        return model if name in self._providers else f"{ALIASES.get(name, name)}{colon}{rest}"
 
     def _direct_route(self, model: str) -> Route | None:
         provider, _, name = model.partition(":")

@@ -20,6 +20,9 @@ _SETS: Final = {"primary": 12.0, "fallback": 20.0}
 _KEYED: Final = {
     "OPENAI_API_KEY": ProviderSection(name="openai", dialect="openai", base_url=OPENAI_URL),
     "ANTHROPIC_API_KEY": ProviderSection(name="anthropic", dialect="anthropic", base_url="https://api.anthropic.com"),
+    "GEMINI_API_KEY": ProviderSection(
+        name="gemini", dialect="gemini", base_url="https://generativelanguage.googleapis.com"
+    ),
 }
 _FIELDS: Final = ("BASE_URL", "API_KEY", "MODEL", "TIMEOUT_S")
 

@@ -75,7 +75,7 @@ class ProviderSection(Section, frozen=True):
     """
 
     name: str
-    dialect: Literal["openai", "anthropic", "local"]
+    dialect: Literal["openai", "anthropic", "gemini", "local"]
     base_url: str | None = None
     api_key: str | None = None
     timeout_s: Seconds = 60.0
@@ -176,6 +176,5 @@ KEYS_NOT_YET: Final = {
 }
 VALUES_NOT_YET: Final = {
     ("server", "auth"): {"required"},
-    ("providers", "dialect"): {"gemini"},
     ("routes", "strategy"): {"weighted", "fastest", "cheapest"},
 }

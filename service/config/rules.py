@@ -82,6 +82,8 @@ def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem
         yield from _address_problems(f"{place}.base_url", provider.base_url)
         if provider.dialect == "anthropic" and provider.base_url.rstrip("/").endswith("/v1"):
             yield Problem(f"{place}.base_url", "is without /v1, which is added")
+        if provider.dialect == "gemini" and provider.base_url.rstrip("/").endswith(("/v1", "/v1beta")):
+            yield Problem(f"{place}.base_url", "is without /v1beta, which is added")
 
 
 def _server_problems(server: ServerSection) -> Iterator[Problem]:

@@ -45,7 +45,8 @@ def messages_of(said: Any) -> tuple[list[Block], list[Block]]:
 
 def continues_a_tool_call_unthought(said: Any) -> bool:
     """Whether the last words of the model are a tool call whose thinking was not sent along with it."""
-    for message in reversed(said if isinstance(said, list) else ()):
+    messages: list[Any] = said if isinstance(said, list) else []
+    for message in reversed(messages):
         if isinstance(message, dict) and message.get("role") == "assistant":
             return bool(message.get("tool_calls")) and not message.get("thinking_blocks")
     return False

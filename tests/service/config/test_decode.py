@@ -41,7 +41,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
         "server.prot: unknown key; did you mean port?",
         "server.workers: expected int, got str",
         "router.hedge: expected bool, got str",
-        "providers[0].dialect: 'opnai' cannot be; choose openai, anthropic, local",
+        "providers[0].dialect: 'opnai' cannot be; choose openai, anthropic, gemini, local",
         "providers[1].timout_s: unknown key; did you mean timeout_s?",
         "ceilings[0].window: 'dai' cannot be; choose minute, hour, day, month, total",
         'ceilings[0].limit_usd: an amount is exact, so it goes in quotes: "1.5"',

@@ -2,7 +2,10 @@
 
 import pytest
 
+from ledger.prices import load_book
+from router.errors import UnknownModel
 from service.config import ConfigInvalid
+from service.config.catalog import Catalog
 from service.config.environment import config_from_environment
 
 
@@ -59,6 +62,21 @@ def test_anthropics_key_alone_makes_its_models_usable() -> None:
     assert problems(ANTHROPIC_API_KEY="sk-\u00e9") == [
         "ANTHROPIC_API_KEY: has a character in it that no header can carry"
     ]
+
+
+def test_geminis_key_alone_makes_its_models_usable_under_both_its_names() -> None:
+    config = config_from_environment({"GEMINI_API_KEY": "AIza"})
+    gemini = config.providers[-1]
+    assert (gemini.name, gemini.dialect, gemini.api_key) == ("gemini", "gemini", "AIza")
+    assert gemini.base_url == "https://generativelanguage.googleapis.com"
+    catalog = Catalog(config, load_book(), now_ms=0)
+    for name in ("gemini:gemini-2.5-flash", "google:gemini-2.5-flash"):
+        (target,) = catalog.resolve(name).targets
+        assert (target.id, target.provider.max_concurrency) == ("gemini:gemini-2.5-flash", 12)
+        assert target.price is not None
+        assert target.price.base.output == 2_500_000_000
+    with pytest.raises(UnknownModel):
+        catalog.resolve("google2:gemini-2.5-flash")
 
 
 def test_half_a_set_says_what_is_missing() -> None:

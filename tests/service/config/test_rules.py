@@ -49,6 +49,10 @@ def provider(url: str, more: str = "") -> str:
             provider("https://h/v1").replace('"openai"', '"anthropic"'),
             "providers[0].base_url: is without /v1, which is added",
         ),
+        (
+            provider("https://h/v1beta/").replace('"openai"', '"gemini"'),
+            "providers[0].base_url: is without /v1beta, which is added",
+        ),
         (ceiling("global") * 2, "ceilings[1].scope: 'global a day' is there twice"),
         (ceiling("global", "NaN"), "ceilings[0].limit_usd: 'NaN' is not an amount"),
         (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),

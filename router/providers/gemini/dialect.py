@@ -1,0 +1,91 @@
+"""The dialect of Google's Gemini API. What is sent is in request.py, what an answer means in reading.py."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from router.answer import Closing, Delta
+from router.deployments import Deployment, Provider
+from router.faults import Fault, Outcome
+from router.providers.client import Http, chunks_of, decode_object, read_whole
+from router.providers.gemini.reading import GeminiReader
+from router.providers.gemini.request import request_of
+
+VERSION_PATH: Final = "/v1beta"
+# The most that one page of the list of models holds.
+MODELS_PATH: Final = f"{VERSION_PATH}/models?pageSize=1000"
+# Credentials that are not this provider's, and words meant for other dialects.
+_NOT_FORWARDED: Final = frozenset(
+    {"authorization", "x-api-key", "x-goog-api-key", "openai-beta", "anthropic-beta", "anthropic-version"}
+)
+
+
+class GeminiDialect:
+    """generateContent as Google has it. base_url is without `/v1beta`. See `Upstream`."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
+        self._http = Http(transport, clock_ms=clock_ms)
+
+    async def attempt(
+        self,
+        deployment: Deployment,
+        body: dict[str, Any],
+        *,
+        stream: bool,
+        headers: dict[str, str],
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        endpoint: str = "",
+    ) -> AsyncGenerator[Delta | Closing, None]:
+        """See Upstream.attempt. body: as `router.dialects.fitted` gave it. There is one endpoint."""
+        provider = deployment.provider
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        async with self._http.exchange(
+            provider,
+            "POST",
+            f"{VERSION_PATH}/models/{quote(deployment.model, safe='')}:{method}",
+            headers=_headers(provider, headers, accept="text/event-stream" if stream else "application/json"),
+            body=msgspec.json.encode(request_of(body, deployment.model)),
+        ) as response:
+            if on_headers is not None:
+                on_headers(response.headers)
+            reader = GeminiReader(provider, response.status_code)
+            if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
+                for delta in reader.whole(await read_whole(response)):
+                    yield delta
+            else:
+                # Nothing but the body's end says that no more will come.
+                async for chunk in chunks_of(response):
+                    for delta in reader.feed(chunk):
+                        yield delta
+                for delta in reader.finish():
+                    yield delta
+        yield reader.closing()
+
+    async def list_models(self, provider: Provider) -> list[str]:
+        """See Upstream.list_models."""
+        headers = _headers(provider, {}, accept="application/json")
+        async with self._http.exchange(provider, "GET", MODELS_PATH, headers=headers) as response:
+            listed = decode_object(await read_whole(response), status=response.status_code)
+            try:
+                return [model.name.removeprefix("models/") for model in msgspec.convert(listed, _Models).models]
+            except msgspec.ValidationError as error:
+                raise Fault(Outcome.BAD_ANSWER, "this is not a list of models", status=response.status_code) from error
+
+
+class _Model(msgspec.Struct):
+    name: str
+
+
+class _Models(msgspec.Struct):
+    models: list[_Model]
+
+
+def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+    headers = {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
+    headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
+    if provider.api_key:
+        headers["x-goog-api-key"] = provider.api_key
+    return headers
