@@ -14,14 +14,15 @@ from router.answer import Closing, Delta
 from router.assemble import Assembly, replay
 from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
-from router.faults import FAULT_RULES, Fault, Outcome
+from router.faults import FAULT_RULES, Fault, Outcome, says_too_long
 from router.flights import Flight
 from router.gates import Gates
 from router.health import Health
 from router.hedging import first_after_s
+from router.hints import Evidence
 from router.journey import Attempt, Journey
 from router.limits import AttemptLimits, StreamLimits
-from router.plan import Candidate
+from router.plan import Candidate, mended
 from router.providers.client import Upstream
 from router.ratelimit import wait_after_success_s
 from telemetry import format_traceparent, new_span_id
@@ -66,7 +67,7 @@ class AttemptRunner:
             await self._listen(journey, attempt)
         finally:
             # Also after a bug: a probe that is never answered for would keep its breaker half-open for good.
-            self._record_health(attempt)
+            self._record_health(journey, attempt)
 
     def untried(self, journey: Journey) -> tuple[Candidate, ...]:
         """The candidates that this journey may still turn to."""
@@ -76,6 +77,31 @@ class AttemptRunner:
             for candidate in journey.candidates
             if candidate.deployment.id not in tried and not self._health.returns_in_s(candidate.deployment.id)
         )
+
+    def following(self, journey: Journey, failed: Attempt) -> tuple[Candidate, ...]:
+        """Who may answer what this attempt did not, in order: the same deployment first, if it said how to ask it."""
+        assert failed.outcome is not None
+        mended = self._mended(journey, failed)
+        if mended is not None:
+            journey.candidates = (*journey.candidates, mended)
+            return (mended, *self.untried(journey))
+        if FAULT_RULES[failed.outcome].tries_next or not failed.was_let_through:
+            return self.untried(journey)
+        if failed.fault is not None and says_too_long(failed.fault):
+            window = failed.deployment.context_window
+            untried = [(candidate, candidate.deployment.context_window) for candidate in self.untried(journey)]
+            return tuple(candidate for candidate, other in untried if window and other and other > window)
+        return ()
+
+    def _mended(self, journey: Journey, failed: Attempt) -> Candidate | None:
+        lesson, limit = failed.lesson(), journey.call.max_cost_nanousd
+        if lesson is None:
+            return None
+        candidate = mended(failed.candidate, lesson)
+        if candidate is None or (limit is not None and candidate.held_nanousd > limit):
+            return None
+        asked = [(attempt.candidate.body, attempt.candidate.endpoint) for attempt in journey.attempts]
+        return None if (candidate.body, candidate.endpoint) in asked else candidate
 
     def hedge_after_s(self, first: Attempt, rule: HedgeRule) -> float:
         """How long to wait for this attempt's output before the first hedge."""
@@ -166,8 +192,9 @@ class AttemptRunner:
         journey.win(attempt)
         _tell(journey, attempt, untold)
 
-    def _record_health(self, attempt: Attempt) -> None:
+    def _record_health(self, journey: Journey, attempt: Attempt) -> None:
         deployment_id = attempt.deployment.id
+        self._record_hint(journey, attempt)
         if attempt.outcome == Outcome.OK:
             latency_us = round(attempt.latency_s * 1_000_000)
             ttft_us = None if attempt.ttft_s is None else round(attempt.ttft_s * 1_000_000)
@@ -177,6 +204,23 @@ class AttemptRunner:
         if wait_s is not None:
             self._health.pacing.pace(deployment_id, wait_s)
         self._health.record(deployment_id, BreakerEvent.FAULT if _counts(attempt) else BreakerEvent.NEUTRAL)
+
+    def _record_hint(self, journey: Journey, attempt: Attempt) -> None:
+        hints, workflow = self._health.hints, journey.call.attribution.workflow
+        endpoint = attempt.candidate.endpoint
+        if attempt.outcome == Outcome.OK:
+            hints.succeeded(attempt.deployment.id, workflow=workflow, endpoint=endpoint)
+            return
+        evidence = Evidence(
+            outcome=attempt.outcome or Outcome.LOST,
+            at_ms=self._clock_ms(),
+            fault=attempt.fault,
+            workflow=workflow,
+            endpoint=endpoint,
+            lesson=attempt.lesson(),
+            was_cut_short=attempt.was_cut_short,
+        )
+        hints.failed(attempt.deployment.id, evidence)
 
     def _hear_limits(self, deployment_id: str, headers: Mapping[str, str]) -> None:
         wait_s = wait_after_success_s(headers, now_ms=self._clock_ms())

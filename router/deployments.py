@@ -39,6 +39,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     supports: frozenset[str] | None = None
 
     @property
+    def has_endpoints(self) -> bool:
+        """Whether its dialect can be asked at more than one."""
+        return self.provider.dialect == "openai"
+
+    @property
     def id(self) -> str:
         """`provider:model`, the name under which money, latency and health are kept."""
         return f"{self.provider.name}:{self.model}"

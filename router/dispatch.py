@@ -15,7 +15,7 @@ from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, UpstreamFailed, UpstreamRejected
-from router.faults import FAULT_RULES, Outcome
+from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
@@ -132,12 +132,11 @@ class Dispatcher:
 
         None: there is none to make. Raises LeadPassed when no ceiling has room for it, after settling what there was.
         """
-        assert failed.outcome is not None
         assert failed.result is not None
-        flight, tries_next = journey.flight, FAULT_RULES[failed.outcome].tries_next or not failed.was_let_through
-        if flight.has_output or flight.must_stop or not tries_next:
+        flight = journey.flight
+        if flight.has_output or flight.must_stop:
             return None
-        untried = self._runner.untried(journey)
+        untried = self._runner.following(journey, failed)
         if not untried:
             return None
         held = await self._settler.hold_next(journey, untried)

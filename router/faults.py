@@ -103,6 +103,16 @@ def is_charged(fault: Fault) -> bool:
     return FAULT_RULES[fault.outcome].may_be_billed
 
 
+def refuses_key(fault: Fault) -> bool:
+    """Whether the provider says of the key itself that it is not valid."""
+    return fault.status == 401 or _KEY_INVALID.search(f"{fault.code} {fault.message}".lower()) is not None
+
+
+def says_too_long(fault: Fault) -> bool:
+    """Whether the provider refused the call for its length: one with a larger window may take it."""
+    return _TOO_LONG.search(f"{fault.code} {fault.message}".lower()) is not None
+
+
 def classify_status(status: int, headers: Mapping[str, str], body: bytes, *, now_ms: int) -> Fault:
     """What a complete response that is no answer says: any status but 2xx.
 
@@ -152,6 +162,10 @@ _KEY_INVALID: Final = re.compile(
 _NOT_SUPPORTED: Final = re.compile(
     "model_not_found|unsupported_model|unsupported_endpoint|unknown_url|not_found_error|not a chat model"
     "|model .{0,100}(does not exist|not found)|(only|not) supported in (the )?v1/"
+)
+_TOO_LONG: Final = re.compile(
+    "context_length_exceeded|maximum context length|context window|prompt is too long|input is too long"
+    "|input token count .{0,60}exceeds|exceeds the maximum number of tokens"
 )
 _POLICY: Final = re.compile("content_policy|content_filter|moderation|flagged")
 _TIMEOUT: Final = re.compile("timed?[ -]?out")

@@ -16,6 +16,7 @@ from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
 from router.health_memory import Here, recall, remember
+from router.hint_keeper import Hints
 from router.memory import Memory
 from router.pacing import Pacing
 from router.recent import Recent
@@ -52,6 +53,7 @@ class Health:
         self._now_ms = now_ms
         self._memory = memory
         self.pacing = Pacing(now_ms=now_ms, memory=memory)
+        self.hints = Hints(now_ms=now_ms, memory=memory, process=process)
         self._process = process
         self._routes = routes
         self._breakers: dict[str, Breaker] = {}
@@ -67,20 +69,27 @@ class Health:
 
     def returns_in_s(self, deployment_id: str) -> float:
         """0 where a call may go now, else how long until one may. A probe under way counts as a moment."""
-        paced_s = self.pacing.returns_in_s(deployment_id)
+        away_s = max(self.pacing.returns_in_s(deployment_id), self.hints.returns_in_s(deployment_id))
         breaker = self.breaker(deployment_id)
         now_s = self._now_s()
-        return paced_s if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s, paced_s)
+        return away_s if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s, away_s)
 
     def is_only_paced(self, deployment_id: str) -> bool:
         """Whether nothing but its provider's word keeps calls from it, so that waiting is sure to help."""
-        is_paced = self.pacing.returns_in_s(deployment_id) > 0
+        is_paced = self.pacing.returns_in_s(deployment_id) > 0 and not self.hints.returns_in_s(deployment_id)
         return is_paced and rules.is_usable(self.breaker(deployment_id), self._now_s())
 
     async def admit(self, deployment_id: str) -> bool:
         """Take the right to try it once; True must be followed by one `record`. Of all processes' calls one probes."""
-        if self.pacing.returns_in_s(deployment_id):
+        if self.pacing.returns_in_s(deployment_id) or not await self.hints.admit(deployment_id):
             return False
+        if await self._admit(deployment_id):
+            return True
+        self.hints.give_back(deployment_id)
+        return False
+
+    async def _admit(self, deployment_id: str) -> bool:
+        """By its breaker alone."""
         breaker = self.breaker(deployment_id)
         if breaker.state == BreakerState.CLOSED:
             return True
@@ -148,6 +157,7 @@ class Health:
             self._untold_successes[deployment_id] -= count
         self._untold_successes = +self._untold_successes
         await self.pacing.share()
+        await self.hints.share()
 
     def hear(self, deployment_id: str, text: str) -> None:
         """Take over what all processes remember of a breaker, once this one has told its own part."""
@@ -242,6 +252,7 @@ async def open_health(
             await sharing
         with suppress(LedgerError):
             await health.share()
+            await health.hints.share_all()
 
 
 async def _keep_sharing(health: Health, memory: Memory) -> None:

@@ -13,6 +13,7 @@ from router.deployments import Deployment, HedgeRule
 from router.errors import RouterError
 from router.faults import Fault, Outcome
 from router.flights import Flight
+from router.lessons import Lesson, lesson_of
 from router.limits import AttemptLimits
 from router.plan import Candidate
 from router.receipt import AttemptReport, Receipt, Timing
@@ -87,6 +88,12 @@ class Attempt(msgspec.Struct, kw_only=True):
         """When its first output came, as wall time. None: not streamed, or none came."""
         ttft_s = self.ttft_s
         return None if ttft_s is None else self.started_at_ns + round(ttft_s * 1e9)
+
+    def lesson(self) -> Lesson | None:
+        """What its provider's refusal taught. None: nothing."""
+        if self.fault is None:
+            return None
+        return lesson_of(self.fault, self.candidate.body, has_endpoints=self.deployment.has_endpoints)
 
     def report(self) -> AttemptReport:
         """What callers are told of it."""

@@ -4,7 +4,13 @@ Each kind of memory has one keeper, who changes it through `change` and hears he
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+# While the ledger is in trouble, changes are dropped rather than heaped up.
+UNTOLD_LIMIT: Final = 10_000
 
 
 class MemoryStore(Protocol):
@@ -44,3 +50,75 @@ class Memory:
             keeper = self._keepers.get(kind)
             if keeper is not None:  # Another version of Farthing may remember more.
                 keeper(name, text)
+
+
+V = TypeVar("V", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class SharedValues(Generic[V]):
+    """{name: value}, of one kind: changed here at once, and in all processes on the ledger once they share.
+
+    What changes a value is a rule, a pure function of it, so that it can be applied again to what others made of it.
+    Without a memory it is for one process alone.
+    """
+
+    def __init__(self, kind: str, empty: V, memory: Memory | None) -> None:
+        self._kind = kind
+        self._empty = empty
+        self._memory = memory
+        self._values: dict[str, V] = {}
+        self._untold: list[tuple[str, Callable[[V], V]]] = []
+        if memory is not None:
+            memory.tell(kind, self._hear)
+
+    def get(self, name: str) -> V:
+        """The value as it is known here."""
+        return self._values.get(name, self._empty)
+
+    def change(self, name: str, rule: Callable[[V], V]) -> None:
+        """Put what the rule makes of the value in its place, and tell the others with the next `share`."""
+        before = self.get(name)
+        self._values[name] = after = rule(before)
+        if self._memory is not None and after != before and len(self._untold) < UNTOLD_LIMIT:
+            self._untold.append((name, rule))
+
+    async def decide(self, name: str, rule: Callable[[V], tuple[V, R]]) -> R:
+        """Change a value where only one process may, and say what the rule decided.
+
+        Raises LedgerError; the rule is then not applied anywhere.
+        """
+        if self._memory is None:
+            self._values[name], decided = rule(self.get(name))
+            return decided
+        outcome: list[tuple[V, R]] = []
+
+        def decide(known: str | None) -> str:
+            outcome.append(rule(self._read(known)))
+            return msgspec.json.encode(outcome[-1][0]).decode()
+
+        await self._memory.change(self._kind, name, decide)
+        value, decided = outcome[-1]
+        self._values[name] = self._with_untold(name, value)
+        return decided
+
+    async def share(self) -> None:
+        """Tell the other processes. Raises LedgerError: then what is left is told the next time."""
+        while self._untold and self._memory is not None:
+            name, rule = self._untold[0]
+            await self._memory.change(self._kind, name, partial(self._changed, rule=rule))
+            del self._untold[0]
+
+    def _changed(self, known: str | None, *, rule: Callable[[V], V]) -> str:
+        return msgspec.json.encode(rule(self._read(known))).decode()
+
+    def _hear(self, name: str, text: str) -> None:
+        self._values[name] = self._with_untold(name, self._read(text))
+
+    def _with_untold(self, name: str, value: V) -> V:
+        for changed, rule in self._untold:
+            value = rule(value) if changed == name else value
+        return value
+
+    def _read(self, known: str | None) -> V:
+        return self._empty if known is None else msgspec.json.decode(known, type=type(self._empty))

@@ -1,7 +1,7 @@
 """Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from router.capabilities import gated
 from router.deployments import Deployment, Route
 from router.dialects import fitted
 from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
+from router.lessons import Adaptation, Lesson
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,26 +39,57 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+AS_IT_IS: Final = Adaptation()
+
+
 def plan(
-    call: Call, route: Route, *, is_limited: Callable[[str], bool], returns_in_s: Mapping[str, float]
+    call: Call,
+    route: Route,
+    *,
+    is_limited: Callable[[str], bool],
+    returns_in_s: Mapping[str, float],
+    asked_as: Callable[[str], Adaptation] = lambda _: AS_IT_IS,
 ) -> tuple[Candidate, ...]:
     """The candidates in the order to try them; at least one.
 
     is_limited: whether some ceiling applies to a deployment id. returns_in_s: {deployment id: seconds until its
-    breaker lets a call through}, 0 or missing: now. Raises UnpricedModel, MaxCostExceeded, UnboundedCost,
-    Inexpressible, NoDeploymentAvailable; in this order, so that what the caller can mend comes first.
+    breaker lets a call through}, 0 or missing: now. asked_as: how a deployment id wants to be asked. Raises
+    UnpricedModel, MaxCostExceeded, UnboundedCost, Inexpressible, NoDeploymentAvailable; in this order, so that what the
+    caller can mend comes first.
     """
     priced = [deployment for deployment in route.targets if deployment.price is not None]
     if not priced:
         raise UnpricedModel(tuple(deployment.id for deployment in route.targets))
-    affordable = _affordable(call, priced, is_limited)
+    affordable = _affordable(call, priced, is_limited, asked_as)
     usable = [candidate for candidate in affordable if not returns_in_s.get(candidate.deployment.id)]
     if not usable:
         raise NoDeploymentAvailable(min(returns_in_s[candidate.deployment.id] for candidate in affordable))
     return tuple(usable)
 
 
-def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[[str], bool]) -> list[Candidate]:
+def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
+    """The candidate, asked as its provider's refusal taught. None: that cannot be said there."""
+    adaptation = Adaptation(endpoint=candidate.endpoint).with_lesson(lesson)
+    try:
+        body, dropped = _adapted(candidate.body, candidate.deployment, adaptation)
+    except Inexpressible:
+        return None
+    return msgspec.structs.replace(
+        candidate,
+        body=body,
+        held_nanousd=_bound(body, candidate.deployment)[0],
+        endpoint=adaptation.endpoint,
+        dropped_params=(*candidate.dropped_params, *dropped),
+        clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
+    )
+
+
+def _affordable(
+    call: Call,
+    deployments: list[Deployment],
+    is_limited: Callable[[str], bool],
+    asked_as: Callable[[str], Adaptation],
+) -> list[Candidate]:
     limit = call.max_cost_nanousd
     unsaid: list[Inexpressible] = []
     unbounded: list[str] = []
@@ -65,7 +97,8 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
     candidates: list[Candidate] = []
     for deployment in deployments:
         try:
-            body, dropped = _sendable(call.body, deployment)
+            adaptation = asked_as(deployment.id)
+            body, dropped = _sendable(call.body, deployment, adaptation)
         except Inexpressible as error:
             unsaid.append(error)
             continue
@@ -75,8 +108,15 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
         elif limit is not None and held_nanousd > limit:
             too_dear.append(held_nanousd)
         else:
-            candidate = Candidate(deployment=deployment, held_nanousd=held_nanousd, body=body, dropped_params=dropped)
-            candidates.append(candidate)
+            candidates.append(
+                Candidate(
+                    deployment=deployment,
+                    held_nanousd=held_nanousd,
+                    body=body,
+                    dropped_params=dropped,
+                    endpoint=adaptation.endpoint if deployment.has_endpoints else "",
+                )
+            )
     if candidates:
         return candidates
     if too_dear:
@@ -87,11 +127,21 @@ def _affordable(call: Call, deployments: list[Deployment], is_limited: Callable[
     raise unsaid[0]
 
 
-def _sendable(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _sendable(
+    body: dict[str, Any], deployment: Deployment, adaptation: Adaptation
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body as the deployment would be sent it, and the names of what was left out."""
     taken, refused = gated(body, deployment)
-    said, unsaid = fitted(taken, deployment)
+    said, unsaid = _adapted(taken, deployment, adaptation)
     return said, refused + unsaid
+
+
+def _adapted(
+    body: dict[str, Any], deployment: Deployment, adaptation: Adaptation
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    wanted, unwanted = adaptation.applied(body)
+    said, unsaid = fitted(wanted, deployment, adaptation.endpoint if deployment.has_endpoints else "")
+    return said, unwanted + unsaid
 
 
 def _bound(body: dict[str, Any], deployment: Deployment) -> tuple[int, str | None]:

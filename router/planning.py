@@ -83,6 +83,7 @@ class Planner:
             route,
             is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
             returns_in_s=returns_in_s,
+            asked_as=self._health.hints.asked_as,
         )
 
     def _paced(self, route: Route) -> list[str]:
