@@ -112,6 +112,11 @@ class Hints:
         self._count_successes(deployment_id)
         return report_of(self._values.get(deployment_id))
 
+    def known(self) -> list[str]:
+        """Of which deployments something is known."""
+        self._count_successes()
+        return self._values.names
+
     def _count_successes(self, only: str | None = None) -> None:
         if only is None:
             self._counted_at_ms = self._now_ms()

@@ -218,22 +218,6 @@ def returns_at_ms(hint: Hint, now_ms: int) -> int | None:
     return None if hint.block.state == BlockState.HELD else hint.block.until_ms
 
 
-def blocked_by_hand(hint: Hint, reason: str, now_ms: int) -> Hint:
-    """Blocked until an operator allows it again."""
-    block = Block(cause=Cause.OPERATOR, since_ms=now_ms, until_ms=now_ms, wait_ms=0, reason=reason)
-    return msgspec.structs.replace(hint, block=block)
-
-
-def allowed(hint: Hint) -> Hint:
-    """Without any block, and without what would soon lead to one again."""
-    return msgspec.structs.replace(hint, block=None, failures=0, unsupported=0, forbidden=0)
-
-
-def preferring(hint: Hint, endpoint: str) -> Hint:
-    """Asked at this endpoint from now on; empty: at the one that it learned, or its dialect's own."""
-    return msgspec.structs.replace(hint, preferred=endpoint)
-
-
 def _counted(hint: Hint, workflow: str, *, successes: int = 0, errors: int = 0) -> Hint:
     workflows = hint.workflows
     if workflow:

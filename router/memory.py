@@ -76,6 +76,11 @@ class SharedValues(Generic[V]):
         """The value as it is known here."""
         return self._values.get(name, self._empty)
 
+    @property
+    def names(self) -> list[str]:
+        """Whose value is known here."""
+        return list(self._values)
+
     def change(self, name: str, rule: Callable[[V], V]) -> None:
         """Put what the rule makes of the value in its place, and tell the others with the next `share`."""
         before = self.get(name)

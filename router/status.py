@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from router.deployments import Deployment, Route
+from router.errors import UnknownModel
 from router.gates import Gates
 from router.health import Health
+from router.orders import order
 
 
 class Deployments(Protocol):
@@ -14,6 +16,9 @@ class Deployments(Protocol):
     @property
     def routes(self) -> Sequence[Route]:
         """All configured routes, in order."""
+
+    def resolve(self, model: str | None) -> Route:
+        """The route of this name, or of one `provider:model`. Raises UnknownModel."""
 
 
 class RouterStatus:
@@ -26,8 +31,29 @@ class RouterStatus:
 
     def status(self) -> dict[str, Any]:
         """The object of CONTRACT §7, "Names in the open"."""
-        known = {target.id: target for route in self._deployments.routes for target in route.targets}
-        return {"deployments": [self._one(deployment) for deployment in known.values()]}
+        return {"deployments": [self._one(deployment) for deployment in self._configured().values()]}
+
+    def hints(self, provider: str = "") -> dict[str, Any]:
+        """The object of `GET /router/hints`: of deployments of routes and of those that anything is known of."""
+        names = dict.fromkeys((*self._configured(), *sorted(self._health.hints.known())))
+        wanted = [name for name in names if not provider or name.partition(":")[0] == provider]
+        return {"hints": [self._hint(name) for name in wanted]}
+
+    async def give_order(
+        self, deployment_id: str, action: str, *, now_ms: int, endpoint: str = "", reason: str = ""
+    ) -> dict[str, Any]:
+        """Do as the operator says, and say what is known then. Raises UnknownModel, WrongOrder, LedgerError."""
+        rule = order(action, now_ms=now_ms, endpoint=endpoint, reason=reason)
+        if ":" not in deployment_id or self._deployments.resolve(deployment_id).targets[0].id != deployment_id:
+            raise UnknownModel(deployment_id, tuple(self._configured()))
+        await self._health.hints.change(deployment_id, rule)
+        return self._hint(deployment_id)
+
+    def _configured(self) -> dict[str, Deployment]:
+        return {target.id: target for route in self._deployments.routes for target in route.targets}
+
+    def _hint(self, deployment_id: str) -> dict[str, Any]:
+        return {"deployment": deployment_id, **self._health.hints.report(deployment_id)}
 
     def _one(self, deployment: Deployment) -> dict[str, Any]:
         gate = self._gates.gate(deployment.provider)
@@ -35,6 +61,6 @@ class RouterStatus:
             "deployment": deployment.id,
             **self._health.report(deployment.id),
             "gate": {"in_use": gate.in_use, "limit": gate.limit},
-            "hints": {},
+            "hints": self._health.hints.report(deployment.id),
             "token_estimate_error": None,
         }

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from service.http.edge import Edge
 from service.http.failures import answer_failure
 from service.http.generation import GenerationApp, Slots
+from service.http.hints import hint_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
 from service.http.schema import schema_handlers
@@ -31,6 +32,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         route_handlers=[
             *generation_handlers(generations),
             *page_handlers(parts),
+            *hint_handlers(parts),
             *schema_handlers(),
         ],
         exception_handlers={HTTPException: answer_failure, Exception: answer_failure},

@@ -37,6 +37,14 @@ class RouterStatus(Protocol):
     def status(self) -> dict[str, Any]:
         """The object of `GET /router/status`, CONTRACT §7."""
 
+    def hints(self, provider: str = "") -> dict[str, Any]:
+        """The object of `GET /router/hints`."""
+
+    async def give_order(
+        self, deployment_id: str, action: str, *, now_ms: int, endpoint: str = "", reason: str = ""
+    ) -> dict[str, Any]:
+        """Block, allow, prefer or forget by hand. Raises UnknownModel, WrongOrder, LedgerError."""
+
 
 class Catalog(Protocol):
     """The public model names."""

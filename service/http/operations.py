@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.reports import SPEND_DIMENSIONS
+from service.http.hints import HintBody
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 
@@ -178,6 +179,26 @@ OPERATIONS: Final = (
     ),
     Operation(method="get", path="/ledger/ceilings", summary="Limit, spent, held and room of every ceiling"),
     Operation(method="get", path="/router/status", summary="How every deployment is doing"),
+    Operation(
+        method="get",
+        path="/router/hints",
+        summary="What was learned of deployments from their answers and errors",
+        query=("provider",),
+    ),
+    Operation(
+        method="post",
+        path="/router/hints",
+        summary="Block or allow a deployment by hand, prefer one of its endpoints, or forget what was learned of it",
+        body=HintBody,
+        body_example={"deployment": "openai:gpt-4o", "action": "block", "reason": "too dear this month"},
+        errors={400: "invalid_request", 404: "unknown_model", 503: "ledger_unavailable"},
+    ),
+    Operation(
+        method="delete",
+        path="/router/hints/{id}",
+        summary="Forget what was learned of a deployment, an operator's word too",
+        errors={404: "unknown_model", 503: "ledger_unavailable"},
+    ),
     Operation(method="get", path="/metrics", summary="Metrics in Prometheus' text form", media_type="text/plain"),
     Operation(method="get", path="/health/live", summary="The process answers", example={"status": "live"}),
     Operation(

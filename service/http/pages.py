@@ -44,7 +44,7 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
     @get("/v1/models")
     async def list_models() -> Response[bytes]:
-        return _json({"object": "list", "data": model_objects(parts, created_s)})
+        return json_response({"object": "list", "data": model_objects(parts, created_s)})
 
     @get("/v1/models/{model_id:path}")
     async def show_model(request: AnyRequest) -> Response[bytes]:
@@ -52,7 +52,7 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         name = request.path_params["model_id"].removeprefix("/")
         for model in model_objects(parts, created_s):
             if model["id"] == name:
-                return _json(model)
+                return json_response(model)
         raise UnknownModel(name, tuple(route.name for route in parts.catalog.routes))
 
     return list_models, show_model
@@ -73,7 +73,7 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     async def generations(request: AnyRequest) -> Response[bytes]:
         query = read_generations_query(request.scope["query_string"], parts.now_ms())
         try:
-            return _json(await parts.reports.generations(query))
+            return json_response(await parts.reports.generations(query))
         except UnknownPage as error:
             raise InvalidRequest("must be the `next` of the page before", where="before") from error
 
@@ -83,11 +83,11 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         story = await parts.reports.generation(generation_id)
         if story is None:
             raise NotFound(f"generation {generation_id!r}")
-        return _json(story)
+        return json_response(story)
 
     @get("/ledger/ceilings")
     async def ceilings() -> Response[bytes]:
-        return _json({"ceilings": await parts.reports.ceilings()})
+        return json_response({"ceilings": await parts.reports.ceilings()})
 
     return spend, latency, generations, generation, ceilings
 
@@ -95,7 +95,7 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     @get("/router/status")
     async def router_status() -> Response[bytes]:
-        return _json(parts.router.status())
+        return json_response(parts.router.status())
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
@@ -103,15 +103,15 @@ def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
     @get("/health/live")
     async def live() -> Response[bytes]:
-        return _json({"status": "live"})
+        return json_response({"status": "live"})
 
     @get("/health/ready")
     async def ready() -> Response[bytes]:
         readiness = parts.readiness()
         if readiness.ready and not readiness.draining:
-            return _json({"status": "ready"})
+            return json_response({"status": "ready"})
         status = "draining" if readiness.draining else "not_ready"
-        return _json({"status": status, "reason": readiness.reason}, status_code=503)
+        return json_response({"status": status, "reason": readiness.reason}, status_code=503)
 
     return router_status, metrics, live, ready
 
@@ -129,7 +129,7 @@ def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
 
 def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...], now_ms: int) -> tuple[_Query, str]:
     """The report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
-    given = _parameters(query_string, (*_WINDOW_FIELDS, *dimensions))
+    given = read_parameters(query_string, (*_WINDOW_FIELDS, *dimensions))
     groups = tuple(filter(None, (name.strip() for name in given.get("group_by", "").split(","))))
     refuse_unknown(groups, dimensions, "name in group_by")
     form = given.get("format", "json")
@@ -146,7 +146,7 @@ def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...
 
 def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery:
     """The page of calls asked for. Raises InvalidRequest naming the parameter that is wrong."""
-    given = _parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
+    given = read_parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
     limit = given.get("limit", str(_PAGE))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= _MOST):
         raise InvalidRequest(f"must be a number from 1 to {_MOST}", where="limit")
@@ -159,7 +159,8 @@ def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery
     )
 
 
-def _parameters(query_string: bytes, known: tuple[str, ...]) -> dict[str, str]:
+def read_parameters(query_string: bytes, known: tuple[str, ...]) -> dict[str, str]:
+    """The query, each name once. Raises InvalidRequest."""
     given: dict[str, str] = {}
     for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
         if name in given:
@@ -184,11 +185,12 @@ def _moment_ms(name: str, given: dict[str, str], now_ms: int) -> int | None:
 
 def _report(report: dict[str, Any], form: str) -> Response[bytes]:
     if form == "json":
-        return _json(report)
+        return json_response(report)
     from service.commands.tables import report_csv
 
     return Response(report_csv(report).encode(), media_type="text/csv", headers=_NO_STORE)
 
 
-def _json(value: Any, *, status_code: int = 200) -> Response[bytes]:
+def json_response(value: Any, *, status_code: int = 200) -> Response[bytes]:
+    """A JSON answer that nobody stores."""
     return Response(msgspec.json.encode(value), media_type=JSON, status_code=status_code, headers=_NO_STORE)

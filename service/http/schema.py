@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.asked import Params
 from service.headers import CACHE_MODES
+from service.http.hints import HintBody
 from service.http.operations import OPERATIONS, Operation
 from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
@@ -72,7 +73,7 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
 
 def openapi_document() -> dict[str, Any]:
     """All operations as one OpenAPI 3.1 object."""
-    _, components = msgspec.json.schema_components((GenerateBody, ChatBody, Params), ref_template=_REF)
+    _, components = msgspec.json.schema_components((GenerateBody, ChatBody, Params, HintBody), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation_object(operation)
@@ -119,7 +120,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     if "{id}" in operation.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
-    if operation.body is not None:
+    if operation.streams:
         found += [{"name": name, "in": "header", "schema": schema} for name, schema in _REQUEST_HEADERS.items()]
     return found
 

@@ -31,14 +31,12 @@ from router.hints import (
     after,
     after_neutral,
     after_successes,
-    allowed,
-    blocked_by_hand,
     claimed,
-    preferring,
     returns_at_ms,
 )
 from router.lessons import Adaptation, Lesson, lesson_of
 from router.memory import Memory
+from router.orders import ACTIONS, WrongOrder, allowed, blocked_by_hand, order, preferring
 from router.reply import Finished
 from tests.router.gateways import a_call, a_deployment, open_gateway, text_of
 from tests.scripts import json_response
@@ -393,3 +391,19 @@ async def test_what_is_learned_is_shared_and_outlives_the_process(tmp_path: Path
         assert await later.admit("p:m")
         await later.change("p:m", partial(preferring, endpoint="v1/responses"))
         assert later.asked_as("p:m").endpoint == "v1/responses"
+
+
+def test_an_order_is_known_by_its_name_and_refused_with_what_would_be_right():
+    for action in ACTIONS:
+        order(action, now_ms=NOW_MS)(Hint())
+    for wrong, field in (
+        ({"action": "stop"}, "action"),
+        ({"action": "prefer", "endpoint": "v1/realtime"}, "endpoint"),
+        ({"action": "block", "endpoint": "v1/responses"}, "endpoint"),
+        ({"action": "block", "reason": "x" * 301}, "reason"),
+    ):
+        with pytest.raises(WrongOrder) as refused:
+            order(now_ms=NOW_MS, **wrong)
+        assert refused.value.field == field
+    assert order("prefer", now_ms=0, endpoint="/v1/responses")(Hint()).asked_as.endpoint == "v1/responses"
+    assert order("forget", now_ms=0)(HINTS[BlockState.HELD]) == Hint()

@@ -31,5 +31,6 @@ async def test_every_worker_tells_how_the_one_ledger_is_doing(tmp_path):
                 while (figures := await ledger_figures(service))["verified_seq"] < 1:
                     await asyncio.sleep(0.05)
             assert figures.keys() == FIGURES
-            assert (figures["drift"], figures["queue_depth"]) == (0, 0)
+            # The look of this very moment may stand in the queue.
+            assert (figures["drift"], figures["queue_depth"] <= 1) == (0, True)
             assert figures["wal_bytes"] > 0

@@ -18,6 +18,7 @@ from ledger.usage import Usage
 from router.answer import Answer, Choice, Delta
 from router.call import Call
 from router.deployments import Deployment, Provider, Route
+from router.orders import order
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.reply import Finished
 from service.app import create_app
@@ -168,6 +169,15 @@ class ScriptedReports:
 
     def status(self) -> dict[str, Any]:
         return {"deployments": []}
+
+    def hints(self, provider: str = "") -> dict[str, Any]:
+        return {"hints": []}
+
+    async def give_order(
+        self, deployment_id: str, action: str, *, now_ms: int, endpoint: str = "", reason: str = ""
+    ) -> dict[str, Any]:
+        order(action, now_ms=now_ms, endpoint=endpoint, reason=reason)
+        return {"deployment": deployment_id}
 
 
 class KeptTelemetry:
