@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "correct": "Say what an attempt really cost.",
     "reprice": "Charge past attempts at the prices of now.",
     "reconcile": "Compare with a provider's export, and settle the difference.",
+    "hints": "What was learned of deployments; block, allow or prefer by hand.",
     "verify": "Audit the ledger, read-only.",
     "backup": "Copy the ledger, while it is used.",
     "prune": "Fold old detail into closing balances.",

@@ -1,0 +1,69 @@
+"""`farthing hints` and `/router/hints`: what was learned is shown, and an operator's word is heard."""
+
+import json
+
+from tests.processes import farthing_serve, one_route, run_farthing
+from tests.upstream import answer, scripted_upstream, status
+
+
+async def test_what_a_service_learned_is_shown_and_an_operators_word_is_heard(tmp_path):
+    async with scripted_upstream() as upstream, farthing_serve(tmp_path, config=one_route(upstream.url)) as service:
+        upstream.plays(status(500), answer("fine"))
+        assert (await service.generate(model="chat", prompt="one"))[0] == 502
+        assert (await service.generate(model="chat", prompt="two", workflow="w"))[0] == 200
+        (hint,) = (await service.get("/router/hints?provider=up"))["hints"]
+        assert (hint["deployment"], hint["successes"], hint["errors"]) == ("up:m", 1, {"upstream_error": 1})
+        assert hint["last_error"]["status"] == 500
+        assert (await service.get("/router/status"))["deployments"][0]["hints"]["errors"] == {"upstream_error": 1}
+        assert (await service.get("/router/hints?provider=other"))["hints"] == []
+
+        code, out, _ = await run_farthing(tmp_path, "hints", "block", "up:m", "--reason", "a test")
+        assert (code, "farthing hints allow up:m" in out) == (0, True)
+        await service.poll("/router/hints", lambda known: known["hints"][0]["block"])
+        refused, problem = await service.generate(model="chat", prompt="three")
+        assert (refused, problem["code"]) == (503, "no_deployment_available")
+        code, out, _ = await run_farthing(tmp_path, "hints")
+        assert (code, "by hand since" in out, "a test" in out) == (0, True, True)
+
+        order = {"deployment": "up:m", "action": "allow"}
+        async with service.http.post(f"{service.url}/router/hints", json=order) as reply:
+            assert (reply.status, (await reply.json())["block"]) == (200, None)
+        assert (await service.generate(model="chat", prompt="four"))[0] == 200
+        async with service.http.delete(f"{service.url}/router/hints/up:m") as reply:
+            assert (reply.status, (await reply.json())["errors"]) == (200, {})
+    code, out, _ = await run_farthing(tmp_path, "hints", "prefer", "up:m", "v1/responses")
+    assert code == 0
+    code, out, _ = await run_farthing(tmp_path, "hints", "--json", "--provider", "up")
+    assert json.loads(out)["hints"][0]["preferred_endpoint"] == "v1/responses"
+
+
+WRONG_ORDERS = (
+    ({"deployment": "nobody:m", "action": "block"}, 404, "unknown_model"),
+    ({"deployment": "chat", "action": "block"}, 404, "unknown_model"),
+    ({"deployment": "up:m", "action": "stop"}, 400, "invalid_request"),
+    ({"deployment": "up:m", "action": "prefer", "endpoint": "v1/realtime"}, 400, "invalid_request"),
+    ({"deployment": "up:m", "acton": "block"}, 400, "invalid_request"),
+    ({"action": "block"}, 400, "invalid_request"),
+)
+
+
+async def test_a_wrong_order_is_refused_with_what_would_be_right(tmp_path):
+    async with scripted_upstream() as upstream, farthing_serve(tmp_path, config=one_route(upstream.url)) as service:
+        for body, status_code, code in WRONG_ORDERS:
+            reply = await service.http.post(f"{service.url}/router/hints", json=body)
+            problem = await reply.json(content_type=None)
+            assert (reply.status, problem["code"]) == (status_code, code), body
+
+
+async def test_nonsense_on_the_command_line_is_refused_in_one_line(tmp_path):
+    async with scripted_upstream() as upstream:
+        (tmp_path / "farthing.toml").write_text(one_route(upstream.url), "utf-8")
+        for arguments, exit_code, words in (
+            (("hints",), 4, "farthing.db"),
+            (("hints", "block", "nobody:m"), 2, "there are the providers up"),
+            (("hints", "block", "chat"), 2, "is no provider:model"),
+            (("hints", "prefer", "up:m", "v1/realtime"), 2, "v1/responses"),
+        ):
+            code, _, err = await run_farthing(tmp_path, *arguments)
+            assert (code, words in err) == (exit_code, True), err
+        assert not (tmp_path / "farthing.db").exists()
