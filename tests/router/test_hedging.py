@@ -27,7 +27,7 @@ from tests.router.gateways import (
     open_gateway,
     text_of,
 )
-from tests.upstream import ScriptedUpstream, answer, hang, scripted_upstream, status, stream
+from tests.upstream import Request, Script, ScriptedUpstream, answer, hang, scripted_upstream, status, stream
 
 AT_ONCE = HedgeRule(after_s=0.01, stagger_s=0.01, max_ratio=10.0)
 TWO_WORDS_NANOUSD = 9 * READ_NANOUSD + 2 * WRITTEN_NANOUSD
@@ -42,6 +42,21 @@ def three(upstream: ScriptedUpstream, on_abort: OnAbort = "estimate") -> tuple[D
     return tuple(a_deployment(name, upstream.url, on_abort=on_abort) for name in "abc")
 
 
+def plays(upstream: ScriptedUpstream, **scripts: Script) -> None:
+    """To each deployment's requests its own: which of two that are under way arrives first is anybody's guess."""
+
+    async def by_deployment(connection: Any, request: Any) -> None:
+        await scripts[request.body["model"].removeprefix("model-")](connection, request)
+
+    upstream.default = by_deployment
+
+
+async def arrived(upstream: ScriptedUpstream, name: str) -> Request:
+    """The request to this deployment, once it is there."""
+    await upstream.until(lambda it: any(request.body["model"] == f"model-{name}" for request in it.requests))
+    return next(request for request in upstream.requests if request.body["model"] == f"model-{name}")
+
+
 async def all_closed(upstream: ScriptedUpstream, but: int) -> None:
     """Every connection but these is closed: the losers' are."""
     await upstream.until(lambda it: it.open_connections <= but)
@@ -50,13 +65,13 @@ async def all_closed(upstream: ScriptedUpstream, but: int) -> None:
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_slow_attempt_gets_another_one_beside_it_and_is_not_blamed(tmp_path: Path, is_stream: bool):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=AT_ONCE) as house:
-        upstream.plays(hang(), answer("quick help", prompt_tokens=5))
+        plays(upstream, a=hang(), b=answer("quick help", prompt_tokens=5))
         call = a_call(stream=is_stream)
         finished = await house.ask(call)
         assert text_of(finished) == "quick help"
         assert told(finished) == [("a", "aborted", False), ("b", "ok", True)]
         assert (finished.receipt.provider, finished.receipt.model) == ("b", "model-b")
-        await upstream.closed(upstream.requests[0])
+        await upstream.closed(await arrived(upstream, "a"))
         slow, quick = house.holds(call.generation_id)
         estimated_nanousd = finished.receipt.estimated_prompt_tokens * READ_NANOUSD
         assert (slow["outcome"], slow["cost_nanousd"], slow["cost_basis"]) == (
@@ -73,20 +88,20 @@ async def test_a_slow_attempt_gets_another_one_beside_it_and_is_not_blamed(tmp_p
 async def test_the_first_one_may_still_win_and_then_the_hedge_has_lost(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=AT_ONCE) as house:
         gate = asyncio.Event()
-        upstream.plays(answer("the first after all", gate=gate), hang())
+        plays(upstream, a=answer("the first after all", gate=gate), b=hang())
         asking = asyncio.create_task(house.ask(a_call()))
         await upstream.until(lambda it: len(it.requests) == 2)
         gate.set()
         finished = await asking
         assert text_of(finished) == "the first after all"
         assert told(finished) == [("a", "ok", False), ("b", "aborted", True)]
-        await upstream.closed(upstream.requests[1])
+        await upstream.closed(await arrived(upstream, "b"))
 
 
 async def test_hedges_are_staggered_until_there_is_no_deployment_left(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, targets=three(upstream), hedge=AT_ONCE) as house:
         gate = asyncio.Event()
-        upstream.plays(hang(), hang(), answer("third", gate=gate))
+        plays(upstream, a=hang(), b=hang(), c=answer("third", gate=gate))
         call = a_call()
         asking = asyncio.create_task(house.ask(call))
         await upstream.until(lambda it: len(it.requests) == 3)
@@ -120,7 +135,7 @@ async def test_no_other_attempt_begins_once_there_is_output(tmp_path: Path):
 async def test_a_stream_is_told_once_by_whoever_was_first(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=AT_ONCE) as house:
         gate = asyncio.Event()
-        upstream.plays(stream([{"role": "assistant"}, gate, "late"]), stream(["from ", "b"]))
+        plays(upstream, a=stream([{"role": "assistant"}, gate, "late"]), b=stream(["from ", "b"]))
         async with closed_at_the_end(await house.gateway.generate(a_call(stream=True))) as reply:
             deltas, finished = await hear(reply)
             assert reply.deployment_id == "b:model-b"
@@ -137,7 +152,7 @@ async def test_a_failed_first_attempt_leaves_its_hedge_to_answer(tmp_path: Path)
             await fails.wait()
             await status(500)(connection, request)
 
-        upstream.plays(failing, answer("by the hedge", gate=answers))
+        plays(upstream, a=failing, b=answer("by the hedge", gate=answers))
         asking = asyncio.create_task(house.ask(a_call()))
         await upstream.until(lambda it: len(it.requests) == 2)
         fails.set()
@@ -225,7 +240,7 @@ async def test_a_loser_costs_what_its_provider_charges_for_abandoned_calls(
         targets = three(upstream, on_abort)[:2]
         async with open_gateway(tmp_path, targets=targets, hedge=AT_ONCE) as house:
             gate = asyncio.Event()
-            upstream.plays(stream([{"role": "assistant"}, gate, "too ", "late"]), answer("quick"))
+            plays(upstream, a=stream([{"role": "assistant"}, gate, "too ", "late"]), b=answer("quick"))
             call = a_call(stream=is_stream)
             finished = await house.ask(call)
             assert finished.receipt.provider == "b"
@@ -258,11 +273,7 @@ async def test_sixty_callers_on_a_stuck_primary_are_all_answered_without_a_storm
     callers, ratio = 60, 1.0
     rule = HedgeRule(after_s=0.05, stagger_s=0.05, max_ratio=ratio)
     async with scripted_upstream() as upstream, open_gateway(tmp_path, targets=three(upstream), hedge=rule) as house:
-
-        async def by_model(connection: Any, request: Any) -> None:
-            await (hang() if request.body["model"] == "model-a" else answer("from a backup"))(connection, request)
-
-        upstream.default = by_model
+        plays(upstream, a=hang(), b=answer("from a backup"), c=answer("from a backup"))
         calls = [a_call(f"question {n}") for n in range(callers)]
         answers = await asyncio.gather(*(house.ask(call) for call in calls))
         assert {text_of(finished) for finished in answers} == {"from a backup"}
@@ -278,12 +289,8 @@ async def test_sixty_callers_on_a_stuck_primary_are_all_answered_without_a_storm
 async def test_a_ratio_bounds_the_hedges_and_the_others_wait_their_turn(tmp_path: Path):
     rule = HedgeRule(after_s=0.02, stagger_s=0.02, max_ratio=0.1)
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=rule) as house:
-
-        async def by_model(connection: Any, request: Any) -> None:
-            await (hang() if request.body["model"] == "model-a" else answer())(connection, request)
-
-        upstream.default = by_model
-        answers = await asyncio.gather(*(house.ask(a_call(f"question {n}", deadline_s=2.0)) for n in range(20)))
+        plays(upstream, a=hang(), b=answer(), c=answer())
+        answers = await asyncio.gather(*(house.ask(a_call(f"question {n}", deadline_s=5.0)) for n in range(20)))
         hedges = [report for finished in answers for report in finished.receipt.attempts if report.hedge]
         assert 1 <= len(hedges) <= 2
 
