@@ -18,6 +18,7 @@ class Asked(msgspec.Struct, kw_only=True):
 
     behind: the ceiling that others wait for, before whom it takes no room. line: where it is the first, itself.
     skips_line: there was none for it. clamps: how often its answer was made shorter.
+    prompt_tokens: counted where it may be too long for a deployment.
     was_paced: it waited until its provider wanted to be asked again.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
     """
@@ -34,6 +35,7 @@ class Asked(msgspec.Struct, kw_only=True):
     began_at_ns: int
     deadline_s: float
     captures_content: bool
+    prompt_tokens: int | None = None
     missed: str = ""
     has_followed: bool = False
     was_paced: bool = False

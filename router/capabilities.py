@@ -1,5 +1,6 @@
 """Which parameters a deployment takes. What it does not take is left out by name; messages are never changed. Pure."""
 
+import functools
 from typing import Any, Final
 
 from router.deployments import Deployment
@@ -12,8 +13,23 @@ PARAMETERS: Final = {
     "reasoning_summary": ("reasoning",),
     "thinking_budget": ("thinking_budget",),
     "include_thoughts": ("include_thoughts",),
-    "temperature": ("temperature",),
+    # Who samples by himself takes none of what shapes it.
+    "temperature": (
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+    ),
 }
+VISION: Final = "vision"
+CAPABILITIES: Final = frozenset({*PARAMETERS, VISION})
+# Said so, these change nothing: whoever takes no other value takes that.
+_DEFAULTS: Final[dict[str, Any]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+_IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def gated(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -21,8 +37,44 @@ def gated(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any],
     supports = deployment.supports
     if supports is None:
         return body, ()
-    refused = {name for capability, names in PARAMETERS.items() if capability not in supports for name in names}
-    dropped = tuple(name for name in body if name in refused)
+    refused = _refused(supports)
+    dropped = tuple(name for name in body if name in refused and body[name] != _DEFAULTS.get(name, body))
     if not dropped:
         return body, ()
-    return {name: value for name, value in body.items() if name not in refused}, dropped
+    return {name: value for name, value in body.items() if name not in dropped}, dropped
+
+
+def needed(body: dict[str, Any]) -> frozenset[str]:
+    """What the call cannot do without: its answer would be to another question."""
+    wanted = _needed_by_messages(body.get("messages"))
+    choice, form = body.get("tool_choice"), body.get("response_format")
+    if choice == "required" or isinstance(choice, dict):
+        wanted |= {"tools"}
+    if isinstance(form, dict) and isinstance(schema := form.get("json_schema"), dict) and schema.get("strict") is True:
+        wanted |= {"json_schema"}
+    return wanted
+
+
+def lacks(deployment: Deployment, wanted: frozenset[str]) -> bool:
+    """Whether the deployment is known not to take something of this."""
+    return deployment.supports is not None and not wanted <= deployment.supports
+
+
+@functools.lru_cache(maxsize=1024)
+def _refused(supports: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for capability, names in PARAMETERS.items() if capability not in supports for name in names)
+
+
+def _needed_by_messages(messages: Any) -> frozenset[str]:
+    wanted = _NOTHING
+    for message in messages if isinstance(messages, list) else ():
+        if not isinstance(message, dict):
+            continue
+        if message.get("role") == "tool" or message.get("tool_calls"):
+            wanted |= {"tools"}
+        content = message.get("content")
+        if isinstance(content, list) and any(
+            isinstance(part, dict) and part.get("type") in _IMAGES for part in content
+        ):
+            wanted |= {VISION}
+    return wanted

@@ -1,7 +1,5 @@
 """Lowers the length of an answer to what a ceiling has room for. Pure."""
 
-from typing import Any
-
 import msgspec
 
 from router.bounds import input_bound_tokens, output_bound_tokens
@@ -28,7 +26,7 @@ def clamped(candidate: Candidate, room_nanousd: int) -> Candidate | None:
             fits = middle
         else:
             too_long = middle
-    field = field_of(candidate.body)
+    field = _field(candidate)
     # What the format cannot say of so short an answer (a budget for thoughts) goes, by name.
     body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment)
     return msgspec.structs.replace(
@@ -41,9 +39,10 @@ def clamped(candidate: Candidate, room_nanousd: int) -> Candidate | None:
     )
 
 
-def field_of(body: dict[str, Any]) -> str:
-    """The field by which this call limits its answer; `max_tokens` where it names none."""
-    return next((name for name in FIELDS if body.get(name) is not None), "max_tokens")
+def _field(candidate: Candidate) -> str:
+    """The field by which this call limits its answer; where it names none, the one that its deployment knows."""
+    named = next((name for name in FIELDS if candidate.body.get(name) is not None), None)
+    return named or candidate.deployment.adaptation.renamed.get("max_tokens", "max_tokens")
 
 
 def _limit(candidate: Candidate) -> int | None:
@@ -58,7 +57,7 @@ def _limit(candidate: Candidate) -> int | None:
 def _held_nanousd(candidate: Candidate, max_tokens: int) -> int:
     deployment, price = candidate.deployment, candidate.deployment.price
     assert price is not None
-    body = {**candidate.body, field_of(candidate.body): max_tokens}
+    body = {**candidate.body, _field(candidate): max_tokens}
     written = output_bound_tokens(
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ledger.prices import Price
+from router.lessons import AS_IT_IS, Adaptation
 
 Dialect = Literal["openai", "anthropic", "gemini", "local"]
 # What a request is charged that was sent and then abandoned: an estimate, its whole hold, what the provider says if its
@@ -28,7 +29,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One model at one provider. price None: unpriced. context_window and max_output_tokens None: not known."""
+    """One model at one provider. price None: unpriced. context_window and max_output_tokens None: not known.
+
+    supports: capabilities (`router.capabilities`); None: all. adaptation: how it is known to want to be asked.
+    """
 
     provider: Provider
     model: str
@@ -37,6 +41,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     context_window: int | None = None
     max_output_tokens: int | None = None
     supports: frozenset[str] | None = None
+    adaptation: Adaptation = AS_IT_IS
 
     @property
     def has_endpoints(self) -> bool:

@@ -34,7 +34,7 @@ class Dispatcher:
     ) -> None:
         self._settler = Settler(ledger, clock_ms=clock_ms)
         self._runner = runner
-        self._counter = counter
+        self.counter = counter
         self._hedges = HedgeBudget()
         self.lines = Lines()
 
@@ -116,11 +116,11 @@ class Dispatcher:
         """To its end, with its charge."""
         await self._runner.run(journey, attempt)
         encoding = attempt.deployment.encoding
-        journey.estimated_prompt_tokens = await self._counter.count_call(journey.call.body, encoding)
+        journey.estimated_prompt_tokens = await self.counter.count_call(journey.call.body, encoding)
         counted = None
         if charge.needs_count(attempt):
             assert attempt.answer is not None
-            written = await self._counter.count_output(delivered_text(attempt.answer), encoding)
+            written = await self.counter.count_output(delivered_text(attempt.answer), encoding)
             counted = Usage(input_tokens=journey.estimated_prompt_tokens, output_tokens=written)
         attempt.result = charge.close(attempt, counted)
         if attempt.answer is not None:

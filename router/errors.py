@@ -64,6 +64,17 @@ class Inexpressible(RouterError):
         self.dialect = dialect
 
 
+class ContextTooLong(RouterError):
+    """The call is longer than the context window of every deployment. windows: {deployment id: tokens}."""
+
+    code = "invalid_request"
+
+    def __init__(self, *, prompt_tokens: int, windows: dict[str, int]) -> None:
+        super().__init__(prompt_tokens, windows)
+        self.prompt_tokens = prompt_tokens
+        self.windows = windows
+
+
 class NotCached(RouterError):
     """The caller asked for a stored answer only, and there is none."""
 

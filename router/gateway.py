@@ -49,7 +49,7 @@ class LedgerGateway:
         captures_content: bool = False,
     ) -> None:
         self._captures_content = captures_content
-        self._planner = Planner(routes, ledger, health, sharing)
+        self._planner = Planner(routes, ledger, health, sharing, dispatcher.counter)
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._health = health
@@ -62,7 +62,7 @@ class LedgerGateway:
 
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
-        asked = self._planner.ask(call, captures_content=self._captures_content)
+        asked = await self._planner.ask(call, captures_content=self._captures_content)
         with self.keys.let_go_on_failure(asked):
             return await self.start(asked)
 

@@ -38,6 +38,16 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     renamed: dict[str, str] = {}
     dropped: frozenset[str] = frozenset()
 
+    def with_learned(self, learned: "Adaptation") -> "Adaptation":
+        """What is known of it, and what was learned since, which counts more."""
+        if learned == AS_IT_IS:
+            return self
+        return Adaptation(
+            endpoint=learned.endpoint or self.endpoint,
+            renamed={**self.renamed, **learned.renamed},
+            dropped=self.dropped | learned.dropped,
+        )
+
     def with_lesson(self, lesson: "Lesson") -> "Adaptation":
         """As it is asked once this was learned."""
         return Adaptation(
@@ -48,6 +58,8 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
 
     def applied(self, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The body as it is asked, and the names of what was left out."""
+        if not self.dropped and not self.renamed:
+            return body, ()
         dropped = tuple(name for name in body if name in self.dropped)
         if not dropped and not any(name in body for name in self.renamed):
             return body, ()
@@ -55,6 +67,9 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
         # Where both names were given, the one that is right here stands.
         kept.update({name: body[name] for name in self.renamed.values() if name in body})
         return kept, dropped
+
+
+AS_IT_IS: Final = Adaptation()
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):

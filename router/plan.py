@@ -8,11 +8,21 @@ import msgspec
 from ledger.values import Bid
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
 from router.call import Call
-from router.capabilities import gated
+from router.capabilities import gated, lacks, needed
 from router.deployments import Deployment, Route
 from router.dialects import fitted
-from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
-from router.lessons import Adaptation, Lesson
+from router.errors import (
+    ContextTooLong,
+    Inexpressible,
+    MaxCostExceeded,
+    NoDeploymentAvailable,
+    UnboundedCost,
+    UnpricedModel,
+)
+from router.lessons import AS_IT_IS, Adaptation, Lesson
+
+# By how much a count with a tokenizer that is not the model's own may be too high.
+_DOUBT: Final = 0.25
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +49,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-AS_IT_IS: Final = Adaptation()
-
-
 def plan(
     call: Call,
     route: Route,
@@ -49,18 +56,21 @@ def plan(
     is_limited: Callable[[str], bool],
     returns_in_s: Mapping[str, float],
     asked_as: Callable[[str], Adaptation] = lambda _: AS_IT_IS,
+    prompt_tokens: int | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates in the order to try them; at least one.
 
     is_limited: whether some ceiling applies to a deployment id. returns_in_s: {deployment id: seconds until its
-    breaker lets a call through}, 0 or missing: now. asked_as: how a deployment id wants to be asked. Raises
-    UnpricedModel, MaxCostExceeded, UnboundedCost, Inexpressible, NoDeploymentAvailable; in this order, so that what the
-    caller can mend comes first.
+    breaker lets a call through}, 0 or missing: now. asked_as: how a deployment id wants to be asked.
+    prompt_tokens: of a call that may be too long for one; None: it is not. Raises UnpricedModel, ContextTooLong,
+    MaxCostExceeded, UnboundedCost, Inexpressible, NoDeploymentAvailable; in this order, so that what the caller can
+    mend comes first.
     """
     priced = [deployment for deployment in route.targets if deployment.price is not None]
     if not priced:
         raise UnpricedModel(tuple(deployment.id for deployment in route.targets))
-    affordable = _affordable(call, priced, is_limited, asked_as)
+    fitting = _fitting(call, priced, prompt_tokens)
+    affordable = _affordable(call, fitting, is_limited, asked_as)
     usable = [candidate for candidate in affordable if not returns_in_s.get(candidate.deployment.id)]
     if not usable:
         raise NoDeploymentAvailable(min(returns_in_s[candidate.deployment.id] for candidate in affordable))
@@ -77,11 +87,30 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
     return msgspec.structs.replace(
         candidate,
         body=body,
-        held_nanousd=_bound(body, candidate.deployment)[0],
+        held_nanousd=_bound(body, candidate.deployment, None)[0],
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
     )
+
+
+def _fitting(call: Call, deployments: list[Deployment], prompt_tokens: int | None) -> list[Deployment]:
+    """Those that can read all of the call, and of them those that take what it cannot do without, if there are any."""
+    if prompt_tokens is not None:
+        windows = {it.id: it.context_window for it in deployments if _is_too_long(prompt_tokens, it)}
+        deployments = [it for it in deployments if it.id not in windows]
+        if not deployments:
+            known = {name: window for name, window in windows.items() if window is not None}
+            raise ContextTooLong(prompt_tokens=prompt_tokens, windows=known)
+    wanted = needed(call.body)
+    # Where none takes it, the first one says so better than anybody else.
+    return [it for it in deployments if not lacks(it, wanted)] or deployments
+
+
+def _is_too_long(prompt_tokens: int, deployment: Deployment) -> bool:
+    """Whether it surely is: the count is another tokenizer's for most models."""
+    window = deployment.context_window
+    return window is not None and prompt_tokens > window * (1 + _DOUBT)
 
 
 def _affordable(
@@ -90,19 +119,19 @@ def _affordable(
     is_limited: Callable[[str], bool],
     asked_as: Callable[[str], Adaptation],
 ) -> list[Candidate]:
-    limit = call.max_cost_nanousd
+    limit, whole_culprit = call.max_cost_nanousd, unbounded_field(call.body)
     unsaid: list[Inexpressible] = []
     unbounded: list[str] = []
     too_dear: list[int] = []
     candidates: list[Candidate] = []
     for deployment in deployments:
         try:
-            adaptation = asked_as(deployment.id)
+            adaptation = deployment.adaptation.with_learned(asked_as(deployment.id))
             body, dropped = _sendable(call.body, deployment, adaptation)
         except Inexpressible as error:
             unsaid.append(error)
             continue
-        held_nanousd, culprit = _bound(body, deployment)
+        held_nanousd, culprit = _bound(body, deployment, whole_culprit)
         if culprit is not None and (limit is not None or is_limited(deployment.id)):
             unbounded.append(culprit)
         elif limit is not None and held_nanousd > limit:
@@ -144,8 +173,8 @@ def _adapted(
     return said, unwanted + unsaid
 
 
-def _bound(body: dict[str, Any], deployment: Deployment) -> tuple[int, str | None]:
-    """What the call holds there, and the field that makes even that no bound."""
+def _bound(body: dict[str, Any], deployment: Deployment, culprit: str | None) -> tuple[int, str | None]:
+    """What the call holds there, and the field that makes even that no bound. culprit: of the whole body, if any."""
     price = deployment.price
     assert price is not None
     if price.is_free:
@@ -154,7 +183,8 @@ def _bound(body: dict[str, Any], deployment: Deployment) -> tuple[int, str | Non
     completion_tokens = output_bound_tokens(
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
-    culprit = unbounded_field(body)
+    if culprit is not None:
+        culprit = unbounded_field(body)  # It may have been left out there.
     if completion_tokens is None:
         return price.bound_nanousd(prompt_tokens, 0), culprit or "max_tokens"
     return price.bound_nanousd(prompt_tokens, completion_tokens), culprit

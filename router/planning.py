@@ -6,11 +6,13 @@ from typing import Protocol
 
 from ledger.ledger import Ledger
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
+from router.bounds import input_bound_tokens
 from router.call import Call
 from router.deployments import Route
 from router.errors import NoDeploymentAvailable, NotCached, RouterError
 from router.health import Health
 from router.plan import Candidate, plan
+from router.tokens import TokenCounter
 
 
 class Routes(Protocol):
@@ -23,21 +25,25 @@ class Routes(Protocol):
 class Planner:
     """Plans calls with what the config, the ledger's ceilings and the deployments' health say."""
 
-    def __init__(self, routes: Routes, ledger: Ledger, health: Health, sharing: SharingRules) -> None:
+    def __init__(
+        self, routes: Routes, ledger: Ledger, health: Health, sharing: SharingRules, counter: TokenCounter
+    ) -> None:
+        self._counter = counter
         self._routes = routes
         self._ledger = ledger
         self._health = health
         self._sharing = sharing
 
-    def ask(self, call: Call, *, captures_content: bool) -> Asked:
+    async def ask(self, call: Call, *, captures_content: bool) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
         route = self._routes.resolve(call.model)
         lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
+        prompt_tokens = await self._count_long(call, route)
         candidates: tuple[Candidate, ...] = ()
         refusal: RouterError = NotCached()
         if call.cache.mode != "only":
             try:
-                candidates = self._plan(call, route)
+                candidates = self._plan(call, route, prompt_tokens)
             except RouterError as error:
                 if lookup is None and call.idempotency is None and not self._paced(route):
                     raise
@@ -55,6 +61,7 @@ class Planner:
             began_at_ns=time.time_ns(),
             deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
             captures_content=captures_content,
+            prompt_tokens=prompt_tokens,
         )
 
     async def wait_out_pacing(self, asked: Asked) -> None:
@@ -71,11 +78,18 @@ class Planner:
         await asyncio.sleep(wait_s)
         asked.was_paced = True
         try:
-            asked.candidates = self._plan(asked.call, asked.route)
+            asked.candidates = self._plan(asked.call, asked.route, asked.prompt_tokens)
         except RouterError as error:
             asked.refusal = error
 
-    def _plan(self, call: Call, route: Route) -> tuple[Candidate, ...]:
+    async def _count_long(self, call: Call, route: Route) -> int | None:
+        """The tokens of a call that may be too long for one of its deployments. None: it is not."""
+        windows = [target.context_window for target in route.targets if target.context_window is not None]
+        if not windows or input_bound_tokens(call.body, None) <= min(windows):
+            return None
+        return await self._counter.count_call(call.body, route.targets[0].encoding)
+
+    def _plan(self, call: Call, route: Route, prompt_tokens: int | None) -> tuple[Candidate, ...]:
         attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
         return plan(
@@ -84,6 +98,7 @@ class Planner:
             is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
             returns_in_s=returns_in_s,
             asked_as=self._health.hints.asked_as,
+            prompt_tokens=prompt_tokens,
         )
 
     def _paced(self, route: Route) -> list[str]:

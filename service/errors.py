@@ -10,6 +10,7 @@ import msgspec
 
 from ledger.errors import CeilingExceeded, CeilingHeld, IdempotencyInProgress, IdempotencyMismatch, LedgerUnavailable
 from router.errors import (
+    ContextTooLong,
     DeadlineExceeded,
     Inexpressible,
     MaxCostExceeded,
@@ -66,6 +67,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
     rule_for: Rule(*rule)
     for rule_for, rule in (
         (InvalidRequest, (400, "invalid_request", "The request is not valid", wording.invalid_request)),
+        (ContextTooLong, (400, "invalid_request", "The request is too long", wording.context_too_long)),
         (Inexpressible, (400, "invalid_request", "The request cannot be passed on", wording.inexpressible)),
         (Unauthenticated, (401, "unauthenticated", "The key is not known", wording.unauthenticated)),
         (Forbidden, (403, "forbidden", "Not allowed", wording.forbidden)),

@@ -14,6 +14,7 @@ from ledger.errors import (
 )
 from ledger.money import format_usd
 from router.errors import (
+    ContextTooLong,
     DeadlineExceeded,
     Inexpressible,
     MaxCostExceeded,
@@ -49,6 +50,15 @@ class Told(NamedTuple):
 
 def invalid_request(error: InvalidRequest, _now_ms: int) -> Told:
     return Told(f"{error.where}: {error.detail}" if error.where else error.detail, {"param": error.where or None})
+
+
+def context_too_long(error: ContextTooLong, _now_ms: int) -> Told:
+    windows = ", ".join(f"{name} takes {window:,}" for name, window in error.windows.items())
+    return Told(
+        f"messages: about {error.prompt_tokens:,} tokens are more than any deployment takes: {windows}. "
+        "Shorten them, or ask a model with a larger context window.",
+        {"param": "messages", "prompt_tokens": error.prompt_tokens},
+    )
 
 
 def inexpressible(error: Inexpressible, _now_ms: int) -> Told:

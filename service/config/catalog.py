@@ -8,6 +8,7 @@ from ledger.money import parse_usd
 from ledger.prices import FREE, Price, PriceBook, Tier
 from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.errors import UnknownModel
+from router.registry import facts_of
 from router.tokens import encoding_for
 from service.config.environment import DEFAULT_ROUTE
 from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
@@ -108,14 +109,16 @@ class Catalog:
         section = self._models.get(deployment_id) or ModelSection(id=deployment_id)
         vendor = _VENDORS[provider.dialect]
         known_window = self._book.context_window(base_url=provider.base_url, vendor=vendor, model=model)
+        facts = facts_of(model)
         return Deployment(
             provider=provider,
             model=model,
             price=_own_price(section) or self._price(provider, model),
             encoding=section.encoding or encoding_for(model),
-            context_window=section.context_window or known_window,
-            max_output_tokens=section.max_output_tokens,
-            supports=None if section.supports is None else frozenset(section.supports),
+            context_window=section.context_window or known_window or facts.context_window,
+            max_output_tokens=section.max_output_tokens or facts.max_output_tokens,
+            supports=facts.supports if section.supports is None else frozenset(section.supports),
+            adaptation=facts.adaptation,
         )
 
     def _price(self, provider: Provider, model: str) -> Price | None:

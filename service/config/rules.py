@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
+from router.capabilities import CAPABILITIES
 from service.config.model import (
     CeilingSection,
     Config,
@@ -109,6 +110,10 @@ def _ledger_problems(url: str) -> Iterator[Problem]:
 
 def _model_problems(place: str, model: ModelSection, providers: set[str]) -> Iterator[Problem]:
     yield from _deployment_problems(f"{place}.id", model.id, providers)
+    for index, name in enumerate(model.supports or ()):
+        if name not in CAPABILITIES:
+            known = ", ".join(sorted(CAPABILITIES))
+            yield Problem(f"{place}.supports[{index}]", f"{name!r} is no capability; there are {known}")
     amounts = {name: getattr(model, name) for name in model.__struct_fields__ if name.endswith("_usd_per_mtok")}
     given = {name: amount for name, amount in amounts.items() if amount is not None}
     for name, amount in given.items():

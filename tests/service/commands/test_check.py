@@ -41,6 +41,7 @@ def test_the_example_is_shown_whole() -> None:
     assert result.stderr == ""
     assert cells(result, "openai:gpt-4o-mini") == [
         *("openai:gpt-4o-mini", "0.15", "0.075", "0.60", "128,000", "16,384"),
+        "json_schema, temperature, tools, vision",
         "config: input 0.15, output 0.60, cached input 0.075",
     ]
     assert cells(result, "local:smollm2")[-1] == "free"
@@ -105,10 +106,10 @@ async def test_a_probe_says_what_each_provider_answers_and_fails_if_one_does_not
 
 
 def test_what_a_deployment_supports_is_shown_where_it_is_said() -> None:
-    text = EXAMPLE.read_text("utf-8").replace("encoding =", 'supports = ["tools", "logprobs"]\nencoding =')
+    text = EXAMPLE.read_text("utf-8").replace("encoding =", 'supports = ["tools", "temperature"]\nencoding =')
     Path("farthing.toml").write_text(text, "utf-8")
     result = run(OPENAI_API_KEY="k")
-    assert cells(result, "openai:gpt-4o-mini")[-2] == "logprobs, tools"
+    assert cells(result, "openai:gpt-4o-mini")[-2] == "temperature, tools"
     assert "supports" in result.stdout
     assert "reasoning" not in result.stdout
 

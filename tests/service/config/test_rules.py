@@ -34,6 +34,10 @@ def provider(url: str, more: str = "") -> str:
         ),
         (PROVIDER + '[[routes]]\nname=" "\ntargets=["openai:m"]', "routes[0].name: ' ' must be a plain name"),
         (PROVIDER + '[[models]]\nid="openai:m"\n' * 2, "models[1].id: 'openai:m' is there twice"),
+        (
+            PROVIDER + '[[models]]\nid="openai:m"\nsupports=["tols"]',
+            "models[0].supports[0]: 'tols' is no capability; there are include_thoughts, json_schema",
+        ),
         (PROVIDER + '[[models]]\nid="opnai:m"', "models[0].id: there is no provider 'opnai'; there are openai"),
         (model(input_usd_per_mtok="1"), "models[0].output_usd_per_mtok: is missing: a price has both input and output"),
         (model(cached_input_usd_per_mtok="1", output_usd_per_mtok="1"), "models[0].input_usd_per_mtok: is missing"),
