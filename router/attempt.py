@@ -16,7 +16,7 @@ from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
 from router.faults import FAULT_RULES, Fault, Outcome, says_too_long
 from router.flights import Flight
-from router.gates import Gates
+from router.gates import RETRY_AFTER_S, Gates, NoPlace
 from router.health import Health
 from router.hedging import first_after_s
 from router.hints import Evidence
@@ -133,7 +133,13 @@ class AttemptRunner:
         except TimeoutError:
             stopped = limits.fault(waited_s=time.monotonic() - waiting_since_s)
             attempt.was_cut_short = limits.was_cut_short
-            attempt.end(stopped.outcome, stopped)
+            if limits.gave_up_queueing:
+                attempt.turn_away(RETRY_AFTER_S, stopped)
+            else:
+                attempt.end(stopped.outcome, stopped)
+        except NoPlace as full:
+            words = f"too many calls wait for {attempt.deployment.provider.name}"
+            attempt.turn_away(full.retry_after_s, Fault(Outcome.ABORTED, words, sent=False))
         except Fault as fault:
             is_cut = flight.has_output and journey.winner is attempt
             attempt.end(Outcome.CUT if is_cut else fault.outcome, fault)
@@ -155,11 +161,8 @@ class AttemptRunner:
         flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.streams_upstream
         # A role or a ping before the first output commits nobody: the next deployment may still be tried.
         untold: list[Delta] = []
-        waiting_since_s = time.monotonic()
-        flight.waited_for = f"a free place at {deployment.provider.name}"
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._gates.gate(deployment.provider).pass_through())
-            attempt.queued_s = time.monotonic() - waiting_since_s
+            await self._queue(stack, flight, attempt, limits)
             limits.send()
             attempt.begin()
             flight.waited_for = f"{deployment.id} to answer"
@@ -191,6 +194,16 @@ class AttemptRunner:
             raise Fault(Outcome.CUT, "the answer ended without saying so")
         journey.win(attempt)
         _tell(journey, attempt, untold)
+
+    async def _queue(self, stack: AsyncExitStack, flight: Flight, attempt: Attempt, limits: AttemptLimits) -> None:
+        """Have a place at the provider until the stack is left. However it ends, the wait is told."""
+        provider = attempt.deployment.provider
+        flight.waited_for = f"a free place at {provider.name}"
+        waiting_since_s = time.monotonic()
+        try:
+            await stack.enter_async_context(self._gates.gate(provider).pass_through(within_s=limits.queues_for_s))
+        finally:
+            attempt.queued_s = time.monotonic() - waiting_since_s
 
     def _record_health(self, journey: Journey, attempt: Attempt) -> None:
         deployment_id = attempt.deployment.id

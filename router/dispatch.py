@@ -14,7 +14,14 @@ from ledger.values import Lead, Refused
 from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
-from router.errors import DeadlineExceeded, NoDeploymentAvailable, RouterError, UpstreamFailed, UpstreamRejected
+from router.errors import (
+    DeadlineExceeded,
+    NoDeploymentAvailable,
+    Overloaded,
+    RouterError,
+    UpstreamFailed,
+    UpstreamRejected,
+)
 from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
@@ -103,6 +110,9 @@ class Dispatcher:
         if flight.stopped_by is not None:
             return flight.stopped_by
         if not any(attempt.was_let_through for attempt in journey.attempts):
+            full = [attempt.full_for_s for attempt in journey.attempts if attempt.full_for_s is not None]
+            if full:
+                return Overloaded(min(full), waited_for=flight.waited_for)
             return NoDeploymentAvailable(max(1.0, self._runner.returns_in_s(journey)))
         if last.outcome == Outcome.REJECTED:
             assert fault.status is not None

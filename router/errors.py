@@ -139,10 +139,11 @@ class ResultNotKept(RouterError):
 
 
 class Overloaded(RouterError):
-    """Too many calls are in flight, or the service is draining."""
+    """Too many calls are in flight, the service is draining, or too many wait for what `waited_for` names."""
 
     code = "overloaded"
 
-    def __init__(self, retry_after_s: float = 1.0) -> None:
-        super().__init__(retry_after_s)
+    def __init__(self, retry_after_s: float = 1.0, *, waited_for: str = "") -> None:
+        super().__init__(retry_after_s, waited_for)
         self.retry_after_s = retry_after_s
+        self.waited_for = waited_for

@@ -26,7 +26,8 @@ Event = tuple[str, int, Facts]
 class Attempt(msgspec.Struct, kw_only=True):
     """One attempt in the making. started_at_ns is wall time; *_s are on the monotonic clock, None: not yet.
 
-    was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since.
+    was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since, and where
+    its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
     is_closed: the ledger has its end.
@@ -47,6 +48,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     closing: Closing | None = None
     result: AttemptResult | None = None
     was_let_through: bool = True
+    full_for_s: float | None = None
     was_cut_short: bool = False
     hedges: str = ""
     limits: AttemptLimits | None = None
@@ -68,6 +70,11 @@ class Attempt(msgspec.Struct, kw_only=True):
             self.begin()
         self.ended_s = time.monotonic()
         self.outcome, self.fault = outcome, fault
+
+    def turn_away(self, full_for_s: float, fault: Fault) -> None:
+        """There is no place for it in time. It was not sent, so the next deployment may be tried."""
+        self.was_let_through, self.full_for_s = False, full_for_s
+        self.end(fault.outcome, fault)
 
     @property
     def latency_s(self) -> float:

@@ -30,6 +30,7 @@ class Why(Enum):
     LOST = auto()
     SHUTDOWN = auto()
     DEADLINE = auto()
+    QUEUE = auto()
     TIMEOUT = auto()
     TURN = auto()
     GAP = auto()
@@ -48,6 +49,7 @@ _WORDS: Final = {
     Why.LOST: (Outcome.ABORTED, "another attempt was quicker, elapsed {:.1f} s"),
     Why.SHUTDOWN: (Outcome.ABORTED, "the service is shutting down"),
     Why.DEADLINE: (Outcome.ABORTED, "the deadline passed after {:.1f} s"),
+    Why.QUEUE: (Outcome.ABORTED, "no free place in {:.1f} s"),
     Why.TIMEOUT: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
     Why.TURN: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
     Why.GAP: (Outcome.CUT, "no more output for too long, after {:.1f} s"),
@@ -60,7 +62,8 @@ _UNHEARD: Final = frozenset({Why.ABANDONED, Why.LOST, Why.DEADLINE})
 class AttemptLimits:
     """The limits of one attempt, moved as it gets on.
 
-    Before it is sent: the flight's deadline. Until the first output of a streamed answer, or the whole of another: the
+    Before it is sent: the flight's deadline, and half of what is left while another deployment could still be tried.
+    Until the first output of a streamed answer, or the whole of another: the
     provider's timeout too, and half of what is left while another deployment could still be tried. After a stream's
     first output: its gap and its length, and the deadline where callers wait for the whole. At any time: that nobody
     listens any more, or that another attempt was quicker; then the answer may still be drained for DRAIN_S.
@@ -85,6 +88,7 @@ class AttemptLimits:
         self._timeout_s = provider.timeout_s if is_streamed else provider.answer_timeout_s
         self._stream = stream
         self._has_alternative = has_alternative
+        self._queues_since_s = self._loop.time()
         self._sent_at_s: float | None = None
         self._first_output: Stop | None = None
         self._is_cut_short = False
@@ -146,6 +150,8 @@ class AttemptLimits:
 
     def _next_heard(self) -> Stop:
         deadline = Stop(self._flight.deadline_s, Why.DEADLINE)
+        if self._sent_at_s is None and self._has_alternative:
+            return Stop((self._queues_since_s + deadline.at_s) / 2, Why.QUEUE)
         if self._silent_since_s is None:
             first = self._first_output
             return first if first is not None and first.at_s < deadline.at_s else deadline
@@ -159,6 +165,16 @@ class AttemptLimits:
         """Whether it is read on only to learn what it costs."""
         may_drain = self._drains and self._sent_at_s is not None and self._stop.why in _UNHEARD
         return may_drain and self._loop.time() >= self._stop.at_s - DRAIN_S
+
+    @property
+    def queues_for_s(self) -> float:
+        """How much longer it may wait to be sent."""
+        return max(0.0, self.next_stop().at_s - self._loop.time())
+
+    @property
+    def gave_up_queueing(self) -> bool:
+        """Whether it was stopped before it was sent, for the sake of the next deployment."""
+        return self._stop.why is Why.QUEUE
 
     @property
     def was_cut_short(self) -> bool:

@@ -210,10 +210,10 @@ def none_available(error: NoDeploymentAvailable, _now_ms: int) -> Told:
 
 
 def overloaded(error: Overloaded, _now_ms: int) -> Told:
-    return Told(
-        "As many calls are in progress as this process takes, or it is shutting down. Try again.",
-        retry_after_s=_whole_seconds(error.retry_after_s),
-    )
+    detail = "As many calls are in progress as this process takes, or it is shutting down. Try again."
+    if error.waited_for:
+        detail = f"So many calls wait for {error.waited_for} that this one would not be sent in time. Try again later."
+    return Told(detail, retry_after_s=_whole_seconds(error.retry_after_s))
 
 
 def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:

@@ -70,6 +70,7 @@ TOLD = [
     (UpstreamFailed((ATTEMPT,)), 502, "upstream_failed", {}),
     (NoDeploymentAvailable(2.1), 503, "no_deployment_available", {"retry-after": "3"}),
     (Overloaded(), 503, "overloaded", {"retry-after": "1"}),
+    (Overloaded(7.2, waited_for="a free place at p"), 503, "overloaded", {"retry-after": "8"}),
     (LedgerUnavailable(unknown=True), 503, "ledger_unavailable", {"retry-after": "1"}),
     (DeadlineExceeded(elapsed_s=1.0, waited_for="p:m"), 504, "deadline_exceeded", {"x-should-retry": "false"}),
 ]
