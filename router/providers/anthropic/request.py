@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from router.deployments import Deployment
-from router.providers.anthropic.messages import continues_a_tool_call_unthought, messages_of
+from router.providers.anthropic.messages import check_messages, continues_a_tool_call_unthought, messages_of
 from router.providers.anthropic.models import Model, model_of
 from router.providers.anthropic.tools import Tools, tools_of
 
@@ -44,7 +44,7 @@ def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any]
     if all(body.get(name) is None for name in _LIMITS):
         body = {**body, "max_tokens": _default_limit(body, deployment.max_output_tokens)}
     reading = _Reading(body, deployment.model)
-    messages_of(body.get("messages"))
+    check_messages(body.get("messages"))
     names = frozenset(reading.dropped)
     if not names.isdisjoint(body):
         body = {name: value for name, value in body.items() if name not in names}
