@@ -148,7 +148,7 @@ def _look_on(db: sqlite3.Connection, *, audit: LineAudit, sums: SumAudit) -> int
 def _record(db: sqlite3.Connection, *, look: dict[str, Any], sums: Followed, broken: Broken, now_ms: int) -> Broken:
     """Keep how far the look came and tell what is new. Returns what was not told before."""
     if db.execute(SQL["record_look"], {**look, "now_ms": now_ms}).rowcount:
-        follow(db, sums)
+        follow(db, sums, seq=look["seq"])
     told = []
     for rule, row in broken:
         names = " ".join(f"{name}={row[name]}" for name in _NAMES if row.get(name) is not None)

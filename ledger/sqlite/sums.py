@@ -62,17 +62,17 @@ class SumAudit:
 
 
 def followed_until(db: sqlite3.Connection, seq: int) -> Followed:
-    """What the look before, which came up to this line, said. Nothing if it was another one."""
+    """What the look before, which came up to this line, said. Nothing if it followed none."""
     (epoch,) = db.execute(SQL["epoch"]).fetchone()
     rows = db.execute(SQL["followed_sums"], {"seq": seq})
     return Followed({(ceiling_id, starts_at_ms): cost for ceiling_id, starts_at_ms, cost in rows}, epoch)
 
 
-def follow(db: sqlite3.Connection, followed: Followed) -> None:
-    """Put these sums in the place of those that were followed before."""
+def follow(db: sqlite3.Connection, followed: Followed, *, seq: int) -> None:
+    """Put these sums, as they are after line `seq`, in the place of those that were followed before."""
     db.execute(SQL["forget_sums"])
     rows = [
-        {"ceiling_id": name, "starts_at_ms": at_ms, "cost_nanousd": cost, "ceilings_epoch": followed.epoch}
+        {"ceiling_id": name, "starts_at_ms": at_ms, "cost_nanousd": cost, "ceilings_epoch": followed.epoch, "seq": seq}
         for (name, at_ms), cost in followed.sums.items()
     ]
     db.executemany(SQL["follow_sum"], rows)

@@ -129,6 +129,18 @@ async def test_a_sum_that_is_not_what_its_lines_add_up_to_is_drift(tmp_path, wha
     assert rule in "".join(subject for _, subject, _ in events(tmp_path))
 
 
+async def test_sums_are_met_anew_after_a_look_by_a_process_that_does_not_follow_them(tmp_path):
+    clock = Clock()
+    async with a_watched_ledger(tmp_path, clock=clock, ceilings=CEILINGS) as (ledger, look):
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        await look()
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+            db.execute("UPDATE audit SET (seq, chain) = (SELECT seq, chain FROM postings ORDER BY seq DESC LIMIT 1)")
+        await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        assert (await look()).drift == 0, events(tmp_path)
+
+
 STEPS = st.one_of(
     st.tuples(st.just("call"), st.integers(0, 2000)),
     st.tuples(st.just("late"), st.integers(0, 2000)),

@@ -569,12 +569,13 @@ CREATE TABLE failed_flights (
     until_ms INTEGER NOT NULL
 ) STRICT;
 
--- Sums that the service's own audit follows line by line, as they have to be after line `audit.seq`: of a ceiling's
--- window, or, where ceiling_id is empty, of an hour in `spend_hours`. ceilings_epoch: the ceilings that were in force.
+-- Sums that the service's own audit follows line by line, as they have to be after line `seq`: of a ceiling's window, or,
+-- where ceiling_id is empty, of an hour in `spend_hours`. ceilings_epoch: the ceilings that were in force.
 CREATE TABLE followed_sums (
     ceiling_id TEXT NOT NULL,
     starts_at_ms INTEGER NOT NULL,
     cost_nanousd INTEGER NOT NULL,
     ceilings_epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
     PRIMARY KEY (ceiling_id, starts_at_ms)
 ) STRICT, WITHOUT ROWID;

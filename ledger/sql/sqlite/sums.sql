@@ -13,10 +13,10 @@ SELECT '', h.taken_at_ms - h.taken_at_ms % 3600000 AS hour_ms, SUM(p.cost_nanous
  GROUP BY hour_ms;
 
 -- name: followed_sums
--- Those that still stand after line :seq: no other process looked meanwhile, and no ceiling was configured.
+-- Those that stand after line :seq, unless a ceiling was configured since.
 SELECT ceiling_id, starts_at_ms, cost_nanousd
   FROM followed_sums
- WHERE ceilings_epoch = (SELECT epoch FROM ceilings_epoch) AND :seq = (SELECT seq FROM audit);
+ WHERE ceilings_epoch = (SELECT epoch FROM ceilings_epoch) AND seq = :seq;
 
 -- name: sum_of_window
 -- No row: there is no such window.
@@ -39,5 +39,5 @@ SELECT epoch FROM ceilings_epoch;
 DELETE FROM followed_sums;
 
 -- name: follow_sum
-INSERT INTO followed_sums (ceiling_id, starts_at_ms, cost_nanousd, ceilings_epoch)
-VALUES (:ceiling_id, :starts_at_ms, :cost_nanousd, :ceilings_epoch);
+INSERT INTO followed_sums (ceiling_id, starts_at_ms, cost_nanousd, ceilings_epoch, seq)
+VALUES (:ceiling_id, :starts_at_ms, :cost_nanousd, :ceilings_epoch, :seq);
