@@ -22,7 +22,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one upstream event added to one choice. Empty fields added nothing."""
+    """What one upstream event added to one choice. Empty fields added nothing.
+
+    vector: of an embedding, as JSON: a list of numbers, or a text that is base64 of little-endian float32.
+    """
 
     choice: int = 0
     text: str = ""
@@ -32,11 +35,12 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
+    vector: bytes = b""
 
     @property
     def is_output(self) -> bool:
-        """True for text, reasoning, refusal or a tool call; a role or a finish reason alone is not output."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls)
+        """True for text, reasoning, refusal, a tool call or a vector; a role or a finish reason alone is not output."""
+        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.vector)
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +63,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One whole choice."""
+    """One whole choice. vector: as `Delta.vector`; the vectors of an embeddings call are its choices."""
 
     index: int = 0
     text: str | None = None
@@ -69,6 +73,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: dict[str, Any] | None = None
     finish_reason: str = "stop"
     extra: dict[str, Any] | None = None
+    vector: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

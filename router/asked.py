@@ -83,6 +83,7 @@ def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup |
     if mode == "bypass" or not (enabled or joins):
         return None, None, False
     key = cache_key(
+        kind=call.kind,
         scope="",
         route=route.name,
         workflow=call.attribution.workflow,

@@ -54,6 +54,7 @@ class _Draft(msgspec.Struct):
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
+    vector: bytes = b""
 
     def add(self, delta: Delta) -> None:
         if delta.text:
@@ -68,6 +69,7 @@ class _Draft(msgspec.Struct):
             self.logprobs = _joined(self.logprobs, delta.logprobs)
         if delta.extra:
             self.extra = _joined(self.extra, delta.extra)
+        self.vector = delta.vector or self.vector
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
 
@@ -92,6 +94,7 @@ class _Draft(msgspec.Struct):
             logprobs=self.logprobs,
             finish_reason=self.finish_reason or "",
             extra=self.extra,
+            vector=self.vector,
         )
 
 
@@ -110,6 +113,7 @@ def replay(answer: Answer) -> Iterable[Delta]:
             logprobs=choice.logprobs,
             finish_reason=choice.finish_reason,
             extra=choice.extra,
+            vector=choice.vector,
         )
 
 

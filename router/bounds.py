@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
+from router.embeddings import inputs_of
+
 PER_CALL: Final = 64
 PER_MESSAGE: Final = 16
 PER_PART: Final = 16
 # What providers say of their own where there are tools (Anthropic: up to 530 tokens).
 PER_TOOLS: Final = 1024
+PER_INPUT: Final = 16
 # The dearest image that a provider publishes a formula for is below this (notes: a 12 MP photo, 14,364 tokens).
 PER_IMAGE: Final = 16_384
 # Providers rewrite tool schemas into text of their own; that has been seen to take up to twice the JSON's bytes.
@@ -36,6 +39,15 @@ def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
         if value := body.get(name):
             bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))
     return bound if context_window is None else min(bound, context_window)
+
+
+def embedded_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
+    """No provider reads more tokens for the inputs of this embeddings call. The window is each input's own."""
+    bound = PER_CALL
+    for given in inputs_of(body):
+        tokens = PER_INPUT + (_bytes(given) if isinstance(given, str) else len(given))
+        bound += tokens if context_window is None else min(tokens, context_window)
+    return bound
 
 
 def output_bound_tokens(

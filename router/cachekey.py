@@ -6,22 +6,25 @@ from typing import Any, Final
 
 import msgspec
 
-VERSION: Final = b"1"
+VERSION: Final = b"2"
 # Fields that say who asked or how to deliver, never what to answer. Everything else counts, known to us or not.
 NOT_IN_KEY: Final = frozenset(
     {"user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 )
 
 
-def cache_key(*, scope: str, route: str, workflow: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
+def cache_key(
+    *, kind: str, scope: str, route: str, workflow: str, body: Mapping[str, Any], headers: Mapping[str, str]
+) -> bytes:
     """32 bytes that equal calls share, and different calls do not.
 
-    scope: who may share an entry. headers: those forwarded to the provider. Each part is tagged and length-prefixed,
-    so that no two different calls can be written the same way.
+    kind: of call, for no answer is one to another kind. scope: who may share an entry. headers: those forwarded to the
+    provider. Each part is tagged and length-prefixed, so that no two different calls can be written the same way.
     """
     digest = hashlib.sha256()
     for tag, part in (
         (b"v", VERSION),
+        (b"k", kind.encode()),
         (b"s", scope.encode("utf-8", "surrogatepass")),
         (b"r", route.encode("utf-8", "surrogatepass")),
         (b"w", workflow.encode("utf-8", "surrogatepass")),

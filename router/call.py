@@ -6,6 +6,8 @@ import msgspec
 
 from ledger.values import IdempotencyKey
 
+# What is asked for: an answer to messages, or the vectors of texts.
+Kind = Literal["chat", "embeddings"]
 CacheMode = Literal["use", "bypass", "refresh", "only"]
 
 
@@ -40,8 +42,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One generation asked for.
 
-    body is what the caller sent in the shape of a chat completion (`messages`, `max_tokens`, `tools`, …), less
-    `model`, `stream` and `stream_options`: those are ours to choose. Fields nobody here knows stay in it untouched.
+    body is what the caller sent in the shape of a chat completion (`messages`, `max_tokens`, `tools`, …), or as OpenAI
+    has embeddings (`input`, `dimensions`, …), less `model`, `stream` and `stream_options`: those are ours to choose.
+    Fields nobody here knows stay in it untouched. Embeddings are never streamed.
     """
 
     generation_id: str
@@ -56,3 +59,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     forwarded_headers: dict[str, str] = {}
     max_cost_nanousd: int | None = None
     idempotency: IdempotencyKey | None = None
+    kind: Kind = "chat"

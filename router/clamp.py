@@ -4,6 +4,7 @@ import msgspec
 
 from router.bounds import input_bound_tokens, output_bound_tokens
 from router.dialects import fitted
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.plan import Candidate
 
 FIELDS = ("max_completion_tokens", "max_tokens")
@@ -28,7 +29,7 @@ def clamped(candidate: Candidate, room_nanousd: int) -> Candidate | None:
             too_long = middle
     field = _field(candidate)
     # What the format cannot say of so short an answer (a budget for thoughts) goes, by name.
-    body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment)
+    body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment, candidate.endpoint)
     return msgspec.structs.replace(
         candidate,
         body=body,
@@ -46,7 +47,9 @@ def _field(candidate: Candidate) -> str:
 
 
 def _limit(candidate: Candidate) -> int | None:
-    """The most that one choice may have now. None: nobody knows, so that no field can lower it."""
+    """The most that one choice may have now. None: nobody knows, or there is none, so that no field can lower it."""
+    if candidate.endpoint == EMBEDDINGS:
+        return None
     return output_bound_tokens(
         {**candidate.body, "n": 1, "best_of": 1},
         max_output_tokens=candidate.deployment.max_output_tokens,

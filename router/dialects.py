@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from router.deployments import Deployment, Dialect
-from router.providers import openai_responses
+from router.embeddings import ENDPOINT as EMBEDDINGS
+from router.providers import openai_embeddings, openai_responses
 from router.providers.anthropic import request as anthropic
 from router.providers.gemini import request as gemini
 
@@ -32,4 +33,7 @@ _FITS: Final[Mapping[Dialect, Fit]] = {
     "local": _as_it_is,
 }
 # Endpoints other than the dialect's own. Only the openai dialect has any.
-_ENDPOINT_FITS: Final[Mapping[str, Fit]] = {openai_responses.ENDPOINT: openai_responses.fit}
+_ENDPOINT_FITS: Final[Mapping[str, Fit]] = {
+    openai_responses.ENDPOINT: openai_responses.fit,
+    EMBEDDINGS: openai_embeddings.fit,
+}

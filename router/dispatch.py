@@ -126,7 +126,7 @@ class Dispatcher:
         """To its end, with its charge."""
         await self._runner.run(journey, attempt)
         encoding = attempt.deployment.encoding
-        journey.estimated_prompt_tokens = await self.counter.count_call(journey.call.body, encoding)
+        journey.estimated_prompt_tokens = await self.counter.count_prompt(journey.call, encoding)
         counted = None
         if charge.needs_count(attempt):
             assert attempt.answer is not None

@@ -10,6 +10,7 @@ from ledger.values import AttemptResult, Ending, GenerationFacts, Lookup
 from router.answer import Answer, Closing
 from router.call import Call
 from router.deployments import Deployment, HedgeRule
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.errors import RouterError
 from router.faults import Fault, Outcome
 from router.flights import Flight
@@ -100,7 +101,8 @@ class Attempt(msgspec.Struct, kw_only=True):
         """What its provider's refusal taught. None: nothing."""
         if self.fault is None:
             return None
-        return lesson_of(self.fault, self.candidate.body, has_endpoints=self.deployment.has_endpoints)
+        may_move = self.deployment.has_endpoints and self.candidate.endpoint != EMBEDDINGS
+        return lesson_of(self.fault, self.candidate.body, has_endpoints=may_move)
 
     def report(self) -> AttemptReport:
         """What callers are told of it."""

@@ -6,11 +6,12 @@ from typing import Any, Final
 import msgspec
 
 from ledger.values import Bid
-from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
+from router.bounds import embedded_bound_tokens, input_bound_tokens, output_bound_tokens, unbounded_field
 from router.call import Call
 from router.capabilities import gated, lacks, needed
 from router.deployments import Deployment, Route
 from router.dialects import fitted
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.errors import (
     ContextTooLong,
     Inexpressible,
@@ -23,6 +24,8 @@ from router.lessons import AS_IT_IS, Adaptation, Lesson
 
 # By how much a count with a tokenizer that is not the model's own may be too high.
 _DOUBT: Final = 0.25
+# What was learned of a deployment was learned of chat.
+_AS_EMBEDDINGS: Final = Adaptation(endpoint=EMBEDDINGS)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +90,7 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
     return msgspec.structs.replace(
         candidate,
         body=body,
-        held_nanousd=_bound(body, candidate.deployment, None)[0],
+        held_nanousd=_bound(body, candidate.deployment, adaptation.endpoint, None)[0],
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
@@ -126,12 +129,13 @@ def _affordable(
     candidates: list[Candidate] = []
     for deployment in deployments:
         try:
-            adaptation = deployment.adaptation.with_learned(asked_as(deployment.id))
+            adaptation = _adaptation(call, deployment, asked_as)
             body, dropped = _sendable(call.body, deployment, adaptation)
         except Inexpressible as error:
             unsaid.append(error)
             continue
-        held_nanousd, culprit = _bound(body, deployment, whole_culprit)
+        endpoint = _endpoint(deployment, adaptation)
+        held_nanousd, culprit = _bound(body, deployment, endpoint, whole_culprit)
         if culprit is not None and (limit is not None or is_limited(deployment.id)):
             unbounded.append(culprit)
         elif limit is not None and held_nanousd > limit:
@@ -143,7 +147,7 @@ def _affordable(
                     held_nanousd=held_nanousd,
                     body=body,
                     dropped_params=dropped,
-                    endpoint=adaptation.endpoint if deployment.has_endpoints else "",
+                    endpoint=endpoint,
                 )
             )
     if candidates:
@@ -169,16 +173,29 @@ def _adapted(
     body: dict[str, Any], deployment: Deployment, adaptation: Adaptation
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     wanted, unwanted = adaptation.applied(body)
-    said, unsaid = fitted(wanted, deployment, adaptation.endpoint if deployment.has_endpoints else "")
+    said, unsaid = fitted(wanted, deployment, _endpoint(deployment, adaptation))
     return said, unwanted + unsaid
 
 
-def _bound(body: dict[str, Any], deployment: Deployment, culprit: str | None) -> tuple[int, str | None]:
+def _adaptation(call: Call, deployment: Deployment, asked_as: Callable[[str], Adaptation]) -> Adaptation:
+    if call.kind == "embeddings":
+        return _AS_EMBEDDINGS
+    return deployment.adaptation.with_learned(asked_as(deployment.id))
+
+
+def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:
+    """A dialect that has but one endpoint is asked at no other; embeddings have theirs, if a dialect knows them."""
+    return adaptation.endpoint if deployment.has_endpoints or adaptation.endpoint == EMBEDDINGS else ""
+
+
+def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit: str | None) -> tuple[int, str | None]:
     """What the call holds there, and the field that makes even that no bound. culprit: of the whole body, if any."""
     price = deployment.price
     assert price is not None
     if price.is_free:
         return 0, None
+    if endpoint == EMBEDDINGS:
+        return price.bound_nanousd(embedded_bound_tokens(body, deployment.context_window), 0), None
     prompt_tokens = input_bound_tokens(body, deployment.context_window)
     completion_tokens = output_bound_tokens(
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window

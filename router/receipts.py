@@ -160,10 +160,11 @@ def chat_facts(
 ) -> ChatFacts:
     """What the `chat` span says of a call, however it ended. receipt and answer None: it got none.
 
-    captures_content: also what was said, both ways; only where the config asks for it.
+    captures_content: also what was said, both ways; only where the config asks for it, and never vectors.
     """
     # Long for its one line a fact, which is how it is read.
     usage = receipt.usage if receipt is not None else None
+    captures_content = captures_content and call.kind == "chat"
     spoke = next((attempt for attempt in attempts if attempt.ttft_s is not None), None)
     last = attempts[-1].deployment if attempts else None
     return ChatFacts(
@@ -184,7 +185,7 @@ def chat_facts(
         output_tokens=usage.completion_tokens if usage is not None else None,
         cached_tokens=usage.cached_tokens if usage is not None else None,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
-        finish_reason=answer.choices[0].finish_reason if answer is not None and answer.choices else "",
+        finish_reason=_finish_reason(answer),
         first_output_at_ns=None if spoke is None else spoke.first_output_at_ns,
         response_model=answer.provider_model if answer is not None else "",
         response_id=answer.provider_response_id if answer is not None else "",
@@ -193,8 +194,16 @@ def chat_facts(
         events=events,
         input_messages=_json(call.body.get("messages")) if captures_content else None,
         output_messages=_json(answer.choices) if captures_content and answer is not None else None,
+        operation=call.kind,
         attempts=tuple(_attempt_facts(attempt) for attempt in attempts if attempt.ended_s is not None),
     )
+
+
+def _finish_reason(answer: Answer | None) -> str:
+    """Why the first choice ended. Vectors are just there."""
+    if answer is None or not answer.choices or answer.choices[0].vector:
+        return ""
+    return answer.choices[0].finish_reason
 
 
 def _json(value: Any) -> str:
@@ -206,7 +215,7 @@ def _charged(attempts: list[Attempt]) -> int:
 
 
 def _request_facts(call: Call) -> dict[str, int | float | str | bool]:
-    names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n")
+    names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "dimensions")
     return {name: value for name in names if isinstance(value := call.body.get(name), int | float)}
 
 
@@ -229,7 +238,7 @@ def _attempt_facts(attempt: Attempt) -> AttemptFacts:
         outcome=attempt.outcome.value if attempt.outcome is not None else "",
         status=result.status if result is not None else None,
         response_model=answer.provider_model if answer is not None else "",
-        finish_reason=answer.choices[0].finish_reason if answer is not None and answer.choices else "",
+        finish_reason=_finish_reason(answer),
         input_tokens=usage.prompt_tokens if usage is not None else None,
         output_tokens=usage.completion_tokens if usage is not None else None,
     )

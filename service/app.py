@@ -15,6 +15,7 @@ from service.http.paths import generation_handlers
 from service.http.schema import schema_handlers
 from service.native import NativeWire
 from service.openai_chat import OpenAIChatWire
+from service.openai_embeddings import OpenAIEmbeddingsWire
 from service.parts import Parts
 
 
@@ -27,6 +28,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
     generations = {
         "/generate": GenerationApp(NativeWire(), slots, parts),
         "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
+        "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts),
     }
     app = Litestar(
         route_handlers=[

@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.values import IdempotencyKey
 from router.answer import Delta
-from router.call import Attribution, CacheWish, Call, Trace
+from router.call import Attribution, CacheWish, Call, Kind, Trace
 from router.reply import Finished, Reply
 from service.errors import Problem
 from service.headers import NO_WISHES, Wishes, forwarded, read_wishes
@@ -32,13 +32,14 @@ class Params(msgspec.Struct):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One parsed body. body: as in router.call.Call. include_usage: a stream ends with a usage chunk."""
+    """One parsed body. body, kind: as in router.call.Call. include_usage: a stream ends with a usage chunk."""
 
     model: str | None
     body: dict[str, Any]
     stream: bool
     wishes: Wishes = NO_WISHES
     include_usage: bool = False
+    kind: Kind = "chat"
 
 
 class EventWriter(Protocol):
@@ -98,4 +99,5 @@ def build_call(
         forwarded_headers=forwarded(headers),
         max_cost_nanousd=wishes.max_cost_nanousd,
         idempotency=idempotency,
+        kind=asked.kind,
     )

@@ -7,6 +7,7 @@ import msgspec
 from ledger.money import format_usd
 from router.answer import Choice, Delta, ToolCallDelta
 from router.call import Call
+from router.receipt import Receipt
 from router.reply import Finished, Reply
 from service.asked import Asked, Message, Params
 from service.errors import Problem
@@ -125,13 +126,7 @@ def completion_id(call: Call) -> str:
 
 def usage_object(finished: Finished) -> dict[str, Any]:
     """OpenAI's usage, with what it cost. Counts are null where nobody knows them."""
-    receipt = finished.receipt
-    usage = receipt.usage
-    cost = {
-        "cost_usd": format_usd(receipt.cost_nanousd),
-        "cost_nanousd": receipt.cost_nanousd,
-        "cost_basis": receipt.cost_basis,
-    }
+    usage, cost = finished.receipt.usage, cost_object(finished.receipt)
     if usage is None:
         return {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None, **cost}
     return {
@@ -141,6 +136,15 @@ def usage_object(finished: Finished) -> dict[str, Any]:
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         **cost,
+    }
+
+
+def cost_object(receipt: Receipt) -> dict[str, Any]:
+    """What a call cost, as `usage` says it."""
+    return {
+        "cost_usd": format_usd(receipt.cost_nanousd),
+        "cost_nanousd": receipt.cost_nanousd,
+        "cost_basis": receipt.cost_basis,
     }
 
 

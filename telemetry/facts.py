@@ -34,6 +34,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
 class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One generation: what the INTERNAL `chat` span says, the only one with cost and tokens.
 
+    operation: `chat` or `embeddings`, as the conventions call them.
     events: what happened at which moment and how long it took, in order: (name, at_ns, {attribute: value}).
     model and provider: whose answer was given, else the last tried, else empty. input_messages, output_messages: JSON
     text, given only where content is to be captured.
@@ -66,6 +67,7 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     response_id: str = ""
     input_messages: str | None = None
     output_messages: str | None = None
+    operation: str = "chat"
 
 
 class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,7 @@ REQUEST_PARAMS: Final[Mapping[str, tuple[str, type]]] = MappingProxyType(
         "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
         "presence_penalty": ("gen_ai.request.presence_penalty", float),
         "seed": ("gen_ai.request.seed", int),
+        "dimensions": ("gen_ai.embeddings.dimension.count", int),
         "n": ("gen_ai.request.choice.count", int),
         "reasoning_effort": ("gen_ai.request.reasoning.level", str),
     }

@@ -135,7 +135,7 @@ def _chat_span(facts: RequestFacts, chat: ChatFacts, attributes: Attributes, eve
         span_id=chat.span_id,
         parent_span_id=facts.span_id,
         tracestate=facts.tracestate,
-        name=f"chat {chat.model or chat.route}",
+        name=f"{chat.operation} {chat.model or chat.route}",
         kind=SpanKind.INTERNAL,
         started_at_ns=chat.started_at_ns,
         ended_at_ns=chat.ended_at_ns,
@@ -146,7 +146,7 @@ def _chat_span(facts: RequestFacts, chat: ChatFacts, attributes: Attributes, eve
 
 
 def _chat_attributes(chat: ChatFacts) -> Attributes:
-    attributes = _model_attributes(chat.provider, chat.model or chat.route)
+    attributes = _model_attributes(chat.operation, chat.provider, chat.model or chat.route)
     attributes.update(_request_params(chat))
     attributes[names.GENERATION_ID] = chat.generation_id
     attributes[names.ROUTE] = chat.route
@@ -204,14 +204,14 @@ def _add_usage(attributes: Attributes, chat: ChatFacts) -> None:
 def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:
     spans: list[Span] = []
     for attempt in chat.attempts:
-        attributes = _attempt_attributes(attempt)
+        attributes = _attempt_attributes(chat.operation, attempt)
         spans.append(
             Span(
                 trace_id=facts.trace_id,
                 span_id=attempt.span_id,
                 parent_span_id=chat.span_id,
                 tracestate=facts.tracestate,
-                name=f"chat {attempt.model}",
+                name=f"{chat.operation} {attempt.model}",
                 kind=SpanKind.CLIENT,
                 started_at_ns=attempt.started_at_ns,
                 ended_at_ns=attempt.ended_at_ns,
@@ -224,8 +224,8 @@ def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:
     return spans
 
 
-def _attempt_attributes(attempt: AttemptFacts) -> Attributes:
-    attributes = _model_attributes(attempt.provider, attempt.model)
+def _attempt_attributes(operation: str, attempt: AttemptFacts) -> Attributes:
+    attributes = _model_attributes(operation, attempt.provider, attempt.model)
     attributes[names.ATTEMPT] = attempt.number
     attributes[names.OUTCOME] = attempt.outcome
     _add_server(attributes, attempt.server_address, attempt.server_port)
@@ -250,8 +250,8 @@ def _attempt_error_type(attempt: AttemptFacts) -> str:
             return outcome or _OTHER
 
 
-def _model_attributes(provider: str, model: str) -> Attributes:
-    attributes: Attributes = {names.OPERATION: "chat", names.REQUEST_MODEL: model}
+def _model_attributes(operation: str, provider: str, model: str) -> Attributes:
+    attributes: Attributes = {names.OPERATION: operation, names.REQUEST_MODEL: model}
     if provider:
         attributes[names.PROVIDER] = names.WELL_KNOWN_PROVIDERS.get(provider, provider)
     return attributes

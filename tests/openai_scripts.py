@@ -1,6 +1,8 @@
 """Scripts for endpoints of OpenAI's other than chat completions. See `tests/scripts.py`."""
 
+import base64
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 from tests.scripts import CREATED_AT_S, Script, raw, status
@@ -79,5 +81,28 @@ def responded(text: str = "Hello there.") -> Script:
     async def script(connection: "Connection", request: "Request") -> None:
         whole = status(200, a_response(text_item(text)))
         await (event_stream(events(*text_events(text))) if request.is_stream else whole)(connection, request)
+
+    return script
+
+
+def vector_of(text: str) -> list[float]:
+    """Three numbers for a text, of which float32 has every one."""
+    return [len(text) / 4, text.count("a") * -0.5, 1.0]
+
+
+def embedded(*, tokens: int | None = 6, knows_base64: bool = True) -> Script:
+    """A vector for each input of the request, in the encoding that it asks for. tokens None: no usage is said."""
+
+    async def script(connection: "Connection", request: "Request") -> None:
+        given = request.body["input"]
+        inputs = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
+        vectors: list[Any] = [vector_of(str(text)) for text in inputs]
+        if request.body.get("encoding_format") == "base64" and knows_base64:
+            vectors = [base64.b64encode(struct.pack("<3f", *vector)).decode() for vector in vectors]
+        data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+        usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+        # In another order than they were asked for: the index counts.
+        whole = {"object": "list", "data": data[::-1], "model": request.body["model"], **usage}
+        await status(200, whole)(connection, request)
 
     return script

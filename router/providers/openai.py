@@ -1,4 +1,7 @@
-"""The dialect of OpenAI's chat completions, spoken by most providers. What an answer means is in openai_reading.py."""
+"""OpenAI's dialect, spoken by most providers: chat completions unless a call is told another endpoint.
+
+What is sent to the others, and what each one's answer means, is in files of their own, `openai_….py`.
+"""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, Protocol
@@ -8,8 +11,10 @@ import msgspec
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_responses
 from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end
+from router.providers.openai_embeddings import Embeddings
 from router.providers.openai_reading import EventStream, WholeAnswer
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
 from router.providers.reading import Reading
@@ -19,7 +24,7 @@ _NOT_FORWARDED: Final = frozenset({"anthropic-beta", "anthropic-version"})
 
 
 class OpenAIDialect:
-    """Chat completions as OpenAI has them. base_url ends in `/v1` or its like. See `Upstream`."""
+    """The API as OpenAI has it. base_url ends in `/v1` or its like. See `Upstream`."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._http = Http(transport, clock_ms=clock_ms)
@@ -36,7 +41,7 @@ class OpenAIDialect:
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. An unstreamed answer is one Delta a choice."""
         provider, there = deployment.provider, _ENDPOINTS.get(endpoint, _CHAT)
-        accept = "text/event-stream" if stream else "application/json"
+        accept = "text/event-stream" if stream and there.events is not None else "application/json"
         async with self._http.exchange(
             provider,
             "POST",
@@ -46,7 +51,10 @@ class OpenAIDialect:
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)
-            reading = _reading_of(there, response, provider, stream=stream)
+            if there.events is None or not stream or _is_whole(response):
+                reading = there.whole(provider, response.status_code, body)
+            else:
+                reading = there.events(provider, response.status_code)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 for delta in reading.feed(chunk):
@@ -70,12 +78,15 @@ class _Request(Protocol):
 
 
 class _Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs between endpoints: where a call goes, what it is sent as, and how its answer is read."""
+    """What differs between endpoints: where a call goes, what it is sent as, and how its answer is read.
+
+    whole: takes the call's body, too. events None: nothing is streamed there, whatever was asked.
+    """
 
     path: str
     request: _Request
-    whole: Callable[[Provider, int], Reading]
-    events: Callable[[Provider, int], Reading]
+    whole: Callable[[Provider, int, dict[str, Any]], Reading]
+    events: Callable[[Provider, int], Reading] | None
 
 
 def _chat_request(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
@@ -85,19 +96,31 @@ def _chat_request(deployment: Deployment, body: dict[str, Any], *, stream: bool)
     return request
 
 
-_CHAT: Final = _Endpoint(path="/chat/completions", request=_chat_request, whole=WholeAnswer, events=EventStream)
+def _embeddings_request(deployment: Deployment, body: dict[str, Any], **_: bool) -> dict[str, Any]:
+    return {**body, "model": deployment.model}
+
+
+_CHAT: Final = _Endpoint(
+    path="/chat/completions",
+    request=_chat_request,
+    whole=lambda provider, status, _body: WholeAnswer(provider, status),
+    events=EventStream,
+)
 _ENDPOINTS: Final = {
     openai_responses.ENDPOINT: _Endpoint(
-        path="/responses", request=openai_responses.request_of, whole=WholeResponse, events=ResponseStream
-    )
+        path="/responses",
+        request=openai_responses.request_of,
+        whole=lambda provider, status, _body: WholeResponse(provider, status),
+        events=ResponseStream,
+    ),
+    EMBEDDINGS: _Endpoint(path="/embeddings", request=_embeddings_request, whole=Embeddings, events=None),
 }
 
 
-def _reading_of(there: _Endpoint, response: httpx.Response, provider: Provider, *, stream: bool) -> Reading:
-    # Some servers answer whole, whatever they were asked; a page for people fails as soon as it is decoded.
-    if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
-        return there.whole(provider, response.status_code)
-    return there.events(provider, response.status_code)
+def _is_whole(response: httpx.Response) -> bool:
+    """Some servers answer whole, whatever they were asked; a page for people fails as soon as it is decoded."""
+    kind: str = response.headers.get("content-type", "")
+    return kind.startswith(("application/json", "text/html"))
 
 
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:

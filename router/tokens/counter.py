@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import tiktoken
 
+from router.call import Call
+from router.embeddings import inputs_of
 from router.tokens.chat import fixed_tokens, texts_of
 from router.tokens.encodings import load_encoding
 
@@ -41,6 +43,14 @@ class TokenCounter:
     async def count_call(self, body: dict[str, Any], encoding: str) -> int:
         """Estimated prompt tokens of a chat-completions body: its texts, and what its structure adds."""
         return fixed_tokens(body) + await self._count(list(texts_of(body)), encoding)
+
+    async def count_prompt(self, call: Call, encoding: str) -> int:
+        """Estimated tokens of all that a call has its model read."""
+        if call.kind == "chat":
+            return await self.count_call(call.body, encoding)
+        given = inputs_of(call.body)
+        texts = [text for text in given if isinstance(text, str)]
+        return sum(len(tokens) for tokens in given if isinstance(tokens, list)) + await self._count(texts, encoding)
 
     async def _count(self, texts: list[str], encoding: str) -> int:
         loading = self._load(encoding)

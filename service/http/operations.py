@@ -8,6 +8,7 @@ from ledger.reports import SPEND_DIMENSIONS
 from service.http.hints import HintBody
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
+from service.openai_embeddings import EmbeddingsBody
 
 GENERATE: Final[dict[str, Any]] = {
     "model": "chat",
@@ -96,6 +97,22 @@ COMPLETED: Final[dict[str, Any]] = {
         "cost_basis": "priced_usage",
     },
 }
+EMBED: Final[dict[str, Any]] = {"model": "openai:text-embedding-3-small", "input": ["a farthing", "a penny"]}
+EMBEDDED: Final[dict[str, Any]] = {
+    "object": "list",
+    "data": [
+        {"object": "embedding", "index": 0, "embedding": [0.0023064255, -0.009327292]},
+        {"object": "embedding", "index": 1, "embedding": [0.0119476, 0.00087931944]},
+    ],
+    "model": "text-embedding-3-small",
+    "usage": {
+        "prompt_tokens": 6,
+        "total_tokens": 6,
+        "cost_usd": "0.000000120",
+        "cost_nanousd": 120,
+        "cost_basis": "priced_usage",
+    },
+}
 MODEL: Final = {"id": "chat", "object": "model", "created": 1795240000, "owned_by": "farthing"}
 
 
@@ -152,6 +169,15 @@ OPERATIONS: Final = (
         body=ChatBody,
         body_example=CHAT,
         streams=True,
+        errors=_GENERATION_ERRORS,
+    ),
+    Operation(
+        method="post",
+        path="/v1/embeddings",
+        summary="Texts in, vectors out, in OpenAI's wire format",
+        example=EMBEDDED,
+        body=EmbeddingsBody,
+        body_example=EMBED,
         errors=_GENERATION_ERRORS,
     ),
     Operation(

@@ -16,6 +16,7 @@ from service.http.operations import OPERATIONS, Operation
 from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
+from service.openai_embeddings import EmbeddingsBody
 
 _REF: Final = "#/components/schemas/{name}"
 _PROBLEM: Final = {
@@ -73,7 +74,8 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
 
 def openapi_document() -> dict[str, Any]:
     """All operations as one OpenAPI 3.1 object."""
-    _, components = msgspec.json.schema_components((GenerateBody, ChatBody, Params, HintBody), ref_template=_REF)
+    bodies = (GenerateBody, ChatBody, EmbeddingsBody, Params, HintBody)
+    _, components = msgspec.json.schema_components(bodies, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation_object(operation)

@@ -14,7 +14,14 @@ BODIES = st.dictionaries(st.text(max_size=6).filter(lambda name: name not in NOT
 
 
 def key(**changes):
-    parts = {"scope": "", "route": "chat", "workflow": "", "body": {"messages": []}, "headers": {}} | changes
+    parts = {
+        "kind": "chat",
+        "scope": "",
+        "route": "chat",
+        "workflow": "",
+        "body": {"messages": []},
+        "headers": {},
+    } | changes
     return cache_key(**parts)
 
 
@@ -24,6 +31,10 @@ def test_it_has_256_bits():
 
 def test_the_order_of_keys_does_not_count():
     assert key(body={"a": 1, "b": {"c": 2, "d": 3}}) == key(body={"b": {"d": 3, "c": 2}, "a": 1})
+
+
+def test_no_answer_is_one_to_another_kind_of_call():
+    assert key(kind="embeddings") != key()
 
 
 def test_who_asked_does_not_count():

@@ -59,7 +59,8 @@ def finished(call: Call, *, cache: CacheOutcome = "miss", answer: Answer | None 
         timing=Timing(queue_ms=0.5, ledger_ms=0.25, upstream_ms=80.0),
         router=RouterFacts(),
     )
-    said = answer or Answer(choices=(Choice(text="half a farthing"),), usage=usage, provider_model="gpt-4o-mini-2024")
+    choice = Choice(text="half a farthing") if call.kind == "chat" else Choice(vector=b"[0.5]")
+    said = answer or Answer(choices=(choice,), usage=usage, provider_model="gpt-4o-mini-2024")
     return Finished(answer=said, receipt=receipt)
 
 
