@@ -39,8 +39,11 @@ _NUMBERS: Final = msgspec.json.Decoder(list[float] | str)
 def fit(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
     """As `router.dialects.Fit`. Raises Inexpressible where the dialect knows no embeddings."""
     dialect = deployment.provider.dialect
-    if dialect != "openai":
+    if dialect not in {"openai", "local"}:
         raise Inexpressible(where="input", what="an embedding", dialect=dialect)
+    if dialect == "local" and body.get("dimensions") is not None:
+        # The local model's vectors are as long as they are.
+        return {name: value for name, value in body.items() if name != "dimensions"}, ("dimensions",)
     return body, ()
 
 

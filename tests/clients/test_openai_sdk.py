@@ -34,6 +34,13 @@ async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a
             assert again.parse().choices[0].message.content == text
             listed = [model.id async for model in client.models.list()]
             assert "default" in listed
+            vectors = await client.embeddings.create(model="default", input=["a farthing", "a penny"])
+            numbers = await client.embeddings.create(
+                model="default", input=["a farthing", "a penny"], encoding_format="float"
+            )
+            assert len(vectors.data) == len(numbers.data) == 2
+            assert vectors.data[0].embedding == pytest.approx(numbers.data[0].embedding, abs=1e-6)
+            assert vectors.usage.prompt_tokens > 2
             with pytest.raises(openai.NotFoundError) as unknown:
                 await client.chat.completions.create(model="nobody", messages=question)
             assert unknown.value.code == "unknown_model"

@@ -12,10 +12,10 @@ from ledger.usage import Usage
 from router.assemble import replay
 from router.bounds import PER_CALL, PER_INPUT, embedded_bound_tokens
 from router.call import Call
+from router.deployments import Deployment, HedgeRule
 from router.errors import MaxCostExceeded
-from router.hedging import HedgeRule
 from tests.openai_scripts import embedded
-from tests.router.gateways import READ_NANOUSD, a_call, open_gateway
+from tests.router.gateways import READ_NANOUSD, a_call, a_deployment, open_gateway
 from tests.upstream import answer, hang, scripted_upstream, status
 
 USED = Usage(input_tokens=6)
@@ -81,11 +81,15 @@ async def test_a_ceiling_that_makes_answers_shorter_refuses_what_has_no_length_t
     ceiling = Ceiling(scope="global", window="total", limit_nanousd=80 * READ_NANOUSD, when_tight="clamp")
     async with (
         scripted_upstream() as upstream,
-        open_gateway(tmp_path, upstream, ceilings=(ceiling,)) as house,
+        open_gateway(tmp_path, targets=(_with_a_limit(upstream.url),), ceilings=(ceiling,)) as house,
     ):
         with pytest.raises(CeilingExceeded):
             await house.ask(an_embedding())
         assert upstream.requests == []
+
+
+def _with_a_limit(url: str) -> Deployment:
+    return msgspec.structs.replace(a_deployment("a", url), max_output_tokens=10)
 
 
 async def test_max_cost_bounds_it(tmp_path):

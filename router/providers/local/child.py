@@ -81,6 +81,10 @@ def _start(settings: ChildSettings) -> Any:
     params.cache_ram_mib = 0
     # The context is chosen above; fitting it to the machine would load the model once more.
     params.fit_params = False
+    # Answers cost what they did without it: batches of them make no vectors.
+    params.embedding = True
+    if settings.is_packaged:
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.offline = True
     params.ui = False
     params.endpoint_slots = False

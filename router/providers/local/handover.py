@@ -13,6 +13,8 @@ MAX_SLOTS: Final = 4
 class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the child is told.
 
+    is_packaged: the model is the packaged one, which says of itself nothing about embeddings.
+
     Memory grows by 23 kB a token of context for the packaged model: 94 MB a slot. api_key keeps other programs of
     this machine, browsers first, from using the model past the ledger.
     """
@@ -22,6 +24,7 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     slot_context_tokens: int
     threads: int
+    is_packaged: bool
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +34,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     context_window: int
 
 
-def settings_for(model_path: str, api_key: str, *, cores: int) -> ChildSettings:
+def settings_for(model_path: str, api_key: str, *, cores: int, is_packaged: bool) -> ChildSettings:
     """Settings that suit a machine of so many cores: a slot and a thread for each, four at most."""
     parallel = max(1, min(MAX_SLOTS, cores))
     return ChildSettings(
@@ -40,6 +43,7 @@ def settings_for(model_path: str, api_key: str, *, cores: int) -> ChildSettings:
         slots=parallel,
         slot_context_tokens=SLOT_CONTEXT_TOKENS,
         threads=parallel,
+        is_packaged=is_packaged,
     )
 
 

@@ -110,7 +110,8 @@ async def open_local_model(model_path: str | None = None) -> AsyncIterator[Local
     LocalModelUnavailable; then no process was started.
     """
     path = find_model(model_path)
-    model = LocalModel(settings_for(str(path), secrets.token_urlsafe(32), cores=usable_cores()))
+    key, is_packaged = secrets.token_urlsafe(32), model_path is None
+    model = LocalModel(settings_for(str(path), key, cores=usable_cores(), is_packaged=is_packaged))
     running = asyncio.create_task(model.keep_running(), name="local model")
     try:
         yield model

@@ -14,6 +14,8 @@ from router.providers.local.model import LocalModel
 
 # The attempt's own limits are shorter; this only ends a wait that nobody bounds.
 START_WITHIN_S: Final = 600.0
+# Of a text to embed, which the model reads at once. The server takes it for a fault of its own (status 500).
+_TOO_LONG: Final = "is too large to process"
 
 
 class LocalUpstream:
@@ -39,9 +41,15 @@ class LocalUpstream:
         events = self._openai.attempt(
             there, body, stream=stream, headers=headers, on_headers=on_headers, endpoint=endpoint
         )
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+        except Fault as fault:
+            if _TOO_LONG not in fault.message:
+                raise
+            # The caller's doing, in the server's words: nothing is wrong with the model.
+            raise Fault(Outcome.REJECTED, fault.message, status=400, error_body=fault.error_body) from fault
 
     async def list_models(self, provider: Provider) -> list[str]:
         """As `Upstream.list_models`."""

@@ -44,9 +44,15 @@ async def test_a_call_goes_out_as_it_came_and_comes_back_whole_in_the_order_of_i
 
 
 def test_a_dialect_without_embeddings_says_so() -> None:
-    local = Provider(name="local", dialect="local", base_url="")
+    anthropic = Provider(name="a", dialect="anthropic", base_url="")
     with pytest.raises(Inexpressible):
-        fitted(BODY, Deployment(provider=local, model="m", price=None, encoding=""), ENDPOINT)
+        fitted(BODY, Deployment(provider=anthropic, model="m", price=None, encoding=""), ENDPOINT)
+
+
+def test_the_local_models_vectors_are_as_long_as_they_are() -> None:
+    local = Provider(name="local", dialect="local", base_url="")
+    said = fitted(BODY, Deployment(provider=local, model="m", price=None, encoding=""), ENDPOINT)
+    assert said == ({"input": BODY["input"], "some_new_field": [1]}, ("dimensions",))
 
 
 INPUTS = [("text", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2), ([[1, 2], "b"], 2), ([], 1)]

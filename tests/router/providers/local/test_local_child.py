@@ -49,7 +49,7 @@ asyncio.run(main())
 
 
 def _settings() -> bytes:
-    return msgspec.json.encode(settings_for(str(find_model(None)), "the key", cores=1)) + b"\n"
+    return msgspec.json.encode(settings_for(str(find_model(None)), "the key", cores=1, is_packaged=True)) + b"\n"
 
 
 @contextmanager

@@ -177,6 +177,6 @@ def test_a_minute_of_health_forgives_earlier_deaths() -> None:
 
 @given(st.integers(0, 10_000))
 def test_a_machine_of_any_size_gets_a_slot_and_a_thread_for_each_core_up_to_four(cores: int) -> None:
-    settings = settings_for("model", "key", cores=cores)
+    settings = settings_for("model", "key", cores=cores, is_packaged=True)
 
     assert settings.slots == settings.threads == min(max(cores, 1), MAX_SLOTS)

@@ -3,11 +3,14 @@
 from contextlib import AsyncExitStack, aclosing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
+from router.embeddings import ENDPOINT
 from router.faults import Fault, Outcome
 from router.providers.local import open_local_model
 from router.providers.local.upstream import LocalUpstream
@@ -52,6 +55,38 @@ async def test_a_call_that_comes_before_the_model_is_up_waits_for_it_and_is_answ
     assert closing.usage.prompt_tokens == closing_streamed.usage.prompt_tokens > 3
     assert 1 <= closing.usage.completion_tokens <= 6
     assert names == ["SmolLM2-135M-Instruct.Q4_1"]
+
+
+@needs_model
+async def test_it_embeds_and_what_is_too_long_for_that_is_the_callers_doing() -> None:
+    async with AsyncExitStack() as stack:
+        upstream = await _upstream(stack)
+        body = {"input": ["A farthing is a coin.", "A penny is a coin.", "Rain falls from the sky."]}
+        *deltas, closing = await _embedded(upstream, body)
+        coin, penny, rain = (_numbers(delta.vector) for delta in deltas if isinstance(delta, Delta))
+        assert isinstance(closing, Closing)
+        assert closing.usage is not None
+        assert closing.usage.prompt_tokens > 12
+        assert _likeness(coin, coin) == pytest.approx(1.0)
+        assert _likeness(coin, penny) > _likeness(coin, rain)
+        with pytest.raises(Fault) as caught:
+            await _embedded(upstream, {"input": "word " * 600})
+        assert (caught.value.outcome, caught.value.status) == (Outcome.REJECTED, 400)
+
+
+async def _embedded(upstream: LocalUpstream, body: dict[str, Any]) -> list[Delta | Closing]:
+    attempt = upstream.attempt(DEPLOYMENT, body, stream=False, headers={}, endpoint=ENDPOINT)
+    async with aclosing(attempt) as events:
+        return [event async for event in events]
+
+
+def _numbers(vector: bytes) -> list[float]:
+    return msgspec.json.decode(vector, type=list[float])
+
+
+def _likeness(one: list[float], other: list[float]) -> float:
+    """The cosine, as both have length one."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 @needs_runtime
