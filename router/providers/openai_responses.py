@@ -21,6 +21,9 @@ _TRANSLATED: Final = frozenset(
     {"messages", "tools", "tool_choice", "response_format", "verbosity", "text", "max_tokens", "max_completion_tokens"}
     | {"reasoning_effort", "reasoning", "store", "logprobs", "include"}
 )
+# Not sets: what a caller sends may be of any type.
+_ROLES: Final = ("system", "developer", "user")
+_TOOL_KINDS: Final = ("function", "custom")
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 
 
@@ -54,19 +57,19 @@ def request_of(deployment: Deployment, body: dict[str, Any], *, stream: bool) ->
 
 def _input(body: dict[str, Any]) -> Iterator[Any]:
     """Input items. A custom tool's result is told from a function's by the call that it answers."""
-    custom_ids: set[Any] = set()
+    custom_ids: list[Any] = []
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         role = message.get("role") if isinstance(message, dict) else None
         if role == "assistant":
             calls = _objects(message.get("tool_calls"))
-            custom_ids |= {call.get("id") for call in calls if call.get("type") == "custom"}
+            custom_ids += [call.get("id") for call in calls if call.get("type") == "custom"]
             yield from _assistant_items(message, calls)
         elif role == "tool":
             kind = "custom_tool_call" if message.get("tool_call_id") in custom_ids else "function_call"
             output = _content(message.get("content"), "input_text")
             yield {"type": f"{kind}_output", "call_id": message.get("tool_call_id"), "output": output}
-        elif role in {"system", "developer", "user"}:
+        elif role in _ROLES:
             yield {"role": role, "content": _content(message.get("content"), "input_text")}
         else:
             # The provider says what is wrong with it.
@@ -81,7 +84,7 @@ def _assistant_items(message: dict[str, Any], calls: list[dict[str, Any]]) -> It
     if content or not calls:
         yield {"role": "assistant", "content": content}
     for call in calls:
-        kind = call.get("type", "function")
+        kind = "custom" if call.get("type") == "custom" else "function"
         called = call.get(kind)
         inner = called if isinstance(called, dict) else {}
         item = {"call_id": call.get("id"), "name": inner.get("name")}
@@ -115,7 +118,7 @@ def _part(part: dict[str, Any], text_type: str) -> dict[str, Any]:
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     """Tools are flat here, and strict unless they say otherwise, which chat completions' are not."""
     kind = tool.get("type", "function")
-    inner = tool.get(kind) if kind in {"function", "custom"} else None
+    inner = tool.get(kind) if kind in _TOOL_KINDS else None
     if not isinstance(inner, dict):
         return tool
     if kind == "function":

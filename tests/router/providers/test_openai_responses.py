@@ -436,7 +436,9 @@ def test_no_stream_whatever_ends_in_anything_but_deltas_or_a_fault(said: list[An
             read_whole(body)
 
 
-MESSAGES = st.lists(st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "refusal"]), JSON), max_size=3)
+CALLED = st.lists(st.dictionaries(st.sampled_from(["id", "type", "function", "custom"]), JSON), max_size=2)
+SAID = st.dictionaries(st.sampled_from(["role", "content", "refusal", "tool_call_id"]), JSON)
+MESSAGES = st.lists(st.builds(lambda said, calls: {**said, "tool_calls": calls}, SAID, CALLED | JSON), max_size=3)
 REQUESTS = st.dictionaries(st.sampled_from(["tools", "tool_choice", "reasoning", "text", "include", "n"]), JSON)
 
 
@@ -444,6 +446,6 @@ REQUESTS = st.dictionaries(st.sampled_from(["tools", "tool_choice", "reasoning",
 @given(MESSAGES | JSON, REQUESTS, st.sampled_from(["user", "assistant", "tool"]))
 def test_no_request_whatever_is_anything_but_translated(messages: Any, body: dict[str, Any], role: str) -> None:
     if isinstance(messages, list):
-        messages = [{**message, "role": role} if isinstance(message, dict) else message for message in messages]
+        messages = [{"role": role, **message} if isinstance(message, dict) else message for message in messages]
     said, _ = fit({"messages": messages, **body}, DEPLOYMENT)
     assert request_of(DEPLOYMENT, said, stream=True)["stream"] is True
