@@ -13,9 +13,9 @@ from router.assemble import replay
 from router.bounds import PER_CALL, PER_INPUT, embedded_bound_tokens
 from router.call import Call
 from router.deployments import Deployment, HedgeRule
-from router.errors import MaxCostExceeded
-from tests.openai_scripts import embedded
-from tests.router.gateways import READ_NANOUSD, a_call, a_deployment, open_gateway
+from router.errors import MaxCostExceeded, UpstreamFailed, UpstreamRejected
+from tests.openai_scripts import embedded, responded
+from tests.router.gateways import READ_NANOUSD, a_call, a_deployment, open_gateway, text_of
 from tests.upstream import answer, hang, scripted_upstream, status
 
 USED = Usage(input_tokens=6)
@@ -111,6 +111,24 @@ async def test_a_slow_one_is_hedged_and_the_first_vectors_win(tmp_path):
         assert [request.body for request in upstream.requests] == [
             {"input": "a farthing", "model": f"model-{name}"} for name in ("a", "b")
         ]
+
+
+MOVED = {"message": "This model is only supported in v1/responses and not in v1/chat/completions.", "code": None}
+
+
+async def test_no_other_endpoint_is_learned_for_embeddings(tmp_path):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, targets=(a_deployment("a", upstream.url),)) as house,
+    ):
+        refused = status(400, {"error": MOVED})
+        upstream.plays(refused, responded("moved"), embedded(), refused)
+        assert text_of(await house.ask(a_call())) == "moved"
+        await house.ask(an_embedding())
+        with pytest.raises((UpstreamRejected, UpstreamFailed)):
+            await house.ask(an_embedding("another"))
+        paths = ("chat/completions", "responses", "embeddings", "embeddings")
+        assert [request.path for request in upstream.requests] == [f"/v1/{path}" for path in paths]
 
 
 def test_the_window_is_each_inputs_own():
