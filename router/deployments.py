@@ -32,6 +32,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """One model at one provider. price None: unpriced. context_window and max_output_tokens None: not known.
 
     supports: capabilities (`router.capabilities`); None: all. adaptation: how it is known to want to be asked.
+    latency_threshold_s: tried last where 95 % of its first outputs take longer.
     """
 
     provider: Provider
@@ -42,6 +43,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     supports: frozenset[str] | None = None
     adaptation: Adaptation = AS_IT_IS
+    latency_threshold_s: float | None = None
 
     @property
     def has_endpoints(self) -> bool:

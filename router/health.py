@@ -34,13 +34,15 @@ log = logging.getLogger(__name__)
 class Health:
     """{deployment id: its breaker and latency}. Without a memory it is for one process alone.
 
+    rule: one for all, or by deployment id.
+
     A fault counts in this process at once, and in the others within SHARE_S or so. Deployments without trouble cost no
     write but their count of successes, one for all each SHARE_S.
     """
 
     def __init__(
         self,
-        rule: BreakerRule,
+        rule: BreakerRule | Callable[[str], BreakerRule],
         *,
         now_s: Callable[[], float],
         now_ms: Callable[[], int],
@@ -48,7 +50,7 @@ class Health:
         process: str = "",
         routes: Callable[[], Iterable[Route]] = tuple,
     ) -> None:
-        self._rule = rule
+        self._rule_of = (lambda _: rule) if isinstance(rule, BreakerRule) else rule
         self._now_s = now_s
         self._now_ms = now_ms
         self._memory = memory
@@ -104,7 +106,7 @@ class Health:
     ) -> None:
         """Say how the try ended. latency_us: of a success; ttft_us: to its first output, if it was streamed."""
         before = self.breaker(deployment_id)
-        self._breakers[deployment_id] = after = self._next(before, event)
+        self._breakers[deployment_id] = after = self._next(deployment_id, before, event)
         if self._memory is not None:
             if event == BreakerEvent.SUCCESS and _is_sound(before):
                 self._untold_successes[deployment_id] += 1
@@ -149,7 +151,7 @@ class Health:
             return
         while self._untold:
             deployment_id, event = self._untold[0]
-            await memory.change(BREAKER, deployment_id, partial(self._after_event, event=event))
+            await memory.change(BREAKER, deployment_id, partial(self._after_event, deployment_id, event))
             del self._untold[0]
         for deployment_id, count in list(self._untold_successes.items()):
             at_ms = self.breaker(deployment_id).last_success_at_ms or 0
@@ -201,9 +203,9 @@ class Health:
         self._breakers[deployment_id], admitted = outcome[-1]
         return admitted
 
-    def _after_event(self, known: str | None, *, event: BreakerEvent) -> str:
+    def _after_event(self, deployment_id: str, event: BreakerEvent, known: str | None) -> str:
         here = self._here()
-        return remember(known, self._next(recall(known, here), event), here)
+        return remember(known, self._next(deployment_id, recall(known, here), event), here)
 
     def _after_successes(self, known: str | None, *, count: int, at_ms: int) -> str:
         """Successes of a deployment that this process had no trouble with; another one may have had some since."""
@@ -218,8 +220,9 @@ class Health:
         )
         return remember(known, counted, here)
 
-    def _next(self, breaker: Breaker, event: BreakerEvent) -> Breaker:
-        return rules.record(breaker, event, self._rule, now_s=self._now_s(), now_ms=self._now_ms())
+    def _next(self, deployment_id: str, breaker: Breaker, event: BreakerEvent) -> Breaker:
+        rule = self._rule_of(deployment_id)
+        return rules.record(breaker, event, rule, now_s=self._now_s(), now_ms=self._now_ms())
 
     def _here(self) -> Here:
         return Here(self._process, self._now_s(), self._now_ms())
@@ -231,7 +234,7 @@ def _is_sound(breaker: Breaker) -> bool:
 
 @asynccontextmanager
 async def open_health(
-    rule: BreakerRule,
+    rule: BreakerRule | Callable[[str], BreakerRule],
     memory: Memory,
     *,
     now_s: Callable[[], float],

@@ -92,7 +92,7 @@ class Planner:
     def _plan(self, call: Call, route: Route, prompt_tokens: int | None) -> tuple[Candidate, ...]:
         attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
-        return plan(
+        candidates = plan(
             call,
             route,
             is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
@@ -100,6 +100,15 @@ class Planner:
             asked_as=self._health.hints.asked_as,
             prompt_tokens=prompt_tokens,
         )
+        return tuple(sorted(candidates, key=self._is_slow)) if len(candidates) > 1 else candidates
+
+    def _is_slow(self, candidate: Candidate) -> bool:
+        """Whether its first outputs take longer than its config has patience for: then it is tried after the others."""
+        threshold_s = candidate.deployment.latency_threshold_s
+        if threshold_s is None:
+            return False
+        usual_s = self._health.usual_first_output_s(candidate.deployment.id)
+        return usual_s is not None and usual_s > threshold_s
 
     def _paced(self, route: Route) -> list[str]:
         return [target.id for target in route.targets if self._health.is_only_paced(target.id)]

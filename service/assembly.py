@@ -12,7 +12,6 @@ from ledger.prices import load_book
 from ledger.values import CacheBounds
 from router.asked import SharingRules
 from router.attempt import AttemptRunner
-from router.breaker import BreakerRule
 from router.deployments import Provider
 from router.dispatch import Dispatcher
 from router.gates import Gates
@@ -68,7 +67,7 @@ async def open_parts(
         catalog = CurrentCatalog(opened)
         await ledger.configure_ceilings(opened.ceilings)
         local_models = await _open_local_models(stack, opened.providers)
-        health = await stack.enter_async_context(_open_health(config, ledger, catalog))
+        health = await stack.enter_async_context(_open_health(ledger, catalog))
         gates = Gates(opened.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         yield Parts(
@@ -176,10 +175,9 @@ async def _open_runner(
     return AttemptRunner(upstreams, gates=gates, health=health, stream_limits=limits, clock_ms=now_ms)
 
 
-def _open_health(config: Config, ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContextManager[Health]:
-    rule = BreakerRule(threshold=config.router.breaker_threshold, cooldown_s=config.router.breaker_cooldown_s)
+def _open_health(ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContextManager[Health]:
     return open_health(
-        rule,
+        catalog.breaker_rule,
         Memory(ledger),
         now_s=time.monotonic,
         now_ms=now_ms,

@@ -6,6 +6,7 @@ from typing import Final
 from ledger.ceilings import Ceiling
 from ledger.money import parse_usd
 from ledger.prices import FREE, Price, PriceBook, Tier
+from router.breaker import BreakerRule
 from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.errors import UnknownModel
 from router.registry import facts_of
@@ -68,6 +69,14 @@ class Catalog:
             raise UnknownModel(model or "", tuple(self._routes))
         return route
 
+    def breaker_rule(self, deployment_id: str) -> BreakerRule:
+        """When the breaker of `provider:model` opens, and for how long."""
+        router, model = self._config.router, self._models.get(deployment_id) or ModelSection(id=deployment_id)
+        return BreakerRule(
+            threshold=model.breaker_threshold or router.breaker_threshold,
+            cooldown_s=model.breaker_cooldown_s or router.breaker_cooldown_s,
+        )
+
     def price_of(self, deployment_id: str) -> Price | None:
         """What `provider:model` charges. None: the provider is not configured, or nobody knows its price."""
         name, _, model = deployment_id.partition(":")
@@ -119,6 +128,7 @@ class Catalog:
             max_output_tokens=section.max_output_tokens or facts.max_output_tokens,
             supports=facts.supports if section.supports is None else frozenset(section.supports),
             adaptation=facts.adaptation,
+            latency_threshold_s=None if section.latency_threshold_ms is None else section.latency_threshold_ms / 1000,
         )
 
     def _price(self, provider: Provider, model: str) -> Price | None:
@@ -145,6 +155,10 @@ class CurrentCatalog:
     def resolve(self, model: str | None) -> Route:
         """See Catalog.resolve."""
         return self._catalog.resolve(model)
+
+    def breaker_rule(self, deployment_id: str) -> BreakerRule:
+        """See Catalog.breaker_rule."""
+        return self._catalog.breaker_rule(deployment_id)
 
     @property
     def routes(self) -> tuple[Route, ...]:

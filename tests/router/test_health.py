@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,8 @@ from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.health import Health
 from router.health_memory import PROBE_CLAIM_S, Here, recall, remember
 from router.memory import Memory
+from tests.router.gateways import a_call, a_deployment, open_gateway
+from tests.upstream import scripted_upstream
 
 RULE = BreakerRule(threshold=3, cooldown_s=60.0)
 ID = "up:m"
@@ -253,3 +256,23 @@ def test_a_process_recalls_what_it_remembered_on_any_clock(breaker, began_s):
     assert msgspec.structs.replace(again, until_s=0) == msgspec.structs.replace(breaker, until_s=0)
     others = recall(text, Here("b", 5.0, 1_000_000))
     assert others.state == (CLOSED if breaker.state == CLOSED else OPEN)
+
+
+def test_each_deployments_breaker_follows_its_own_rule():
+    rules = {"patient": BreakerRule(threshold=5), "hasty": BreakerRule(threshold=1)}
+    health = Health(rules.__getitem__, now_s=lambda: 0.0, now_ms=lambda: 0)
+    for name in rules:
+        health.record(name, BreakerEvent.FAULT)
+    assert health.breaker("hasty").state == BreakerState.OPEN
+    assert health.breaker("patient").state == BreakerState.CLOSED
+
+
+async def test_who_is_slow_by_its_own_threshold_is_tried_last(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        slow = msgspec.structs.replace(a_deployment("a", upstream.url), latency_threshold_s=0.5)
+        async with open_gateway(tmp_path, targets=(slow, a_deployment("b", upstream.url))) as house:
+            for us, first in ((400_000, "a"), (600_000, "b")):
+                for _ in range(40):
+                    house.health.record(slow.id, BreakerEvent.SUCCESS, latency_us=us, ttft_us=us)
+                finished = await house.ask(a_call(f"{us}"))
+                assert finished.receipt.provider == first

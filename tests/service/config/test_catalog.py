@@ -6,6 +6,7 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.prices import FREE, Tier, load_book
+from router.breaker import BreakerRule
 from router.deployments import HedgeRule
 from router.errors import UnknownModel
 from service.config import Config
@@ -191,3 +192,12 @@ def test_a_route_is_hedged_where_it_or_the_router_says_so(
         f"[[routes]]\nname = 'chat'\ntargets = ['a:m']\n{route}\n"
     )
     assert catalog(config).resolve("chat").hedge == rule
+
+
+def test_a_models_breaker_is_its_own_where_it_says_so(reads: Reads) -> None:
+    text = "[router]\nbreaker_cooldown_s = 9\n" + PROVIDER
+    own = '[[models]]\nid = "openai:m"\nbreaker_threshold = 7\nlatency_threshold_ms = 1500\n'
+    found = catalog(reads(text + own))
+    assert found.breaker_rule("openai:m") == BreakerRule(threshold=7, cooldown_s=9)
+    assert found.breaker_rule("openai:other") == BreakerRule(threshold=3, cooldown_s=9)
+    assert found.resolve("openai:m").targets[0].latency_threshold_s == 1.5
