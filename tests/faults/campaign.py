@@ -21,7 +21,8 @@ from tests.upstream import Connection, Request, ScriptedUpstream, answer, status
 
 COST_NANOUSD = 3 * 1000 + 2 * 2000
 _plain = answer("all well", prompt_tokens=3, completion_tokens=2, delay_s=0.005)
-_fails = status(500)
+# Busy, and to be asked again at once: what fails otherwise would soon be left alone, and then no call fails over.
+_fails = status(429, headers={"retry-after": "0"})
 
 
 async def plays(connection: Connection, request: Request) -> None:
