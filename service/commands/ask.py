@@ -10,7 +10,6 @@ import uvloop
 from ledger.errors import LedgerError, NotALedger
 from ledger.money import format_usd
 from router.answer import Delta
-from router.call import Attribution, CacheWish, Call, Trace
 from router.errors import RouterError
 from router.providers.local import LocalModelUnavailable
 from router.receipt import Receipt
@@ -19,8 +18,7 @@ from service.assembly import now_ms, open_parts
 from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config
 from service.errors import problem_of
-from service.ids import new_generation_id
-from telemetry import new_span_id, new_trace_id
+from service.script import new_call
 
 
 @click.command()
@@ -44,17 +42,8 @@ def ask(path: str | None, route: str | None, prompt: str, *, stream: bool) -> No
 
 async def _ask(config: Config, route: str | None, prompt: str, *, stream: bool) -> Receipt:
     async with open_parts(config, os.environ) as parts:
-        call = Call(
-            generation_id=new_generation_id(now_ms()),
-            model=route,
-            body={"messages": [{"role": "user", "content": prompt}]},
-            stream=stream,
-            received_at_ms=now_ms(),
-            deadline_s=config.router.deadline_ms / 1000,
-            attribution=Attribution(workflow="ask"),
-            cache=CacheWish(),
-            trace=Trace(trace_id=new_trace_id(), server_span_id=new_span_id(), chat_span_id=new_span_id()),
-        )
+        body = {"messages": [{"role": "user", "content": prompt}]}
+        call = new_call(config, body, model=route, workflow="ask", stream=stream)
         reply = await parts.gateway.generate(call)
         try:
             return await _print(reply, stream=stream)

@@ -13,6 +13,7 @@ from router.registry import facts_of
 from router.tokens import encoding_for
 from service.config.environment import DEFAULT_ROUTE
 from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
+from service.config.preferred import ALIASES
 from service.config.rules import is_model_name
 
 UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
@@ -21,8 +22,6 @@ MAX_DIRECT_ROUTES: Final = 10_000
 _VENDORS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "google", "local": ""}
 # {dialect: how many attempts a provider gets at once where the config does not say}. None: any number.
 _CONCURRENCY: Final = {"openai": 12, "anthropic": 10, "gemini": 12, "local": None}
-# {what some call a provider: its name here}. Where the config has a provider of the first name, that is meant.
-ALIASES: Final = {"google": "gemini"}
 
 
 class Catalog:
@@ -97,7 +96,7 @@ class Catalog:
         )
 
     def _unaliased(self, model: str) -> str:
-        """A `provider:model` by the provider's name in the config."""
+        """A `provider:model` by the provider's name in the config; an alias is one only where no provider has it."""
         name, colon, rest = model.partition(":")
         return model if name in self._providers else f"{ALIASES.get(name, name)}{colon}{rest}"
 
