@@ -1,16 +1,12 @@
 """What can happen to an attempt. The fault table (`FAULT_RULES`) is the one place that says what follows from it."""
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
-
+from router import said
 from router.ratelimit import wait_after_refusal_s
-
-MESSAGE_CHARS: Final = 300
-CODE_CHARS: Final = 100
+from router.said import Said, read_error, read_error_object
 
 
 class Outcome(StrEnum):
@@ -60,7 +56,23 @@ class Fault(Exception):
         self.error_body = error_body
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Learns(StrEnum):
+    """What an outcome teaches about its deployment, for `router.hints`.
+
+    COUNTED: only that it happened. Whatever the outcome, words that name another endpoint or field teach that too
+    (`router.lessons`), and a moment to come back at is heeded (`router.ratelimit`).
+    """
+
+    NOTHING = "nothing"
+    COUNTED = "counted"
+    ANSWERS = "answers"
+    FAILS = "fails"
+    KEY_REFUSED = "key_refused"
+    OUT_OF_CREDIT = "out_of_credit"
+    NOT_SUPPORTED = "not_supported"
+
+
+class Rule(NamedTuple):
     """What follows from an outcome.
 
     counts_for_breaker: it speaks against the deployment. tries_next: another deployment may answer the same call.
@@ -70,24 +82,31 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     counts_for_breaker: bool
     tries_next: bool
     may_be_billed: bool
+    learns: Learns
 
 
 FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
-    Outcome.OK: Rule(counts_for_breaker=False, tries_next=False, may_be_billed=True),
-    Outcome.RATE_LIMITED: Rule(counts_for_breaker=False, tries_next=True, may_be_billed=False),
-    Outcome.CONNECT_FAILED: Rule(counts_for_breaker=True, tries_next=True, may_be_billed=False),
-    Outcome.UPSTREAM_ERROR: Rule(counts_for_breaker=True, tries_next=True, may_be_billed=True),
-    Outcome.BAD_ANSWER: Rule(counts_for_breaker=True, tries_next=True, may_be_billed=True),
-    Outcome.STALLED: Rule(counts_for_breaker=True, tries_next=True, may_be_billed=True),
-    Outcome.AUTH_REFUSED: Rule(counts_for_breaker=False, tries_next=True, may_be_billed=False),
-    # Some say it within a 200: then nothing proves that the prompt was not read.
-    Outcome.OUT_OF_CREDIT: Rule(counts_for_breaker=False, tries_next=True, may_be_billed=True),
-    Outcome.NOT_SUPPORTED: Rule(counts_for_breaker=False, tries_next=True, may_be_billed=False),
-    Outcome.REJECTED: Rule(counts_for_breaker=False, tries_next=False, may_be_billed=False),
-    # Another deployment is tried only while the caller has seen no output; dispatch knows.
-    Outcome.CUT: Rule(counts_for_breaker=True, tries_next=True, may_be_billed=True),
-    Outcome.ABORTED: Rule(counts_for_breaker=False, tries_next=False, may_be_billed=True),
-    Outcome.LOST: Rule(counts_for_breaker=False, tries_next=False, may_be_billed=True),
+    outcome: Rule(*rule)
+    for outcome, rule in (
+        # Breaker, next, billed, learns: in this order.
+        (Outcome.OK, (False, False, True, Learns.ANSWERS)),
+        # Without a word of when to come back it counts after all; `router.attempt` knows.
+        (Outcome.RATE_LIMITED, (False, True, False, Learns.COUNTED)),
+        (Outcome.CONNECT_FAILED, (True, True, False, Learns.FAILS)),
+        (Outcome.UPSTREAM_ERROR, (True, True, True, Learns.FAILS)),
+        (Outcome.BAD_ANSWER, (True, True, True, Learns.FAILS)),
+        (Outcome.STALLED, (True, True, True, Learns.FAILS)),
+        (Outcome.AUTH_REFUSED, (False, True, False, Learns.KEY_REFUSED)),
+        # Some say it within a 200: then nothing proves that the prompt was not read.
+        (Outcome.OUT_OF_CREDIT, (False, True, True, Learns.OUT_OF_CREDIT)),
+        (Outcome.NOT_SUPPORTED, (False, True, False, Learns.NOT_SUPPORTED)),
+        # What was too long is tried where more is known to fit; `router.attempt` knows.
+        (Outcome.REJECTED, (False, False, False, Learns.COUNTED)),
+        # Another deployment is tried only while the caller has seen no output; `router.dispatch` knows.
+        (Outcome.CUT, (True, True, True, Learns.FAILS)),
+        (Outcome.ABORTED, (False, False, True, Learns.NOTHING)),
+        (Outcome.LOST, (False, False, True, Learns.NOTHING)),
+    )
 }
 
 # A proxy before the provider says these on its own, about a request that the provider may go on answering.
@@ -105,130 +124,59 @@ def is_charged(fault: Fault) -> bool:
 
 def refuses_key(fault: Fault) -> bool:
     """Whether the provider says of the key itself that it is not valid."""
-    return fault.status == 401 or _KEY_INVALID.search(f"{fault.code} {fault.message}".lower()) is not None
+    return fault.status == 401 or Said(message=fault.message, code=fault.code).says(said.KEY_INVALID)
 
 
 def says_too_long(fault: Fault) -> bool:
     """Whether the provider refused the call for its length: one with a larger window may take it."""
-    return _TOO_LONG.search(f"{fault.code} {fault.message}".lower()) is not None
+    return Said(message=fault.message, code=fault.code).mentions(said.TOO_LONG)
 
 
 def classify_status(status: int, headers: Mapping[str, str], body: bytes, *, now_ms: int) -> Fault:
     """What a complete response that is no answer says: any status but 2xx.
 
     headers: with lower-case names, or a mapping that does not mind. body: its beginning is enough. now_ms: for a
-    a limit that names a date.
+    limit that names a date.
     """
-    said = _said(body)
-    outcome = Outcome.BAD_ANSWER if status < 400 else _outcome(status, said)
+    error = read_error(body)
+    outcome = Outcome.BAD_ANSWER if status < 400 else _outcome(status, error)
     return Fault(
         outcome,
-        said.message or (f"redirected with HTTP {status}" if status < 400 else f"HTTP {status}"),
+        error.message or (f"redirected with HTTP {status}" if status < 400 else f"HTTP {status}"),
         status=status,
-        code=said.code,
-        retry_after_s=wait_after_refusal_s(headers, said.body, now_ms=now_ms),
-        error_body=said.body,
+        code=error.code,
+        retry_after_s=wait_after_refusal_s(headers, error.body, now_ms=now_ms),
+        error_body=error.body,
     )
 
 
-def classify_error_object(error: Mapping[str, Any], *, status: int) -> Fault:
+def classify_error_object(body: Mapping[str, Any], *, status: int) -> Fault:
     """What an error within a successful response says. status: the response's own.
 
-    error: the whole object or event that held it.
+    body: the whole object or event that held it.
     """
-    said = _said_in(dict(error))
-    outcome = Outcome.OUT_OF_CREDIT if said.speaks_of(OUT_OF_CREDIT) else Outcome.BAD_ANSWER
+    error = read_error_object(dict(body))
     return Fault(
-        outcome, said.message or "an error instead of an answer", status=status, code=said.code, error_body=said.body
+        Outcome.OUT_OF_CREDIT if error.says(said.OUT_OF_CREDIT) else Outcome.BAD_ANSWER,
+        error.message or "an error instead of an answer",
+        status=status,
+        code=error.code,
+        retry_after_s=wait_after_refusal_s({}, error.body, now_ms=0),
+        error_body=error.body,
     )
 
 
-def clean(text: str, *, limit: int = MESSAGE_CHARS) -> str:
-    """Someone else's words, made safe for a log line: one line, no control or direction characters, bounded."""
-    flat = _UNPRINTABLE.sub(" ", text[: limit * 4])
-    return " ".join(flat.split())[:limit]
-
-
-# Controls, line and paragraph separators, marks that turn the writing round, lone surrogates.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
-
-OUT_OF_CREDIT: Final = re.compile(
-    "insufficient_quota|insufficient_balance|insufficient_credits|billing_hard_limit_reached|billing_not_active"
-    "|credit balance (is )?too low|insufficient (credits|balance|funds)"
-)
-_KEY_INVALID: Final = re.compile(
-    "invalid_api_key|api_key_invalid|api key not valid|(invalid|incorrect) (x-)?api[ -]key|account_deactivated"
-)
-_NOT_SUPPORTED: Final = re.compile(
-    "model_not_found|unsupported_model|unsupported_endpoint|unknown_url|not_found_error|not a chat model"
-    "|model .{0,100}(does not exist|not found)|(only|not) supported in (the )?v1/"
-)
-_TOO_LONG: Final = re.compile(
-    "context_length_exceeded|maximum context length|context window|prompt is too long|input is too long"
-    "|input token count .{0,60}exceeds|exceeds the maximum number of tokens"
-)
-_POLICY: Final = re.compile("content_policy|content_filter|moderation|flagged")
-_TIMEOUT: Final = re.compile("timed?[ -]?out")
-
-
-class _Said(msgspec.Struct, frozen=True):
-    """A provider's error, as far as it could be read. body None: it was not in any vendor's shape."""
-
-    message: str = ""
-    code: str = ""
-    kind: str = ""
-    body: dict[str, Any] | None = None
-
-    def speaks_of(self, what: re.Pattern[str]) -> bool:
-        return what.search(f"{self.code} {self.kind} {self.message}".lower()) is not None
-
-
-def _outcome(status: int, said: _Said) -> Outcome:
+def _outcome(status: int, error: Said) -> Outcome:
     """The first line that fits; words before numbers, for providers agree on the words more than on the numbers."""
     lines = (
-        (Outcome.OUT_OF_CREDIT, status == 402 or said.speaks_of(OUT_OF_CREDIT)),
-        (Outcome.RATE_LIMITED, status == 429),
+        (Outcome.OUT_OF_CREDIT, status == 402 or error.says(said.OUT_OF_CREDIT)),
+        (Outcome.AUTH_REFUSED, status == 401 or (status not in DOUBTFUL_STATUSES and error.says(said.KEY_INVALID))),
+        # Some refuse so what is too large for a whole minute's allowance, or when they are full.
+        (Outcome.RATE_LIMITED, status == 429 or (status in {413, 498} and error.says(said.RATE_LIMITED))),
         (Outcome.UPSTREAM_ERROR, status >= 500 or status in {408, 409, 425, 499}),
-        (Outcome.AUTH_REFUSED, status == 401 or said.speaks_of(_KEY_INVALID)),
-        (Outcome.NOT_SUPPORTED, status in {404, 405, 410} or said.speaks_of(_NOT_SUPPORTED)),
-        (Outcome.STALLED, status == 403 and said.speaks_of(_TIMEOUT)),
-        (Outcome.REJECTED, status != 403 or said.speaks_of(_POLICY)),
+        (Outcome.REJECTED, status == 404 and error.mentions(said.NAMED_BY_CALLER)),
+        (Outcome.NOT_SUPPORTED, status in {404, 405, 410} or error.says(said.NOT_SUPPORTED)),
+        (Outcome.STALLED, status == 403 and error.mentions(said.TIMEOUT)),
+        (Outcome.REJECTED, status != 403 or error.mentions(said.POLICY)),
     )
     return next((outcome for outcome, fits in lines if fits), Outcome.AUTH_REFUSED)
-
-
-def _said(body: bytes) -> _Said:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        text = body.decode("utf-8", "replace").strip()
-        # A page for people says nothing of use, and whole paragraphs of it.
-        return _Said() if text.startswith("<") else _Said(message=clean(text))
-    if isinstance(decoded, list) and decoded:
-        decoded = decoded[0]
-    return _said_in(decoded) if isinstance(decoded, dict) else _Said()
-
-
-def _said_in(body: dict[str, Any]) -> _Said:
-    error = body.get("error", body)
-    if isinstance(error, str):
-        return _Said(message=clean(error))
-    if not isinstance(error, dict):
-        return _Said()
-    message = error.get("message") or error.get("detail")
-    code, kind = error.get("code"), error.get("type")
-    if message is None and code is None and kind is None:
-        return _Said()
-    return _Said(
-        message=clean(message if isinstance(message, str) else _text(message)),
-        code=clean(_text(code if code is not None else kind), limit=CODE_CHARS),
-        kind=clean(_text(kind), limit=CODE_CHARS),
-        # Proxies and frameworks speak too, in shapes of their own: those are not the vendor's word.
-        body=body if error is not body or body.get("object") == "error" else None,
-    )
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

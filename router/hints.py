@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from router.faults import Fault, Outcome, refuses_key
+from router.faults import FAULT_RULES, Fault, Learns, Outcome, refuses_key
 from router.lessons import Adaptation, Lesson
 
 FAILURES_THAT_BLOCK: Final = 5
@@ -45,9 +45,6 @@ PACES: Final = {
     Cause.FAILING: Pace(MINUTE_MS, 2, 60 * MINUTE_MS),
     Cause.NOT_SUPPORTED: Pace(60 * MINUTE_MS, 2, 24 * 60 * MINUTE_MS),
 }
-_FAILING: Final = frozenset(
-    {Outcome.CONNECT_FAILED, Outcome.UPSTREAM_ERROR, Outcome.BAD_ANSWER, Outcome.STALLED, Outcome.CUT}
-)
 
 
 class BlockState(StrEnum):
@@ -179,7 +176,7 @@ def after_successes(hint: Hint, *, count: int, workflow: str, endpoint: str, end
 
 def after(hint: Hint, evidence: Evidence) -> Hint:
     """The hint after an attempt that gave no answer."""
-    if evidence.outcome in {Outcome.ABORTED, Outcome.LOST} or evidence.was_cut_short:
+    if FAULT_RULES[evidence.outcome].learns == Learns.NOTHING or evidence.was_cut_short:
         return _moved(hint, BlockEvent.NEUTRAL)
     noted = _noted(_counted(hint, evidence.workflow, errors=1), evidence)
     if evidence.lesson is not None:
@@ -248,23 +245,25 @@ def _taught(hint: Hint, lesson: Lesson) -> Hint:
 
 def _judged(hint: Hint, evidence: Evidence) -> tuple[Hint, Cause | None]:
     """The counts that lead to a block, and the block that follows."""
-    outcome, is_probe = evidence.outcome, hint.state == BlockState.PROBING
-    if outcome == Outcome.OUT_OF_CREDIT:
-        return hint, Cause.OUT_OF_CREDIT
-    if outcome == Outcome.AUTH_REFUSED:
-        counted = msgspec.structs.replace(hint, forbidden=hint.forbidden + 1)
-        refused = evidence.fault is not None and refuses_key(evidence.fault)
-        is_over = refused or is_probe or counted.forbidden >= FORBIDDEN_THAT_BLOCK
-        return counted, Cause.KEY_REFUSED if is_over else None
-    if outcome == Outcome.NOT_SUPPORTED:
-        counted = msgspec.structs.replace(hint, unsupported=hint.unsupported + 1)
-        return counted, Cause.NOT_SUPPORTED if is_probe or counted.unsupported >= FAILURES_THAT_BLOCK else None
-    if outcome in _FAILING:
-        counted = msgspec.structs.replace(hint, failures=hint.failures + 1)
-        # What has answered before is its breaker's business.
-        never_answered = not hint.successes and counted.failures >= FAILURES_THAT_BLOCK
-        return counted, Cause.FAILING if is_probe or never_answered else None
-    return hint, None
+    is_probe = hint.state == BlockState.PROBING
+    match FAULT_RULES[evidence.outcome].learns:
+        case Learns.OUT_OF_CREDIT:
+            return hint, Cause.OUT_OF_CREDIT
+        case Learns.KEY_REFUSED:
+            counted = msgspec.structs.replace(hint, forbidden=hint.forbidden + 1)
+            refused = evidence.fault is not None and refuses_key(evidence.fault)
+            is_over = refused or is_probe or counted.forbidden >= FORBIDDEN_THAT_BLOCK
+            return counted, Cause.KEY_REFUSED if is_over else None
+        case Learns.NOT_SUPPORTED:
+            counted = msgspec.structs.replace(hint, unsupported=hint.unsupported + 1)
+            return counted, Cause.NOT_SUPPORTED if is_probe or counted.unsupported >= FAILURES_THAT_BLOCK else None
+        case Learns.FAILS:
+            counted = msgspec.structs.replace(hint, failures=hint.failures + 1)
+            # What has answered before is its breaker's business.
+            never_answered = not hint.successes and counted.failures >= FAILURES_THAT_BLOCK
+            return counted, Cause.FAILING if is_probe or never_answered else None
+        case Learns.ANSWERS | Learns.COUNTED | Learns.NOTHING:
+            return hint, None
 
 
 def _blocked(hint: Hint, cause: Cause, now_ms: int) -> Hint:

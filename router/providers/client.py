@@ -14,7 +14,8 @@ import msgspec
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
-from router.faults import Fault, Outcome, classify_status, clean
+from router.faults import Fault, Outcome, classify_status
+from router.said import clean
 
 ANSWER_BYTES: Final = 64 * 2**20
 ERROR_BYTES: Final = 64 * 2**10

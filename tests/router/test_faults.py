@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.faults import (
-    CODE_CHARS,
     DOUBTFUL_STATUSES,
     FAULT_RULES,
-    MESSAGE_CHARS,
     Fault,
     Outcome,
     classify_error_object,
     classify_status,
-    clean,
     is_charged,
+    refuses_key,
+    says_too_long,
 )
+from router.said import CODE_CHARS, MESSAGE_CHARS, clean
 
 NOW_MS = 1_700_000_000_000
 
@@ -33,28 +33,40 @@ def error(message: str = "no", code: object = None, kind: str | None = None) -> 
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-# outcome: (counts for the breaker, tries the next deployment, may be billed). DESIGN §5, written down a second time.
+def anthropic(kind: str, message: str) -> dict[str, object]:
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
+
+
+def gemini(code: int, status: str, message: str, *details: dict[str, object]) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, "status": status, "details": list(details)}}
+
+
+def reason(name: str) -> dict[str, object]:
+    return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": name, "domain": "googleapis.com"}
+
+
+# outcome: (counts for the breaker, tries the next one, may be billed, teaches). DESIGN §5, written down a second time.
 TABLE = {
-    "ok": (False, False, True),
-    "rate_limited": (False, True, False),
-    "connect_failed": (True, True, False),
-    "upstream_error": (True, True, True),
-    "bad_answer": (True, True, True),
-    "stalled": (True, True, True),
-    "auth_refused": (False, True, False),
-    "out_of_credit": (False, True, True),
-    "not_supported": (False, True, False),
-    "rejected": (False, False, False),
-    "cut": (True, True, True),
-    "aborted": (False, False, True),
-    "lost": (False, False, True),
+    "ok": (False, False, True, "answers"),
+    "rate_limited": (False, True, False, "counted"),
+    "connect_failed": (True, True, False, "fails"),
+    "upstream_error": (True, True, True, "fails"),
+    "bad_answer": (True, True, True, "fails"),
+    "stalled": (True, True, True, "fails"),
+    "auth_refused": (False, True, False, "key_refused"),
+    "out_of_credit": (False, True, True, "out_of_credit"),
+    "not_supported": (False, True, False, "not_supported"),
+    "rejected": (False, False, False, "counted"),
+    "cut": (True, True, True, "fails"),
+    "aborted": (False, False, True, "nothing"),
+    "lost": (False, False, True, "nothing"),
 }
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_its_row(outcome: Outcome) -> None:
     rule = FAULT_RULES[outcome]
-    assert (rule.counts_for_breaker, rule.tries_next, rule.may_be_billed) == TABLE[outcome.value]
+    assert (rule.counts_for_breaker, rule.tries_next, rule.may_be_billed, rule.learns) == TABLE[outcome.value]
 
 
 REFUSALS = [
@@ -96,13 +108,94 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "outcome"), REFUSALS)
+# What vendors are known to say, in their own shapes.
+VENDORS = [
+    # OpenAI and those who imitate it.
+    (429, error("Your account is not active, please check it.", "billing_not_active"), Outcome.OUT_OF_CREDIT),
+    (400, error("Incorrect API key provided: sk-x. You can obtain one at https://x."), Outcome.AUTH_REFUSED),
+    (
+        400,
+        error("Your organization must be verified to stream this model.", "unsupported_value"),
+        Outcome.NOT_SUPPORTED,
+    ),
+    (404, error("Previous response with id 'resp_1' not found.", "previous_response_not_found"), Outcome.REJECTED),
+    (404, error("No such File object: file-1", None, "invalid_request_error"), Outcome.REJECTED),
+    (404, error("This is not a chat model and thus not supported in the v1/x endpoint."), Outcome.NOT_SUPPORTED),
+    (400, error("The model `x` has been decommissioned", "model_decommissioned"), Outcome.NOT_SUPPORTED),
+    (400, error("x is not a valid model ID", 400), Outcome.NOT_SUPPORTED),
+    (
+        400,
+        {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "code": "1"},
+        Outcome.NOT_SUPPORTED,
+    ),
+    (400, error("Model Not Exist"), Outcome.NOT_SUPPORTED),
+    (413, error("Request too large on tokens per minute (TPM)", "rate_limit_exceeded"), Outcome.RATE_LIMITED),
+    (498, error("Flex tier capacity exceeded", "capacity_exceeded"), Outcome.RATE_LIMITED),
+    (429, {"code": "x", "error": "Your team 1 has either used all available credits or"}, Outcome.OUT_OF_CREDIT),
+    (
+        412,
+        {"error": "Account x is suspended, possibly due to reaching the monthly spending limit"},
+        Outcome.OUT_OF_CREDIT,
+    ),
+    (403, {"code": "x", "error": "Content violates usage guidelines."}, Outcome.REJECTED),
+    (500, error("Incorrect API key provided"), Outcome.AUTH_REFUSED),
+    (504, error("Incorrect API key provided"), Outcome.UPSTREAM_ERROR),
+    # Anthropic.
+    (
+        400,
+        anthropic("invalid_request_error", "Your credit balance is too low to access the API"),
+        Outcome.OUT_OF_CREDIT,
+    ),
+    (
+        400,
+        anthropic("invalid_request_error", "You have reached your specified API usage limits."),
+        Outcome.OUT_OF_CREDIT,
+    ),
+    (400, anthropic("invalid_request_error", "This organization has been disabled."), Outcome.AUTH_REFUSED),
+    (400, anthropic("invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum"), Outcome.REJECTED),
+    (400, anthropic("invalid_request_error", "Output blocked by content filtering policy"), Outcome.REJECTED),
+    (401, anthropic("authentication_error", "invalid x-api-key"), Outcome.AUTH_REFUSED),
+    (402, anthropic("billing_error", "There is an issue"), Outcome.OUT_OF_CREDIT),
+    (403, anthropic("permission_error", "Your key has no permission to use this"), Outcome.AUTH_REFUSED),
+    (404, anthropic("not_found_error", "model: x"), Outcome.NOT_SUPPORTED),
+    (413, anthropic("request_too_large", "Request exceeds the maximum size"), Outcome.REJECTED),
+    (429, anthropic("rate_limit_error", "This would exceed your rate limit"), Outcome.RATE_LIMITED),
+    (500, anthropic("api_error", "Internal server error"), Outcome.UPSTREAM_ERROR),
+    (504, anthropic("timeout_error", "Request timed out"), Outcome.UPSTREAM_ERROR),
+    (529, anthropic("overloaded_error", "Overloaded"), Outcome.UPSTREAM_ERROR),
+    # Gemini. What it says of an exhausted minute are OpenAI's words for an empty purse: its name decides.
+    (
+        429,
+        gemini(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, check your billing"),
+        Outcome.RATE_LIMITED,
+    ),
+    (429, [gemini(429, "RESOURCE_EXHAUSTED", "in a list")], Outcome.RATE_LIMITED),
+    (429, gemini(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."), Outcome.OUT_OF_CREDIT),
+    (429, gemini(429, "RESOURCE_EXHAUSTED", "It exceeded its monthly spending cap."), Outcome.OUT_OF_CREDIT),
+    (400, gemini(400, "FAILED_PRECONDITION", "Please enable billing on your project"), Outcome.OUT_OF_CREDIT),
+    (400, gemini(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), Outcome.NOT_SUPPORTED),
+    (400, gemini(400, "INVALID_ARGUMENT", "no", reason("API_KEY_INVALID")), Outcome.AUTH_REFUSED),
+    (400, gemini(400, "INVALID_ARGUMENT", "Invalid value", {"@type": "BadRequest"}), Outcome.REJECTED),
+    (400, gemini(400, "INVALID_ARGUMENT", "The input token count (9) exceeds the maximum"), Outcome.REJECTED),
+    (
+        403,
+        gemini(403, "PERMISSION_DENIED", "Consumer has been suspended", reason("CONSUMER_SUSPENDED")),
+        Outcome.AUTH_REFUSED,
+    ),
+    (404, gemini(404, "NOT_FOUND", "models/x is not found for API version v1beta"), Outcome.NOT_SUPPORTED),
+    (500, gemini(500, "INTERNAL", "An internal error"), Outcome.UPSTREAM_ERROR),
+    (503, gemini(503, "UNAVAILABLE", "The model is overloaded."), Outcome.UPSTREAM_ERROR),
+    (504, gemini(504, "DEADLINE_EXCEEDED", "too slow"), Outcome.UPSTREAM_ERROR),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "outcome"), [*REFUSALS, *VENDORS])
 def test_a_refusal_is_taken_for_what_it_is(status: int, body: object, outcome: Outcome) -> None:
     fault = classified(status, body)
     assert (fault.outcome, fault.status, fault.sent) == (outcome, status, True)
 
 
-VENDORS = {"error": {"message": "upstream took too long"}}
+VENDORS_OWN = {"error": {"message": "upstream took too long"}}
 CHARGES = [
     (Fault(Outcome.CONNECT_FAILED, "refused", sent=False), False),
     (Fault(Outcome.ABORTED, "while queueing", sent=False), False),
@@ -121,7 +214,7 @@ CHARGES = [
         (classified(504, body), True)
         for body in (b"<html>", {"message": "gateway"}, {"error": "gateway"}, {"detail": 1})
     ),
-    *((classified(status, VENDORS), False) for status in (408, 499, 504, 520, 521, 522, 523, 524)),
+    *((classified(status, VENDORS_OWN), False) for status in (408, 499, 504, 520, 521, 522, 523, 524)),
     (classified(403, error("request timeout")), False),
 ]
 
@@ -192,3 +285,81 @@ def test_an_error_within_an_answer_is_a_bad_answer_unless_it_is_about_credit() -
     assert classify_error_object(error("boom", 500), status=200).outcome == Outcome.BAD_ANSWER
     assert classify_error_object(error("boom", "insufficient_quota"), status=200).outcome == Outcome.OUT_OF_CREDIT
     assert classify_error_object(error("slow", 429), status=200).code == "429"
+
+
+# What a caller may write where it likes, and have repeated by the provider: it must not block a deployment for all.
+POISON = ["insufficient_quota", "credit balance is too low", "invalid api key", "model_not_found", "model x not found"]
+REPEATED = [
+    "Invalid value: '{}'. Supported values are: 'none', 'auto'",
+    "Invalid 'tools[0].function.name': \"{}\" is too long",
+    "Unknown name `{}` at `contents`",
+    "Unrecognized request argument supplied: {}",
+    "Invalid value: 'a' {} 'b'",
+    "Error while downloading https://example.org/{}.png",
+]
+
+
+@pytest.mark.parametrize("message", REPEATED)
+@pytest.mark.parametrize("poison", POISON)
+def test_what_a_caller_sent_is_not_taken_for_the_providers_word(message: str, poison: str) -> None:
+    for body in (error(message.format(poison)), gemini(400, "INVALID_ARGUMENT", message.format(poison))):
+        fault = classified(400, body)
+        assert fault.outcome == Outcome.REJECTED
+        assert not refuses_key(fault)
+
+
+KEYS = [
+    (401, b"", True),
+    (400, gemini(400, "INVALID_ARGUMENT", "no", reason("API_KEY_INVALID")), True),
+    (403, gemini(403, "PERMISSION_DENIED", "Your API key was reported as leaked. Please use another."), True),
+    (403, error("Request not allowed"), False),
+    (403, b"", False),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "refused"), KEYS)
+def test_a_key_is_refused_only_where_the_key_is_spoken_of(status: int, body: object, refused: bool) -> None:
+    fault = classified(status, body)
+    assert (fault.outcome, refuses_key(fault)) == (Outcome.AUTH_REFUSED, refused)
+
+
+LENGTHS = [
+    (error("This model's maximum context length is 4096 tokens. However, you asked for more"), True),
+    (error("no", "context_length_exceeded"), True),
+    (error("the request exceeds the available context size (4096 tokens)", 400, "exceed_context_size_error"), True),
+    (anthropic("invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum"), True),
+    (anthropic("invalid_request_error", "input length and `max_tokens` exceed context limit: 1 + 2 > 2"), True),
+    (gemini(400, "INVALID_ARGUMENT", "The input token count (1200000) exceeds the maximum number of tokens"), True),
+    (error("Invalid value: 'x'"), False),
+    (error("no", "content_policy_violation"), False),
+]
+
+
+@pytest.mark.parametrize(("body", "is_too_long"), LENGTHS)
+def test_a_refusal_for_length_is_told_from_others(body: object, is_too_long: bool) -> None:
+    fault = classified(400, body)
+    assert (fault.outcome, says_too_long(fault)) == (Outcome.REJECTED, is_too_long)
+
+
+NAMES = [
+    (error("x", "insufficient_quota", "t"), "insufficient_quota"),
+    (error("x", None, "server_error"), "server_error"),
+    (error("x", 429), "429"),
+    (error("x", 404, "NotFoundError"), "NotFoundError"),
+    (anthropic("overloaded_error", "x"), "overloaded_error"),
+    (gemini(429, "RESOURCE_EXHAUSTED", "x"), "RESOURCE_EXHAUSTED"),
+    (gemini(400, "INVALID_ARGUMENT", "x", {"@type": "Help"}, reason("API_KEY_INVALID")), "API_KEY_INVALID"),
+    ({"code": "denied", "error": "words"}, "denied"),
+    (b"", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "code"), NAMES)
+def test_an_error_is_called_by_its_most_telling_name(body: object, code: str) -> None:
+    assert classified(400, body).code == code
+
+
+def test_geminis_wish_is_heard_in_a_refusal_and_within_an_answer() -> None:
+    body = gemini(429, "RESOURCE_EXHAUSTED", "x", {"@type": "RetryInfo", "retryDelay": "7.5s"})
+    assert classified(429, body).retry_after_s == 7.5
+    assert classify_error_object(body, status=200).retry_after_s == 7.5
