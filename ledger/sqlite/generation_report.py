@@ -7,7 +7,7 @@ from typing import Any, Final
 from ledger.money import format_usd
 from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, page_name, page_place
 from ledger.sql import statements
-from ledger.sqlite.prices import find_price
+from ledger.sqlite.prices import PriceUnreadable, find_price
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "reports")
@@ -124,14 +124,17 @@ def _posting(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any
 
 
 def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any] | None:
-    """What the line's usage costs at its price. None: nobody knows the usage, or the price is not on record.
+    """What the line's usage costs at its price. None: nobody knows the usage, or no price is on record.
 
     It is the line's own cost where the basis is `priced_usage`; a correction is the difference to the lines before it.
     """
     counts = {name: row[name] for name in _CLASSES}
     if any(count is None or count < 0 for count in counts.values()):
         return None
-    price = find_price(db, deployment, row["price_version"])
+    try:
+        price = find_price(db, deployment, row["price_version"])
+    except PriceUnreadable:
+        return None
     if price is None:
         return None
     usage = Usage(**counts)

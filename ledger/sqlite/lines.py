@@ -12,7 +12,7 @@ from ledger.errors import LedgerError
 from ledger.money import TOKENS_PER_MTOK
 from ledger.prices import Price
 from ledger.sql import statements
-from ledger.sqlite.prices import all_prices, find_price
+from ledger.sqlite.prices import PriceUnreadable, all_prices, find_price
 
 SQL: Final = statements("sqlite", "lines")
 CHAIN: Final = "invariant 3: lines are a whole chain"
@@ -106,7 +106,10 @@ class LineAudit:
         if deployment is None:
             self.broken.append((HOLD, {"seq": seq, "hold_id": row[1]}))
         elif row[2] == "settlement" and row[4] in _PRICED:
-            self._check_price(row, self._price(db, deployment, row[11]))
+            try:
+                self._check_price(row, self._price(db, deployment, row[11]))
+            except PriceUnreadable:
+                self.broken.append((PRICE, {"seq": seq, "deployment": deployment, "unreadable_price": row[11]}))
 
     def _check_price(self, row: tuple[Any, ...], price: Price | None) -> None:
         tokens = row[6:11]

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -12,6 +13,10 @@ from ledger.sql import statements
 SQL: Final = statements("sqlite", "prices")
 
 
+class PriceUnreadable(Exception):
+    """What is on record as a price is none: somebody changed it."""
+
+
 def record_prices(db: sqlite3.Connection, prices: Mapping[str, Price]) -> None:
     """Keep {deployment: its price}. What is on record under the same version stays as it is."""
     for deployment, price in prices.items():
@@ -20,13 +25,23 @@ def record_prices(db: sqlite3.Connection, prices: Mapping[str, Price]) -> None:
 
 
 def find_price(db: sqlite3.Connection, deployment: str, price_version: str) -> Price | None:
-    """The price of a deployment in this version. None: it is not on record."""
+    """The price of a deployment in this version. None: it is not on record. Raises PriceUnreadable."""
     place = {"deployment": deployment, "price_version": price_version}
     row = db.execute(SQL["find_price"], place).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Price)
+    return None if row is None else _read(row[0])
 
 
 def all_prices(db: sqlite3.Connection) -> list[tuple[str, Price]]:
-    """Every (deployment, price) on record."""
-    rows = db.execute(SQL["all_prices"])
-    return [(deployment, msgspec.json.decode(price, type=Price)) for deployment, price in rows]
+    """Every (deployment, price) on record that can be read."""
+    found: list[tuple[str, Price]] = []
+    for deployment, text in db.execute(SQL["all_prices"]):
+        with suppress(PriceUnreadable):
+            found.append((deployment, _read(text)))
+    return found
+
+
+def _read(text: str) -> Price:
+    try:
+        return msgspec.json.decode(text, type=Price)
+    except msgspec.DecodeError as error:
+        raise PriceUnreadable from error

@@ -49,6 +49,7 @@ DAMAGE = {
     "a whole chain, a line inserted": INSERTED,
     "what its tokens cost": "UPDATE postings SET output_tokens = output_tokens + 1 WHERE seq = 3",
     "what its tokens cost, no answer's counts": "UPDATE postings SET output_tokens = -1 WHERE seq = 3",
+    "what its tokens cost, a price that is none": "UPDATE prices SET price = '{}'",
     "spend by the hour": "UPDATE spend_hours SET cost_nanousd = cost_nanousd + 1",
     "what was looked at is still there": "UPDATE audit SET seq = 4",
 }
