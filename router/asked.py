@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from ledger.values import GenerationFacts, Lookup
-from router.cachekey import cache_key
+from router.cachekey import cache_key, shown_key
 from router.call import Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
@@ -58,7 +58,9 @@ class Asked(msgspec.Struct, kw_only=True):
 
     def too_late(self, waited_for: str) -> DeadlineExceeded:
         """Its deadline passed before it was admitted."""
-        return DeadlineExceeded(elapsed_s=time.monotonic() - self.began_s, waited_for=waited_for)
+        return DeadlineExceeded(
+            elapsed_s=time.monotonic() - self.began_s, waited_for=waited_for, key=shown_key(self.lookup)
+        )
 
     @property
     def shared(self) -> Lookup:

@@ -6,11 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.values import Lookup
+
 VERSION: Final = b"2"
 # Fields that say who asked or how to deliver, never what to answer. Everything else counts, known to us or not.
 NOT_IN_KEY: Final = frozenset(
     {"user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 )
+# Enough to tell some thousand calls apart, for people.
+SHOWN_KEY_CHARS: Final = 6
 
 
 def cache_key(
@@ -39,3 +43,8 @@ def cache_key(
 def canonical(value: Mapping[str, Any]) -> bytes:
     """JSON with its keys sorted at every depth. One value has one form, and one form means one value."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def shown_key(lookup: Lookup | None) -> str:
+    """As much of a call's cache key as people are shown. Empty: it shares nothing with other calls."""
+    return "" if lookup is None else lookup.cache_key.hex()[:SHOWN_KEY_CHARS]

@@ -14,6 +14,7 @@ from ledger.values import Lead, Refused
 from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
+from router.cachekey import shown_key
 from router.errors import (
     DeadlineExceeded,
     NoDeploymentAvailable,
@@ -119,7 +120,8 @@ class Dispatcher:
             return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
         if last.outcome == Outcome.ABORTED and last.was_let_through:
             elapsed_s = time.monotonic() - journey.began_s
-            return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=flight.waited_for, attempts=reports)
+            key = shown_key(journey.lookup)
+            return DeadlineExceeded(elapsed_s=elapsed_s, waited_for=flight.waited_for, attempts=reports, key=key)
         return UpstreamFailed(reports)
 
     async def _attempt(self, journey: Journey, attempt: Attempt) -> None:

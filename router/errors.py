@@ -117,14 +117,20 @@ class UpstreamRejected(RouterError):
 
 
 class DeadlineExceeded(RouterError):
-    """The caller's deadline passed. elapsed_s: how long it was waited; waited_for: what for."""
+    """The caller's deadline passed. elapsed_s: how long it was waited; waited_for: what for.
+
+    key: the beginning of the key that equal calls share, by which to find those that waited together; empty: no key.
+    """
 
     code = "deadline_exceeded"
 
-    def __init__(self, *, elapsed_s: float, waited_for: str, attempts: tuple[AttemptReport, ...] = ()) -> None:
+    def __init__(
+        self, *, elapsed_s: float, waited_for: str, attempts: tuple[AttemptReport, ...] = (), key: str = ""
+    ) -> None:
         super().__init__(elapsed_s, waited_for)
         self.elapsed_s = elapsed_s
         self.waited_for = waited_for
+        self.key = key
         self.attempts = attempts
 
 

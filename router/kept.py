@@ -30,6 +30,7 @@ class KeptError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error_body: dict[str, Any] | None = None
     elapsed_s: float = 0.0
     waited_for: str = ""
+    key: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +125,9 @@ def raised_again(kept: KeptError) -> RouterError:
         case UpstreamRejected.code:
             return UpstreamRejected(kept.status, kept.message, kept.error_body, kept.attempts)
         case DeadlineExceeded.code:
-            return DeadlineExceeded(elapsed_s=kept.elapsed_s, waited_for=kept.waited_for, attempts=kept.attempts)
+            return DeadlineExceeded(
+                elapsed_s=kept.elapsed_s, waited_for=kept.waited_for, attempts=kept.attempts, key=kept.key
+            )
         case _:
             return UpstreamFailed(kept.attempts)
 
@@ -142,7 +145,11 @@ def kept_error(error: RouterError | LedgerError) -> KeptError | None:
             )
         case DeadlineExceeded():
             return KeptError(
-                code=error.code, attempts=error.attempts, elapsed_s=error.elapsed_s, waited_for=error.waited_for
+                code=error.code,
+                attempts=error.attempts,
+                elapsed_s=error.elapsed_s,
+                waited_for=error.waited_for,
+                key=error.key,
             )
         case UpstreamFailed():
             return KeptError(code=error.code, attempts=error.attempts)

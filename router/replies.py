@@ -10,6 +10,7 @@ from ledger.errors import LedgerError
 from ledger.values import Ending, Keeping, StoredResponse
 from router.answer import Answer, Delta
 from router.assemble import replay
+from router.cachekey import shown_key
 from router.errors import DeadlineExceeded, RouterError
 from router.flights import Flight, Landing, LeadPassed, Listener
 from router.journey import Journey
@@ -211,7 +212,8 @@ class LiveReply:
     def _too_late(self) -> DeadlineExceeded:
         elapsed_s = time.monotonic() - self._asked.began_s
         attempts = self._journey.reports if self._journey is not None else ()
-        error = DeadlineExceeded(elapsed_s=elapsed_s, waited_for=self._flight.waited_for, attempts=attempts)
+        key = shown_key(self._asked.lookup)
+        error = DeadlineExceeded(elapsed_s=elapsed_s, waited_for=self._flight.waited_for, attempts=attempts, key=key)
         self._note(error)
         return error
 

@@ -112,7 +112,11 @@ def problem_of(error: BaseException, now_ms: int) -> Problem:
             code=error.code,
             title="The provider refused the call",
             detail=error.message,
-            fields={"provider_error": error.error_body, "attempts": error.attempts},
+            fields={
+                **wording.last_attempt_fields(error.attempts, is_retryable=False),
+                "provider_error": error.error_body,
+                "attempts": error.attempts,
+            },
         )
     rule = RULES.get(type(error))
     if rule is None:

@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ledger.errors import (
     CeilingExceeded,
@@ -27,6 +27,8 @@ from router.errors import (
     UnpricedModel,
     UpstreamFailed,
 )
+from router.faults import FAULT_RULES, Learns, Outcome
+from router.receipt import AttemptReport
 from service.refusals import (
     BodyTimeout,
     BodyTooLarge,
@@ -37,6 +39,8 @@ from service.refusals import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+
+_STAYS: Final = frozenset({Learns.KEY_REFUSED, Learns.OUT_OF_CREDIT, Learns.NOT_SUPPORTED})
 
 
 class Told(NamedTuple):
@@ -197,7 +201,26 @@ def upstream_failed(error: UpstreamFailed, _now_ms: int) -> Told:
         f"{attempt.provider}:{attempt.model} {attempt.outcome}" + (f" ({attempt.status})" if attempt.status else "")
         for attempt in error.attempts
     )
-    return Told(f"Nobody gave an answer: {tried or 'nobody could be asked'}.", {"attempts": error.attempts})
+    is_retryable = any(_may_pass(attempt) for attempt in error.attempts)
+    return Told(
+        f"Nobody gave an answer: {tried or 'nobody could be asked'}.",
+        {**last_attempt_fields(error.attempts, is_retryable=is_retryable), "attempts": error.attempts},
+    )
+
+
+def last_attempt_fields(attempts: tuple[AttemptReport, ...], *, is_retryable: bool) -> dict[str, Any]:
+    """Who failed last and with which status, and whether the same call may fare better later."""
+    last = attempts[-1] if attempts else None
+    return {
+        "provider": None if last is None else last.provider,
+        "provider_status": None if last is None else last.status,
+        "retryable": is_retryable,
+    }
+
+
+def _may_pass(attempt: AttemptReport) -> bool:
+    """Whether it failed by what passes by itself: no key mends itself, no account fills, and no model appears."""
+    return FAULT_RULES[Outcome(attempt.outcome)].learns not in _STAYS
 
 
 def none_available(error: NoDeploymentAvailable, _now_ms: int) -> Told:
@@ -222,11 +245,15 @@ def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
 
 
 def deadline_exceeded(error: DeadlineExceeded, _now_ms: int) -> Told:
+    key = f"key {error.key}\u2026, " if error.key else ""
     return Told(
-        f"{error.elapsed_s:.3f} s passed waiting for {error.waited_for}. Give more time (deadline_ms) or ask for less.",
+        f"Too late for {error.waited_for}: {key}status: waiting, elapsed {error.elapsed_s:.1f} s. Give more time "
+        "(deadline_ms) or ask for less.",
         {
+            **last_attempt_fields(error.attempts, is_retryable=False),
             "elapsed_ms": round(error.elapsed_s * 1000, 1),
             "waited_for": error.waited_for,
+            "key": error.key or None,
             "attempts": error.attempts,
         },
     )

@@ -1,6 +1,7 @@
 """How long a call may take: one deadline over everything, patience for each attempt, a gap and a length for streams."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -29,6 +30,7 @@ async def test_a_call_nobody_answers_ends_at_its_deadline_and_is_charged_an_esti
             elapsed_s = time.monotonic() - began_s
             assert 0.3 - EARLY_S <= elapsed_s < 0.35 + LATE_S
             assert raised.value.waited_for == "a:model-a to answer"
+            assert re.fullmatch("[0-9a-f]{6}", raised.value.key)
             assert 0.3 - EARLY_S <= raised.value.elapsed_s <= elapsed_s
             await upstream.closed(upstream.requests[0])
             await house.gateway.aclose()

@@ -2,6 +2,7 @@
 
 import inspect
 
+import msgspec
 import pytest
 
 import ledger.errors
@@ -29,6 +30,7 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
+from router.faults import Outcome
 from router.receipt import AttemptReport
 from service.errors import INTERNAL_ERROR, RULES, problem_body, problem_of
 from service.openai_chat import error_body
@@ -116,13 +118,40 @@ def test_an_attempt_is_told_with_every_failure():
     body = problem_body(problem_of(UpstreamFailed((ATTEMPT,)), NOW_MS))
     assert body["attempts"] == (ATTEMPT,)
     assert "p:m upstream_error (500)" in body["detail"]
+    assert (body["provider"], body["provider_status"], body["retryable"]) == ("p", 500, True)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_failure_is_retryable_unless_somebody_has_to_mend_something(outcome):
+    stays = {Outcome.AUTH_REFUSED, Outcome.OUT_OF_CREDIT, Outcome.NOT_SUPPORTED}
+    failed = msgspec.structs.replace(ATTEMPT, outcome=outcome.value)
+    alone = problem_of(UpstreamFailed((failed,)), NOW_MS)
+    assert alone.fields["retryable"] is (outcome not in stays)
+    # Another deployment may recover, whatever has to be mended at this one.
+    assert problem_of(UpstreamFailed((ATTEMPT, failed)), NOW_MS).fields["retryable"] is True
+
+
+def test_a_deadline_says_whose_and_what_was_waited_for_and_how_long():
+    late = DeadlineExceeded(elapsed_s=30.24, waited_for="p:m to answer", attempts=(ATTEMPT,), key="abc123")
+    problem = problem_of(late, NOW_MS)
+    assert "p:m to answer: key abc123\u2026, status: waiting, elapsed 30.2 s." in problem.detail
+    told = {name: problem.fields[name] for name in ("provider", "provider_status", "retryable", "key", "elapsed_ms")}
+    assert told == {"provider": "p", "provider_status": 500, "retryable": False, "key": "abc123", "elapsed_ms": 30240.0}
+    alone = problem_of(DeadlineExceeded(elapsed_s=0.5, waited_for="the ledger"), NOW_MS)
+    assert (alone.fields["provider"], alone.fields["key"]) == (None, None)
+    assert "the ledger: status: waiting" in alone.detail
 
 
 def test_a_providers_error_keeps_its_words_and_not_its_code():
-    rejected = UpstreamRejected(400, "no", {"error": {"message": "no", "type": "t", "param": "q", "code": "c"}}, ())
+    rejected = UpstreamRejected(
+        400, "no", {"error": {"message": "no", "type": "t", "param": "q", "code": "c"}}, (ATTEMPT,)
+    )
     error = error_body(problem_of(rejected, NOW_MS))["error"]
     assert error == {
-        "attempts": (),
+        "attempts": (ATTEMPT,),
+        "provider": "p",
+        "provider_status": 500,
+        "retryable": False,
         "message": "no",
         "type": "t",
         "param": "q",
