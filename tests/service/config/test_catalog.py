@@ -197,7 +197,9 @@ def test_a_route_is_hedged_where_it_or_the_router_says_so(
 def test_a_models_breaker_is_its_own_where_it_says_so(reads: Reads) -> None:
     text = "[router]\nbreaker_cooldown_s = 9\n" + PROVIDER
     own = '[[models]]\nid = "openai:m"\nbreaker_threshold = 7\nlatency_threshold_ms = 1500\n'
+    own += '[[models]]\nid = "openai:n"\nbreaker_cooldown_s = 2\n'
     found = catalog(reads(text + own))
     assert found.breaker_rule("openai:m") == BreakerRule(threshold=7, cooldown_s=9)
+    assert found.breaker_rule("openai:n") == BreakerRule(threshold=3, cooldown_s=2)
     assert found.breaker_rule("openai:other") == BreakerRule(threshold=3, cooldown_s=9)
     assert found.resolve("openai:m").targets[0].latency_threshold_s == 1.5
