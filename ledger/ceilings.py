@@ -12,6 +12,8 @@ WhenTight = Literal["refuse", "wait", "clamp"]
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+NEVER_MS: Final = 1 << 62
+HELD_IS_BELIEVED_MS: Final = 5000
 # The least patient of them decides.
 STRICTNESS: Final[tuple[WhenTight, ...]] = ("refuse", "clamp", "wait")
 
@@ -20,13 +22,15 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """One limit. scope: `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`.
 
     A template, `key:*`, gives every key a ceiling of its own, but for those that are named. when_tight: what becomes of
-    a call that does not fit.
+    a call that does not fit. downgrade_at: the share of it, held and spent, from which on routes prefer their cheaper
+    targets; None: they never do for it.
     """
 
     scope: str
     window: Window
     limit_nanousd: int
     when_tight: WhenTight = "refuse"
+    downgrade_at: float | None = None
 
     @property
     def id(self) -> str:
@@ -93,6 +97,20 @@ def window_span(window: Window, at_ms: int) -> Span:
             return Span(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)
         case "total":
             return Span(0, None)
+
+
+def pressed_until_ms(ceiling: Ceiling, span: Span, *, held: int, spent: int, now_ms: int) -> int:
+    """Until when a ceiling that stands so is taken to be beyond its `downgrade_at`, unless it is looked at sooner.
+
+    What is spent stays so until the window ends; what is held may settle for less. 0: it is not beyond it.
+    """
+    if ceiling.downgrade_at is None:
+        return 0
+    bound = ceiling.downgrade_at * ceiling.limit_nanousd
+    ends_at_ms = NEVER_MS if span.ends_at_ms is None else span.ends_at_ms
+    if spent >= bound:
+        return ends_at_ms
+    return min(now_ms + HELD_IS_BELIEVED_MS, ends_at_ms) if held + spent >= bound else 0
 
 
 def _even_span(length_ms: int, at_ms: int) -> Span:

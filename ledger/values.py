@@ -91,12 +91,24 @@ class Follow(msgspec.Struct, frozen=True, kw_only=True):
     owner_id: str
 
 
+class Pressure(msgspec.Struct, frozen=True, kw_only=True):
+    """A ceiling with a `downgrade_at`, as it was found. until_ms: it is beyond it until then; 0: it is not."""
+
+    ceiling_id: str
+    limit_nanousd: int
+    until_ms: int
+
+
 class Lead(msgspec.Struct, frozen=True, kw_only=True):
-    """The hold on bids[bid] is taken, and with a lookup that joins, so is the flight. The call may be sent."""
+    """The hold on bids[bid] is taken, and with a lookup that joins, so is the flight. The call may be sent.
+
+    pressures: of the ceilings that were looked at, this hold included.
+    """
 
     bid: int
     hold_id: str
     attempt: int
+    pressures: tuple[Pressure, ...] = ()
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +140,7 @@ class Refused(msgspec.Struct, frozen=True):
     bid: int = 0
     when_tight: WhenTight = "refuse"
     room_nanousd: int = 0
+    pressures: tuple[Pressure, ...] = ()
 
     @property
     def may_yet_fit(self) -> bool:

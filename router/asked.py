@@ -4,12 +4,13 @@ import time
 
 import msgspec
 
-from ledger.values import GenerationFacts, Lookup
+from ledger.values import GenerationFacts, Lead, Lookup
 from router.cachekey import cache_key, shown_key
 from router.call import Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
 from router.lines import Line
+from router.ordering import Turn
 from router.plan import Candidate
 
 
@@ -19,6 +20,8 @@ class Asked(msgspec.Struct, kw_only=True):
     behind: the ceiling that others wait for, before whom it takes no room. line: where it is the first, itself.
     skips_line: there was none for it. clamps: how often its answer was made shorter.
     prompt_tokens: counted where it may be too long for a deployment.
+    turn: what it took from its weighted route's other calls, to be given back unless it leads.
+    pressed_by: the nearly full ceiling for whose sake it goes to a cheaper target first.
     was_paced: it waited until its provider wanted to be asked again.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
     """
@@ -36,6 +39,8 @@ class Asked(msgspec.Struct, kw_only=True):
     deadline_s: float
     captures_content: bool
     prompt_tokens: int | None = None
+    turn: Turn | None = None
+    pressed_by: str = ""
     missed: str = ""
     has_followed: bool = False
     was_paced: bool = False
@@ -95,6 +100,17 @@ def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup |
     ttl_s = sharing.ttl_s if call.cache.ttl_s is None else call.cache.ttl_s
     lookup = Lookup(cache_key=key, reads=enabled and mode in {"use", "only"}, joins=joins)
     return lookup, (ttl_s if enabled and ttl_s > 0 else None), mode == "refresh"
+
+
+def admission_facts(asked: Asked, lead: Lead, ledger_s: float) -> dict[str, int | float | str | bool]:
+    """What its trace says of how it was admitted."""
+    facts: dict[str, int | float | str | bool] = {
+        "farthing.duration_ms": round(ledger_s * 1000, 3),
+        "farthing.held.nanousd": asked.candidates[lead.bid].held_nanousd,
+    }
+    if asked.pressed_by:
+        facts["farthing.downgraded_by"] = asked.pressed_by
+    return facts
 
 
 def attribution_of(call: Call) -> dict[str, str]:

@@ -68,6 +68,7 @@ class AttemptRunner:
         finally:
             # Also after a bug: a probe that is never answered for would keep its breaker half-open for good.
             self._record_health(journey, attempt)
+            self._record_speed(attempt, is_streamed=journey.call.stream)
 
     def untried(self, journey: Journey) -> tuple[Candidate, ...]:
         """The candidates that this journey may still turn to."""
@@ -75,7 +76,18 @@ class AttemptRunner:
         return tuple(
             candidate
             for candidate in journey.candidates
-            if candidate.deployment.id not in tried and not self._health.returns_in_s(candidate.deployment.id)
+            if candidate.deployment.id not in tried
+            and not self._health.returns_in_s(candidate.deployment.id)
+            and not self._is_too_slow(journey, candidate)
+        )
+
+    def _is_too_slow(self, journey: Journey, candidate: Candidate) -> bool:
+        """Whether what is left of the deadline is less than its fastest answer takes."""
+        return self._health.speeds.is_too_slow(
+            candidate.deployment.id,
+            journey.flight.deadline_s - asyncio.get_running_loop().time(),
+            is_streamed=journey.call.stream,
+            allowed_tokens=candidate.allowed_tokens,
         )
 
     def following(self, journey: Journey, failed: Attempt) -> tuple[Candidate, ...]:
@@ -163,8 +175,9 @@ class AttemptRunner:
         untold: list[Delta] = []
         async with AsyncExitStack() as stack:
             await self._queue(stack, flight, attempt, limits)
-            limits.send()
+            limits.send(is_too_late=self._is_too_slow(journey, attempt.candidate))
             attempt.begin()
+            self._health.speeds.asked(deployment.id, is_streamed=journey.call.stream)
             flight.waited_for = f"{deployment.id} to answer"
             upstream = self._upstreams[deployment.provider.dialect]
             events = upstream.attempt(
@@ -234,6 +247,16 @@ class AttemptRunner:
             was_cut_short=attempt.was_cut_short,
         )
         hints.failed(attempt.deployment.id, evidence)
+
+    def _record_speed(self, attempt: Attempt, *, is_streamed: bool) -> None:
+        speeds, deployment_id = self._health.speeds, attempt.deployment.id
+        if attempt.outcome == Outcome.STALLED:
+            speeds.kept_waiting(deployment_id, attempt.latency_s, is_streamed=is_streamed)
+        elif attempt.outcome == Outcome.OK:
+            allowed = attempt.candidate.allowed_tokens
+            speeds.answered(deployment_id, attempt.latency_s, is_streamed=False, allowed_tokens=allowed)
+            if attempt.ttft_s is not None:
+                speeds.answered(deployment_id, attempt.ttft_s, is_streamed=True, allowed_tokens=allowed)
 
     def _hear_limits(self, deployment_id: str, headers: Mapping[str, str]) -> None:
         wait_s = wait_after_success_s(headers, now_ms=self._clock_ms())

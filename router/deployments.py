@@ -6,6 +6,7 @@ import msgspec
 
 from ledger.prices import Price
 from router.lessons import AS_IT_IS, Adaptation
+from router.strategy import Strategy
 
 Dialect = Literal["openai", "anthropic", "gemini", "local"]
 # What a request is charged that was sent and then abandoned: an estimate, its whole hold, what the provider says if its
@@ -69,9 +70,14 @@ class HedgeRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A public model name and its deployments, in order. cache None follows the global setting; hedge None: never."""
+    """A public model name and its deployments, in order. cache None follows the global setting; hedge None: never.
+
+    weights: one for each target, for the strategy `weighted`; empty: they are the same.
+    """
 
     name: str
     targets: tuple[Deployment, ...]
     cache: bool | None = None
     hedge: HedgeRule | None = None
+    strategy: Strategy = "ordered"
+    weights: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
-from router.asked import Asked, SharingRules
+from router.asked import Asked, SharingRules, admission_facts
 from router.at_hand import reply_at_hand
 from router.call import Call
 from router.dispatch import Dispatcher
@@ -21,6 +21,7 @@ from router.hedging import is_repeatable
 from router.journey import Journey
 from router.kept import freeing
 from router.keys import Keys
+from router.ordering import Ordering
 from router.planning import Planner, Routes
 from router.replies import LiveReply
 from router.reply import Reply
@@ -45,11 +46,14 @@ class LedgerGateway:
         health: Health,
         sharing: SharingRules,
         *,
+        ordering: Ordering,
         clock_ms: Callable[[], int],
         captures_content: bool = False,
     ) -> None:
         self._captures_content = captures_content
-        self._planner = Planner(routes, ledger, health, sharing, dispatcher.counter)
+        self._planner = Planner(
+            routes, ledger, health, ordering, sharing, counter=dispatcher.counter, clock_ms=clock_ms
+        )
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._health = health
@@ -63,7 +67,7 @@ class LedgerGateway:
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
         asked = await self._planner.ask(call, captures_content=self._captures_content)
-        with self.keys.let_go_on_failure(asked):
+        with self.keys.let_go_on_failure(asked), self._planner.turn_given_back(asked):
             return await self.start(asked)
 
     async def aclose(self) -> None:
@@ -117,6 +121,7 @@ class LedgerGateway:
             admitting_since_s = time.monotonic()
             admission = await self._admit(asked, flight, listener)
             ledger_s = time.monotonic() - admitting_since_s
+            self._planner.note(admission)
             match admission:
                 case Lead() as lead:
                     journey = self._begin(asked, flight, lead, ledger_s)
@@ -238,14 +243,10 @@ class LedgerGateway:
 
     def _begin(self, asked: Asked, flight: Flight, lead: Lead, ledger_s: float) -> Journey:
         journey = self._journey(asked, flight, ledger_s)
+        asked.turn = None  # It is used.
         breaker = self._health.breaker(asked.candidates[lead.bid].deployment.id)
         journey.breaker_status, journey.breaker_open_count = breaker.state.value, breaker.open_count
-        held_nanousd = asked.candidates[lead.bid].held_nanousd
-        facts: dict[str, int | float | str | bool] = {
-            "farthing.duration_ms": round(ledger_s * 1000, 3),
-            "farthing.held.nanousd": held_nanousd,
-        }
-        journey.events.append(("farthing.admit", time.time_ns(), facts))
+        journey.events.append(("farthing.admit", time.time_ns(), admission_facts(asked, lead, ledger_s)))
         self.own(self._drive(journey, lead))
         return journey
 

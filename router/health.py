@@ -20,6 +20,7 @@ from router.hint_keeper import Hints
 from router.memory import Memory
 from router.pacing import Pacing
 from router.recent import Recent
+from router.speed import Speeds
 
 SHARE_S: Final = 0.25
 # Fewer first outputs say nothing of what is usual.
@@ -56,6 +57,7 @@ class Health:
         self._memory = memory
         self.pacing = Pacing(now_ms=now_ms, memory=memory)
         self.hints = Hints(now_ms=now_ms, memory=memory, process=process)
+        self.speeds = Speeds(now_s=now_s)
         self._process = process
         self._routes = routes
         self._breakers: dict[str, Breaker] = {}
@@ -75,6 +77,11 @@ class Health:
         breaker = self.breaker(deployment_id)
         now_s = self._now_s()
         return away_s if rules.is_usable(breaker, now_s) else max(1.0, breaker.until_s - now_s, away_s)
+
+    def success_share(self, deployment_id: str) -> float:
+        """How well it did in this process lately: above 0, and 1 where nothing speaks against it."""
+        recent = self._recent.get(deployment_id)
+        return 1.0 if recent is None else recent.success_share(self._now_s())
 
     def is_only_paced(self, deployment_id: str) -> bool:
         """Whether nothing but its provider's word keeps calls from it, so that waiting is sure to help."""

@@ -31,6 +31,7 @@ class Why(Enum):
     SHUTDOWN = auto()
     DEADLINE = auto()
     QUEUE = auto()
+    TOO_LATE = auto()
     TIMEOUT = auto()
     TURN = auto()
     GAP = auto()
@@ -50,6 +51,7 @@ _WORDS: Final = {
     Why.SHUTDOWN: (Outcome.ABORTED, "the service is shutting down"),
     Why.DEADLINE: (Outcome.ABORTED, "the deadline passed after {:.1f} s"),
     Why.QUEUE: (Outcome.ABORTED, "no free place in {:.1f} s"),
+    Why.TOO_LATE: (Outcome.ABORTED, "after {:.1f} s too little time is left for an answer"),
     Why.TIMEOUT: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
     Why.TURN: (Outcome.STALLED, "waiting for an answer, elapsed {:.1f} s"),
     Why.GAP: (Outcome.CUT, "no more output for too long, after {:.1f} s"),
@@ -112,11 +114,17 @@ class AttemptLimits:
         self._has_lost = True
         self._move()
 
-    def send(self) -> None:
-        """The request goes out now. Raises TimeoutError where it is too late for that: then nothing may be sent."""
+    def send(self, *, is_too_late: bool = False) -> None:
+        """The request goes out now. Raises TimeoutError where it is too late for that: then nothing may be sent.
+
+        is_too_late: an answer would not be there before the deadline.
+        """
         now_s = self._loop.time()
         if self.next_stop().at_s <= now_s:
             self._move()
+            raise TimeoutError
+        if is_too_late:
+            self._stop = Stop(now_s, Why.TOO_LATE)
             raise TimeoutError
         turn_s = (self._flight.deadline_s - now_s) / 2
         self._sent_at_s = now_s

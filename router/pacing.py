@@ -7,8 +7,11 @@ from typing import Final
 import msgspec
 
 from router.memory import Memory
+from router.ratelimit import WAIT_CAP_S
 
 PACING: Final = "pacing"
+# However long a provider asks for, and whatever was done to the clock since.
+LONGEST_MS: Final = round(WAIT_CAP_S * 1000)
 
 
 class Paced(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,16 +41,18 @@ class Pacing:
 
     def pace(self, deployment_id: str, wait_s: float) -> None:
         """The provider asks to be left alone for so long from now; 0: it no longer does."""
-        now_ms = self._now_ms()
-        word = Paced(heard_at_ms=now_ms, until_ms=now_ms + round(wait_s * 1000))
-        self._paced[deployment_id] = word = newer(self._paced.get(deployment_id), word)
+        now_ms, before = self._now_ms(), self._paced.get(deployment_id)
+        # A clock that was put back must not make the last word older than the one before it.
+        heard_at_ms = now_ms if before is None else max(now_ms, before.heard_at_ms + 1)
+        word = Paced(heard_at_ms=heard_at_ms, until_ms=now_ms + min(round(wait_s * 1000), LONGEST_MS))
+        self._paced[deployment_id] = word
         if self._memory is not None:
             self._untold[deployment_id] = word
 
     def returns_in_s(self, deployment_id: str) -> float:
         """0 where it may be asked now, else how long until it may."""
         word = self._paced.get(deployment_id)
-        return 0.0 if word is None else max(0, word.until_ms - self._now_ms()) / 1000
+        return 0.0 if word is None else min(max(0, word.until_ms - self._now_ms()), LONGEST_MS) / 1000
 
     def until_ms(self, deployment_id: str) -> int | None:
         """Until when it is left alone. None: it may be asked now."""

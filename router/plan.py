@@ -51,6 +51,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             deployment=self.deployment.id, held_nanousd=self.held_nanousd, price_version=price.version, price=price
         )
 
+    @property
+    def allowed_tokens(self) -> int | None:
+        """How long its answer may be. None: nobody knows a limit."""
+        deployment = self.deployment
+        return output_bound_tokens(
+            self.body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
+        )
+
 
 def plan(
     call: Call,

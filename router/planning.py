@@ -2,17 +2,26 @@
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
 
 from ledger.ledger import Ledger
+from ledger.values import Admission, Lead, Refused
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
 from router.deployments import Route
-from router.errors import NoDeploymentAvailable, NotCached, RouterError
+from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouterError
 from router.health import Health
+from router.ordering import Ordering, Planned, in_order
 from router.plan import Candidate, plan
+from router.pressure import Pressures
+from router.strategy import cheaper_first
 from router.tokens import TokenCounter
+
+# How soon a call that waits hears of a provider's newer word.
+LOOK_S: Final = 0.1
 
 
 class Routes(Protocol):
@@ -26,24 +35,35 @@ class Planner:
     """Plans calls with what the config, the ledger's ceilings and the deployments' health say."""
 
     def __init__(
-        self, routes: Routes, ledger: Ledger, health: Health, sharing: SharingRules, counter: TokenCounter
+        self,
+        routes: Routes,
+        ledger: Ledger,
+        health: Health,
+        ordering: Ordering,
+        sharing: SharingRules,
+        *,
+        counter: TokenCounter,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._counter = counter
         self._routes = routes
         self._ledger = ledger
         self._health = health
+        self._ordering = ordering
         self._sharing = sharing
+        self._clock_ms = clock_ms
+        self._pressures = Pressures()
 
     async def ask(self, call: Call, *, captures_content: bool) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
         route = self._routes.resolve(call.model)
         lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
         prompt_tokens = await self._count_long(call, route)
-        candidates: tuple[Candidate, ...] = ()
+        planned = Planned(candidates=())
         refusal: RouterError = NotCached()
         if call.cache.mode != "only":
             try:
-                candidates = self._plan(call, route, prompt_tokens)
+                planned = self._plan(call, route, prompt_tokens, left_s=call.deadline_s)
             except RouterError as error:
                 if lookup is None and call.idempotency is None and not self._paced(route):
                     raise
@@ -55,32 +75,58 @@ class Planner:
             lookup=lookup,
             storing_ttl_s=ttl_s,
             replaces_stored=replaces,
-            candidates=candidates,
+            candidates=planned.candidates,
             refusal=refusal,
             began_s=time.monotonic(),
             began_at_ns=time.time_ns(),
             deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
             captures_content=captures_content,
             prompt_tokens=prompt_tokens,
+            turn=planned.turn,
+            pressed_by=planned.pressed_by,
         )
+
+    @contextmanager
+    def turn_given_back(self, asked: Asked) -> Iterator[None]:
+        """A call that is answered without going out leaves its turn to the next one."""
+        try:
+            yield
+        finally:
+            if asked.turn is not None:
+                self._ordering.give_back(asked.turn)
+                asked.turn = None
+
+    def note(self, admission: Admission) -> None:
+        """Remember which ceilings it found nearly full."""
+        if isinstance(admission, Lead | Refused):
+            self._pressures.note(admission.pressures)
 
     async def wait_out_pacing(self, asked: Asked) -> None:
         """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.
 
-        Raises the call's refusal where there is none, or it returns past the deadline.
+        A newer word may come meanwhile. Raises the call's refusal where there is none to wait for, or all return past
+        the deadline.
         """
         paced = self._paced(asked.route)
         if not paced or not isinstance(asked.refusal, NoDeploymentAvailable):
             raise asked.refusal
-        wait_s = min(self._health.returns_in_s(deployment_id) for deployment_id in paced)
-        if asyncio.get_running_loop().time() + wait_s >= asked.deadline_s:
+        loop = asyncio.get_running_loop()
+        while wait_s := min(map(self._health.returns_in_s, paced)):
+            if loop.time() + wait_s >= asked.deadline_s:
+                break
+            asked.was_paced = True
+            await asyncio.sleep(min(wait_s, LOOK_S))
+        self._plan_again(asked, left_s=asked.deadline_s - loop.time())
+        if wait_s and not asked.candidates:
             raise asked.refusal
-        await asyncio.sleep(wait_s)
-        asked.was_paced = True
+
+    def _plan_again(self, asked: Asked, *, left_s: float) -> None:
         try:
-            asked.candidates = self._plan(asked.call, asked.route, asked.prompt_tokens)
+            planned = self._plan(asked.call, asked.route, asked.prompt_tokens, left_s=left_s)
         except RouterError as error:
             asked.refusal = error
+        else:
+            asked.candidates, asked.turn, asked.pressed_by = planned.candidates, planned.turn, planned.pressed_by
 
     async def _count_long(self, call: Call, route: Route) -> int | None:
         """The tokens of a call that may be too long for one of its deployments. None: it is not."""
@@ -89,7 +135,7 @@ class Planner:
             return None
         return await self._counter.count_call(call.body, route.targets[0].encoding)
 
-    def _plan(self, call: Call, route: Route, prompt_tokens: int | None) -> tuple[Candidate, ...]:
+    def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
         attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
         candidates = plan(
@@ -100,7 +146,42 @@ class Planner:
             asked_as=self._health.hints.asked_as,
             prompt_tokens=prompt_tokens,
         )
-        return tuple(sorted(candidates, key=self._is_slow)) if len(candidates) > 1 else candidates
+        in_time = self._answering_within(left_s, candidates, is_streamed=call.stream)
+        candidates, turn = self._ordering.order(route, in_time, is_streamed=call.stream)
+        candidates = tuple(sorted(candidates, key=self._is_slow))
+        pressed_by = self._pressed_by(candidates, attribution)
+        if not pressed_by:
+            return Planned(candidates=candidates, turn=turn)
+        held_nanousd = {candidate.deployment.id: candidate.held_nanousd for candidate in candidates}
+        cheaper = in_order(candidates, cheaper_first(list(held_nanousd), held_nanousd))
+        return Planned(candidates=cheaper, turn=turn, pressed_by=pressed_by if cheaper != candidates else "")
+
+    def _answering_within(
+        self, left_s: float, candidates: tuple[Candidate, ...], *, is_streamed: bool
+    ) -> tuple[Candidate, ...]:
+        """Without those whose fastest answer takes longer: to ask them is to pay for nothing.
+
+        Raises DeadlineExceeded where nobody is left.
+        """
+        is_too_slow = self._health.speeds.is_too_slow
+        in_time = tuple(
+            candidate
+            for candidate in candidates
+            if not is_too_slow(
+                candidate.deployment.id, left_s, is_streamed=is_streamed, allowed_tokens=candidate.allowed_tokens
+            )
+        )
+        if not in_time:
+            waited_for = f"an answer, of which none of late was there within the {left_s:.3f} s that are left"
+            raise DeadlineExceeded(elapsed_s=0.0, waited_for=waited_for)
+        return in_time
+
+    def _pressed_by(self, candidates: tuple[Candidate, ...], attribution: dict[str, str]) -> str:
+        """The nearly full ceiling that the first candidate draws on; empty: there is none, or nowhere else to go."""
+        if self._pressures.are_none or len(candidates) < 2:
+            return ""
+        ceilings = self._ledger.ceilings_of(candidates[0].deployment.id, attribution)
+        return self._pressures.first_of(ceilings, self._clock_ms())
 
     def _is_slow(self, candidate: Candidate) -> bool:
         """Whether its first outputs take longer than its config has patience for: then it is tried after the others."""

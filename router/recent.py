@@ -41,6 +41,12 @@ class Recent:
         calls, faults = sum(step.calls for step in self._steps), sum(step.faults for step in self._steps)
         return calls >= CALLS_THAT_COUNT and faults >= FAULTS_OF_CALLS * calls
 
+    def success_share(self, now_s: float) -> float:
+        """The share of calls that were no faults, as if one more had been none: never 0, and 1 without a fault."""
+        self._forget(now_s)
+        calls, faults = sum(step.calls for step in self._steps), sum(step.faults for step in self._steps)
+        return (calls - faults + 1) / (calls + 1)
+
     def _forget(self, now_s: float) -> None:
         while self._steps and self._steps[0].began_s <= now_s - SPAN_S:
             self._steps.popleft()

@@ -1,6 +1,7 @@
 """Opens everything behind the HTTP edge, in order, and closes it in the other: the one place that knows all parts."""
 
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,9 +17,11 @@ from router.deployments import Provider
 from router.dispatch import Dispatcher
 from router.gates import Gates
 from router.gateway import LedgerGateway
+from router.habits import Habits, open_habits
 from router.health import Health, open_health
 from router.limits import StreamLimits
 from router.memory import Memory
+from router.ordering import Ordering
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
@@ -68,6 +71,7 @@ async def open_parts(
         await ledger.configure_ceilings(opened.ceilings)
         local_models = await _open_local_models(stack, opened.providers)
         health = await stack.enter_async_context(_open_health(ledger, catalog))
+        habits = await stack.enter_async_context(_open_habits(ledger, catalog))
         gates = Gates(opened.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         yield Parts(
@@ -78,6 +82,7 @@ async def open_parts(
                 ledger=ledger,
                 runner=runner,
                 health=health,
+                habits=habits,
                 captures_content=telemetry.capture_content,
             ),
             reports=ledger,
@@ -124,6 +129,7 @@ def _open_gateway(
     ledger: Ledger,
     runner: AttemptRunner,
     health: Health,
+    habits: Habits,
     captures_content: bool,
 ) -> LedgerGateway:
     counter = TokenCounter()
@@ -134,6 +140,8 @@ def _open_gateway(
         Dispatcher(ledger, runner, counter, clock_ms=now_ms),
         health,
         _sharing(config),
+        # Nobody gains by guessing which deployment is asked.
+        ordering=Ordering(health, habits, random.Random()),  # noqa: S311
         clock_ms=now_ms,
         captures_content=captures_content,
     )
@@ -184,6 +192,10 @@ def _open_health(ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContex
         process=ledger.owner_id,
         routes=lambda: catalog.routes,
     )
+
+
+def _open_habits(ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContextManager[Habits]:
+    return open_habits(ledger, now_ms=now_ms, routes=lambda: catalog.routes)
 
 
 def _sharing(config: Config) -> SharingRules:

@@ -13,10 +13,6 @@ TEST_DEADLINE_S = 120
 settings.register_profile("farthing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("farthing")
 
-# How fast this machine is just now decides no test.
-settings.register_profile("farthing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("farthing")
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

@@ -21,6 +21,7 @@ from ledger.values import (
     Lead,
     Missing,
     NextAttempt,
+    Pressure,
     Refused,
     StoredResponse,
 )
@@ -31,10 +32,11 @@ TAKEN_UNDER_A_LEASE: Final = "a hold is taken under a lease"
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """The first bid that every one of its ceilings has room for."""
+    """The first bid that every one of its ceilings has room for. pressures: of all ceilings that were looked at."""
 
     bid: int
     rooms: list[Room]
+    pressures: tuple[Pressure, ...]
 
 
 def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
@@ -149,12 +151,15 @@ def _find_fit(
 ) -> Fit | Refused:
     """Nobody else writes between this look and the taking: the transaction holds the write lock."""
     refusals: list[Refused] = []
+    pressures: list[Pressure] = []
     for index, bid in enumerate(bids):
         found = find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms)
         if not isinstance(found, Refused):
-            return Fit(index, found)
+            pressures += (room.pressure for room in found if room.pressure is not None)
+            return Fit(index, found, tuple(pressures))
+        pressures += found.pressures
         refusals.append(msgspec.structs.replace(found, bid=index))
-    return min(refusals, key=_hopelessness)
+    return msgspec.structs.replace(min(refusals, key=_hopelessness), pressures=tuple(pressures))
 
 
 def _hopelessness(refused: Refused) -> int:
@@ -194,7 +199,7 @@ def _take(
         place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
         db.execute(SQL["hold_in_window"], {**place, "held_nanousd": bid.held_nanousd})
         db.execute(SQL["link_hold"], {**place, "hold_id": hold_id})
-    return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt)
+    return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt, pressures=fit.pressures)
 
 
 def _translated(error: sqlite3.IntegrityError) -> Exception:

@@ -51,8 +51,10 @@ class CeilingsInForce:
         (epoch,) = db.execute(SQL["epoch"]).fetchone()
         if epoch != self._epoch:
             self.table = CeilingTable(
-                Ceiling(scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight)
-                for scope, window, limit, when_tight in db.execute(SQL["configured_ceilings"])
+                Ceiling(
+                    scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight, downgrade_at=downgrade_at
+                )
+                for scope, window, limit, when_tight, downgrade_at in db.execute(SQL["configured_ceilings"])
             )
             self._epoch = epoch
         return self.table
@@ -77,6 +79,7 @@ def _set(
         "is_new": is_new,
         "when_tight": ceiling.when_tight,
         "of_template": of_template,
+        "downgrade_at": ceiling.downgrade_at,
     }
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:

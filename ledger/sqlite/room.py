@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from ledger.ceilings import HOUR_MS, Ceiling, Span, strictest, window_span
+from ledger.ceilings import HOUR_MS, Ceiling, Span, pressed_until_ms, strictest, window_span
 from ledger.errors import Tight
 from ledger.sql import statements
-from ledger.values import Bid, Refused
+from ledger.values import Bid, Pressure, Refused
 
 SQL: Final = statements("sqlite", "room")
 # Nobody is told to come back sooner than this.
@@ -18,10 +18,11 @@ SOONEST_MS: Final = 1000
 
 
 class Room(msgspec.Struct, frozen=True):
-    """A place under one ceiling, in the window that the hold is taken in."""
+    """A place under one ceiling, in the window that the hold is taken in. pressure: with that hold, if it has any."""
 
     ceiling_id: str
     starts_at_ms: int
+    pressure: Pressure | None
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -39,6 +40,14 @@ class _Window(msgspec.Struct, frozen=True):
     def fits_once_settled(self, amount: int) -> bool:
         return self.spent + amount <= self.limit
 
+    def pressure(self, more_held: int, now_ms: int) -> Pressure | None:
+        """None: nobody asked what it would be."""
+        ceiling, held = self.ceiling, self.held + more_held
+        if ceiling.downgrade_at is None:
+            return None
+        until_ms = pressed_until_ms(ceiling, self.span, held=held, spent=self.spent, now_ms=now_ms)
+        return Pressure(ceiling_id=ceiling.id, limit_nanousd=ceiling.limit_nanousd, until_ms=until_ms)
+
 
 def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:
     """A place under each of its ceilings; or the ceilings that have none. A free attempt always fits."""
@@ -46,7 +55,7 @@ def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms:
     asked = bid.held_nanousd
     tight = [window for window in windows if asked > 0 and not window.fits(asked)]
     if not tight:
-        return [Room(window.ceiling.id, window.span.starts_at_ms) for window in windows]
+        return [Room(window.ceiling.id, window.span.starts_at_ms, window.pressure(asked, now_ms)) for window in windows]
     # Of several, the one that no settling helps is the one to tell of.
     worst = next((window for window in tight if not window.fits_once_settled(asked)), tight[0])
     held = worst.fits_once_settled(asked)
@@ -55,6 +64,7 @@ def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms:
         held=held,
         when_tight=strictest(window.ceiling.when_tight for window in tight),
         room_nanousd=max(0, min(window.limit - window.held - window.spent for window in tight)),
+        pressures=tuple(found for window in windows if (found := window.pressure(0, now_ms)) is not None),
     )
 
 

@@ -6,7 +6,9 @@ LocalProtocolError and UnsupportedProtocol prove that no byte of the request lef
 that it may have been sent. Source: DESIGN §9.
 """
 
+import asyncio
 import io
+import select
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -15,6 +17,7 @@ from typing import Final, Self
 
 import aiohttp
 import httpx
+from aiohttp.connector import Connection
 from yarl import URL
 
 # Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
@@ -25,6 +28,8 @@ DNS_TTL_S: Final = 30
 UNACKNOWLEDGED_MS: Final = 30_000
 # aiohttp writes more than this piece by piece, if given as a file.
 PIECEWISE_BYTES: Final = 2**20
+# Where the system can tell; elsewhere only a reset is seen, which is always reported.
+_CLOSED_BY_THE_OTHER_SIDE: Final = getattr(select, "POLLRDHUP", 0)
 # All headers are the caller's own.
 NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -36,8 +41,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     httpx's timeouts only "connect" is kept, for everything up to a usable connection; after that, time is the caller's.
     Cancelling a request, or closing a response before its end, closes its connection: it never goes back to the pool.
 
-    A pooled connection that the server closed at the moment it was taken looks like any other that closed after the
-    request was sent, and is reported as such: nothing proves that the server did not read it.
+    A pooled connection that the server has closed when it is taken is not written to: the request goes out on another
+    one, once. Closed a moment later, it looks like any other that closed after the request was sent, and is reported as
+    such: nothing proves that the server did not read it.
     """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
@@ -45,21 +51,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.TransportError only; the module's text says which kinds prove that nothing was sent."""
-        headers = _headers(request)
-        body = await request.aread()
-        url = _url(request)
+        await request.aread()
         if self._session.closed:
             raise httpx.ConnectError("the transport is closed", request=request)
         try:
-            response = await self._session.request(
-                request.method,
-                url,
-                data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
-                headers=headers,
-                skip_auto_headers=NO_AUTOMATIC_HEADERS,
-                allow_redirects=False,
-                timeout=_timeout(request),
-            )
+            try:
+                response = await self._send(request)
+            except _ClosedUnused:
+                # The loop now hears of all that were closed with it, and drops them.
+                await asyncio.sleep(0)
+                response = await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _translated(error, request) from error
         return httpx.Response(
@@ -68,6 +69,44 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             stream=_Body(response, request),
             request=request,
         )
+
+    async def _send(self, request: httpx.Request) -> aiohttp.ClientResponse:
+        body = request.content
+        return await self._session.request(
+            request.method,
+            _url(request),
+            data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
+            headers=_headers(request),
+            skip_auto_headers=NO_AUTOMATIC_HEADERS,
+            allow_redirects=False,
+            timeout=_timeout(request),
+        )
+
+
+class _ClosedUnused(aiohttp.ClientError):
+    """The server had closed the connection before a byte of the request was written."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Looks at its connection before it writes."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Raises _ClosedUnused; then aiohttp closes the connection."""
+        if _is_closed(conn.transport):
+            raise _ClosedUnused
+        return await super().send(conn)
+
+
+def _is_closed(transport: asyncio.Transport | None) -> bool:
+    """Whether the other side has closed the connection, which the loop may not have heard yet."""
+    if transport is None or transport.is_closing():
+        return True
+    descriptor = transport.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, _CLOSED_BY_THE_OTHER_SIDE)
+    return bool(poll.poll(0))
 
 
 class _Body(httpx.AsyncByteStream):
@@ -112,6 +151,7 @@ async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> As
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
+        request_class=_Request,
         auto_decompress=False,
     ) as session:
         yield AiohttpTransport(session)
@@ -164,6 +204,7 @@ _TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], st
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, None),
     (aiohttp.ClientConnectorError, httpx.ConnectError, None),
     (aiohttp.ClientConnectorCertificateError, httpx.ConnectError, None),
+    (_ClosedUnused, httpx.ConnectError, "the server closed the connection before the request was sent"),
     (aiohttp.InvalidURL, httpx.LocalProtocolError, "the URL is not valid"),
     # From here on the request may have been read.
     (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server closed the connection without an answer"),

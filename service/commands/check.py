@@ -57,7 +57,7 @@ def check(path: str | None, *, probe: bool) -> None:
 
 def _route_table(route: Route) -> Table:
     """A row for each deployment. What is nowhere out of the ordinary has no column."""
-    table = _table(f"route {route.name} (dollars for a million tokens)")
+    table = _table(f"route {route.name}{_strategy(route)} (dollars for a million tokens)")
     columns = {name: [show(target) for target in route.targets] for name, show in _COLUMNS.items()}
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     for name in shown:
@@ -66,6 +66,14 @@ def _route_table(route: Route) -> Table:
     for row in zip(*shown.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def _strategy(route: Route) -> str:
+    """Empty for the usual one."""
+    if route.strategy == "ordered":
+        return ""
+    weights = ":".join(map(str, route.weights))
+    return f", {route.strategy} {weights}".rstrip() if route.strategy == "weighted" else f", {route.strategy}"
 
 
 def _tier_price(show: Callable[[Tier], int | None]) -> Callable[[Deployment], str]:
@@ -114,8 +122,12 @@ def _ceilings_table(catalog: Catalog) -> Table:
     table = _table("ceilings (dollars)", "scope", "window")
     table.add_column("limit", justify="right")
     table.add_column("when tight")
+    downgrades = any(ceiling.downgrade_at is not None for ceiling in catalog.ceilings)
+    if downgrades:
+        table.add_column("cheaper from")
     for ceiling in catalog.ceilings:
-        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd), ceiling.when_tight)
+        share = () if not downgrades else ("" if ceiling.downgrade_at is None else f"{ceiling.downgrade_at:.0%}",)
+        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd), ceiling.when_tight, *share)
     return table
 
 

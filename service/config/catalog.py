@@ -41,6 +41,8 @@ class Catalog:
                 targets=tuple(map(self._deployment, route.targets)),
                 cache=route.cache,
                 hedge=_hedge_rule(config.router, route),
+                strategy=route.strategy,
+                weights=route.weights,
             )
             for route in config.routes
         )
@@ -51,6 +53,7 @@ class Catalog:
                 window=section.window,
                 limit_nanousd=parse_usd(section.limit_usd),
                 when_tight=section.when_tight,
+                downgrade_at=section.downgrade_at,
             )
             for section in config.ceilings
         )

@@ -130,6 +130,9 @@ def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Ite
     if not route.targets:
         yield Problem(f"{place}.targets", "must name at least one provider:model")
     yield from _repeated(f"{place}.targets", "", route.targets)
+    if route.weights and len(route.weights) != len(route.targets):
+        text = f"there are {len(route.weights)}, but the route has {len(route.targets)} targets"
+        yield Problem(f"{place}.weights", text)
     for index, target in enumerate(route.targets):
         yield from _deployment_problems(f"{place}.targets[{index}]", target, providers)
 

@@ -9,10 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.ceilings import DAY_MS, STRICTNESS, Ceiling, CeilingTable, scopes_of, strictest
+from ledger.ceilings import (
+    DAY_MS,
+    HELD_IS_BELIEVED_MS,
+    NEVER_MS,
+    STRICTNESS,
+    Ceiling,
+    CeilingTable,
+    Span,
+    pressed_until_ms,
+    scopes_of,
+    strictest,
+    window_span,
+)
 from ledger.sqlite.ceilings import ceiling_statuses, configure_ceilings
 from ledger.sqlite.room import SOONEST_MS, earliest_release_ms
-from ledger.values import Lead, Refused
+from ledger.values import Bid, Lead, Pressure, Refused
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 
@@ -254,3 +266,54 @@ async def test_a_ceiling_that_comes_after_the_clock_was_put_back_counts_later_wi
         clock.at_ms = BEGAN_MS + 2 * DAY_MS
         assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Refused)
     assert is_clean(tmp_path)
+
+
+AT = st.floats(0.01, 1)
+AMOUNT = st.integers(0, 2000)
+
+
+@given(AT, AMOUNT, AMOUNT, AMOUNT, st.sampled_from([None, BEGAN_MS + 1000, BEGAN_MS + DAY_MS]))
+def test_what_is_spent_presses_until_the_window_ends_and_what_is_held_for_a_while(at, limit, held, spent, ends_at_ms):
+    pressed = Ceiling(scope="global", window="day", limit_nanousd=limit, downgrade_at=at)
+    until_ms = pressed_until_ms(pressed, Span(0, ends_at_ms), held=held, spent=spent, now_ms=BEGAN_MS)
+    ends_at_ms = ends_at_ms or NEVER_MS
+    if spent >= at * limit:
+        assert until_ms == ends_at_ms
+    elif held + spent >= at * limit:
+        assert until_ms == min(BEGAN_MS + HELD_IS_BELIEVED_MS, ends_at_ms)
+    else:
+        assert until_ms == 0
+    never = msgspec.structs.replace(pressed, downgrade_at=None)
+    assert not pressed_until_ms(never, Span(0, None), held=held, spent=spent, now_ms=BEGAN_MS)
+
+
+async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_it(tmp_path):
+    near = Ceiling(scope="user:*", window="day", limit_nanousd=2000, downgrade_at=0.9)
+    asked = (near, ceiling("global", 9000))
+    ends_at_ms = window_span("day", BEGAN_MS).ends_at_ms
+
+    def pressure(until_ms):
+        return (Pressure(ceiling_id="day user:u1", limit_nanousd=2000, until_ms=until_ms),)
+
+    # As another process configured them.
+    async with a_ledger(tmp_path, ceilings=asked), a_ledger(tmp_path, ceilings=asked) as ledger:
+        first, second, third = call(1000), call(1000), call(150)
+        lead = await ledger.admit(first)
+        assert lead.pressures == pressure(0)
+        assert (await ledger.admit(second)).pressures == pressure(BEGAN_MS + HELD_IS_BELIEVED_MS)
+        refused = await ledger.admit(third)
+        assert refused.pressures == pressure(BEGAN_MS + HELD_IS_BELIEVED_MS)
+        for request, cost in ((first, 1000), (second, 850)):
+            await ledger.settle(a_settlement(request, await ledger.admit(request), cost=cost))
+        assert (await ledger.admit(third)).pressures == pressure(ends_at_ms)
+
+
+async def test_the_ceilings_of_a_bid_that_does_not_fit_are_told_of_with_the_one_that_does(tmp_path):
+    dear = Ceiling(scope="model:p:dear", window="total", limit_nanousd=1000, downgrade_at=0.5)
+    async with a_ledger(tmp_path, ceilings=[dear]) as ledger:
+        await admit_and_settle(ledger, call(900, deployment="p:dear"), cost=900)
+        bids = tuple(Bid(deployment=name, held_nanousd=200, price_version="v1") for name in ("p:dear", "p:m"))
+        lead = await ledger.admit(msgspec.structs.replace(call(), bids=bids))
+        assert lead.bid == 1
+        assert [it.ceiling_id for it in lead.pressures] == [dear.id]
+        assert lead.pressures[0].until_ms == NEVER_MS

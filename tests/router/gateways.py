@@ -11,6 +11,7 @@ import functools
 import inspect
 import itertools
 import math
+import random
 import socket
 import sqlite3
 import time
@@ -35,12 +36,15 @@ from router.dispatch import Dispatcher
 from router.errors import UnknownModel
 from router.gates import Gates
 from router.gateway import LedgerGateway
+from router.habits import Habits
 from router.health import Health
 from router.limits import StreamLimits
+from router.ordering import Ordering
 from router.providers.client import Upstream
 from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
 from router.reply import Finished, Reply
+from router.strategy import Strategy
 from router.tokens import TokenCounter
 from router.tokens.encodings import load_encoding
 from tests.upstream import ScriptedUpstream
@@ -138,7 +142,14 @@ class House:
     """The gateway and what stands behind it, for tests to look at."""
 
     def __init__(
-        self, gateway: LedgerGateway, ledger: Ledger, health: Health, gates: Gates, path: Path, clock: Clock
+        self,
+        gateway: LedgerGateway,
+        ledger: Ledger,
+        health: Health,
+        gates: Gates,
+        path: Path,
+        clock: Clock,
+        habits: Habits,
     ) -> None:
         self.gateway = gateway
         self.ledger = ledger
@@ -146,6 +157,7 @@ class House:
         self.gates = gates
         self.path = path
         self.clock = clock
+        self.habits = habits
 
     async def pass_time(self, span_s: float) -> None:
         """Put the clocks forward as time passes, the ledger's lease being renewed meanwhile."""
@@ -218,6 +230,8 @@ async def open_gateway(
     targets: tuple[Deployment, ...] = (),
     route_cache: bool | None = None,
     hedge: HedgeRule | None = None,
+    strategy: Strategy = "ordered",
+    weights: tuple[int, ...] = (),
     ceilings: tuple[Ceiling, ...] = (),
     stream_limits: StreamLimits | None = None,
     breaker: BreakerRule | None = None,
@@ -241,7 +255,8 @@ async def open_gateway(
         open_transport(limit=1000) as transport,
     ):
         await ledger.configure_ceilings(ceilings)
-        routes = (Route(name="chat", targets=targets, cache=route_cache, hedge=hedge),)
+        route = Route(name="chat", targets=targets, cache=route_cache, hedge=hedge, strategy=strategy, weights=weights)
+        routes = (route,)
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms, routes=lambda: routes)
         gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
         runner = AttemptRunner(
@@ -251,15 +266,17 @@ async def open_gateway(
             stream_limits=stream_limits or StreamLimits(),
             clock_ms=clock.now_ms,
         )
+        habits = Habits(ledger, now_ms=clock.now_ms)
         gateway = LedgerGateway(
             Menu(*routes),
             between(ledger),
             Dispatcher(between(ledger), runner, counter, clock_ms=clock.now_ms),
             health,
             SharingRules(**sharing),
+            ordering=Ordering(health, habits, random.Random(1)),
             clock_ms=clock.now_ms,
         )
-        house = House(gateway, ledger, health, gates, path, clock)
+        house = House(gateway, ledger, health, gates, path, clock, habits)
         yield house
         await (house.at_rest() if ends_at_rest else gateway.aclose())
         assert tasks_of_the_router() == []

@@ -8,10 +8,22 @@ from pathlib import Path
 import pytest
 
 from router.answer import Delta
+from router.breaker import BreakerRule
 from router.errors import DeadlineExceeded, UpstreamFailed
 from router.limits import StreamLimits
-from tests.router.gateways import a_call, a_deployment, closed_at_the_end, hear, note, open_gateway, text_of
-from tests.upstream import answer, hang, hang_after_headers, scripted_upstream, stream
+from router.speed import ANSWERS_THAT_COUNT
+from tests.router.gateways import (
+    House,
+    a_call,
+    a_deployment,
+    closed_at_the_end,
+    end_of,
+    hear,
+    note,
+    open_gateway,
+    text_of,
+)
+from tests.upstream import answer, hang, hang_after_headers, scripted_upstream, status, stream
 
 # What a busy machine may add.
 LATE_S = 0.25
@@ -206,3 +218,104 @@ async def test_a_call_that_is_too_late_when_its_turn_comes_sends_nothing(tmp_pat
             await house.ask(a_call("late", deadline_s=0.0))
         await house.gateway.aclose()
         assert len(upstream.requests) == 1
+
+
+def answers_take(house: House, deployment_id: str, took_s: float, *, is_streamed: bool = False) -> None:
+    """So many answers that it counts took so long."""
+    for _ in range(ANSWERS_THAT_COUNT):
+        house.health.speeds.answered(deployment_id, took_s, is_streamed=is_streamed, allowed_tokens=50)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_a_call_that_no_answer_was_ever_quick_enough_for_is_refused_at_once(tmp_path: Path, is_streamed: bool):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        answers_take(house, "a:model-a", 30.0, is_streamed=is_streamed)
+        answers_take(house, "b:model-b", 3.0, is_streamed=is_streamed)
+        with pytest.raises(DeadlineExceeded) as raised:
+            await house.ask(a_call("hopeless", deadline_s=2.0, stream=is_streamed))
+        assert raised.value.elapsed_s == 0
+        assert upstream.requests == []
+        assert house.count("generations") == 0
+        # Where one of them may be in time, it is asked first.
+        finished = await house.ask(a_call("hopeful", deadline_s=20.0, stream=is_streamed))
+        assert [it.provider for it in finished.receipt.attempts] == ["b"]
+        # The other kind of call is another matter, and so is a shorter answer.
+        assert (await house.ask(a_call("kind", deadline_s=2.0, stream=not is_streamed))).receipt.provider == "a"
+        if not is_streamed:
+            shorter = a_call("shorter", deadline_s=2.0, body={"max_tokens": 5})
+            assert (await house.ask(shorter)).receipt.provider == "a"
+
+
+async def test_what_is_stored_is_answered_however_little_time_is_left(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        await house.ask(a_call("again"))
+        for name in ("a:model-a", "b:model-b"):
+            answers_take(house, name, 30.0)
+        assert (await house.ask(a_call("again", deadline_s=2.0))).receipt.cache == "hit"
+
+
+async def test_a_fallback_that_cannot_be_in_time_is_not_paid_for(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        gate = asyncio.Event()
+        upstream.plays(status(500, gate=gate))
+        reply = await house.gateway.generate(a_call(deadline_s=5.0))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        answers_take(house, "b:model-b", 30.0)
+        gate.set()
+        with pytest.raises(UpstreamFailed):
+            await end_of(reply, stream=False)
+        assert len(upstream.requests) == 1
+
+
+async def test_a_call_whose_time_ran_short_in_the_queue_is_not_sent(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        targets = (a_deployment("a", upstream.url, max_concurrency=1),)
+        async with open_gateway(tmp_path, targets=targets) as house:
+            gate = asyncio.Event()
+            upstream.plays(status(500, gate=gate))
+            first = asyncio.create_task(house.ask(a_call("first")))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            second = asyncio.create_task(house.ask(call := a_call("second", deadline_s=5.0)))
+            await house.until(lambda: len(house.rows("SELECT hold_id FROM holds")) == 2)
+            answers_take(house, "a:model-a", 30.0)
+            gate.set()
+            with pytest.raises(UpstreamFailed):
+                await first
+            with pytest.raises(DeadlineExceeded):
+                await second
+            assert len(upstream.requests) == 1
+            await house.gateway.aclose()
+            (hold,) = house.holds(call.generation_id)
+            assert (hold["state"], hold["outcome"]) == ("released", "aborted")
+
+
+# By how much the deadline may be overrun, and how often a busy machine is given another try.
+OVERRUN_S = 0.05
+TRIES = 5
+
+
+@pytest.mark.parametrize("waits_for", ["an answer", "the rest of it", "a first output", "the second of two", "a place"])
+async def test_the_deadline_is_not_overrun_by_more_than_50_ms(tmp_path: Path, waits_for: str):
+    scripts = {"the rest of it": hang_after_headers(), "a first output": stream([{"role": "assistant"}], then="hang")}
+    names = "ab" if waits_for == "the second of two" else "a"
+    async with scripted_upstream() as upstream:
+        upstream.default = scripts.get(waits_for, hang())
+        targets = tuple(a_deployment(name, upstream.url, max_concurrency=1) for name in names)
+        async with open_gateway(tmp_path, targets=targets, breaker=BreakerRule(threshold=10**6)) as house:
+            in_the_way = None
+            if waits_for == "a place":
+                in_the_way = asyncio.create_task(house.ask(a_call("in the way")))
+                await upstream.until(lambda it: len(it.requests) == 1)
+            overruns_s = [await overrun_s(house, number, waits_for) for number in range(TRIES)]
+            assert min(overruns_s) < OVERRUN_S
+            if in_the_way is not None:
+                in_the_way.cancel()
+                await asyncio.wait([in_the_way])
+
+
+async def overrun_s(house: House, number: int, waits_for: str) -> float:
+    """How long after its deadline a call that is never answered was told so."""
+    began_s = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await house.ask(a_call(f"call {number}", deadline_s=0.1, stream=waits_for == "a first output"))
+    return time.monotonic() - began_s - 0.1

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from router.breaker import BreakerState
 from router.errors import NoDeploymentAvailable, UpstreamFailed
-from router.pacing import Paced, newer
+from router.memory import Memory
+from router.pacing import LONGEST_MS, Paced, Pacing, newer
 from tests.router.gateways import a_call, a_deployment, open_gateway
 from tests.upstream import answer, scripted_upstream, status
 
@@ -87,6 +90,120 @@ async def test_rate_limits_without_a_word_of_when_to_come_back_open_the_breaker(
             await house.ask(a_call(f"call {number}"))
         assert house.health.breaker("a:model-a").state == BreakerState.OPEN
 
+
+async def test_a_call_that_waits_hears_of_a_newer_word(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        pace = house.health.pacing.pace
+        pace("a:model-a", 3000.0)
+        pace("b:model-b", 3100.0)
+        waiting = asyncio.create_task(house.ask(a_call("waits", deadline_s=5000.0)))
+        other = asyncio.create_task(house.ask(a_call("is told", deadline_s=3050.0)))
+        await house.until(lambda: len(house.gateway._flights) == 0 and not waiting.done())
+        assert upstream.requests == []
+        pace("a:model-a", 3200.0)
+        with pytest.raises(NoDeploymentAvailable) as raised:
+            await other
+        assert 3050.0 < raised.value.retry_after_s <= 3100.0
+        pace("a:model-a", 0.0)
+        assert (await waiting).receipt.router.router_pacing_delay
+
+
+class Shared:
+    """What a ledger remembers for all processes."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.kept: dict[str, tuple[int, str]] = {}
+
+    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+        self.version += 1
+        self.kept[subject] = self.version, change(self.kept.get(subject, (0, None))[1])
+
+    async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
+        return self.version, {subject: text for subject, (at, text) in self.kept.items() if at > version}
+
+
+def done(work: Coroutine[None, None, None]) -> None:
+    """Run what never waits."""
+    with pytest.raises(StopIteration):
+        work.send(None)
+
+
+def test_the_last_word_counts_for_all_after_the_clock_was_put_back():
+    store, now_ms = Shared(), 10**12
+    memories = [Memory(store) for _ in range(2)]
+    one, other = (Pacing(now_ms=lambda: now_ms, memory=memory) for memory in memories)
+    for wait_s in (3000.0, 5.0):
+        one.pace("d", wait_s)
+        done(one.share())
+        for memory in memories:
+            done(memory.learn())
+        assert one.returns_in_s("d") == other.returns_in_s("d") == wait_s
+        now_ms -= 86_400_000
+
+
+PROCESSES = st.integers(0, 2)
+
+
+class PacingMachine(RuleBasedStateMachine):
+    """Three processes that hear words and share them, on a clock that is also put back.
+
+    The model: each process knows the word that it heard last, itself or of another one, numbered as they were said.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_ms = 10**12
+        self.stepped_back = False
+        store = Shared()
+        self.memories = [Memory(store) for _ in range(3)]
+        self.pacings = [Pacing(now_ms=lambda: self.now_ms, memory=memory) for memory in self.memories]
+        self.until_ms = [0, 0, 0]
+
+    @rule(process=PROCESSES, wait_s=st.one_of(st.just(0.0), st.floats(0, 100), st.floats(0, 10**9)))
+    def hears(self, process: int, wait_s: float) -> None:
+        # Two words of one millisecond have no order that all processes could know.
+        self.now_ms += 1
+        self.pacings[process].pace("d", wait_s)
+        self.until_ms[process] = self.now_ms + min(round(wait_s * 1000), LONGEST_MS)
+        assert self.pacings[process].returns_in_s("d") == (self.until_ms[process] - self.now_ms) / 1000
+
+    @rule(process=PROCESSES)
+    def all_share(self, process: int) -> None:
+        before = [pacing._paced.get("d") for pacing in self.pacings]
+        for turn in range(6):
+            number = (process + turn) % 3
+            done(self.pacings[number].share())
+            done(self.memories[number].learn())
+        heard = [word for word in before if word is not None]
+        if heard:
+            newest = max(heard, key=lambda word: word.heard_at_ms)
+            assert [pacing._paced["d"].heard_at_ms for pacing in self.pacings] == [newest.heard_at_ms] * 3
+            if not self.stepped_back:
+                self.until_ms = [newest.until_ms] * 3
+        assert len({pacing.returns_in_s("d") for pacing in self.pacings}) == 1
+
+    @rule(span_s=st.floats(0, 5000))
+    def time_passes(self, span_s: float) -> None:
+        self.now_ms += round(span_s * 1000)
+
+    @rule(span_s=st.floats(0, 10**6))
+    def the_clock_is_put_back(self, span_s: float) -> None:
+        self.now_ms -= round(span_s * 1000)
+        self.stepped_back = True
+
+    @invariant()
+    def nobody_is_left_alone_for_longer_than_the_cap(self) -> None:
+        for pacing, until_ms in zip(self.pacings, self.until_ms, strict=True):
+            returns_s = pacing.returns_in_s("d")
+            assert 0 <= returns_s <= LONGEST_MS / 1000
+            assert (pacing.until_ms("d") is None) == (returns_s == 0)
+            if not self.stepped_back:
+                assert returns_s == max(0, until_ms - self.now_ms) / 1000
+
+
+PacingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=20)
+TestPacingMachine = PacingMachine.TestCase
 
 WORDS = st.builds(Paced, heard_at_ms=st.integers(0, 3), until_ms=st.integers(0, 5))
 

@@ -1,10 +1,11 @@
 -- name: set_ceiling
 -- A ceiling as the configuration has it now. Its windows and their counts stay.
-INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms, when_tight, of_template)
-VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, :of_template)
+INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms, when_tight, of_template,
+                      downgrade_at)
+VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, :of_template, :downgrade_at)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET limit_nanousd = excluded.limit_nanousd, active = 1, when_tight = excluded.when_tight,
-       of_template = excluded.of_template,
+       of_template = excluded.of_template, downgrade_at = excluded.downgrade_at,
        since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE since_ms END;
 
 -- name: retire_ceilings
@@ -21,7 +22,7 @@ SELECT epoch FROM ceilings_epoch;
 
 -- name: configured_ceilings
 -- Those in force as they were configured: templates, and not the names that they stand for.
-SELECT scope, window, limit_nanousd, when_tight FROM ceilings WHERE active = 1 AND of_template = 0;
+SELECT scope, window, limit_nanousd, when_tight, downgrade_at FROM ceilings WHERE active = 1 AND of_template = 0;
 
 -- name: scopes_like
 -- The names that a template of this window stands for, as far as they were seen.

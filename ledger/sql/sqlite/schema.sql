@@ -53,6 +53,7 @@ CREATE TABLE ceilings (
     since_ms INTEGER NOT NULL,
     when_tight TEXT NOT NULL CHECK (when_tight IN ('refuse', 'wait', 'clamp')),
     of_template INTEGER NOT NULL CHECK (of_template IN (0, 1)),
+    downgrade_at REAL CHECK (downgrade_at > 0 AND downgrade_at <= 1),
     UNIQUE (scope, window)
 ) STRICT, WITHOUT ROWID;
 

@@ -58,6 +58,61 @@ async def test_answers_come_whole_over_one_connection() -> None:
         assert upstream.connections_made == 1
 
 
+class Server:
+    """Answers one request on each connection, and closes them without the loop's help, from one line to the next."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.setblocking(False)
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}/v1"
+        self.accepted: list[socket.socket] = []
+        self.requests = 0
+
+    async def serve(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                accepted, _ = await asyncio.get_running_loop().sock_accept(self.listening)
+                self.accepted.append(accepted)
+                tasks.create_task(self.answer(accepted))
+
+    async def answer(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        received = b""
+        while not received.endswith(b"}"):
+            received += await loop.sock_recv(accepted, 100_000)
+        self.requests += 1
+        await loop.sock_sendall(accepted, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+    def close_all(self) -> None:
+        for accepted in self.accepted:
+            accepted.close()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[AiohttpTransport]:
+        serving = asyncio.create_task(self.serve())
+        try:
+            async with open_transport(limit=10) as transport:
+                yield transport
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
+            self.close_all()
+            self.listening.close()
+
+
+@pytest.mark.parametrize("pooled", [1, 5])
+async def test_pooled_connections_that_the_server_closed_are_not_written_to_and_a_new_one_is_made(pooled: int) -> None:
+    server = Server()
+    async with server.serving() as transport:
+        answers = await asyncio.gather(*(post(transport, server.url) for _ in range(pooled)))
+        assert (answers, len(server.accepted)) == ([b"hi"] * pooled, pooled)
+        for number in (1, 2):
+            # Nothing lets the loop hear of it before the next request is written.
+            server.close_all()
+            assert await post(transport, server.url) == b"hi"
+            assert len(server.accepted) == server.requests == pooled + number
+
+
 async def test_a_body_larger_than_a_megabyte_arrives_as_it_left() -> None:
     async with both() as (upstream, transport):
         body = {"model": "m", "messages": [{"content": "x" * 3_000_000}]}

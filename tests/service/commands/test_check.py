@@ -45,11 +45,21 @@ def test_the_example_is_shown_whole() -> None:
         "config: input 0.15, output 0.60, cached input 0.075",
     ]
     assert cells(result, "local:smollm2")[-1] == "free"
-    assert cells(result, "provider:openai") == ["provider:openai", "day", "20.00", "refuse"]
+    assert cells(result, "provider:openai") == ["provider:openai", "day", "20.00", "refuse", "90%"]
     assert cells(result, "user:*") == ["user:*", "day", "5.00", "wait"]
     assert "route chat" in result.stdout
     assert "The config is valid." in result.stdout
     assert "hunter2" not in result.stdout
+
+
+def test_a_routes_strategy_is_shown() -> None:
+    provider = '[[providers]]\nname = "a"\ndialect = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
+    route = '[[routes]]\nname = "{0}"\ntargets = ["a:m", "a:n"]\nstrategy = "{0}"\n'
+    weighted = route.format("weighted") + "weights = [3, 1]\n"
+    Path("farthing.toml").write_text(provider + weighted + route.format("fastest") + route.format("ordered"), "utf-8")
+    shown = run().stdout
+    for title in ("route weighted, weighted 3:1 (", "route fastest, fastest (", "route ordered ("):
+        assert title in shown
 
 
 def test_a_wrong_config_is_a_line_for_each_problem_and_exit_2() -> None:

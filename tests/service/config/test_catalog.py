@@ -2,6 +2,7 @@
 
 import datetime
 
+import msgspec
 import pytest
 
 from ledger.ceilings import Ceiling
@@ -23,6 +24,8 @@ targets = ["openai:gpt-4o-mini", "ollama:gpt-oss:20b"]
 [[routes]]
 name = "openai:alias"
 targets = ["ollama:gpt-oss:20b"]
+strategy = "weighted"
+weights = [3]
 cache = false
 """
 
@@ -40,6 +43,8 @@ def test_a_route_has_its_deployments_in_order_with_what_is_known_of_them(reads: 
     assert (oss.provider.name, oss.model, oss.price) == ("ollama", "gpt-oss:20b", None)
     assert oss.provider.base_url == "http://127.0.0.1:11434/v1"
     assert (chat.cache, alias.cache) == (None, False)
+    assert (chat.strategy, chat.weights) == ("ordered", ())
+    assert (alias.strategy, alias.weights) == ("weighted", (3,))
 
 
 def test_a_model_is_a_routes_name_before_it_is_a_providers_and_its_model(reads: Reads) -> None:
@@ -157,8 +162,10 @@ def test_a_provider_gets_as_many_attempts_at_once_as_is_usual_for_its_dialect_un
 
 
 def test_ceilings_are_in_nano_dollars(reads: Reads) -> None:
-    text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"'
-    assert catalog(reads(text)).ceilings == (Ceiling(scope="global", window="month", limit_nanousd=1),)
+    text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"\n'
+    one = Ceiling(scope="global", window="month", limit_nanousd=1)
+    assert catalog(reads(text)).ceilings == (one,)
+    assert catalog(reads(text + "downgrade_at = 0.9")).ceilings == (msgspec.structs.replace(one, downgrade_at=0.9),)
 
 
 def test_a_price_is_the_deployments_own_whatever_routes_are_called_and_free_for_want_of_one_is_none(

@@ -32,6 +32,10 @@ def provider(url: str, more: str = "") -> str:
             PROVIDER + '[[routes]]\nname="a"\ntargets=["gpt-4o"]',
             "routes[0].targets[0]: 'gpt-4o' must be written provider:model",
         ),
+        (
+            PROVIDER + '[[routes]]\nname="a"\ntargets=["openai:m","openai:n"]\nstrategy="weighted"\nweights=[1]',
+            "routes[0].weights: there are 1, but the route has 2 targets",
+        ),
         (PROVIDER + '[[routes]]\nname=" "\ntargets=["openai:m"]', "routes[0].name: ' ' must be a plain name"),
         (PROVIDER + '[[models]]\nid="openai:m"\n' * 2, "models[1].id: 'openai:m' is there twice"),
         (
@@ -58,6 +62,7 @@ def provider(url: str, more: str = "") -> str:
             "providers[0].base_url: is without /v1beta, which is added",
         ),
         (ceiling("global") * 2, "ceilings[1].scope: 'global a day' is there twice"),
+        (ceiling("global") + "downgrade_at = 1.5", "ceilings[0].downgrade_at: expected float <= 1.0"),
         (ceiling("global", "NaN"), "ceilings[0].limit_usd: 'NaN' is not an amount"),
         (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),
         (ceiling("model:local"), "ceilings[0].scope: 'local' must be written provider:model"),
