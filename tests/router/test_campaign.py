@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken
@@ -58,8 +59,8 @@ def a_script(draw: random.Random) -> Script:
     )
 
 
-def a_random_call(draw: random.Random) -> Call:
-    text = f"please say number {draw.randrange(CALLS // 16)} again"
+def a_random_call(draw: random.Random, calls: int) -> Call:
+    text = f"please say number {draw.randrange(calls // 16)} again"
     call = a_call(
         text,
         stream=draw.random() < 0.5,
@@ -133,14 +134,14 @@ def check_keys(house: House, calls: list[Call], ends: list[Finished | BaseExcept
     assert len(replayed) >= 5
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: Path, seed: int):
+async def campaign(tmp_path: Path, *, seed: int, calls: int) -> None:
+    """So many random calls, and what must hold after them."""
     draw = random.Random(seed)
     async with scripted_upstream() as upstream:
         targets = tuple(a_deployment(name, upstream.url, max_concurrency=15) for name in "abc")
         ceilings = (
-            Ceiling(scope="global", window="total", limit_nanousd=500_000),
-            Ceiling(scope="provider:b", window="total", limit_nanousd=300_000),
+            Ceiling(scope="global", window="total", limit_nanousd=1250 * calls),
+            Ceiling(scope="provider:b", window="total", limit_nanousd=750 * calls),
         )
         async with open_gateway(
             tmp_path,
@@ -150,21 +151,45 @@ async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: 
             breaker=BreakerRule(threshold=10**6),
             stream_limits=StreamLimits(gap_s=0.3),
         ) as house:
-            upstream.plays(*(a_script(draw) for _ in range(3 * CALLS)))
-            calls = [a_random_call(draw) for _ in range(CALLS)]
+            upstream.plays(*(a_script(draw) for _ in range(3 * calls)))
+            asked = [a_random_call(draw, calls) for _ in range(calls)]
             ends: list[Finished | BaseException | None] = []
-            for first in range(0, CALLS, AT_ONCE):
-                some = calls[first : first + AT_ONCE]
+            for first in range(0, calls, AT_ONCE):
+                some = asked[first : first + AT_ONCE]
                 hearing = (hear_some(house, call, draw) for call in some)
                 ends += await asyncio.gather(*hearing, return_exceptions=True)
             await house.at_rest()
             await upstream.until(lambda it: all(request.closed or request.played for request in it.requests))
 
             assert [end for end in ends if isinstance(end, BaseException) and not isinstance(end, EXPECTED)] == []
-            for call, end in zip(calls, ends, strict=True):
+            for call, end in zip(asked, ends, strict=True):
                 if isinstance(end, Finished):
                     assert text_of(end) == call.body["messages"][0]["content"]
-            check_keys(house, calls, ends)
-            check_books(house, upstream, {call.trace.trace_id: call for call in calls})
+            check_keys(house, asked, ends)
+            check_books(house, upstream, {call.trace.trace_id: call for call in asked})
             kinds = Counter(end.receipt.cache if isinstance(end, Finished) else type(end).__name__ for end in ends)
             assert {"hit", "miss", "coalesced", "bypass", "NoneType"} <= kinds.keys()
+            await check_pool(house, upstream)
+
+
+async def check_pool(house: House, upstream: ScriptedUpstream) -> None:
+    """The next hundred of a hundred are answered at the first try, and no connection is left over but idle ones."""
+    upstream.forget_scripts()
+    upstream.default = echo()
+    await house.ledger.configure_ceilings(())
+    afterwards = await asyncio.gather(*(house.ask(a_call(f"afterwards {number}")) for number in range(100)))
+    assert [text_of(finished) for finished in afterwards] == [f"afterwards {number}" for number in range(100)]
+    assert [[it.outcome for it in finished.receipt.attempts] for finished in afterwards] == [["ok"]] * 100
+    assert upstream.open_connections <= sum(gate.limit or 0 for gate in house.gates._gates.values())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: Path, seed: int):
+    await campaign(tmp_path, seed=seed, calls=CALLS)
+
+
+@pytest.mark.soak
+def test_ten_thousand_random_calls_leave_nothing_behind(tmp_path: Path):
+    # Not as a coroutine, which would be bound to a test's usual deadline.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(campaign(tmp_path, seed=4, calls=10_000))
