@@ -24,6 +24,8 @@ from service.assembly import Draining, open_parts
 from service.config import Config
 from service.http.generation import Slots
 from service.parts import Parts
+from service.reachability import log_reachable
+from service.workers import WORKER
 
 BACKLOG: Final = 2048
 # The interpreter's default of 5 ms lets a background thread hold up every request: DESIGN §9.
@@ -89,6 +91,9 @@ async def _serve(
         server = SocketServer(create_app(parts, slots), listening)
         serving = asyncio.create_task(server.serve(), name="http server")
         signalled = asyncio.create_task(stopping.wait(), name="stop signal")
+        # One of several workers is enough to say it.
+        is_first = environ.get(WORKER, "0") == "0"
+        telling = asyncio.create_task(log_reachable(parts.catalog.routes if is_first else ()), name="reachability")
         await asyncio.wait((serving, signalled), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             await slots.emptied(within_s=config.server.drain_s)
@@ -96,6 +101,8 @@ async def _serve(
             await slots.emptied(within_s=LAST_WORDS_S)
             server.stop()  # type: ignore[no-untyped-call]
         signalled.cancel()
+        telling.cancel()
+        await asyncio.wait((signalled, telling))
         await serving
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+# Which of the workers a process is, counted from 0.
+WORKER: Final = "FARTHING_WORKER"
 RESPAWN_DELAY_S: Final = 1.0
 POLL_S: Final = 0.1
 # Above the drain: a worker that is still there then is stuck.
@@ -37,13 +39,13 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
-        self._running = [self._start() for _ in range(self._count)]
+        self._running = [self._start(index) for index in range(self._count)]
         while not self._is_stopping:
             time.sleep(POLL_S)
             self._replace_dead()
         return self._join(drain_s + KILL_GRACE_S)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
             "-m",
@@ -52,14 +54,15 @@ class Workers:
             str(os.getpid()),
             *self._arguments,
         ]
-        return subprocess.Popen(command, env=self._environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
+        environ = {**self._environ, WORKER: str(index)}
+        return subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
 
     def _replace_dead(self) -> None:
         for index, worker in enumerate(self._running):
             if worker.poll() is not None and not self._is_stopping:
                 log.error("worker %d ended with status %d; starting another", worker.pid, worker.returncode)
                 time.sleep(RESPAWN_DELAY_S)
-                self._running[index] = self._start()
+                self._running[index] = self._start(index)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._is_stopping = True

@@ -15,7 +15,10 @@ import aiohttp
 FARTHING = str(Path(sys.executable).with_name("farthing"))
 START_WITHIN_S = 30
 # What would configure the service from this machine's own environment.
-_OURS = ("OTEL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "PRIMARY_")
+OURS = (
+    "OTEL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "PRIMARY_", "FALLBACK_", "PREFERRED_", "LLM_", "CB_", "CIRCUIT_",
+    "FARTHING_CONFIG", "FARTHING_WORKER",
+)  # fmt: skip
 
 
 class Service:
@@ -52,6 +55,12 @@ class Service:
                 await asyncio.sleep(0.05)
         return found
 
+    async def logs(self, words: str, *, within_s: float = 20.0) -> None:
+        """Wait until it has said this on standard error."""
+        async with asyncio.timeout(within_s):
+            while words not in self.log:
+                await asyncio.sleep(0.05)
+
     def kill(self) -> None:
         """As if the power were cut for this process."""
         self.process.send_signal(signal.SIGKILL)
@@ -84,7 +93,7 @@ async def farthing_serve(
     """`farthing serve --port 0` in this folder, ready for calls. config: the text of its farthing.toml."""
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     process = await asyncio.create_subprocess_exec(
         FARTHING, "serve", "--port", "0", *arguments,
         cwd=folder, env={**clean, **(environ or {})}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,

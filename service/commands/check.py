@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,24 +14,15 @@ from rich.table import Table
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
-from router.faults import Fault, Outcome
 from service.commands.failing import load_or_exit
 from service.commands.tables import plain_console
 from service.config.catalog import Catalog
 
 if TYPE_CHECKING:
-    from router.providers.client import Upstream
+    from service.reachability import Reached
 
-PROBE_TIMEOUT_S: Final = 15.0
 PROBE_FAILED: Final = 1
 _UNKNOWN: Final = "-"
-_VERDICTS: Final = {
-    Outcome.CONNECT_FAILED: "not reachable",
-    Outcome.AUTH_REFUSED: "key refused",
-    Outcome.NOT_SUPPORTED: "reachable, but lists no models",
-}
-
-ListModels = Callable[[Provider], Awaitable[list[str]]]
 
 
 @click.command()
@@ -51,7 +42,7 @@ def check(path: str | None, *, probe: bool) -> None:
     if probe:
         answers = asyncio.run(_probe(catalog.providers, catalog.routes))
         console.print(_probe_table(answers))
-        if not all(reached for _, reached, _ in answers):
+        if not all(reached.is_well for reached in answers):
             sys.exit(PROBE_FAILED)
 
 
@@ -131,47 +122,21 @@ def _ceilings_table(catalog: Catalog) -> Table:
     return table
 
 
-def _probe_table(answers: Iterable[tuple[str, bool, str]]) -> Table:
+def _probe_table(answers: "Iterable[Reached]") -> Table:
     table = _table("providers", "provider")
     table.add_column("answer", overflow="fold")
-    for name, reached, said in answers:
-        table.add_row(name, said, style=None if reached else "red")
+    for reached in answers:
+        table.add_row(reached.provider, reached.said, style=None if reached.is_well else "red")
     return table
 
 
-async def _probe(providers: Sequence[Provider], routes: Iterable[Route]) -> list[tuple[str, bool, str]]:
-    """[(provider, whether it offers its models, what it said)], asked all at once."""
-    from router.providers.remote import remote_dialects
-    from router.providers.transport import open_transport
+async def _probe(providers: Sequence[Provider], routes: Iterable[Route]) -> "list[Reached]":
+    """What each provider answers, in their order."""
+    from service.reachability import ask_providers
 
-    wanted = {(target.provider.name, target.model): None for route in routes for target in route.targets}
-    waiting = Console(stderr=True).status(f"asking {len(providers)} providers for their models")
-
-    async def answer(remote: "Mapping[str, Upstream]", provider: Provider) -> tuple[str, bool, str]:
-        models = [model for name, model in wanted if name == provider.name]
-        if provider.dialect == "local":
-            return provider.name, True, "runs with the service"
-        return provider.name, *await _ask(remote[provider.dialect].list_models, provider, models)
-
-    with waiting:
-        async with open_transport(limit=len(providers) + 1) as transport:
-            remote = remote_dialects(transport)
-            return list(await asyncio.gather(*(answer(remote, provider) for provider in providers)))
-
-
-async def _ask(list_models: ListModels, provider: Provider, wanted: Iterable[str]) -> tuple[bool, str]:
-    """Whether the provider offers its models, and in words. wanted: those that routes name."""
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            models = await list_models(provider)
-    except Fault as fault:
-        status = "" if fault.status is None else f" ({fault.status})"
-        return False, f"{_VERDICTS.get(fault.outcome, 'reachable, but failing')}{status}: {fault.message}"
-    except TimeoutError:
-        return False, f"no answer within {PROBE_TIMEOUT_S:.0f} s"
-    missing = ", ".join(model for model in wanted if model not in models)
-    count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
-    return True, f"reachable, {count}" + (f"; not among them: {missing}" if missing else "")
+    with Console(stderr=True).status(f"asking {len(providers)} providers for their models"):
+        answers = {reached.provider: reached async for reached in ask_providers(providers, routes)}
+    return [answers[provider.name] for provider in providers]
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -36,6 +36,9 @@ async def test_without_the_primary_the_fallback_answers_and_both_are_told(tmp_pa
             ]
             assert body["cost_basis"] == "free", "an unknown host's unpriced model is free in the environment modes"
             assert "has no price" in service.log
+            # Said in the background, at nobody's cost: what each provider answers to being asked for its models.
+            await service.logs("primary: not reachable")
+            await service.logs("fallback: reachable, 1 model; not among them: second")
 
 
 async def call_streaming(service, body):
@@ -179,6 +182,8 @@ async def test_nonsense_from_the_provider_is_a_clear_problem_and_leaks_nothing(t
     async with scripted_upstream() as upstream:
         config = one_route(upstream.url, more="[router]\nbreaker_threshold = 100\n")
         async with farthing_serve(tmp_path, config=config) as service:
+            # Who never answered is soon left alone.
+            assert (await service.generate(model="chat", prompt="hello"))[0] == 200
             for number, script in enumerate(scripts):
                 upstream.plays(script)
                 code, problem = await service.generate(model="chat", prompt=f"{prompt} {number}")

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.commands.check import check
+from tests.processes import OURS
 from tests.upstream import scripted_upstream
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "farthing.example.toml"
@@ -21,7 +22,7 @@ def _nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file and no variable of this machine."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith(("PRIMARY_", "FALLBACK_", "OPENAI_", "FARTHING_")):
+        if name.startswith(OURS):
             monkeypatch.delenv(name)
 
 
