@@ -47,6 +47,7 @@ breaker_threshold = 1000000
 name = "up"
 dialect = "openai"
 base_url = "{url}"
+max_concurrency = 1000
 [[routes]]
 name = "chat"
 targets = ["up:second"]
