@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.latency import Tally, bucket_of, quantiles_us
+from ledger.latency import Tally, bucket_of
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
@@ -19,12 +19,10 @@ from router.health_memory import Here, recall, remember
 from router.hint_keeper import Hints
 from router.memory import Memory
 from router.pacing import Pacing
-from router.recent import Recent
+from router.recent import Recent, Usual
 from router.speed import Speeds
 
 SHARE_S: Final = 0.25
-# Fewer first outputs say nothing of what is usual.
-FIRST_OUTPUTS_THAT_COUNT: Final = 20
 BREAKER: Final = "breaker"
 # While a provider is down and the ledger too, events are dropped rather than heaped up.
 UNTOLD_LIMIT: Final = 10_000
@@ -62,7 +60,7 @@ class Health:
         self._routes = routes
         self._breakers: dict[str, Breaker] = {}
         self._latency: dict[str, Tally] = {}
-        self._first_outputs: dict[str, Tally] = {}
+        self._first_outputs: dict[str, Usual] = {}
         self._recent: dict[str, Recent] = {}
         self._untold: list[tuple[str, BreakerEvent]] = []
         self._untold_successes: Counter[str] = Counter()
@@ -121,17 +119,17 @@ class Health:
                 self._untold.append((deployment_id, event))
         if event in {BreakerEvent.SUCCESS, BreakerEvent.FAULT}:
             self._watch(deployment_id, is_fault=event == BreakerEvent.FAULT)
-        for tallies, us in ((self._latency, latency_us), (self._first_outputs, ttft_us)):
-            if us is not None:
-                tallies.setdefault(deployment_id, Tally()).add(bucket_of(us), 1, us, us)
+        if latency_us is not None:
+            tally = self._latency.setdefault(deployment_id, Tally())
+            tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
+        if ttft_us is not None:
+            now_s = self._now_s()
+            self._first_outputs.setdefault(deployment_id, Usual(now_s)).add(ttft_us, now_s)
 
     def usual_first_output_s(self, deployment_id: str) -> float | None:
-        """The time within which 95 % of first outputs came, in this process. None: too few came to say."""
-        tally = self._first_outputs.get(deployment_id)
-        if tally is None or tally.count < FIRST_OUTPUTS_THAT_COUNT:
-            return None
-        (us,) = quantiles_us(tally.buckets, (0.95,))
-        return None if us is None else us / 1_000_000
+        """The time within which 95 % of first outputs came lately, in this process. None: too few came to say."""
+        usual = self._first_outputs.get(deployment_id)
+        return None if usual is None else usual.quantile_s(0.95, self._now_s())
 
     def _watch(self, deployment_id: str, *, is_fault: bool) -> None:
         """Open a breaker for many faults among few successes too, but never the last one of a route that is closed."""

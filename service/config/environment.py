@@ -58,8 +58,15 @@ def config_from_environment(environ: Mapping[str, str]) -> Config:
 
 
 def zero_config(environ: Mapping[str, str]) -> Config:
-    """Route `default` is the embedded model; providers whose keys are in the environment are at hand by name."""
-    return _around_the_local_model(_at_hand(Variables(environ)))
+    """Route `default` is the embedded model; providers whose keys are in the environment are at hand by name.
+
+    Raises ConfigInvalid with every problem, each in its variable's name.
+    """
+    variables = Variables(environ)
+    at_hand = _at_hand(variables)
+    if variables.problems:
+        raise ConfigInvalid(*variables.problems)
+    return _around_the_local_model(at_hand)
 
 
 def _around_the_local_model(at_hand: tuple[ProviderSection, ...], *, router: RouterSection | None = None) -> Config:

@@ -267,6 +267,23 @@ def test_each_deployments_breaker_follows_its_own_rule():
     assert health.breaker("patient").state == BreakerState.CLOSED
 
 
+async def test_what_other_processes_hear_of_a_breaker_follows_its_own_rule_too(tmp_path: Path):
+    clock = Clock()
+    async with processes(tmp_path, clock, "ab") as (a, b):
+        hasty = {ID: BreakerRule(threshold=1)}
+        memory = Memory(a._memory._store)
+        told = Health(
+            lambda name: hasty.get(name, RULE),
+            now_s=clock.of_process(0.0),
+            now_ms=clock.now_ms,
+            memory=memory,
+            process="c",
+        )
+        fail(told, 1)
+        await shared(told, b)
+        assert b.breaker(ID).state == OPEN
+
+
 async def test_who_is_slow_by_its_own_threshold_is_tried_last(tmp_path: Path):
     async with scripted_upstream() as upstream:
         slow = msgspec.structs.replace(a_deployment("a", upstream.url), latency_threshold_s=0.5)

@@ -1,12 +1,13 @@
-"""Many faults among few successes open a breaker too, but never the last closed one of a route."""
+"""Many faults among few successes open a breaker, but never the last closed one of a route; what is usual of late."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.breaker import BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
 from router.health import Health
-from router.recent import SPAN_S, STEP_S, Recent
+from router.recent import SPAN_S, SPANS_THAT_COUNT, STEP_S, USUAL_SPAN_S, Recent, Usual
 from tests.router.gateways import a_deployment
 
 RULE = BreakerRule(threshold=3, cooldown_s=60.0)
@@ -72,3 +73,36 @@ def test_the_only_one_of_a_route_is_spared_whatever_other_routes_have():
     assert flood(a_health(("a", "b"), ("a",)), "a") == BreakerState.CLOSED
     assert flood(a_health(("b", "c")), "a") == BreakerState.CLOSED
     assert flood(a_health(("a", "b"), ("c", "a")), "a") == BreakerState.OPEN
+
+
+def test_what_is_usual_is_of_late_and_a_few_say_nothing():
+    usual = Usual(0.0)
+    for _ in range(SPANS_THAT_COUNT - 1):
+        usual.add(900_000, 1.0)
+    assert usual.quantile_s(0.95, 1.0) is None
+    usual.add(900_000, 1.0)
+    assert usual.quantile_s(0.95, 1.0) == pytest.approx(0.9, rel=0.02)
+    # Still known in the next span, forgotten in the one after: then it is worth a try.
+    assert usual.quantile_s(0.95, USUAL_SPAN_S + 1) == pytest.approx(0.9, rel=0.02)
+    assert usual.quantile_s(0.95, 2 * USUAL_SPAN_S + 1) is None
+    for _ in range(SPANS_THAT_COUNT):
+        usual.add(100_000, 2 * USUAL_SPAN_S + 2)
+    assert usual.quantile_s(0.95, 2 * USUAL_SPAN_S + 3) == pytest.approx(0.1, rel=0.02)
+    assert usual.quantile_s(0.95, 50 * USUAL_SPAN_S) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**7), st.floats(0, 200, allow_nan=False)), max_size=80))
+def test_a_quantile_is_of_the_spans_that_are_remembered(steps):
+    usual, now_s = Usual(0.0), 0.0
+    added = []
+    for us, pause_s in steps:
+        now_s += pause_s
+        usual.add(us, now_s)
+        added.append((us, int(now_s // USUAL_SPAN_S)))
+    remembered = sorted(us for us, span in added if span >= int(now_s // USUAL_SPAN_S) - 1)
+    found = usual.quantile_s(0.95, now_s)
+    if len(remembered) < SPANS_THAT_COUNT:
+        assert found is None
+    else:
+        exact_s = remembered[max(0, -(-95 * len(remembered) // 100) - 1)] / 1_000_000
+        assert found == pytest.approx(exact_s, rel=0.02, abs=1e-6)

@@ -203,3 +203,10 @@ def test_a_config_without_problems_is_one_that_the_router_can_use(document: Any)
     assert len({ceiling.id for ceiling in catalog.ceilings}) == len(config.ceilings)
     for route in config.routes:
         assert [target.id for target in catalog.resolve(route.name).targets] == list(route.targets)
+
+
+def test_a_file_without_providers_is_told_of_a_wrong_variable_too(reads: Reads) -> None:
+    with pytest.raises(ConfigInvalid) as invalid:
+        reads("[server]\nport = 4001\n", ANTHROPIC_API_KEY="k", ANTHROPIC_MAX_CONCURRENCY="many")
+    (problem,) = invalid.value.problems
+    assert problem.place == "ANTHROPIC_MAX_CONCURRENCY"
