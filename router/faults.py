@@ -91,13 +91,13 @@ FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
         # Breaker, next, billed, learns: in this order.
         (Outcome.OK, (False, False, True, Learns.ANSWERS)),
         # Without a word of when to come back it counts after all; `router.attempt` knows.
-        (Outcome.RATE_LIMITED, (False, True, False, Learns.COUNTED)),
+        # Some say this, or that there is no credit, within a 200: then nothing proves that the prompt was not read.
+        (Outcome.RATE_LIMITED, (False, True, True, Learns.COUNTED)),
         (Outcome.CONNECT_FAILED, (True, True, False, Learns.FAILS)),
         (Outcome.UPSTREAM_ERROR, (True, True, True, Learns.FAILS)),
         (Outcome.BAD_ANSWER, (True, True, True, Learns.FAILS)),
         (Outcome.STALLED, (True, True, True, Learns.FAILS)),
         (Outcome.AUTH_REFUSED, (False, True, False, Learns.KEY_REFUSED)),
-        # Some say it within a 200: then nothing proves that the prompt was not read.
         (Outcome.OUT_OF_CREDIT, (False, True, True, Learns.OUT_OF_CREDIT)),
         (Outcome.NOT_SUPPORTED, (False, True, False, Learns.NOT_SUPPORTED)),
         # What was too long is tried where more is known to fit; `router.attempt` knows.

@@ -48,7 +48,7 @@ def reason(name: str) -> dict[str, object]:
 # outcome: (counts for the breaker, tries the next one, may be billed, teaches). DESIGN §5, written down a second time.
 TABLE = {
     "ok": (False, False, True, "answers"),
-    "rate_limited": (False, True, False, "counted"),
+    "rate_limited": (False, True, True, "counted"),
     "connect_failed": (True, True, False, "fails"),
     "upstream_error": (True, True, True, "fails"),
     "bad_answer": (True, True, True, "fails"),
@@ -206,6 +206,7 @@ CHARGES = [
     (Fault(Outcome.BAD_ANSWER, "garbage", status=200), True),
     (Fault(Outcome.BAD_ANSWER, "redirect", status=302), True),
     (Fault(Outcome.OUT_OF_CREDIT, "said within an answer", status=200), True),
+    (Fault(Outcome.RATE_LIMITED, "said within an answer", status=200), True),
     (Fault(Outcome.LOST, "its owner died"), True),
     *((classified(status), False) for status in (400, 401, 402, 403, 404, 409, 413, 422, 425, 429)),
     *((classified(status), False) for status in (500, 501, 502, 503, 505, 519, 525, 529)),
