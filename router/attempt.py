@@ -25,7 +25,7 @@ from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate, mended
 from router.providers.client import Upstream
 from router.ratelimit import wait_after_success_s
-from telemetry import format_traceparent, new_span_id
+from telemetry import new_span_id
 
 
 class AttemptRunner:
@@ -125,17 +125,7 @@ class AttemptRunner:
 
     async def _listen(self, journey: Journey, attempt: Attempt) -> None:
         flight = journey.flight
-        limits = AttemptLimits(
-            flight,
-            attempt.deployment.provider,
-            self._stream_limits,
-            is_streamed=journey.streams_upstream,
-            is_heard_whole=not journey.call.stream,
-            has_alternative=bool(self.untried(journey)),
-        )
-        attempt.limits = limits
-        if journey.winner is not None:
-            limits.lose()
+        limits = attempt.limits = self._limits(journey, attempt)
         assembly = Assembly()
         waiting_since_s = time.monotonic()
         try:
@@ -169,6 +159,19 @@ class AttemptRunner:
             for delta in replay(attempt.answer):
                 flight.add(delta)
 
+    def _limits(self, journey: Journey, attempt: Attempt) -> AttemptLimits:
+        limits = AttemptLimits(
+            journey.flight,
+            attempt.deployment.provider,
+            self._stream_limits,
+            is_streamed=journey.streams_upstream,
+            is_heard_whole=not journey.call.stream,
+            has_alternative=bool(self.untried(journey)),
+        )
+        if journey.winner is not None:
+            limits.lose()
+        return limits
+
     async def _exchange(self, journey: Journey, attempt: Attempt, limits: AttemptLimits, assembly: Assembly) -> None:
         flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.streams_upstream
         # A role or a ping before the first output commits nobody: the next deployment may still be tried.
@@ -184,7 +187,7 @@ class AttemptRunner:
                 deployment,
                 attempt.candidate.body,
                 stream=is_streamed,
-                headers=_headers(journey, attempt),
+                headers=journey.headers_of(attempt),
                 on_headers=partial(self._hear_limits, deployment.id),
                 endpoint=attempt.candidate.endpoint,
             )
@@ -287,14 +290,3 @@ def _counts(attempt: Attempt) -> bool:
     if attempt.outcome == Outcome.RATE_LIMITED:
         return attempt.fault is not None and attempt.fault.retry_after_s is None
     return FAULT_RULES[attempt.outcome].counts_for_breaker
-
-
-def _headers(journey: Journey, attempt: Attempt) -> dict[str, str]:
-    trace = journey.call.trace
-    headers = {
-        **journey.call.forwarded_headers,
-        "traceparent": format_traceparent(trace.trace_id, attempt.span_id, sampled=trace.sampled),
-    }
-    if trace.tracestate:
-        headers["tracestate"] = trace.tracestate
-    return headers

@@ -18,6 +18,7 @@ from router.lessons import Lesson, lesson_of
 from router.limits import AttemptLimits
 from router.plan import Candidate
 from router.receipt import AttemptReport, Receipt, Timing
+from telemetry import format_traceparent
 
 Facts = dict[str, int | float | str | bool]
 # What happened, when (Unix nanoseconds), and its facts: for the trace.
@@ -158,6 +159,17 @@ class Journey(msgspec.Struct, kw_only=True):
     def streams_upstream(self) -> bool:
         """Whether answers are asked for as events: a first output can only be seen there."""
         return self.call.stream or self.hedge is not None
+
+    def headers_of(self, attempt: Attempt) -> dict[str, str]:
+        """What goes with its request: what the caller had forwarded, and the attempt's own place in the trace."""
+        trace = self.call.trace
+        headers = {
+            **self.call.forwarded_headers,
+            "traceparent": format_traceparent(trace.trace_id, attempt.span_id, sampled=trace.sampled),
+        }
+        if trace.tracestate:
+            headers["tracestate"] = trace.tracestate
+        return headers
 
     def win(self, attempt: Attempt) -> bool:
         """This attempt has output, or its end: whether it is the first to. All others are told that they have lost."""

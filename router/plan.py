@@ -158,14 +158,19 @@ def _affordable(
                     endpoint=endpoint,
                 )
             )
-    if candidates:
-        return candidates
+    if not candidates:
+        raise _why_none(limit, too_dear, unbounded, unsaid)
+    return candidates
+
+
+def _why_none(
+    limit: int | None, too_dear: list[int], unbounded: list[str], unsaid: list[Inexpressible]
+) -> MaxCostExceeded | UnboundedCost | Inexpressible:
+    """What the caller can mend comes first."""
     if too_dear:
         assert limit is not None
-        raise MaxCostExceeded(limit_nanousd=limit, asked_nanousd=min(too_dear))
-    if unbounded:
-        raise UnboundedCost(unbounded[0])
-    raise unsaid[0]
+        return MaxCostExceeded(limit_nanousd=limit, asked_nanousd=min(too_dear))
+    return UnboundedCost(unbounded[0]) if unbounded else unsaid[0]
 
 
 def _sendable(

@@ -62,6 +62,7 @@ async def open_parts(
 
     read: reads the config again, for a reload; None: what it was.
     """
+    # Long for its one line a part, in the order in which they need each other.
     draining = draining or Draining()
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(_open_telemetry(config, environ))
