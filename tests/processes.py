@@ -114,7 +114,12 @@ async def run_farthing(folder: Path, *arguments: str, environ: Mapping[str, str]
     process = await asyncio.create_subprocess_exec(
         FARTHING, *arguments, cwd=folder, env={**os.environ, **(environ or {})}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.communicate()
+        raise
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

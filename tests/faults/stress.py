@@ -87,7 +87,8 @@ def plant_check_then_act() -> None:
             looks["found"] = not isinstance(found, Refused)
         looks["made"] += 1
         if looks["found"]:
-            return [Room(ceiling.id, window_span(ceiling.window, BEGAN_MS).starts_at_ms) for ceiling in ceilings]
+            starts = [(ceiling.id, window_span(ceiling.window, BEGAN_MS).starts_at_ms) for ceiling in ceilings]
+            return [Room(name, starts_at_ms, None) for name, starts_at_ms in starts]
         return found
 
     admit.find_room = look_now_and_then
