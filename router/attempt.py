@@ -21,6 +21,7 @@ from router.health import Health
 from router.hedging import first_after_s
 from router.hints import Evidence
 from router.journey import Attempt, Journey
+from router.lessons import CHAT
 from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate, mended
 from router.providers.client import Upstream
@@ -236,7 +237,7 @@ class AttemptRunner:
 
     def _record_hint(self, journey: Journey, attempt: Attempt) -> None:
         hints, workflow = self._health.hints, journey.call.attribution.workflow
-        endpoint = attempt.candidate.endpoint
+        endpoint = _endpoint_of(journey, attempt)
         if attempt.outcome == Outcome.OK:
             hints.succeeded(attempt.deployment.id, workflow=workflow, endpoint=endpoint)
             return
@@ -265,6 +266,12 @@ class AttemptRunner:
         wait_s = wait_after_success_s(headers, now_ms=self._clock_ms())
         if wait_s is not None:
             self._health.pacing.pace(deployment_id, wait_s)
+
+
+def _endpoint_of(journey: Journey, attempt: Attempt) -> str:
+    """Where a chat was asked for, by name; empty: its dialect has only one such place."""
+    is_chat = journey.call.kind == "chat" and attempt.deployment.has_endpoints
+    return attempt.candidate.endpoint or (CHAT if is_chat else "")
 
 
 def _tell(journey: Journey, attempt: Attempt, untold: list[Delta]) -> None:

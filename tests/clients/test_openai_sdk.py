@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.processes import farthing_serve, run_farthing
-from tests.upstream import scripted_upstream
+from tests.upstream import hang, scripted_upstream, status
 
 openai = pytest.importorskip("openai")
 pytestmark = pytest.mark.skipif(
@@ -66,3 +66,41 @@ async def test_ask_prints_the_answer_and_what_it_cost(tmp_path):
         assert (code, out.strip()) == (0, "Say hello."), err
         assert "primary:m" in err
         assert "(free)" in err
+
+
+async def test_the_local_model_is_a_fallback_and_a_hedge_like_any_other(tmp_path):
+    async with scripted_upstream() as upstream:
+        config = f"""
+[router]
+hedge_after_ms = 50
+hedge_max_ratio = 1.0
+[[providers]]
+name = "up"
+dialect = "openai"
+base_url = "{upstream.url}"
+[[models]]
+id = "up:m"
+input_usd_per_mtok = "1"
+output_usd_per_mtok = "2"
+[[providers]]
+name = "local"
+dialect = "local"
+[[routes]]
+name = "fails over"
+targets = ["up:m", "local:smollm2"]
+[[routes]]
+name = "hedges"
+targets = ["up:m", "local:smollm2"]
+hedge = true
+"""
+        async with farthing_serve(tmp_path, config=config) as service:
+            for route, script, outcome, is_hedge in (
+                ("fails over", status(500), "upstream_error", False),
+                ("hedges", hang(), "aborted", True),
+            ):
+                upstream.plays(script)
+                params = {"max_tokens": 6}
+                code, body = await service.generate(model=route, prompt=f"Name a colour, {route}.", params=params)
+                assert (code, body["provider"]) == (200, "local"), body
+                first, second = body["attempts"]
+                assert (first["outcome"], second["outcome"], second["hedge"]) == (outcome, "ok", is_hedge)

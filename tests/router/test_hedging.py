@@ -1,6 +1,7 @@
 """Hedges: a slow attempt gets another one beside it, the first output wins, and nobody is blamed or billed twice."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,25 @@ async def test_a_caller_that_leaves_ends_all_attempts(tmp_path: Path):
         await upstream.until(lambda it: len(it.requests) == 3)
         await reply.aclose()
         await upstream.until(lambda it: it.open_connections == 0)
+
+
+async def test_losers_are_gone_within_a_tenth_of_a_second(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, targets=three(upstream), hedge=AT_ONCE) as house:
+        took_s: list[float] = []
+        # The best of five: one may meet a moment at which this machine does something else.
+        for number in range(5):
+            gate = asyncio.Event()
+            plays(upstream, a=hang(), b=hang(), c=answer("here", gate=gate))
+            asking = asyncio.create_task(house.ask(a_call(f"question {number}")))
+            await upstream.until(lambda it, number=number: len(it.requests) == 3 * (number + 1))
+            losers = [request for request in upstream.requests[-3:] if request.body["model"] != "model-c"]
+            gate.set()
+            began_s = time.monotonic()
+            await asking
+            for loser in losers:
+                await upstream.closed(loser)
+            took_s.append(time.monotonic() - began_s)
+        assert min(took_s) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -407,3 +407,9 @@ def test_an_order_is_known_by_its_name_and_refused_with_what_would_be_right():
         assert refused.value.field == field
     assert order("prefer", now_ms=0, endpoint="/v1/responses")(Hint()).asked_as.endpoint == "v1/responses"
     assert order("forget", now_ms=0)(HINTS[BlockState.HELD]) == Hint()
+
+
+async def test_an_endpoint_that_answered_is_known_to_work(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        await house.ask(a_call())
+        assert house.health.hints.report("a:model-a")["endpoints"] == {"v1/chat/completions": True}
