@@ -38,10 +38,12 @@ name = "bench"
 dialect = "openai"
 base_url = "http://127.0.0.1:{port}/v1"
 api_key = "bench"
+max_concurrency = 10000
 [[providers]]
 name = "slow"
 dialect = "openai"
 base_url = "http://127.0.0.1:{port}/delay/{delay}/v1"
+max_concurrency = 10000
 [[models]]
 id = "bench:m"
 input_usd_per_mtok = "0.15"
