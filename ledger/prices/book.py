@@ -1,5 +1,7 @@
 """The price book: which price holds for a model at a provider at a moment. Never fuzzy: an exact name, or none.
 
+A name may end in a snapshot's date where the data say that every snapshot of that model has its price. Vendors date
+their models so: `claude-sonnet-4-5-20250929` (Anthropic), `gpt-6-sol-2026-05-13` (OpenAI).
 The book is `book.json`, made from genai-prices' data by `python -m ledger.prices.build` and versioned with the code.
 """
 
@@ -13,6 +15,10 @@ import msgspec
 from ledger.prices.price import Price, Tier
 
 DAY_MS = 86_400_000
+# The date at the end of a snapshot's name: its year, and the rest.
+_DATED = re.compile(
+    r"(?P<model>.+)-(?P<year>20\d\d)(?P<dash>-?)(?:0[1-9]|1[0-2])(?P=dash)(?:0[1-9]|[12]\d|3[01])", re.ASCII
+)
 
 
 class DatedPrice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,19 +31,27 @@ class DatedPrice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One model: every exact name that it goes by, and its prices, oldest first."""
+    """One model: every exact name that it goes by, and its prices, oldest first.
+
+    snapshots: names that are this model, too, with any date behind them; those that end in a year, with any of its.
+    """
 
     names: tuple[str, ...]
     prices: tuple[DatedPrice, ...]
     context_window: int | None = None
+    snapshots: tuple[str, ...] = ()
 
 
-class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider. base_url: a regular expression that its API's addresses begin with."""
+class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One provider. base_url: a regular expression that its API's addresses begin with.
+
+    resells: the providers whose prices it charges for models that it has no price of its own for (Azure, OpenAI's).
+    """
 
     id: str
     base_url: str
     models: tuple[ModelEntry, ...]
+    resells: tuple[str, ...] = ()
 
 
 class BookFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +71,10 @@ class PriceBook:
         self._models = {
             (entry.id, name): model for entry in book.providers for model in entry.models for name in model.names
         }
+        self._snapshots = {
+            (entry.id, name): model for entry in book.providers for model in entry.models for name in model.snapshots
+        }
+        self._resells = {entry.id: entry.resells for entry in book.providers}
 
     @classmethod
     def load(cls) -> Self:
@@ -93,9 +111,20 @@ class PriceBook:
         return self._provider_at(base_url) is not None
 
     def _entry(self, base_url: str, vendor: str, model: str) -> tuple[str, ModelEntry] | None:
-        provider_id = self._provider_at(base_url) or vendor
-        entry = self._models.get((provider_id, model))
-        return None if entry is None else (provider_id, entry)
+        own = self._provider_at(base_url) or vendor
+        for provider_id in (own, *self._resells.get(own, ())):
+            entry = self._models.get((provider_id, model)) or self._snapshot(provider_id, model)
+            if entry is not None:
+                return provider_id, entry
+        return None
+
+    def _snapshot(self, provider_id: str, model: str) -> ModelEntry | None:
+        """The model that this is a dated snapshot of, where all its snapshots have one price."""
+        dated = _DATED.fullmatch(model)
+        if dated is None:
+            return None
+        name, year = dated["model"], dated["year"]
+        return self._snapshots.get((provider_id, name)) or self._snapshots.get((provider_id, f"{name}-{year}"))
 
     def _provider_at(self, base_url: str) -> str | None:
         return next((provider_id for pattern, provider_id in self._addresses if pattern.match(base_url)), None)

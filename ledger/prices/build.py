@@ -1,10 +1,12 @@
 """Makes `book.json` from genai-prices' data: `python -m ledger.prices.build`. Needs the dev extra.
 
-Exact names only: a model's id and the names that its match clauses list; what they match by prefix or pattern is left
-out. Times of day count as their dearest. Classes of usage that the ledger does not keep apart (audio, images, searches)
-are left out and counted in the report.
+Exact names only: a model's id and the names that its match clauses list. What they match by prefix or pattern is left
+out, but for one thing that vendors publish: the date of a snapshot, where the data take the model with any date behind
+it for the same model. Times of day count as their dearest. Classes of usage that the ledger does not keep apart (audio,
+images, searches) are left out and counted in the report.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,6 +36,11 @@ CLASSES: Final = {
 LONG_CACHE_WRITE: Final = "cache_write_1h_mtok"
 PER_REQUEST: Final = "requests_kcount"
 FIRST_OF_ALL: Final = ""
+# A model is taken to have one price for all its snapshots if these are all it, in one of the ways to write a date.
+SNAPSHOT_DATES: Final = (("20240101", "20301231"), ("2024-01-01", "2030-12-31"))
+# The same for a name that ends in a year.
+SNAPSHOT_DAYS: Final = (("0101", "1231"), ("-01-01", "-12-31"))
+ENDS_IN_A_YEAR: Final = re.compile(r".*-20\d\d")
 
 
 def main() -> None:
@@ -51,19 +58,42 @@ def main() -> None:
 
 
 def _provider(provider: Any, left_out: Counter[str]) -> ProviderEntry:
-    models = (_model(model, left_out) for model in provider.models)
+    models = (_model(provider, model, left_out) for model in provider.models)
     return ProviderEntry(
-        id=provider.id, base_url=provider.api_pattern, models=tuple(m for m in models if m is not None)
+        id=provider.id,
+        base_url=provider.api_pattern,
+        models=tuple(m for m in models if m is not None),
+        resells=tuple(provider.fallback_model_providers or ()),
     )
 
 
-def _model(model: Any, left_out: Counter[str]) -> ModelEntry | None:
+def _model(provider: Any, model: Any, left_out: Counter[str]) -> ModelEntry | None:
     prices = tuple(_history(model.prices, left_out))
     if not prices:
         left_out["models without a token price"] += 1
         return None
-    names = (model.id, *sorted(set(_names(model.match)) - {model.id}))
-    return ModelEntry(names=names, prices=prices, context_window=model.context_window)
+    names = (model.id, *sorted(set(_listed(model.match, "equals")) - {model.id}))
+    return ModelEntry(
+        names=names,
+        prices=prices,
+        context_window=model.context_window,
+        snapshots=tuple(sorted(_snapshots(provider, model, {*names, *_listed(model.match, "starts_with")}))),
+    )
+
+
+def _snapshots(provider: Any, model: Any, names: Iterable[str]) -> Iterator[str]:
+    """Those of these names that are the same model with any date behind them."""
+    for name in names:
+        dates = (
+            SNAPSHOT_DAYS if ENDS_IN_A_YEAR.fullmatch(name) else [[f"-{date}" for date in of] for of in SNAPSHOT_DATES]
+        )
+        if any(all(_is_found(provider, model, name + date) for date in form) for form in dates):
+            yield name
+
+
+def _is_found(provider: Any, model: Any, name: str) -> bool:
+    found = provider.find_model(name)
+    return found is not None and found.id == model.id
 
 
 def _history(prices: Any, left_out: Counter[str]) -> Iterator[DatedPrice]:
@@ -121,12 +151,12 @@ def _nanousd(usd: Decimal) -> int:
     return int((usd.quantize(PLACES) * NANOUSD_PER_USD).to_integral_value(rounding=ROUND_CEILING))
 
 
-def _names(match: Any) -> Iterator[str]:
-    """Every name that a match clause lists word for word and that stands for the model by itself."""
-    if (name := getattr(match, "equals", None)) is not None:
-        yield name
+def _listed(match: Any, how: str) -> Iterator[str]:
+    """Every text that a match clause lists and that stands for the model by itself. how: equals, or starts_with."""
+    if (text := getattr(match, how, None)) is not None:
+        yield text
     for clause in getattr(match, "or_", None) or ():
-        yield from _names(clause)
+        yield from _listed(clause, how)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,53 @@ def test_a_known_host_decides_by_itself():
     assert find("gpt-4o-mini", base_url="https://api.groq.com/openai/v1") is None
 
 
+ANTHROPIC = "https://api.anthropic.com"
+
+
+@pytest.mark.parametrize(
+    ("dated", "model"),
+    [
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
+        ("claude-opus-4-1-20250805", "claude-opus-4-1"),
+        ("claude-3-5-haiku-20241022", "claude-3-5-haiku-latest"),
+        ("claude-sonnet-4-20250514", "claude-sonnet-4-0"),
+        ("claude-opus-4-20250514", "claude-opus-4-0"),
+    ],
+)
+def test_a_snapshot_that_its_vendor_dates_has_its_models_price(dated, model):
+    assert find(dated, base_url=ANTHROPIC, vendor="anthropic") == find(model, base_url=ANTHROPIC, vendor="anthropic")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        # What is no date, or more than one behind a name.
+        "claude-sonnet-4-5-2025",
+        "claude-sonnet-4-5-20251301",
+        "claude-sonnet-4-5-20250932",
+        "claude-sonnet-4-5-2025-0929",
+        "claude-sonnet-4-5-20250929-v1",
+        "claude-sonnet-4-5x-20250929",
+        # The data have this model with the dates of one year only.
+        "claude-sonnet-4-20260514",
+    ],
+)
+def test_a_date_that_is_none_has_no_price(name):
+    assert find(name, base_url=ANTHROPIC, vendor="anthropic") is None
+
+
+def test_snapshots_that_were_priced_apart_are_known_by_their_exact_names_alone():
+    assert find("gpt-4o-2024-05-13").base.input > find("gpt-4o-2024-11-20").base.input == find("gpt-4o").base.input
+    assert find("gpt-4o-2031-01-01") is None
+
+
+def test_azure_charges_what_openai_does_where_it_has_no_price_of_its_own():
+    azure = find("gpt-4o-mini", base_url="https://x.openai.azure.com/openai/v1")
+    assert azure == find("gpt-4o-mini")
+    assert "openai/gpt-4o-mini" in azure.version
+
+
 def a_book(*prices):
     entry = ModelEntry(names=("m",), prices=prices)
     return PriceBook(
