@@ -14,7 +14,7 @@ from router.answer import Closing, Delta
 from router.assemble import Assembly, replay
 from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
-from router.faults import FAULT_RULES, Fault, Outcome, says_too_long
+from router.faults import FAULT_RULES, Fault, Outcome, says_too_large_for_its_limit, says_too_long
 from router.flights import Flight
 from router.gates import RETRY_AFTER_S, Gates, NoPlace
 from router.health import Health
@@ -99,6 +99,8 @@ class AttemptRunner:
             journey.candidates = (*journey.candidates, mended)
             return (mended, *self.untried(journey))
         if FAULT_RULES[failed.outcome].tries_next or not failed.was_let_through:
+            return self.untried(journey)
+        if failed.fault is not None and says_too_large_for_its_limit(failed.fault):
             return self.untried(journey)
         if failed.fault is not None and says_too_long(failed.fault):
             window = failed.deployment.context_window

@@ -100,7 +100,7 @@ FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
         (Outcome.AUTH_REFUSED, (False, True, False, Learns.KEY_REFUSED)),
         (Outcome.OUT_OF_CREDIT, (False, True, True, Learns.OUT_OF_CREDIT)),
         (Outcome.NOT_SUPPORTED, (False, True, False, Learns.NOT_SUPPORTED)),
-        # What was too long is tried where more is known to fit; `router.attempt` knows.
+        # What was too long, or too large for a rate limit, is tried where more fits; `router.attempt` knows.
         (Outcome.REJECTED, (False, False, False, Learns.COUNTED)),
         # Another deployment is tried only while the caller has seen no output; `router.dispatch` knows.
         (Outcome.CUT, (True, True, True, Learns.FAILS)),
@@ -110,6 +110,8 @@ FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
 }
 
 # A proxy before the provider says these on its own, about a request that the provider may go on answering.
+# Groq says 413 of what OpenAI says 429 of.
+_LIMIT_STATUSES: Final = frozenset({413, 429})
 DOUBTFUL_STATUSES: Final = frozenset({408, 499, 504, *range(520, 525)})
 
 
@@ -125,6 +127,12 @@ def is_charged(fault: Fault) -> bool:
 def refuses_key(fault: Fault) -> bool:
     """Whether the provider says of the key itself that it is not valid."""
     return fault.status == 401 or Said(message=fault.message, code=fault.code).says(said.KEY_INVALID)
+
+
+def says_too_large_for_its_limit(fault: Fault) -> bool:
+    """Whether the call by itself is more than the provider allows in any minute: another one's limit may be higher."""
+    words = Said(message=fault.message, code=fault.code)
+    return fault.status in _LIMIT_STATUSES and words.mentions(said.TOO_LARGE_FOR_THE_LIMIT)
 
 
 def says_too_long(fault: Fault) -> bool:
@@ -145,7 +153,8 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, *, now
         error.message or (f"redirected with HTTP {status}" if status < 400 else f"HTTP {status}"),
         status=status,
         code=error.code,
-        retry_after_s=wait_after_refusal_s(headers, error.body, now_ms=now_ms),
+        # What is wrong with the call itself is no better later, and says nothing about when others may come.
+        retry_after_s=None if outcome == Outcome.REJECTED else wait_after_refusal_s(headers, error.body, now_ms=now_ms),
         error_body=error.body,
     )
 
@@ -171,7 +180,8 @@ def _outcome(status: int, error: Said) -> Outcome:
     lines = (
         (Outcome.OUT_OF_CREDIT, status == 402 or error.says(said.OUT_OF_CREDIT)),
         (Outcome.AUTH_REFUSED, status == 401 or (status not in DOUBTFUL_STATUSES and error.says(said.KEY_INVALID))),
-        # Some refuse so what is too large for a whole minute's allowance, or when they are full.
+        (Outcome.REJECTED, status in _LIMIT_STATUSES and error.mentions(said.TOO_LARGE_FOR_THE_LIMIT)),
+        # Some say 498 when they are full.
         (Outcome.RATE_LIMITED, status == 429 or (status in {413, 498} and error.says(said.RATE_LIMITED))),
         (Outcome.UPSTREAM_ERROR, status >= 500 or status in {408, 409, 425, 499}),
         (Outcome.REJECTED, status == 404 and error.mentions(said.NAMED_BY_CALLER)),

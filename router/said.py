@@ -86,6 +86,10 @@ NAMED_BY_CALLER: Final = Meaning(
 RATE_LIMITED: Final = Meaning(
     codes=re.compile("rate_limit|capacity_exceeded"), words=re.compile("rate limit|capacity exceeded")
 )
+# More in one request than a whole minute allows: no waiting helps it, and nothing is wrong with the others.
+TOO_LARGE_FOR_THE_LIMIT: Final = Meaning(
+    codes=re.compile("(?!)"), words=re.compile(r"request too large\b.{0,160}\bper (min|minute|day)\b")
+)
 TOO_LONG: Final = Meaning(
     codes=re.compile("context_length_exceeded|exceed_context_size|context_window"),
     words=re.compile(

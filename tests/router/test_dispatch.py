@@ -163,6 +163,28 @@ async def test_a_call_the_provider_rejects_passes_through_and_is_not_tried_elsew
         assert [hold["state"] for hold in house.holds(call.generation_id)] == ["released"]
 
 
+TOO_LARGE = {
+    "error": {
+        "message": "Request too large for model-a in organization org-1 on tokens per min (TPM): Limit 30000, "
+        "Requested 52310. The input or output tokens must be reduced in order to run successfully.",
+        "type": "tokens",
+        "param": None,
+        "code": "rate_limit_exceeded",
+    }
+}
+
+
+async def test_a_call_too_large_for_any_minute_goes_elsewhere_and_keeps_nobody_else_away(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        for number in range(4):
+            upstream.plays(status(429, TOO_LARGE, headers={"retry-after": "60"}), answer())
+            finished = await house.ask(a_call(f"large {number}"))
+            assert told(finished) == [("a", "rejected", 429), ("b", "ok", 200)]
+        report = house.health.report("a:model-a")
+        assert (report["breaker"]["total_failures"], report["paced_until_ms"]) == (0, None)
+        assert told(await house.ask(a_call("small"))) == [("a", "ok", 200)]
+
+
 async def test_followers_share_a_providers_failure_and_pay_nothing(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         gate = asyncio.Event()

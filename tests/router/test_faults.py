@@ -129,7 +129,28 @@ VENDORS = [
         Outcome.NOT_SUPPORTED,
     ),
     (400, error("Model Not Exist"), Outcome.NOT_SUPPORTED),
-    (413, error("Request too large on tokens per minute (TPM)", "rate_limit_exceeded"), Outcome.RATE_LIMITED),
+    # Too large for any minute's allowance, whatever else is going on: this call's own fault, and not later either.
+    (413, error("Request too large on tokens per minute (TPM)", "rate_limit_exceeded"), Outcome.REJECTED),
+    (
+        429,
+        error(
+            "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 52310. "
+            "The input or output tokens must be reduced in order to run successfully.",
+            "rate_limit_exceeded",
+            "tokens",
+        ),
+        Outcome.REJECTED,
+    ),
+    (
+        429,
+        error(
+            "Rate limit reached for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Used 29500, "
+            "Requested 1200. Please try again in 1.4s.",
+            "rate_limit_exceeded",
+            "tokens",
+        ),
+        Outcome.RATE_LIMITED,
+    ),
     (498, error("Flex tier capacity exceeded", "capacity_exceeded"), Outcome.RATE_LIMITED),
     (429, {"code": "x", "error": "Your team 1 has either used all available credits or"}, Outcome.OUT_OF_CREDIT),
     (
