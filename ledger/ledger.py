@@ -20,6 +20,7 @@ from ledger.values import (
     Keeping,
     Lead,
     NextAttempt,
+    Prospect,
     Refused,
     Settlement,
 )
@@ -86,6 +87,9 @@ class Ledger(LedgerReports, Protocol):
         Raises IdempotencyMismatch and IdempotencyInProgress; neither writes. A call that follows under a key says by
         `record_follower` or `keep` how that ended, whatever becomes of it.
         """
+
+    async def look_ahead(self, request: AdmitRequest) -> Prospect:
+        """What `admit` would do with this request now. Reads only; the request's Idempotency-Key plays no part."""
 
     async def lead_of(self, request: AdmitRequest) -> Lead | None:
         """The lead that an earlier try of this request took. None: it took none, and never will."""

@@ -148,6 +148,19 @@ class Refused(msgspec.Struct, frozen=True):
         return (self.when_tight == "wait" and self.held) or (self.when_tight == "clamp" and self.room_nanousd > 0)
 
 
+class Prospect(msgspec.Struct, frozen=True, kw_only=True):
+    """What an admission would find now. Nothing was taken, so the next moment may find it otherwise.
+
+    fit: the first bid that every ceiling has room for, or why there is none; None: there was no bid. binding: for each
+    bid the ceiling that leaves it the least room; None: none counts it.
+    """
+
+    is_stored: bool
+    is_in_flight: bool
+    fit: int | Refused | None
+    binding: tuple[Tight | None, ...]
+
+
 Admission = Hit | Follow | Lead | Replay | Missing | Refused
 
 

@@ -14,6 +14,7 @@ from router.at_hand import reply_at_hand
 from router.call import Call
 from router.dispatch import Dispatcher
 from router.errors import Overloaded
+from router.estimating import Estimator
 from router.failures import failed_flight
 from router.flights import Flight, Listener
 from router.health import Health
@@ -63,6 +64,9 @@ class LedgerGateway:
         self.keys = Keys(ledger, self.own)
         self._room = RoomMaker(ledger, dispatcher.lines, clock_ms=clock_ms)
         self._is_stopped = False
+        self.estimator = Estimator(
+            self._planner, ledger, health, ordering.habits, self._room, counter=dispatcher.counter
+        )
 
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""

@@ -37,6 +37,13 @@ class Habit(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: float = 0.0
 
 
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """How much an answer has, in tokens."""
+
+    output: int
+    reasoning: int = 0
+
+
 # Where nothing is known: the list price, of as much written as read.
 LIST_PRICE: Final = Habit()
 
@@ -74,6 +81,11 @@ def _is_enough(spend: Spend) -> bool:
     return spend.attempts >= ATTEMPTS_THAT_COUNT and spend.prompt_tokens > 0
 
 
+def _written(spend: Spend) -> Written:
+    reasoning = -(-spend.reasoning_tokens // spend.attempts)
+    return Written(output=-(-spend.completion_tokens // spend.attempts) - reasoning, reasoning=reasoning)
+
+
 def _habit(spend: Spend) -> Habit:
     read = spend.prompt_tokens
     return Habit(
@@ -90,11 +102,24 @@ class Habits:
         self._ledger = ledger
         self._now_ms = now_ms
         self._spent: dict[str, Spend] = {}
+        self._learned_at_ms = 0
+
+    async def refresh(self) -> None:
+        """Learn, unless that was done of late. While the ledger is in trouble, what was known stays."""
+        if self._now_ms() - self._learned_at_ms >= LEARN_S * 1000:
+            with suppress(LedgerError):
+                await self.learn()
 
     async def learn(self) -> None:
         """Ask the ledger anew. Raises LedgerError; then what was known stays."""
+        self._learned_at_ms = self._now_ms()
         async with self._ledger.transaction() as txn:
             self._spent = await txn.get_all_spend(since_ms=self._now_ms() - DAY_MS)
+
+    def usually_written(self, deployment_id: str) -> Written | None:
+        """What its answers of the last day came to on average. None: too few were given to say."""
+        spend = self._spent.get(deployment_id)
+        return None if spend is None or not _is_enough(spend) else _written(spend)
 
     def expected_nanousd(self, candidates: Sequence[Candidate]) -> dict[str, int]:
         """{deployment id: what the call will probably cost there}."""

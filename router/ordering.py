@@ -32,7 +32,7 @@ class Ordering:
 
     def __init__(self, health: Health, habits: Habits, chance: Random) -> None:
         self._health = health
-        self._habits = habits
+        self.habits = habits
         self._chance = chance
         self._owed: dict[str, dict[str, float]] = {}
 
@@ -51,7 +51,7 @@ class Ordering:
             expected_s = {name: speeds.expected_s(name, is_streamed=is_streamed) for name in names}
             names = fastest(names, expected_s, self._chance)
         else:
-            names = by_least(names, self._habits.expected_nanousd(candidates))
+            names = by_least(names, self.habits.expected_nanousd(candidates))
         return in_order(candidates, names), turn
 
     def give_back(self, turn: Turn) -> None:

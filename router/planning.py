@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+import msgspec
+
 from ledger.ledger import Ledger
 from ledger.values import Admission, Lead, Refused
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
-from router.deployments import Route
+from router.deployments import Deployment, Route
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouterError
 from router.health import Health
 from router.ordering import Ordering, Planned, in_order
@@ -54,8 +56,11 @@ class Planner:
         self._clock_ms = clock_ms
         self._pressures = Pressures()
 
-    async def ask(self, call: Call, *, captures_content: bool) -> Asked:
-        """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight."""
+    async def ask(self, call: Call, *, captures_content: bool, keeps_refusal: bool = False) -> Asked:
+        """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight.
+
+        keeps_refusal: whoever asks wants to know why another call may not go out, rather than be refused at once.
+        """
         route = self._routes.resolve(call.model)
         lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
         prompt_tokens = await self._count_long(call, route)
@@ -65,7 +70,8 @@ class Planner:
             try:
                 planned = self._plan(call, route, prompt_tokens, left_s=call.deadline_s)
             except RouterError as error:
-                if lookup is None and call.idempotency is None and not self._paced(route):
+                may_be_answered = lookup is not None or call.idempotency is not None or self._paced(route)
+                if not may_be_answered and not keeps_refusal:
                     raise
                 refusal = error
         return Asked(
@@ -85,6 +91,32 @@ class Planner:
             turn=planned.turn,
             pressed_by=planned.pressed_by,
         )
+
+    def now_ms(self) -> int:
+        """Wall time, as the ledger has it."""
+        return self._clock_ms()
+
+    def alone(self, asked: Asked, target: Deployment) -> Candidate:
+        """What one deployment of its route would be asked, whatever state it is in.
+
+        Raises RouterError: it could never be asked this.
+        """
+        attribution = attribution_of(asked.call)
+        (candidate,) = plan(
+            asked.call,
+            msgspec.structs.replace(asked.route, targets=(target,)),
+            is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
+            returns_in_s={},
+            asked_as=self._health.hints.asked_as,
+            prompt_tokens=asked.prompt_tokens,
+        )
+        return candidate
+
+    def may_wait_out_pacing(self, asked: Asked) -> bool:
+        """Whether a refused call is one for `wait_out_pacing`, and some provider's word ends within its deadline."""
+        if not isinstance(asked.refusal, NoDeploymentAvailable):
+            return False
+        return any(self._health.returns_in_s(name) < asked.call.deadline_s for name in self._paced(asked.route))
 
     @contextmanager
     def turn_given_back(self, asked: Asked) -> Iterator[None]:

@@ -7,6 +7,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from service.http.edge import Edge
+from service.http.estimate import estimate_handler
 from service.http.failures import answer_failure
 from service.http.generation import GenerationApp, Slots
 from service.http.hints import hint_handlers
@@ -35,6 +36,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
             *generation_handlers(generations),
             *page_handlers(parts),
             *hint_handlers(parts),
+            estimate_handler(parts),
             *schema_handlers(),
         ],
         exception_handlers={HTTPException: answer_failure, Exception: answer_failure},

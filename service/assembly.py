@@ -75,17 +75,19 @@ async def open_parts(
         habits = await stack.enter_async_context(_open_habits(ledger, catalog))
         gates = Gates(opened.providers)
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
+        gateway = _open_gateway(
+            stack,
+            config,
+            catalog=catalog,
+            ledger=ledger,
+            runner=runner,
+            health=health,
+            habits=habits,
+            captures_content=telemetry.capture_content,
+        )
         yield Parts(
-            gateway=_open_gateway(
-                stack,
-                config,
-                catalog=catalog,
-                ledger=ledger,
-                runner=runner,
-                health=health,
-                habits=habits,
-                captures_content=telemetry.capture_content,
-            ),
+            gateway=gateway,
+            estimates=gateway.estimator,
             reports=ledger,
             router=RouterStatus(catalog, health, gates),
             catalog=catalog,

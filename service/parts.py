@@ -8,6 +8,7 @@ import msgspec
 
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
+from router.estimating import Estimates
 from router.reply import Gateway
 from telemetry.facts import RequestFacts
 
@@ -98,6 +99,7 @@ class Parts:
     """
 
     gateway: Gateway
+    estimates: Estimates
     reports: Reports
     router: RouterStatus
     catalog: Catalog

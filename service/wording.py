@@ -139,7 +139,7 @@ def ceiling_exceeded(error: CeilingExceeded, _now_ms: int) -> Told:
         f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
         f"{_dollars(tight.spent_nanousd)} spent, and this call could cost {_dollars(tight.asked_nanousd)}. "
         f"Ask for less (max_tokens), {_wait_until(tight)}raise the ceiling.",
-        _ceiling_fields(tight),
+        ceiling_fields(tight),
     )
 
 
@@ -150,7 +150,7 @@ def ceiling_held(error: CeilingHeld, now_ms: int) -> Told:
         f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
         f"{_dollars(tight.held_nanousd)} held for calls in progress; this one asks for "
         f"{_dollars(tight.asked_nanousd)} and may fit once they settle. Try again soon.",
-        _ceiling_fields(tight),
+        ceiling_fields(tight),
         1 if release_at_ms is None else _whole_seconds((release_at_ms - now_ms) / 1000),
     )
 
@@ -265,7 +265,8 @@ def iso(at_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _ceiling_fields(tight: Tight) -> dict[str, Any]:
+def ceiling_fields(tight: Tight) -> dict[str, Any]:
+    """A ceiling as it stood, in dollars and exactly."""
     ends_at_ms = tight.window_ends_at_ms
     fields: dict[str, Any] = {"scope": tight.scope, "window": tight.window}
     for name in ("limit", "spent", "held", "asked"):

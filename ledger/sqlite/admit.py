@@ -10,7 +10,7 @@ from ledger.ceilings import HOUR_MS, CeilingTable
 from ledger.errors import LeaseOver
 from ledger.sql import statements
 from ledger.sqlite.idempotency import find_replay, take_key
-from ledger.sqlite.room import Room, find_room
+from ledger.sqlite.room import Room, find_room, tightest
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -22,6 +22,7 @@ from ledger.values import (
     Missing,
     NextAttempt,
     Pressure,
+    Prospect,
     Refused,
     StoredResponse,
 )
@@ -64,6 +65,20 @@ def lead_of(db: sqlite3.Connection, request: AdmitRequest) -> Lead | None:
     return _find_lead(db, request.facts.generation_id, 1, request.bids)
 
 
+def look_ahead(db: sqlite3.Connection, request: AdmitRequest, *, ceilings: CeilingTable) -> Prospect:
+    """What `admit` would do now, found by the same rules. Writes nothing, and looks at no Idempotency-Key."""
+    lookup, facts, now_ms = request.lookup, request.facts, request.now_ms
+    fit = _find_fit(db, facts, request.bids, ceilings, now_ms, opens=False) if request.bids else None
+    return Prospect(
+        is_stored=lookup is not None and lookup.reads and _find_stored(db, request, lookup.cache_key) is not None,
+        is_in_flight=lookup is not None and lookup.joins and _find_flight(db, request, lookup.cache_key) is not None,
+        fit=fit.bid if isinstance(fit, Fit) else fit,
+        binding=tuple(
+            tightest(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms) for bid in request.bids
+        ),
+    )
+
+
 def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
     """Take room for a further attempt of a generation that has begun, on the first bid that fits."""
     before = _find_lead(db, request.facts.generation_id, request.attempt, request.bids)
@@ -77,22 +92,28 @@ def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ce
     )
 
 
-def _find_hit(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Hit | None:
+def _find_stored(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> StoredResponse | None:
     row = db.execute(SQL["find_response"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
     if row is None:
         return None
     body, deployment, cost_basis, cost_nanousd, stored_by = row
-    response = StoredResponse(
+    return StoredResponse(
         body=body, deployment=deployment, cost_basis=cost_basis, cost_nanousd=cost_nanousd, generation_id=stored_by
     )
+
+
+def _find_hit(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Hit | None:
+    response = _find_stored(db, request, cache_key)
+    if response is None:
+        return None
     hit_row = {
         **generation_row(request.facts),
         "cache": "hit",
-        "deployment": deployment,
-        "served_by": stored_by,
+        "deployment": response.deployment,
+        "served_by": response.generation_id,
         "outcome": "ok",
         "cost_basis": "free",
-        "saved_nanousd": cost_nanousd,
+        "saved_nanousd": response.cost_nanousd,
         "finished_at_ms": request.now_ms,
         "latency_us": max(0, request.now_ms - request.facts.created_at_ms) * 1000,
         "ttft_us": None,
@@ -147,13 +168,19 @@ def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_m
 
 
 def _find_fit(
-    db: sqlite3.Connection, facts: GenerationFacts, bids: tuple[Bid, ...], ceilings: CeilingTable, now_ms: int
+    db: sqlite3.Connection,
+    facts: GenerationFacts,
+    bids: tuple[Bid, ...],
+    ceilings: CeilingTable,
+    now_ms: int,
+    *,
+    opens: bool = True,
 ) -> Fit | Refused:
     """Nobody else writes between this look and the taking: the transaction holds the write lock."""
     refusals: list[Refused] = []
     pressures: list[Pressure] = []
     for index, bid in enumerate(bids):
-        found = find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms)
+        found = find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms, opens=opens)
         if not isinstance(found, Refused):
             pressures += (room.pressure for room in found if room.pressure is not None)
             return Fit(index, found, tuple(pressures))

@@ -17,7 +17,7 @@ from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
-from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of
+from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of, look_ahead
 from ledger.sqlite.ceilings import CeilingsInForce, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.files import check_file
@@ -40,6 +40,7 @@ from ledger.values import (
     Keeping,
     Lead,
     NextAttempt,
+    Prospect,
     Refused,
     Settlement,
 )
@@ -100,6 +101,12 @@ class SqliteLedger(SqliteReports):
             return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
+
+    async def look_ahead(self, request: AdmitRequest) -> Prospect:
+        # Read anew each time: the table in force is the writer's thread's own.
+        return await self._readers.read(
+            lambda db: look_ahead(db, request, ceilings=CeilingsInForce().now(db)),
+        )
 
     async def lead_of(self, request: AdmitRequest) -> Lead | None:
         # Behind the earlier try, should that still be waiting for its turn.

@@ -49,9 +49,14 @@ class _Window(msgspec.Struct, frozen=True):
         return Pressure(ceiling_id=ceiling.id, limit_nanousd=ceiling.limit_nanousd, until_ms=until_ms)
 
 
-def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> list[Room] | Refused:
-    """A place under each of its ceilings; or the ceilings that have none. A free attempt always fits."""
-    windows = [_window(db, ceiling, now_ms) for ceiling in ceilings]
+def find_room(
+    db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, opens: bool = True
+) -> list[Room] | Refused:
+    """A place under each of its ceilings; or the ceilings that have none. A free attempt always fits.
+
+    opens False: it is only looked for, and nothing is written.
+    """
+    windows = [_window(db, ceiling, now_ms, opens=opens) for ceiling in ceilings]
     asked = bid.held_nanousd
     tight = [window for window in windows if asked > 0 and not window.fits(asked)]
     if not tight:
@@ -66,6 +71,19 @@ def find_room(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms:
         room_nanousd=max(0, min(window.limit - window.held - window.spent for window in tight)),
         pressures=tuple(found for window in windows if (found := window.pressure(0, now_ms)) is not None),
     )
+
+
+def tightest(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> Tight | None:
+    """The ceiling that would be the first without room, were this bid made again and again. None: none minds it.
+
+    Writes nothing.
+    """
+    asked = bid.held_nanousd
+    if not asked:
+        return None
+    windows = [_window(db, ceiling, now_ms, opens=False) for ceiling in ceilings]
+    binding = min(windows, key=lambda window: window.limit - window.held - window.spent, default=None)
+    return None if binding is None else _tight(binding, asked, None)
 
 
 def earliest_release_ms(
@@ -85,16 +103,15 @@ def earliest_release_ms(
     return min(max(moment_ms, now_ms + SOONEST_MS), max(ends_at_ms, now_ms + SOONEST_MS))
 
 
-def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> _Window:
+def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, opens: bool) -> _Window:
     span = window_span(ceiling.window, now_ms)
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     row = db.execute(SQL["find_window"], place).fetchone()
-    if row is None:
-        row = (ceiling.limit_nanousd, 0, 0)
-        named = {"ceiling_id": ceiling.id, "scope": ceiling.scope, "window": ceiling.window, "limit_nanousd": row[0]}
+    limit, held, spent = row or (ceiling.limit_nanousd, 0, 0)
+    if row is None and opens:
+        named = {"ceiling_id": ceiling.id, "scope": ceiling.scope, "window": ceiling.window, "limit_nanousd": limit}
         db.execute(SQL["name_ceiling"], {**named, "when_tight": ceiling.when_tight, "now_ms": now_ms})
-        db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": row[0]})
-    limit, held, spent = row
+        db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": limit})
     return _Window(ceiling, span, limit, held, spent)
 
 

@@ -8,11 +8,10 @@ from litestar import Request, Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from router.orders import WrongOrder
-from service.http.exchange import exchange_of
+from service.http.bodies import body_of
 from service.http.pages import json_response, read_parameters
 from service.parts import Parts
 from service.refusals import InvalidRequest
-from service.requests import read_json_body
 from service.strict_json import convert, decode_object, refuse_unknown
 
 AnyRequest = Request[Any, Any, Any]
@@ -37,14 +36,7 @@ def hint_handlers(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
     @post("/router/hints", status_code=200)
     async def give(request: AnyRequest) -> Response[bytes]:
-        limits = parts.limits
-        raw = await read_json_body(
-            exchange_of(request.scope).headers,
-            request.receive,  # type: ignore[arg-type]
-            max_bytes=limits.max_body_bytes,
-            timeout_s=limits.body_timeout_s,
-        )
-        value = decode_object(raw)
+        value = decode_object(await body_of(request, parts))
         refuse_unknown(value, HintBody.__struct_fields__, "field")
         return await _order(parts, convert(value, HintBody))
 

@@ -113,7 +113,74 @@ EMBEDDED: Final[dict[str, Any]] = {
         "cost_basis": "priced_usage",
     },
 }
-MODEL: Final = {"id": "chat", "object": "model", "created": 1795240000, "owned_by": "farthing"}
+MODEL: Final[dict[str, Any]] = {
+    "id": "chat",
+    "object": "model",
+    "created": 1795240000,
+    "owned_by": "farthing",
+    "context_window": 128000,
+    "max_output_tokens": 16384,
+    "supports": ["json_schema", "temperature", "tools", "vision"],
+    "pricing": None,
+    "strategy": "ordered",
+    "deployments": ["openai:gpt-4o-mini", "local:smollm2"],
+}
+CEILING: Final[dict[str, Any]] = {
+    "scope": "user:u1",
+    "window": "day",
+    "limit_usd": "5.000000000",
+    "limit_nanousd": 5000000000,
+    "spent_usd": "1.250000000",
+    "spent_nanousd": 1250000000,
+    "held_usd": "0.000000000",
+    "held_nanousd": 0,
+    "asked_usd": "0.000041550",
+    "asked_nanousd": 41550,
+    "window_ends_at": "2026-11-22T00:00:00.000Z",
+    "unit": "usd",
+    "room_usd": "3.750000000",
+    "room_nanousd": 3750000000,
+    "fits": True,
+}
+_ESTIMATED_AMOUNTS: Final[dict[str, Any]] = {
+    "held_usd": "0.000041550",
+    "min_usd": "0.000003150",
+    "likely_usd": "0.000027150",
+    "max_usd": "0.000041550",
+    "held_nanousd": 41550,
+    "min_nanousd": 3150,
+    "likely_nanousd": 27150,
+    "max_nanousd": 41550,
+}
+ESTIMATED: Final[dict[str, Any]] = {
+    "route": "chat",
+    "admission": "lead",
+    "admitted": True,
+    "cache": "miss",
+    "deployment": "openai:gpt-4o-mini",
+    **_ESTIMATED_AMOUNTS,
+    "estimated_prompt_tokens": 21,
+    "binding_ceiling": CEILING,
+    "clamped": {},
+    "refusal": None,
+    "deployments": [
+        {
+            "deployment": "openai:gpt-4o-mini",
+            "provider": "openai",
+            "model": "gpt-4o-mini",
+            "skipped": None,
+            "returns_in_s": None,
+            **_ESTIMATED_AMOUNTS,
+            "estimated_prompt_tokens": 21,
+            "likely_completion_tokens": 40,
+            "likely_basis": "assumed",
+            "max_completion_tokens": 40,
+            "price_version": "genai-prices 0.2.3 openai/gpt-4o-mini",
+            "dropped_params": [],
+            "binding_ceiling": CEILING,
+        }
+    ],
+}
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,9 +248,20 @@ OPERATIONS: Final = (
         errors=_GENERATION_ERRORS,
     ),
     Operation(
+        method="post",
+        path="/estimate",
+        summary="What a /generate body would hold and cost, which ceiling would bind, and whether it would be let"
+        " through now; calls nobody",
+        example=ESTIMATED,
+        body=GenerateBody,
+        body_example=GENERATE,
+        errors={status: _GENERATION_ERRORS[status] for status in (400, 401, 402, 403, 404, 408, 413, 415, 500, 503)},
+    ),
+    Operation(
         method="get",
         path="/v1/models",
-        summary="What can be named as `model`: routes, then their deployments",
+        summary="What can be named as `model`: routes, then their deployments, with windows and prices; in Anthropic's"
+        " shape for who sends `anthropic-version`",
         example={"object": "list", "data": [MODEL]},
     ),
     Operation(

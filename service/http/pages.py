@@ -18,6 +18,7 @@ from ledger.reports import (
     parse_moment,
 )
 from router.errors import UnknownModel
+from service.models import anthropic_object, anthropic_page, deployment_object, route_object
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
 from service.strict_json import refuse_unknown
@@ -43,8 +44,11 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     created_s = parts.now_ms() // 1000
 
     @get("/v1/models")
-    async def list_models() -> Response[bytes]:
-        return json_response({"object": "list", "data": model_objects(parts, created_s)})
+    async def list_models(request: AnyRequest) -> Response[bytes]:
+        objects = model_objects(parts, created_s)
+        return json_response(
+            anthropic_page(objects) if _is_anthropics(request) else {"object": "list", "data": objects}
+        )
 
     @get("/v1/models/{model_id:path}")
     async def show_model(request: AnyRequest) -> Response[bytes]:
@@ -52,7 +56,7 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         name = request.path_params["model_id"].removeprefix("/")
         for model in model_objects(parts, created_s):
             if model["id"] == name:
-                return json_response(model)
+                return json_response(anthropic_object(model) if _is_anthropics(request) else model)
         raise UnknownModel(name, tuple(route.name for route in parts.catalog.routes))
 
     return list_models, show_model
@@ -118,13 +122,17 @@ def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
 def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
     """What a caller may name as `model`: the routes, then each of their deployments, in OpenAI's shape."""
-    owners: dict[str, str] = {}
-    for route in parts.catalog.routes:
-        owners.setdefault(route.name, "farthing")
-    for route in parts.catalog.routes:
-        for target in route.targets:
-            owners.setdefault(target.id, target.provider.name)
-    return [{"id": name, "object": "model", "created": created_s, "owned_by": owner} for name, owner in owners.items()]
+    routes = parts.catalog.routes
+    objects = {route.name: route_object(route, created_s) for route in routes}
+    for target in (target for route in routes for target in route.targets):
+        if target.id not in objects:
+            objects[target.id] = deployment_object(target, created_s)
+    return list(objects.values())
+
+
+def _is_anthropics(request: AnyRequest) -> bool:
+    """Whether it is Anthropic's SDK that asks: OpenAI's has no such header."""
+    return "anthropic-version" in request.headers
 
 
 def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...], now_ms: int) -> tuple[_Query, str]:

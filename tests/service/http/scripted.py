@@ -7,21 +7,28 @@ import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from ledger.errors import Tight
+from ledger.prices import Price, Tier
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, page_place
 from ledger.usage import Usage
 from router.answer import Answer, Choice, Delta
 from router.call import Call
 from router.deployments import Deployment, Provider, Route
+from router.estimating import Costs, Estimate, Outlook
 from router.orders import order
+from router.plan import Candidate
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.reply import Finished
 from service.app import create_app
+from service.assembly import open_parts
+from service.config import load_config
 from service.http.generation import Slots
 from service.parts import Limits, Parts, Readiness
 from telemetry.facts import ChatFacts, RequestFacts
@@ -142,6 +149,27 @@ class ScriptedGateway:
         return reply
 
 
+class ScriptedEstimates:
+    """Every call would be sent at once, to the route's only deployment, under one ceiling."""
+
+    async def estimate(self, call: Call) -> Estimate:
+        provider = Provider(name="openai", dialect="openai", base_url="http://127.0.0.1:1/v1")
+        target = Deployment(provider=provider, model="gpt-4o-mini", price=Price(version="v", base=Tier()), encoding="")
+        tight = Tight(
+            scope="user:u1",
+            window="day",
+            limit_nanousd=5,
+            spent_nanousd=1,
+            held_nanousd=1,
+            asked_nanousd=2,
+            window_ends_at_ms=None,
+        )
+        costs = Costs(least_nanousd=0, likely_nanousd=1, most_nanousd=2, prompt_tokens=21)
+        candidate = Candidate(deployment=target, held_nanousd=2, body=call.body)
+        outlook = Outlook(deployment=target, candidate=candidate, costs=costs, binding=tight)
+        return Estimate(route="chat", verdict="lead", chosen=outlook, outlooks=(outlook,))
+
+
 class ScriptedReports:
     """Says back what it was asked."""
 
@@ -211,7 +239,7 @@ class OneRoute:
         openai = Provider(name="openai", dialect="openai", base_url="http://127.0.0.1:1/v1")
         hub = Provider(name="hub", dialect="openai", base_url="http://127.0.0.1:2/v1")
         targets = tuple(
-            Deployment(provider=provider, model=model, price=None, encoding="o200k_base")
+            Deployment(provider=provider, model=model, price=None, encoding="o200k_base", supports=frozenset({"tools"}))
             for provider, model in ((openai, "gpt-4o-mini"), (hub, "org/model:free"))
         )
         self.routes = (Route(name="chat", targets=targets),)
@@ -229,6 +257,7 @@ class Edge:
         self.url = f"http://127.0.0.1:{self.port}"
         self.parts = Parts(
             gateway=self.gateway,
+            estimates=ScriptedEstimates(),
             reports=self.reports,
             router=self.reports,
             catalog=OneRoute(),
@@ -246,22 +275,34 @@ class Edge:
 async def an_edge(*, gateway: Any = None, **limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
     """The real application on granian, and a client for it. gateway: left out, a scripted one."""
     edge = Edge(Limits(**limits), gateway)
-    server = Server(
-        create_app(edge.parts, edge.slots),
-        port=edge.port,
-        interface=Interfaces.ASGI,
-        log_enabled=False,
-        websockets=False,
-    )
+    async with serving(create_app(edge.parts, edge.slots), edge.port) as client:
+        yield edge, client
+
+
+@asynccontextmanager
+async def a_service(config_file: Path) -> AsyncIterator[tuple[Parts, httpx.AsyncClient]]:
+    """The whole service of this config, within this process, and a client for it."""
+    port = _free_port()
+    async with (
+        open_parts(load_config(str(config_file), {}), {}, port=port) as parts,
+        serving(create_app(parts), port) as client,
+    ):
+        yield parts, client
+
+
+@asynccontextmanager
+async def serving(app: Any, port: int) -> AsyncIterator[httpx.AsyncClient]:
+    """This application on granian."""
+    server = Server(app, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
     logging.getLogger("_granian").setLevel(logging.CRITICAL)
-    serving = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     try:
-        await _until_listening(edge.port)
-        async with httpx.AsyncClient(base_url=edge.url, timeout=20, trust_env=False) as client:
-            yield edge, client
+        await _until_listening(port)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+            yield client
     finally:
         server.stop()
-        await serving
+        await task
 
 
 async def raw_exchange(port: int, request: bytes) -> bytes:

@@ -201,7 +201,7 @@ async def test_documented_examples_are_what_is_sent():
             body = operation.body_example
             answer = (await client.request(operation.method.upper(), path, json=body)).json()
             assert answer.keys() == operation.example.keys(), path
-            for name in ("attempts", "usage", "choices", "data", "telemetry"):
+            for name in ("attempts", "usage", "choices", "data", "telemetry", "deployments", "binding_ceiling"):
                 if name in answer:
                     assert _shape(answer[name]) == _shape(operation.example[name]), (path, name)
 
