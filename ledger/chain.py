@@ -14,6 +14,11 @@ from ledger.values import CostBasis
 # What the first line follows.
 GENESIS: Final = bytes(32)
 
+# Classes of tokens that the first ledgers had no columns for. A line has all of them, or none where each would be 0.
+_FIRST_CLASSES: Final = 5
+FURTHER_CLASSES: Final = Usage.__struct_fields__[_FIRST_CLASSES:]
+_NO_FURTHER: Final = (None,) * len(FURTHER_CLASSES)
+
 # A line's columns as they are in the table, `seq` first, in the order that they are hashed in.
 Row = tuple[int | str | None, ...]
 
@@ -52,15 +57,30 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
             self.price_version,
             self.posted_at_ms,
             self.reason,
+            *_further(used),
         )
+
+
+def _further(used: Usage | None) -> Row:
+    """The classes that most lines have nothing of; then all of them are None."""
+    counts = () if used is None else used.counts[_FIRST_CLASSES:]
+    return counts if any(counts) else _NO_FURTHER
 
 
 LINE_COLUMNS: Final = (
     "seq", "hold_id", "kind", "cost_nanousd", "cost_basis", "overrun_nanousd", "input_tokens", "cached_tokens",
     "cache_write_tokens", "output_tokens", "reasoning_tokens", "price_version", "posted_at_ms", "reason",
+    *FURTHER_CLASSES,
 )  # fmt: skip
+# The columns that every line's digest covers.
+_ALWAYS_HASHED: Final = len(LINE_COLUMNS) - len(FURTHER_CLASSES)
 
 
 def link(previous: bytes, row: Row) -> bytes:
-    """The digest of a line that follows the line of digest `previous`: SHA-256 over both, the row as JSON."""
+    """The digest of a line that follows the line of digest `previous`: SHA-256 over both, the row as JSON.
+
+    FURTHER_CLASSES are in it only where the line has any of them, so that older lines keep their digests.
+    """
+    if not any(count is not None for count in row[_ALWAYS_HASHED:]):
+        row = row[:_ALWAYS_HASHED]
     return hashlib.sha256(previous + msgspec.json.encode(row)).digest()

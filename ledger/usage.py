@@ -1,5 +1,6 @@
 """Billable token counts, in disjoint classes."""
 
+from collections.abc import Iterable
 from typing import Self
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer used, in tokens. The classes are disjoint: their sum is all tokens.
 
+    input, cached, output: text, and all that has no class of its own here, or that a provider does not count apart.
+    cache_write: what a cache took for five minutes, or for the one time that the provider sells.
     A provider that said nothing has no Usage (None), never one of zeros.
     """
 
@@ -16,6 +19,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    # New ones go to the end, for ledgers and chains have them in this order.
+    cache_write_1h_tokens: int = 0
+    input_audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -32,12 +42,38 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             reasoning_tokens=reasoning,
         )
 
+    @classmethod
+    def of_counts(cls, counts: Iterable[int]) -> Self:
+        """From the classes in the order of the fields."""
+        return cls(**dict(zip(cls.__struct_fields__, counts, strict=True)))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The classes, in the order of the fields."""
+        return msgspec.structs.astuple(self)
+
     @property
     def prompt_tokens(self) -> int:
-        """All that was read: fresh, cached and newly cached."""
-        return self.input_tokens + self.cached_tokens + self.cache_write_tokens
+        """All that was read: fresh, cached and newly cached, of any kind."""
+        return (
+            self.input_tokens
+            + self.input_audio_tokens
+            + self.input_image_tokens
+            + self.cache_read_tokens
+            + self.cache_written_tokens
+        )
 
     @property
     def completion_tokens(self) -> int:
-        """All that was written, reasoning included."""
-        return self.output_tokens + self.reasoning_tokens
+        """All that was written, reasoning included, of any kind."""
+        return self.output_tokens + self.reasoning_tokens + self.output_audio_tokens + self.output_image_tokens
+
+    @property
+    def cache_read_tokens(self) -> int:
+        """All that came from the provider's cache, of any kind."""
+        return self.cached_tokens + self.cached_audio_tokens
+
+    @property
+    def cache_written_tokens(self) -> int:
+        """All that the provider's cache took, for however long."""
+        return self.cache_write_tokens + self.cache_write_1h_tokens

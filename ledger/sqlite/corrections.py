@@ -80,7 +80,6 @@ def _charged(db: sqlite3.Connection, hold: tuple[Any, ...]) -> tuple[Charged, bo
     hold_id, deployment, taken_at_ms, held_nanousd, price_version, _ = hold
     lines = db.execute(SQL["lines_of_hold"], {"hold_id": hold_id}).fetchall()
     told = [line[5:] for line in lines if None not in line[5:]]
-    counts = dict(zip(Usage.__struct_fields__, map(sum, zip(*told, strict=True)), strict=True)) if told else None
     charged = Charged(
         hold_id=hold_id,
         deployment=deployment,
@@ -89,6 +88,6 @@ def _charged(db: sqlite3.Connection, hold: tuple[Any, ...]) -> tuple[Charged, bo
         cost_nanousd=sum(line[2] for line in lines),
         basis=lines[-1][3] if lines else "free",
         price_version=lines[-1][4] if lines else price_version,
-        usage=None if counts is None else Usage(**counts),
+        usage=Usage.of_counts(map(sum, zip(*told, strict=True))) if told else None,
     )
     return charged, any(line[1] != "correction" for line in lines)

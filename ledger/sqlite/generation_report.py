@@ -4,6 +4,7 @@ import json
 import sqlite3
 from typing import Any, Final
 
+from ledger.chain import FURTHER_CLASSES
 from ledger.money import format_usd
 from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, page_name, page_place
 from ledger.sql import statements
@@ -12,7 +13,6 @@ from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "reports")
 _FAR_MS: Final = 1 << 48
-_CLASSES: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 Row = dict[str, Any]
 
@@ -115,11 +115,15 @@ def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row]) -> dict[str,
 
 
 def _posting(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any]:
+    counts = {name: row[name] for name in FURTHER_CLASSES}
+    if row["input_tokens"] is not None:
+        counts = {name: count or 0 for name, count in counts.items()}
     return {
         **{name: value for name, value in row.items() if name != "posted_at_ms"},
+        **counts,
         "cost_usd": format_usd(row["cost_nanousd"]),
         "posted_at": iso(row["posted_at_ms"]),
-        "arithmetic": _arithmetic(db, deployment, row),
+        "arithmetic": _arithmetic(db, deployment, row | counts),
     }
 
 
@@ -128,8 +132,8 @@ def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, 
 
     It is the line's own cost where the basis is `priced_usage`; a correction is the difference to the lines before it.
     """
-    counts = {name: row[name] for name in _CLASSES}
-    if any(count is None or count < 0 for count in counts.values()):
+    counts = [row[name] for name in Usage.__struct_fields__]
+    if any(count is None or count < 0 for count in counts):
         return None
     try:
         price = find_price(db, deployment, row["price_version"])
@@ -137,7 +141,7 @@ def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, 
         return None
     if price is None:
         return None
-    usage = Usage(**counts)
+    usage = Usage.of_counts(counts)
     return {
         "tier_above_prompt_tokens": price.threshold_for(usage.prompt_tokens),
         "charges": [

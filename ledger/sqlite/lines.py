@@ -7,19 +7,20 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.chain import GENESIS, link
+from ledger.chain import FURTHER_CLASSES, GENESIS, LINE_COLUMNS, link
 from ledger.errors import LedgerError
-from ledger.money import TOKENS_PER_MTOK
 from ledger.prices import Price
 from ledger.sql import statements
 from ledger.sqlite.prices import PriceUnreadable, all_prices, find_price
+from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "lines")
 CHAIN: Final = "invariant 3: lines are a whole chain"
 HOLD: Final = "invariant 3: a posting names a hold"
 PRICE: Final = "money: a line costs what its tokens cost at its price"
-# The columns of `lines_after` that are the line itself.
-_LINE: Final = 14
+# The columns of `lines_after` that are the line itself, and the first of those that most lines have none of.
+_LINE: Final = len(LINE_COLUMNS)
+_FURTHER: Final = _LINE - len(FURTHER_CLASSES)
 _PRICED: Final = ("priced_usage", "estimated")
 _READ_AT_ONCE: Final = 2000
 # Nine million tokens at such a rate are still less than the largest integer.
@@ -97,7 +98,7 @@ class LineAudit:
         return len(rows)
 
     def _check_line(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
-        seq, chain, deployment = row[0], row[_LINE], row[15]
+        seq, chain, deployment = row[0], row[_LINE], row[_LINE + 1]
         before = self.place
         if link(before.chain, row[:_LINE]) != chain or seq != before.seq + 1:
             self.broken.append((CHAIN, {"seq": seq, "follows": before.seq, "hold_id": row[1]}))
@@ -116,9 +117,11 @@ class LineAudit:
         if price is None or None in tokens:
             self.unpriced += 1
             return
-        expected = _cost_nanousd(price, tokens)
+        counts = (*tokens, *(count or 0 for count in row[_FURTHER:_LINE]))
+        # No answer can have less than none.
+        expected = None if min(counts) < 0 else price.cost_nanousd(Usage.of_counts(counts))
         if expected is not None and row[4] == "estimated":
-            expected = min(expected, row[16])
+            expected = min(expected, row[_LINE + 2])
         if row[3] != expected:
             fact = {"seq": row[0], "hold_id": row[1], "cost_nanousd": row[3], "expected_nanousd": expected}
             self.broken.append((PRICE, fact))
@@ -132,15 +135,7 @@ class LineAudit:
 
 def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
     """A price as `right_lines` takes it. None: it has tiers, or rates that are too large for it. Pure."""
-    tier = price.base
-    rates = (
-        tier.input,
-        tier.input if tier.cached_input is None else tier.cached_input,
-        tier.input if tier.cache_write is None else tier.cache_write,
-        tier.output,
-        tier.output if tier.reasoning is None else tier.reasoning,
-        price.per_request_nanousd,
-    )
+    rates = (price.per_request_nanousd, *price.base.rates)
     if price.tiers or min(rates) < 0 or max(rates) > _MOST_RATE:
         return None
     return (deployment, price.version, *rates)
@@ -171,22 +166,3 @@ def pruned_before(db: sqlite3.Connection) -> int | None:
     """The moment before which detail was folded away, a whole hour; None: it is all there."""
     (moment_ms,) = db.execute(SQL["pruned_before"]).fetchone()
     return None if moment_ms is None else int(moment_ms)
-
-
-def _cost_nanousd(price: Price, tokens: tuple[int, ...]) -> int | None:
-    """What these tokens cost. None: no answer can have such counts."""
-    if min(tokens) < 0:
-        return None
-    # Written out: this is most of what an audit of ten million lines does. `Price.cost_nanousd` is its oracle.
-    fresh, cached, written, output, reasoning = tokens
-    tier = price.tier_for(fresh + cached + written) if price.tiers else price.base
-    cost = price.per_request_nanousd
-    cost -= -fresh * tier.input // TOKENS_PER_MTOK
-    cost -= -output * tier.output // TOKENS_PER_MTOK
-    if cached:
-        cost -= -cached * (tier.input if tier.cached_input is None else tier.cached_input) // TOKENS_PER_MTOK
-    if written:
-        cost -= -written * (tier.input if tier.cache_write is None else tier.cache_write) // TOKENS_PER_MTOK
-    if reasoning:
-        cost -= -reasoning * (tier.output if tier.reasoning is None else tier.reasoning) // TOKENS_PER_MTOK
-    return cost

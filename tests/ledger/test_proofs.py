@@ -167,14 +167,10 @@ def test_a_price_that_cannot_be_multiplied_in_one_step_is_left_to_the_slow_way(p
 
 
 def test_rates_are_those_that_the_price_book_multiplies_by():
-    price = Price(version="v", base=Tier(input=7, output=11, reasoning=13), per_request_nanousd=5)
-    *_, fresh, cached, written, output, reasoning, request = rates_of("p:m", price)
-    million = 10**6
-    usage = Usage(
-        input_tokens=million,
-        cached_tokens=2 * million,
-        cache_write_tokens=3 * million,
-        output_tokens=4 * million,
-        reasoning_tokens=5 * million,
-    )
-    assert request + fresh + 2 * cached + 3 * written + 4 * output + 5 * reasoning == price.cost_nanousd(usage)
+    own = {name: rate for rate, name in enumerate(Tier.__struct_fields__, 7)}
+    for classes in (own, {"input": 7, "output": 11, "reasoning": 13}):
+        price = Price(version="v", base=Tier(**classes), per_request_nanousd=5)
+        _, version, request, *rates = rates_of("p:m", price)
+        counts = [millions * 10**6 for millions in range(1, len(rates) + 1)]
+        cost = request + sum(count * rate for count, rate in zip(counts, rates, strict=True)) // 10**6
+        assert (version, cost) == ("v", price.cost_nanousd(Usage.of_counts(counts)))

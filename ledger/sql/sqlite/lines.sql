@@ -3,7 +3,8 @@
 -- of their hold: deployment and amount (NULL: there is no such hold).
 SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens, p.cached_tokens,
        p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.price_version, p.posted_at_ms, p.reason,
-       p.chain, h.deployment, h.held_nanousd
+       p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens, p.input_image_tokens, p.output_audio_tokens,
+       p.output_image_tokens, p.chain, h.deployment, h.held_nanousd
   FROM postings AS p
   LEFT JOIN holds AS h ON h.hold_id = p.hold_id
  WHERE p.seq > :seq
@@ -13,9 +14,16 @@ SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd
 -- name: hashed_after
 -- At most :most lines after this number: the bytes that are hashed of each (`ledger.chain.link`), and its digest.
 SELECT p.seq,
-       CAST(json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
-                       p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.price_version,
-                       p.posted_at_ms, p.reason) AS BLOB),
+       CAST(CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                               p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
+            THEN json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
+                            p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+                            p.price_version, p.posted_at_ms, p.reason)
+            ELSE json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
+                            p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+                            p.price_version, p.posted_at_ms, p.reason, p.cache_write_1h_tokens, p.input_audio_tokens,
+                            p.cached_audio_tokens, p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens)
+            END AS BLOB),
        p.chain
   FROM postings AS p
  WHERE p.seq > :seq
@@ -23,22 +31,29 @@ SELECT p.seq,
  LIMIT :most;
 
 -- name: make_rates
--- Of prices without tiers, what a million tokens of each class and a request cost.
+-- Of prices without tiers, what a request and a million tokens of each class cost.
 CREATE TEMP TABLE rates (
     deployment TEXT NOT NULL,
     price_version TEXT NOT NULL,
+    request INTEGER NOT NULL,
     input INTEGER NOT NULL,
     cached INTEGER NOT NULL,
     cache_write INTEGER NOT NULL,
     output INTEGER NOT NULL,
     reasoning INTEGER NOT NULL,
-    request INTEGER NOT NULL,
+    cache_write_1h INTEGER NOT NULL,
+    input_audio INTEGER NOT NULL,
+    cached_audio INTEGER NOT NULL,
+    input_image INTEGER NOT NULL,
+    output_audio INTEGER NOT NULL,
+    output_image INTEGER NOT NULL,
     PRIMARY KEY (deployment, price_version)
 ) STRICT, WITHOUT ROWID;
 
 -- name: add_rate
-INSERT INTO temp.rates (deployment, price_version, input, cached, cache_write, output, reasoning, request)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO temp.rates (deployment, price_version, request, input, cached, cache_write, output, reasoning,
+                        cache_write_1h, input_audio, cached_audio, input_image, output_audio, output_image)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: right_lines
 -- How many of the lines in (:after_seq, :through_seq] have a hold and cost what they should for certain: at a known
@@ -47,11 +62,27 @@ WITH costs AS (
     SELECT p.kind, p.cost_basis, p.cost_nanousd, h.held_nanousd,
            MIN(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens) >= 0
                AND MAX(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens)
-                   <= 9000000 AS is_bounded,
+                   <= 9000000
+               AND CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                                      p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
+                   THEN 1
+                   ELSE MIN(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                            p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) >= 0
+                        AND MAX(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                                p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) <= 9000000
+                   END AS is_bounded,
            r.request + (p.input_tokens * r.input + 999999) / 1000000 + (p.cached_tokens * r.cached + 999999) / 1000000
                + (p.cache_write_tokens * r.cache_write + 999999) / 1000000
                + (p.output_tokens * r.output + 999999) / 1000000
-               + (p.reasoning_tokens * r.reasoning + 999999) / 1000000 AS expected_nanousd
+               + (p.reasoning_tokens * r.reasoning + 999999) / 1000000
+               + CASE WHEN p.cache_write_1h_tokens IS NULL THEN 0
+                 ELSE (p.cache_write_1h_tokens * r.cache_write_1h + 999999) / 1000000
+                      + (p.input_audio_tokens * r.input_audio + 999999) / 1000000
+                      + (p.cached_audio_tokens * r.cached_audio + 999999) / 1000000
+                      + (p.input_image_tokens * r.input_image + 999999) / 1000000
+                      + (p.output_audio_tokens * r.output_audio + 999999) / 1000000
+                      + (p.output_image_tokens * r.output_image + 999999) / 1000000
+                 END AS expected_nanousd
       FROM postings AS p
       JOIN holds AS h ON h.hold_id = p.hold_id
       LEFT JOIN temp.rates AS r ON r.deployment = h.deployment AND r.price_version = p.price_version

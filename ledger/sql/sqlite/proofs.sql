@@ -16,13 +16,12 @@ SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id,
        COALESCE(c.cost_basis, p.cost_basis),
        h.outcome,
        SUM(p.cost_nanousd), 0, 0, SUM(p.kind <> 'correction'), 0, 0,
-       SUM(COALESCE(p.input_tokens + p.cached_tokens + p.cache_write_tokens, 0)),
-       SUM(COALESCE(p.output_tokens + p.reasoning_tokens, 0)), SUM(COALESCE(p.cached_tokens, 0)),
+       SUM(COALESCE(p.prompt_tokens, 0)), SUM(COALESCE(p.completion_tokens, 0)), SUM(COALESCE(p.cache_read_tokens, 0)),
        SUM(COALESCE(p.reasoning_tokens, 0)),
        COUNT(*), COUNT(g.generation_id),
        SUM(p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END),
        SUM(p.kind <> 'correction' AND h.held_nanousd > 0)
-  FROM postings AS p
+  FROM counted_lines AS p
   LEFT JOIN holds AS h ON h.hold_id = p.hold_id
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
   LEFT JOIN temp.corrected AS c ON c.hold_id = p.hold_id

@@ -42,7 +42,9 @@ SELECT hold_id, attempt, deployment, state, held_nanousd, price_version, outcome
 -- In two parts, because a closing line and corrections each have an index of their own.
 SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, postings.cost_basis,
        postings.overrun_nanousd, postings.input_tokens, postings.cached_tokens, postings.cache_write_tokens,
-       postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason
+       postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason,
+       postings.cache_write_1h_tokens, postings.input_audio_tokens, postings.cached_audio_tokens,
+       postings.input_image_tokens, postings.output_audio_tokens, postings.output_image_tokens
   FROM holds
   JOIN postings ON postings.hold_id = holds.hold_id AND postings.kind <> 'correction'
  WHERE holds.hold_id >= :generation_id || '.' AND holds.hold_id < :generation_id || '/'
@@ -50,7 +52,9 @@ SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, pos
  UNION ALL
 SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, postings.cost_basis,
        postings.overrun_nanousd, postings.input_tokens, postings.cached_tokens, postings.cache_write_tokens,
-       postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason
+       postings.output_tokens, postings.reasoning_tokens, postings.price_version, postings.posted_at_ms, postings.reason,
+       postings.cache_write_1h_tokens, postings.input_audio_tokens, postings.cached_audio_tokens,
+       postings.input_image_tokens, postings.output_audio_tokens, postings.output_image_tokens
   FROM holds
   JOIN postings ON postings.hold_id = holds.hold_id AND postings.kind = 'correction'
  WHERE holds.hold_id >= :generation_id || '.' AND holds.hold_id < :generation_id || '/'
@@ -69,21 +73,20 @@ SELECT h.taken_at_ms AS at_ms, h.deployment AS deployment, g.route AS route, g.k
        COALESCE(p.cost_nanousd, 0) AS cost_nanousd,
        CASE h.state WHEN 'held' THEN h.held_nanousd ELSE 0 END AS held_nanousd,
        0 AS saved_nanousd, 0 AS generations, 1 AS attempts, 0 AS cache_hits, 0 AS coalesced,
-       p.input_tokens + p.cached_tokens + p.cache_write_tokens AS prompt_tokens,
-       p.output_tokens + p.reasoning_tokens AS completion_tokens,
-       p.cached_tokens AS cached_tokens, p.reasoning_tokens AS reasoning_tokens
+       p.prompt_tokens AS prompt_tokens, p.completion_tokens AS completion_tokens,
+       p.cache_read_tokens AS cached_tokens, p.reasoning_tokens AS reasoning_tokens
   FROM holds AS h
   JOIN generations AS g USING (generation_id)
-  LEFT JOIN postings AS p ON p.hold_id = h.hold_id AND p.kind <> 'correction'
+  LEFT JOIN counted_lines AS p ON p.hold_id = h.hold_id AND p.kind <> 'correction'
  WHERE h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
  UNION ALL
 SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
        (SELECT c.cost_basis FROM postings AS c WHERE c.hold_id = h.hold_id AND c.kind = 'correction'
          ORDER BY c.seq DESC LIMIT 1),
-       h.outcome, p.cost_nanousd, 0, 0, 0, 0, 0, 0, p.input_tokens + p.cached_tokens + p.cache_write_tokens,
-       p.output_tokens + p.reasoning_tokens, p.cached_tokens, p.reasoning_tokens
+       h.outcome, p.cost_nanousd, 0, 0, 0, 0, 0, 0, p.prompt_tokens,
+       p.completion_tokens, p.cache_read_tokens, p.reasoning_tokens
   FROM holds AS h
-  JOIN postings AS p ON p.hold_id = h.hold_id AND p.kind = 'correction'
+  JOIN counted_lines AS p ON p.hold_id = h.hold_id AND p.kind = 'correction'
   JOIN generations AS g USING (generation_id)
  WHERE h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
  UNION ALL

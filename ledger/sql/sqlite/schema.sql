@@ -135,7 +135,8 @@ CREATE TABLE hold_windows (
 ) STRICT, WITHOUT ROWID;
 
 -- Immutable lines of money, numbered without a gap. overrun: by how much a settlement passed its hold. Token counts
--- NULL: nobody knows. chain: SHA-256 over the chain of the line before and this line (`ledger.chain`).
+-- NULL: nobody knows; but of the six from cache_write_1h_tokens on, a line has all, or, where each would be 0, none.
+-- chain: SHA-256 over the chain of the line before and this line (`ledger.chain`).
 CREATE TABLE postings (
     seq INTEGER PRIMARY KEY,
     hold_id TEXT NOT NULL REFERENCES holds (hold_id),
@@ -152,7 +153,13 @@ CREATE TABLE postings (
     price_version TEXT NOT NULL,
     posted_at_ms INTEGER NOT NULL,
     reason TEXT,
-    chain BLOB NOT NULL CHECK (length(chain) = 32)
+    chain BLOB NOT NULL CHECK (length(chain) = 32),
+    cache_write_1h_tokens INTEGER,
+    input_audio_tokens INTEGER,
+    cached_audio_tokens INTEGER,
+    input_image_tokens INTEGER,
+    output_audio_tokens INTEGER,
+    output_image_tokens INTEGER
 ) STRICT;
 
 CREATE UNIQUE INDEX a_hold_has_one_closing_posting ON postings (hold_id) WHERE kind <> 'correction';
@@ -311,15 +318,26 @@ CREATE TABLE spend_hours (
 -- A generation that has not ended yet.
 CREATE INDEX open_generations ON generations (created_at_ms) WHERE outcome IS NULL;
 
+-- Each line with its totals: all that was read and written, of any class, and what came from the provider's cache. NULL:
+-- nobody knows.
+CREATE VIEW counted_lines AS
+SELECT seq, hold_id, kind, cost_nanousd, cost_basis,
+       input_tokens + cached_tokens + cache_write_tokens + COALESCE(cache_write_1h_tokens, 0)
+           + COALESCE(input_audio_tokens, 0) + COALESCE(cached_audio_tokens, 0) + COALESCE(input_image_tokens, 0)
+           AS prompt_tokens,
+       output_tokens + reasoning_tokens + COALESCE(output_audio_tokens, 0) + COALESCE(output_image_tokens, 0)
+           AS completion_tokens,
+       cached_tokens + COALESCE(cached_audio_tokens, 0) AS cache_read_tokens,
+       reasoning_tokens
+  FROM postings;
+
 -- Every line by its hold, by way of the two partial indexes.
 CREATE VIEW lines_of_holds AS
-SELECT hold_id, seq, kind, cost_nanousd, cost_basis, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
-       reasoning_tokens
-  FROM postings WHERE kind <> 'correction'
+SELECT hold_id, seq, kind, cost_nanousd, cost_basis, prompt_tokens, completion_tokens, cache_read_tokens, reasoning_tokens
+  FROM counted_lines WHERE kind <> 'correction'
  UNION ALL
-SELECT hold_id, seq, kind, cost_nanousd, cost_basis, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
-       reasoning_tokens
-  FROM postings WHERE kind = 'correction';
+SELECT hold_id, seq, kind, cost_nanousd, cost_basis, prompt_tokens, completion_tokens, cache_read_tokens, reasoning_tokens
+  FROM counted_lines WHERE kind = 'correction';
 
 CREATE TRIGGER a_hold_without_charge_is_added_up
 AFTER UPDATE OF state ON holds
@@ -342,12 +360,12 @@ BEGIN
                              cost_nanousd, attempts, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
     SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team, new.cost_basis, h.outcome,
            new.cost_nanousd, new.kind <> 'correction',
-           COALESCE(new.input_tokens + new.cached_tokens + new.cache_write_tokens, 0),
-           COALESCE(new.output_tokens + new.reasoning_tokens, 0), COALESCE(new.cached_tokens, 0),
-           COALESCE(new.reasoning_tokens, 0)
-      FROM holds AS h
+           COALESCE(p.prompt_tokens, 0), COALESCE(p.completion_tokens, 0), COALESCE(p.cache_read_tokens, 0),
+           COALESCE(p.reasoning_tokens, 0)
+      FROM counted_lines AS p
+      JOIN holds AS h USING (hold_id)
       JOIN generations AS g USING (generation_id)
-     WHERE h.hold_id = new.hold_id
+     WHERE p.seq = new.seq
         ON CONFLICT (hour_ms, deployment, route, key_id, team, basis, outcome) DO UPDATE
        SET cost_nanousd = cost_nanousd + excluded.cost_nanousd, attempts = attempts + excluded.attempts,
            prompt_tokens = prompt_tokens + excluded.prompt_tokens,
@@ -367,9 +385,9 @@ BEGIN
            side.sign * before.cost_nanousd, side.sign, side.sign * before.prompt_tokens,
            side.sign * before.completion_tokens, side.sign * before.cached_tokens, side.sign * before.reasoning_tokens
       FROM (SELECT COALESCE(SUM(cost_nanousd), 0) AS cost_nanousd,
-                   COALESCE(SUM(input_tokens + cached_tokens + cache_write_tokens), 0) AS prompt_tokens,
-                   COALESCE(SUM(output_tokens + reasoning_tokens), 0) AS completion_tokens,
-                   COALESCE(SUM(cached_tokens), 0) AS cached_tokens,
+                   COALESCE(SUM(prompt_tokens), 0) AS prompt_tokens,
+                   COALESCE(SUM(completion_tokens), 0) AS completion_tokens,
+                   COALESCE(SUM(cache_read_tokens), 0) AS cached_tokens,
                    COALESCE(SUM(reasoning_tokens), 0) AS reasoning_tokens
               FROM lines_of_holds
              WHERE hold_id = new.hold_id AND seq < new.seq) AS before,
