@@ -4,26 +4,43 @@ Events and answers are shaped after chat completions, the widest of the formats 
 is kept in `extra` and goes back out as it came, so that an answer replays without loss.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ledger.usage import Usage
 
 
+class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One block of an answer that came in blocks: how much of what its choice says is this one's.
+
+    text: its next `chars` of text and the next `citations` of `extra["citations"]`. thinking, own: the next of
+    `extra["thinking_blocks"]`, of `extra["content_blocks"]`. tool: the next tool call.
+    """
+
+    kind: Literal["text", "thinking", "tool", "own"]
+    chars: int = 0
+    citations: int = 0
+
+
 class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A piece of one tool call. id and name come with its first piece, arguments (JSON text) in any number."""
+    """A piece of one tool call. id and name come with its first piece, arguments (JSON text) in any number.
+
+    extra: what else the provider said of the call, with its first piece.
+    """
 
     index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
     type: str = "function"
+    extra: dict[str, Any] | None = None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one upstream event added to one choice. Empty fields added nothing.
 
+    block: the block that ended with this event, if the answer comes in blocks.
     vector: of an embedding, as JSON: a list of numbers, or a text that is base64 of little-endian float32.
     """
 
@@ -36,6 +53,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
     vector: bytes = b""
+    block: Block | None = None
 
     @property
     def is_output(self) -> bool:
@@ -53,17 +71,21 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One whole tool call; arguments is JSON text as the model wrote it."""
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One whole tool call; arguments is JSON text as the model wrote it. extra: as of ToolCallDelta."""
 
     id: str
     name: str
     arguments: str
     type: str = "function"
+    extra: dict[str, Any] | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One whole choice. vector: as `Delta.vector`; the vectors of an embeddings call are its choices."""
+    """One whole choice. vector: as `Delta.vector`; the vectors of an embeddings call are its choices.
+
+    blocks: in which order its words, thoughts and tool calls came. Empty: in that of these fields, each in one piece.
+    """
 
     index: int = 0
     text: str | None = None
@@ -74,6 +96,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_reason: str = "stop"
     extra: dict[str, Any] | None = None
     vector: bytes = b""
+    blocks: tuple[Block, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

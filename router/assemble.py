@@ -1,11 +1,11 @@
 """From events to a whole answer and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
-from router.answer import Answer, Choice, Closing, Delta, ToolCall, ToolCallDelta
+from router.answer import Answer, Block, Choice, Closing, Delta, ToolCall, ToolCallDelta
 
 # An answer that ended for one of these reasons is whole; by anything else (a content filter, say) it is not kept.
 STORABLE_ENDINGS: Final = frozenset({"stop", "tool_calls", "function_call", "length"})
@@ -44,6 +44,7 @@ class _ToolDraft(msgspec.Struct):
     name: str = ""
     type: str = "function"
     arguments: list[str] = []
+    extra: dict[str, Any] | None = None
 
 
 class _Draft(msgspec.Struct):
@@ -55,6 +56,7 @@ class _Draft(msgspec.Struct):
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
     vector: bytes = b""
+    blocks: list[Block] = []
 
     def add(self, delta: Delta) -> None:
         if delta.text:
@@ -72,12 +74,15 @@ class _Draft(msgspec.Struct):
         self.vector = delta.vector or self.vector
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
+        if delta.block is not None:
+            self.blocks.append(delta.block)
 
     def _add_tool(self, piece: ToolCallDelta) -> None:
         tool = self.tools.setdefault(piece.index, _ToolDraft())
         tool.id = piece.id or tool.id
         tool.name = piece.name or tool.name
         tool.type = piece.type
+        tool.extra = piece.extra or tool.extra
         tool.arguments.append(piece.arguments)
 
     def choice(self, index: int) -> Choice:
@@ -88,33 +93,87 @@ class _Draft(msgspec.Struct):
             reasoning="".join(self.reasoning),
             refusal="".join(self.refusal),
             tool_calls=tuple(
-                ToolCall(id=tool.id, name=tool.name, arguments="".join(tool.arguments), type=tool.type)
+                ToolCall(
+                    id=tool.id, name=tool.name, arguments="".join(tool.arguments), type=tool.type, extra=tool.extra
+                )
                 for tool in tools
             ),
             logprobs=self.logprobs,
             finish_reason=self.finish_reason or "",
             extra=self.extra,
             vector=self.vector,
+            blocks=tuple(self.blocks),
         )
 
 
-def replay(answer: Answer) -> Iterable[Delta]:
-    """The whole answer as events, one for each choice, for a caller who listens to a stream."""
+def replay(answer: Answer) -> Iterator[Delta]:
+    """The whole answer as events, for a caller who listens to a stream: one for each block, and one for the rest."""
     for choice in answer.choices:
-        yield Delta(
+        yield from replay_choice(choice)
+
+
+def replay_choice(choice: Choice) -> Iterator[Delta]:
+    """One whole choice as events. Added up, they are that choice again."""
+    left = _Left(choice)
+    for block in choice.blocks:
+        yield left.take(block)
+    yield left.rest()
+
+
+class _Left:
+    """What of a choice has not been told yet."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self._text = choice.text or ""
+        self._reasoning = choice.reasoning
+        self._extra = dict(choice.extra or {})
+        self._tools = [
+            ToolCallDelta(
+                index=index, id=tool.id, name=tool.name, arguments=tool.arguments, type=tool.type, extra=tool.extra
+            )
+            for index, tool in enumerate(choice.tool_calls)
+        ]
+
+    def take(self, block: Block) -> Delta:
+        index = self._choice.index
+        match block.kind:
+            case "text":
+                text, self._text = self._text[: block.chars], self._text[block.chars :]
+                return Delta(choice=index, text=text, extra=self._listed("citations", block.citations), block=block)
+            case "thinking":
+                thought, self._reasoning = self._reasoning[: block.chars], self._reasoning[block.chars :]
+                return Delta(choice=index, reasoning=thought, extra=self._listed("thinking_blocks", 1), block=block)
+            case "tool":
+                tools, self._tools = self._tools[:1], self._tools[1:]
+                return Delta(choice=index, tool_calls=tuple(tools), block=block)
+            case "own":
+                return Delta(choice=index, extra=self._listed("content_blocks", 1), block=block)
+
+    def rest(self) -> Delta:
+        choice = self._choice
+        return Delta(
             choice=choice.index,
-            text=choice.text or "",
-            reasoning=choice.reasoning,
+            text=self._text,
+            reasoning=self._reasoning,
             refusal=choice.refusal,
-            tool_calls=tuple(
-                ToolCallDelta(index=index, id=tool.id, name=tool.name, arguments=tool.arguments, type=tool.type)
-                for index, tool in enumerate(choice.tool_calls)
-            ),
+            tool_calls=tuple(self._tools),
             logprobs=choice.logprobs,
             finish_reason=choice.finish_reason,
-            extra=choice.extra,
+            extra=self._extra or None,
             vector=choice.vector,
         )
+
+    def _listed(self, name: str, count: int) -> dict[str, Any] | None:
+        """The next so many of a list in `extra`."""
+        listed = self._extra.get(name)
+        if not count or not isinstance(listed, list) or not listed:
+            return None
+        if listed[count:]:
+            self._extra[name] = listed[count:]
+        else:
+            del self._extra[name]
+        return {name: listed[:count]}
 
 
 def is_storable(answer: Answer) -> bool:

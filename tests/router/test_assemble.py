@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from ledger.usage import Usage
-from router.answer import Answer, Closing, Delta, ToolCallDelta
+from router.answer import Answer, Block, Closing, Delta, ToolCallDelta
 from router.assemble import Assembly, delivered_text, is_storable, replay
 from router.stored import decode_stored, encode_stored
 
 WORDS = ("", "a", "two words ", "\n", "été ", "🙂", '{"x":', "1}", "\x00")
+KINDS: tuple[Any, ...] = ("text", "thinking", "tool", "own")
 EXTRAS: tuple[Any, ...] = (None, 1, 0.5, True, "text", ["a"], {"deep": [1, {"er": "x"}]})
 
 
@@ -33,6 +34,7 @@ def a_delta(draw: random.Random) -> Delta:
             name=draw.choice(("", "look_up")),
             arguments=draw.choice(WORDS),
             type=draw.choice(("function", "custom")),
+            extra=draw.choice((None, None, {"caller": draw.choice(EXTRAS)})),
         )
         for _ in range(draw.choice((0, 0, 0, 1, 2)))
     )
@@ -44,7 +46,8 @@ def a_delta(draw: random.Random) -> Delta:
         tool_calls=tools,
         logprobs=draw.choice((None, None, {"content": [{"token": "a", "logprob": -0.5}], "refusal": None})),
         finish_reason=draw.choice((None, None, "stop", "length", "tool_calls", "", "odd")),
-        extra=draw.choice((None, None, {"odd": draw.choice(EXTRAS), "annotations": [draw.randrange(9)]})),
+        extra=draw.choice((None, None, {"odd": draw.choice(EXTRAS), "annotations": [draw.randrange(9)], "citations": [1, 2]})),
+        block=draw.choice((None, Block(kind=draw.choice(KINDS), chars=draw.randrange(9), citations=draw.randrange(3)))),
     )
 
 

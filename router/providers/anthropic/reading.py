@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from router.answer import Closing, Delta, ToolCallDelta
+from router.answer import Block, Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.usage import Counts
@@ -44,6 +44,9 @@ _MESSAGE_FIELDS: Final = frozenset(
 )
 
 
+_TOOL_FIELDS: Final = frozenset({"type", "id", "name", "input", "cache_control"})
+
+
 class _Block(msgspec.Struct):
     """One content block as far as it came. tool: its place among the tool calls."""
 
@@ -52,6 +55,7 @@ class _Block(msgspec.Struct):
     text: list[str] = []
     json: list[str] = []
     signature: str = ""
+    citations: int = 0
 
 
 class MessageReader(BodyReading):
@@ -141,9 +145,11 @@ class MessageReader(BodyReading):
         block = self._blocks[index] = _Block(fields=given)
         match given.get("type"):
             case "text":
-                yield from _if_any(Delta(text=self.text(given, "text")))
-                if given.get("citations"):
-                    yield Delta(extra={"citations": given["citations"]})
+                block.text.append(self.text(given, "text"))
+                yield from _if_any(Delta(text=block.text[0]))
+                if citations := self.objects(given.get("citations"), "citations"):
+                    block.citations += len(citations)
+                    yield Delta(extra={"citations": citations})
             case "thinking":
                 block.text.append(self.text(given, "thinking"))
                 block.signature = self.text(given, "signature")
@@ -152,12 +158,15 @@ class MessageReader(BodyReading):
                 block.tool = self._tools
                 self._tools += 1
                 name, call_id = self.text(given, "name"), self.text(given, "id")
-                yield Delta(tool_calls=(ToolCallDelta(index=block.tool, id=call_id, name=name),))
+                extra = {it: given[it] for it in given.keys() - _TOOL_FIELDS if given[it] is not None}
+                piece = ToolCallDelta(index=block.tool, id=call_id, name=name, extra=extra or None)
+                yield Delta(tool_calls=(piece,))
 
     def _grow(self, block: _Block, delta: dict[str, Any]) -> Iterator[Delta]:
         match delta.get("type"):
             case "text_delta":
-                yield from _if_any(Delta(text=self.text(delta, "text")))
+                block.text.append(self.text(delta, "text"))
+                yield from _if_any(Delta(text=block.text[-1]))
             case "thinking_delta":
                 block.text.append(self.text(delta, "thinking"))
                 yield from _if_any(Delta(reasoning=block.text[-1]))
@@ -170,6 +179,7 @@ class MessageReader(BodyReading):
                 if piece and block.tool >= 0:
                     yield Delta(tool_calls=(ToolCallDelta(index=block.tool, arguments=piece),))
             case "citations_delta":
+                block.citations += 1
                 yield Delta(extra={"citations": [delta.get("citation")]})
 
     def _stop(self, index: int) -> Iterator[Delta]:
@@ -178,19 +188,20 @@ class MessageReader(BodyReading):
             raise self.bad("a content block ends that never began")
         match block.fields.get("type"):
             case "text":
-                return
+                chars = sum(map(len, block.text))
+                yield Delta(block=Block(kind="text", chars=chars, citations=block.citations))
             case "tool_use":
-                if not block.json:
-                    # Whole messages have the input in one piece, as have calls without any.
-                    text = self._json(block.fields.get("input") or {})
-                    yield Delta(tool_calls=(ToolCallDelta(index=block.tool, arguments=text),))
+                # Whole messages have the input in one piece, as have calls without any.
+                pieces = () if block.json else (self._input(block),)
+                yield Delta(tool_calls=pieces, block=Block(kind="tool"))
             case "thinking":
                 thought = {"type": "thinking", "thinking": "".join(block.text), "signature": block.signature}
-                yield Delta(extra={"thinking_blocks": [thought]})
+                ended = Block(kind="thinking", chars=len(thought["thinking"]))
+                yield Delta(extra={"thinking_blocks": [thought]}, block=ended)
             case "redacted_thinking":
-                yield Delta(extra={"thinking_blocks": [block.fields]})
+                yield Delta(extra={"thinking_blocks": [block.fields]}, block=Block(kind="thinking"))
             case _:
-                yield Delta(extra={"content_blocks": [_with_input(block)]})
+                yield Delta(extra={"content_blocks": [_with_input(block)]}, block=Block(kind="own"))
 
     def _end(self, said: dict[str, Any]) -> Iterator[Delta]:
         """Why it ended, if that is said here. A word nobody here knows is an ending all the same."""
@@ -227,9 +238,10 @@ class MessageReader(BodyReading):
             raise self.bad("an index is not a small number")
         return index
 
-    def _json(self, value: Any) -> str:
+    def _input(self, block: _Block) -> ToolCallDelta:
         try:
-            return msgspec.json.encode(value).decode()
+            text = msgspec.json.encode(block.fields.get("input") or {}).decode()
+            return ToolCallDelta(index=block.tool, arguments=text)
         except (OverflowError, RecursionError) as error:
             raise self.bad("a tool's input cannot be written down") from error
 

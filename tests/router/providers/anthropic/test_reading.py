@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.usage import Usage
-from router.answer import Answer, Choice, Closing, Delta, ToolCall, ToolCallDelta
-from router.assemble import Assembly
+from router.answer import Answer, Block, Choice, Closing, Delta, ToolCall, ToolCallDelta
+from router.assemble import Assembly, replay
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.reading import MessageReader
@@ -48,7 +48,7 @@ GOLDEN = [
     grow(2, "text_delta", text="wahr."),
     grow(2, "citations_delta", citation=CITATION),
     stop(2),
-    block(3, "tool_use", id="toolu_1", name="f", input={}),
+    block(3, "tool_use", id="toolu_1", name="f", input={}, caller={"type": "direct"}),
     grow(3, "input_json_delta", partial_json=""),
     grow(3, "input_json_delta", partial_json='{"a":'),
     grow(3, "input_json_delta", partial_json=" 1}"),
@@ -58,6 +58,8 @@ GOLDEN = [
     block(5, "server_tool_use", id="srv", name="web_search", input={}),
     grow(5, "input_json_delta", partial_json='{"q": "x"}'),
     stop(5),
+    block(6, "text", text="So."),
+    stop(6),
     {"type": "an_event_of_tomorrow", "x": 1},
     end(stop_reason="tool_use", output_tokens=40),
     {"type": "message_stop"},
@@ -70,14 +72,23 @@ SEARCH = {"type": "server_tool_use", "id": "srv", "name": "web_search", "input":
 ANSWER = Answer(
     choices=(
         Choice(
-            text="Höchst wahr.",
+            text="Höchst wahr.So.",
             reasoning="Let me see…",
             tool_calls=(
-                ToolCall(id="toolu_1", name="f", arguments='{"a": 1}'),
+                ToolCall(id="toolu_1", name="f", arguments='{"a": 1}', extra={"caller": {"type": "direct"}}),
                 ToolCall(id="toolu_2", name="g", arguments="{}"),
             ),
             finish_reason="tool_calls",
             extra={"thinking_blocks": THOUGHTS, "citations": [CITATION], "content_blocks": [SEARCH]},
+            blocks=(
+                Block(kind="thinking", chars=11),
+                Block(kind="thinking"),
+                Block(kind="text", chars=12, citations=1),
+                Block(kind="tool"),
+                Block(kind="tool"),
+                Block(kind="own"),
+                Block(kind="text", chars=3),
+            ),
         ),
     ),
     usage=Usage(input_tokens=9, cached_tokens=4, cache_write_tokens=3, output_tokens=40),
@@ -111,6 +122,17 @@ def fault(*events: dict[str, Any]) -> Fault:
     return raised.value
 
 
+def test_a_stored_answer_is_told_again_block_by_block():
+    deltas = list(replay(ANSWER))
+    assert [delta.block for delta in deltas] == [*ANSWER.choices[0].blocks, None]
+    assert [delta.text for delta in deltas if delta.text] == ["Höchst wahr.", "So."]
+    assert [delta.extra for delta in deltas[:3]] == [
+        {"thinking_blocks": THOUGHTS[:1]}, {"thinking_blocks": THOUGHTS[1:]}, {"citations": [CITATION]}
+    ]  # fmt: skip
+    assert deltas[-1] == Delta(finish_reason="tool_calls")
+    assert answer(deltas, Closing(usage=None)).choices == ANSWER.choices
+
+
 def test_a_stream_gives_the_same_events_wherever_it_is_cut():
     data = encoded(GOLDEN)
     deltas, closing = read(data)
@@ -125,7 +147,7 @@ def test_deltas_come_with_the_events_that_they_are_of():
     assert deltas[:2] == [Delta(reasoning="Let me "), Delta(reasoning="see…")]
     calls = [delta.tool_calls[0] for delta in deltas if delta.tool_calls]
     assert calls == [
-        ToolCallDelta(index=0, id="toolu_1", name="f"),
+        ToolCallDelta(index=0, id="toolu_1", name="f", extra={"caller": {"type": "direct"}}),
         ToolCallDelta(index=0, arguments='{"a":'),
         ToolCallDelta(index=0, arguments=" 1}"),
         ToolCallDelta(index=1, id="toolu_2", name="g"),
