@@ -4,12 +4,13 @@ A byte-level tokenizer makes no token from less than one byte, so UTF-8 bytes bo
 (roles, separators, tool schemas as the provider rewrites them) gets a generous allowance.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from router.embeddings import inputs_of
+from router.providers.anthropic.native import own_of
 
 PER_CALL: Final = 64
 PER_MESSAGE: Final = 16
@@ -24,7 +25,21 @@ SCHEMA_FACTOR: Final = 2
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
+_UNBOUNDED: Final = ("web_search_options", "previous_response_id", "prediction", "audio")
 _BOUNDED_TOOLS: Final = ("function", "custom")
+# Anthropic's, under names with dates, that callers run themselves: nothing but their tokens is billed.
+_CALLERS_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+_PAPER: Final = ("document", "url")
+# What such a tool's own description comes to at most (a computer's: 1,235 tokens).
+PER_VENDORS_TOOL: Final = 2048
+# What of Anthropic's own can make a call dearer than its price says, unless it has a value that does not.
+_OWN_PRICED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "mcp_servers": (None, []),
+    "container": (None,),
+    "speed": (None, "standard"),
+    "inference_geo": (None, "global"),
+    "service_tier": (None,),
+}
 
 
 def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
@@ -34,7 +49,7 @@ def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
     if isinstance(messages, list):
         bound += sum(_message_bound(message) for message in messages)
     if body.get("tools"):
-        bound += PER_TOOLS
+        bound += PER_TOOLS + PER_VENDORS_TOOL * sum(map(_is_callers_own, _objects(body["tools"])))
     for name in _SCHEMAS:
         if value := body.get(name):
             bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))
@@ -72,11 +87,11 @@ def unbounded_field(body: dict[str, Any]) -> str | None:
     another service tier has another price; rejected predicted tokens are billed on top of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
-        if tool.get("type", "function") not in _BOUNDED_TOOLS:
+        if (tool.get("type") or "function") not in _BOUNDED_TOOLS and not _is_callers_own(tool):
             return "tools"
-    for name in ("web_search_options", "previous_response_id", "prediction", "audio"):
-        if body.get(name) is not None:
-            return name
+    named = next((name for name in _UNBOUNDED if body.get(name) is not None), None) or _own_unbounded_field(body)
+    if named is not None:
+        return named
     if body.get("service_tier") not in _PRICED_TIERS:
         return "service_tier"
     modalities = body.get("modalities")
@@ -86,6 +101,11 @@ def unbounded_field(body: dict[str, Any]) -> str | None:
         if any(_is_by_id(part) for part in _objects(message.get("content"))):
             return "file_id"
     return None
+
+
+def _own_unbounded_field(body: dict[str, Any]) -> str | None:
+    own = own_of(body) or {}
+    return next((name for name, bounded in _OWN_PRICED.items() if own.get(name) not in bounded), None)
 
 
 def _message_bound(message: Any) -> int:
@@ -105,6 +125,10 @@ def _message_bound(message: Any) -> int:
 def _part_bound(part: Any) -> int:
     if not isinstance(part, dict):
         return PER_PART
+    if isinstance(inner := part.get("content"), list):
+        # A tool's result may show images.
+        around = {name: value for name, value in part.items() if name != "content"}
+        return PER_PART + len(msgspec.json.encode(around)) + sum(map(_part_bound, inner))
     if part.get("type") in _IMAGE_PARTS:
         return PER_PART + PER_IMAGE
     text = part.get("text")
@@ -123,8 +147,18 @@ def _count(value: Any) -> int | None:
 
 
 def _is_by_id(part: dict[str, Any]) -> bool:
-    inner = part.get("file")
-    return "file_id" in part or (isinstance(inner, dict) and "file_id" in inner)
+    """Whether something is only named: a file by its id, a paper by its address, also as a tool's result."""
+    inner, source = part.get("file"), part.get("source")
+    if "file_id" in part or (isinstance(inner, dict) and "file_id" in inner):
+        return True
+    if isinstance(source, dict) and (source.get("type") == "file" or (part.get("type"), source.get("type")) == _PAPER):
+        return True
+    return any(map(_is_by_id, _objects(part.get("content"))))
+
+
+def _is_callers_own(tool: dict[str, Any]) -> bool:
+    kind = tool.get("type")
+    return isinstance(kind, str) and kind.startswith(_CALLERS_TOOLS)
 
 
 def _objects(value: Any) -> Iterable[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Which parameters a deployment takes. What it does not take is left out by name; messages are never changed. Pure."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any, Final
 
 from router.deployments import Deployment
@@ -29,6 +30,8 @@ CAPABILITIES: Final = frozenset({*PARAMETERS, VISION})
 # Said so, these change nothing: whoever takes no other value takes that.
 _DEFAULTS: Final[dict[str, Any]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 _IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+# Blocks of Anthropic's own format that are tool calls and their results.
+_TOOL_BLOCKS: Final = frozenset({"tool_use", "tool_result"})
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -52,6 +55,9 @@ def needed(body: dict[str, Any]) -> frozenset[str]:
         wanted |= {"tools"}
     if isinstance(form, dict) and isinstance(schema := form.get("json_schema"), dict) and schema.get("strict") is True:
         wanted |= {"json_schema"}
+    config = body.get("output_config")
+    if isinstance(config, dict) and config.get("format") is not None:
+        wanted |= {"json_schema"}
     return wanted
 
 
@@ -72,9 +78,16 @@ def _needed_by_messages(messages: Any) -> frozenset[str]:
             continue
         if message.get("role") == "tool" or message.get("tool_calls"):
             wanted |= {"tools"}
-        content = message.get("content")
-        if isinstance(content, list) and any(
-            isinstance(part, dict) and part.get("type") in _IMAGES for part in content
-        ):
-            wanted |= {VISION}
+        for part in _parts(message.get("content")):
+            kind = part.get("type")
+            if kind in _IMAGES:
+                wanted |= {VISION}
+            elif kind in _TOOL_BLOCKS:
+                wanted |= {"tools"}
+                if any(inner.get("type") in _IMAGES for inner in _parts(part.get("content"))):
+                    wanted |= {VISION}
     return wanted
+
+
+def _parts(content: Any) -> Iterator[dict[str, Any]]:
+    return (part for part in content if isinstance(part, dict)) if isinstance(content, list) else iter(())

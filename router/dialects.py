@@ -7,6 +7,7 @@ from router.deployments import Deployment, Dialect
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_embeddings, openai_responses
 from router.providers.anthropic import request as anthropic
+from router.providers.anthropic.in_chat import in_chat
 from router.providers.gemini import request as gemini
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
@@ -20,6 +21,15 @@ def fitted(body: dict[str, Any], deployment: Deployment, endpoint: str = "") -> 
     bounds what is sent. Raises Inexpressible for messages that cannot be said there: those are never changed.
     """
     return _ENDPOINT_FITS.get(endpoint, _FITS[deployment.provider.dialect])(body, deployment)
+
+
+def spoken(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A caller's body in words that the deployment's dialect shares, and the names of what was lost on the way.
+
+    Only what came in a format that is not the dialect's own changes. Raises Inexpressible as `fitted` does.
+    """
+    dialect = deployment.provider.dialect
+    return (body, ()) if dialect == "anthropic" else in_chat(body, dialect)
 
 
 def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -10,7 +10,7 @@ from router.bounds import embedded_bound_tokens, input_bound_tokens, output_boun
 from router.call import Call
 from router.capabilities import gated, lacks, needed
 from router.deployments import Deployment, Route
-from router.dialects import fitted
+from router.dialects import fitted, spoken
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.errors import (
     ContextTooLong,
@@ -177,9 +177,10 @@ def _sendable(
     body: dict[str, Any], deployment: Deployment, adaptation: Adaptation
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body as the deployment would be sent it, and the names of what was left out."""
-    taken, refused = gated(body, deployment)
+    shared, lost = spoken(body, deployment)
+    taken, refused = gated(shared, deployment)
     said, unsaid = _adapted(taken, deployment, adaptation)
-    return said, refused + unsaid
+    return said, lost + refused + unsaid
 
 
 def _adapted(

@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
+from service.anthropic.wire import AnthropicMessagesWire
 from service.http.edge import Edge
 from service.http.estimate import estimate_handler
 from service.http.failures import answer_failure
@@ -29,6 +30,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
     generations = {
         "/generate": GenerationApp(NativeWire(), slots, parts),
         "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
+        "/v1/messages": GenerationApp(AnthropicMessagesWire(), slots, parts),
         "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts),
     }
     app = Litestar(

@@ -93,6 +93,9 @@ class OpenAIChatEvents:
 
     def delta(self, delta: Delta) -> bytes:
         said = _said(delta)
+        if delta.block is not None and not said and delta.finish_reason is None:
+            # That a block ended: chat completions have none.
+            return b""
         if not self._begun:
             # Only now is it settled who answers.
             self._head["model"] = self._reply.deployment_id.partition(":")[2]

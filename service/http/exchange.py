@@ -3,12 +3,14 @@
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from router.call import Call, Trace
 from router.reply import Origin, Reply
+from service.anthropic.errors import error_body as anthropic_error_body
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
 from service.headers import HeaderPairs, answering_headers, total_timing
 from service.openai_chat import error_body
@@ -20,6 +22,8 @@ from telemetry.facts import ChatFacts, RequestFacts
 log = logging.getLogger(__name__)
 
 VENDOR_PREFIX: Final = "/v1/"
+_OPENAIS: Final = ("/v1/chat/", "/v1/responses", "/v1/embeddings")
+_ANTHROPICS: Final = "/v1/messages"
 _SCOPE_KEY: Final = "farthing.exchange"
 _JSON: Final = b"application/json"
 # A kept error comes again for as long as it is kept.
@@ -108,8 +112,8 @@ class Exchange:
                 "".join(traceback.format_tb(error.__traceback__)),
                 extra={"trace_id": self.trace.trace_id, "generation_id": self.generation_id},
             )
-        is_vendors = self.path.startswith(VENDOR_PREFIX)
-        headers = [(b"content-type", _JSON if is_vendors else PROBLEM_MEDIA_TYPE), *self.id_headers(), *problem.headers]
+        shape, media_type = self._shape()
+        headers = [(b"content-type", media_type), *self.id_headers(), *problem.headers]
         if self.origin is not None and _SHOULD_NOT_RETRY not in headers:
             headers.append(_SHOULD_NOT_RETRY)
         if self.reply is not None:
@@ -118,8 +122,17 @@ class Exchange:
             )
         if self.generation_id:
             headers.append(total_timing(self.total_ms))
-        shape = error_body(problem) if is_vendors else problem_body(problem)
-        return problem, headers, msgspec.json.encode(shape)
+        return problem, headers, msgspec.json.encode(shape(problem))
+
+    def _shape(self) -> tuple[Callable[[Problem], dict[str, Any]], bytes]:
+        """How this path tells a problem, and what that is called.
+
+        Where both vendors have paths, or neither, a header says whose client it is.
+        """
+        if not self.path.startswith(VENDOR_PREFIX):
+            return problem_body, PROBLEM_MEDIA_TYPE
+        is_anthropics = b"anthropic-version" in self.headers and not self.path.startswith(_OPENAIS)
+        return anthropic_error_body if is_anthropics or self.path.startswith(_ANTHROPICS) else error_body, _JSON
 
     def caller_left(self) -> None:
         """Nobody was there to take the answer."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.reports import SPEND_DIMENSIONS
+from service.anthropic.body import MessagesBody
 from service.http.hints import HintBody
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
@@ -92,6 +93,31 @@ COMPLETED: Final[dict[str, Any]] = {
         "total_tokens": 29,
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
+        "cost_usd": "0.000007950",
+        "cost_nanousd": 7950,
+        "cost_basis": "priced_usage",
+    },
+}
+MESSAGE: Final[dict[str, Any]] = {
+    "model": "chat",
+    "max_tokens": 40,
+    "system": "Be brief.",
+    "messages": [{"role": "user", "content": "Name the smallest coin there was."}],
+}
+MESSAGED: Final[dict[str, Any]] = {
+    "id": "msg_06cq2f1q0c8m3n4p5r6s7t8u9v",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5",
+    "content": [{"type": "text", "text": "The half farthing, in Britain."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 21,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 8,
+        "output_tokens_details": {"thinking_tokens": 0},
         "cost_usd": "0.000007950",
         "cost_nanousd": 7950,
         "cost_basis": "priced_usage",
@@ -235,6 +261,16 @@ OPERATIONS: Final = (
         example=COMPLETED,
         body=ChatBody,
         body_example=CHAT,
+        streams=True,
+        errors=_GENERATION_ERRORS,
+    ),
+    Operation(
+        method="post",
+        path="/v1/messages",
+        summary="The same in Anthropic's wire format; fields not listed here pass through to Anthropic's deployments",
+        example=MESSAGED,
+        body=MessagesBody,
+        body_example=MESSAGE,
         streams=True,
         errors=_GENERATION_ERRORS,
     ),

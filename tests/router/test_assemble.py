@@ -46,7 +46,9 @@ def a_delta(draw: random.Random) -> Delta:
         tool_calls=tools,
         logprobs=draw.choice((None, None, {"content": [{"token": "a", "logprob": -0.5}], "refusal": None})),
         finish_reason=draw.choice((None, None, "stop", "length", "tool_calls", "", "odd")),
-        extra=draw.choice((None, None, {"odd": draw.choice(EXTRAS), "annotations": [draw.randrange(9)], "citations": [1, 2]})),
+        extra=draw.choice(
+            (None, None, {"odd": draw.choice(EXTRAS), "annotations": [draw.randrange(9)], "citations": [1, 2]})
+        ),
         block=draw.choice((None, Block(kind=draw.choice(KINDS), chars=draw.randrange(9), citations=draw.randrange(3)))),
     )
 

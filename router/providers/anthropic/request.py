@@ -11,6 +11,7 @@ from typing import Any, Final
 from router.deployments import Deployment
 from router.providers.anthropic.messages import check_messages, continues_a_tool_call_unthought, messages_of
 from router.providers.anthropic.models import Model, model_of
+from router.providers.anthropic.native import OWN, native_messages, own_of
 from router.providers.anthropic.tools import Tools, tools_of
 
 # How long an answer may be where neither the caller nor the config says: the API must be told.
@@ -44,7 +45,8 @@ def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any]
     if all(body.get(name) is None for name in _LIMITS):
         body = {**body, "max_tokens": _default_limit(body, deployment.max_output_tokens)}
     reading = _Reading(body, deployment.model)
-    check_messages(body.get("messages"))
+    if own_of(body) is None:
+        check_messages(body.get("messages"))
     names = frozenset(reading.dropped)
     if not names.isdisjoint(body):
         body = {name: value for name, value in body.items() if name not in names}
@@ -53,7 +55,8 @@ def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any]
 
 def request_of(body: dict[str, Any], model: str, *, stream: bool) -> dict[str, Any]:
     """The request's body, from one that `fitted` gave."""
-    system, messages = messages_of(body.get("messages"))
+    read = messages_of if own_of(body) is None else native_messages
+    system, messages = read(body["messages"])
     request = {"model": model, "messages": messages, "stream": stream, **_Reading(body, model).request}
     if system:
         request["system"] = system
@@ -89,6 +92,7 @@ class _Reading:
                 self.dropped.append(name)
         self.request |= self._tools.request
         self.dropped += self._tools.dropped
+        self.request |= own_of(body) or {}
 
     @property
     def _thinks(self) -> bool:
@@ -234,7 +238,7 @@ _TAKES: Final[Mapping[str, Callable[[_Reading, Any], bool]]] = {
     "service_tier": _Reading.take_service_tier,
     "cache_control": _Reading.take_cache_control,
 }
-_READ_APART: Final = frozenset({"messages", "tools", "tool_choice", "parallel_tool_calls", *_LIMITS, *_THINKING})
+_READ_APART: Final = frozenset({OWN, "messages", "tools", "tool_choice", "parallel_tool_calls", *_LIMITS, *_THINKING})
 
 
 def _is_count(value: Any) -> bool:

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from router.providers.anthropic.native import own_of
+
 _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
 _NO_PARAMETERS: Final = {"type": "object", "properties": {}}
 _FREE_TEXT: Final = "custom"
@@ -33,7 +35,7 @@ def tools_of(body: Mapping[str, Any], *, takes_strict: bool) -> Tools:
     if not given and choice is None and parallel is None:
         return _NONE
     dropped: list[str] = []
-    tools = list(_tools(given, dropped, takes_strict=takes_strict))
+    tools = list(given or ()) if own_of(body) is not None else list(_tools(given, dropped, takes_strict=takes_strict))
     chosen = _choice(choice) if tools else None
     if choice is not None and chosen is None:
         dropped.append("tool_choice")

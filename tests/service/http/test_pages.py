@@ -145,7 +145,7 @@ async def test_unknown_paths_and_methods_are_problems_in_the_paths_own_shape():
     async with an_edge() as (_, client):
         native = await client.get("/nowhere")
         assert (native.status_code, native.json()["code"]) == (404, "not_found")
-        for path in ("/v1/files", "/v1/nowhere", "/v1/messages"):
+        for path in ("/v1/files", "/v1/nowhere"):
             vendors = await client.post(path, json={})
             assert (vendors.status_code, vendors.json()["error"]["code"]) == (404, "not_found")
         wrong = await client.get("/generate")

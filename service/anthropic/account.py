@@ -1,0 +1,27 @@
+"""What an answer of Anthropic's Messages API says of itself: its id, what it took and what it cost."""
+
+from typing import Any
+
+from router.call import Call
+from router.reply import Finished
+from service.openai_chat import cost_object
+
+
+def message_id(call: Call) -> str:
+    """The vendor's kind of id for this generation; the same digits, so that one leads to the other."""
+    return "msg_" + call.generation_id.removeprefix("gen_")
+
+
+def usage_object(finished: Finished) -> dict[str, Any]:
+    """Anthropic's usage, with what it cost: input is what caches neither read nor wrote. Null where nobody knows."""
+    usage, cost = finished.receipt.usage, cost_object(finished.receipt)
+    if usage is None:
+        return {"input_tokens": None, "output_tokens": None, **cost}
+    return {
+        "input_tokens": usage.input_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+        **cost,
+    }
