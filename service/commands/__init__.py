@@ -10,6 +10,7 @@ import click
 COMMANDS: Final = {
     "serve": "Run the service.",
     "check": "Validate the config and show routes, prices and ceilings.",
+    "import": "A farthing.toml from another gateway's config.",
     "ask": "One generation, through the same code as the service.",
     "spend": "The spend report.",
     "latency": "The latency report.",
@@ -22,6 +23,8 @@ COMMANDS: Final = {
     "backup": "Copy the ledger, while it is used.",
     "prune": "Fold old detail into closing balances.",
 }
+# {command: its file}, where no file can be called like it.
+_FILES: Final = {"import": "importing"}
 
 
 class Commands(click.Group):
@@ -33,7 +36,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"service.commands.{cmd_name}"), cmd_name)
+        name = _FILES.get(cmd_name, cmd_name)
+        command = getattr(importlib.import_module(f"service.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

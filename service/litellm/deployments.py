@@ -1,0 +1,280 @@
+"""`model_list`: each entry becomes a deployment of a provider, with what is special about it."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from service.config.model import ProviderSection
+from service.config.rules import is_model_name, provider_problems
+from service.litellm.amounts import per_mtok, seconds, whole
+from service.litellm.source import Place, Source
+from service.litellm.toml import Table
+from service.litellm.vendors import FOREIGN, VENDORS, Vendor, vendor_of
+
+MODELS: Final = "model_list"
+PARAMS: Final = "litellm_params"
+INFO: Final = "model_info"
+CREDENTIAL: Final = "litellm_credential_name"
+# What of `mode` is a chat or embeddings call here.
+_SERVED: Final = (None, "chat", "completion", "responses", "embedding")
+_VARIABLE: Final = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
+_OURS: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
+_MOST_TOKENS: Final = 1_000_000_000
+# {key of LiteLLM, for one token: key of [[models]], for a million}
+_PRICES: Final = {
+    "input_cost_per_token": "input_usd_per_mtok",
+    "output_cost_per_token": "output_usd_per_mtok",
+    "cache_read_input_token_cost": "cached_input_usd_per_mtok",
+    "output_cost_per_reasoning_token": "reasoning_usd_per_mtok",
+}
+_INPUT: Final = "input_usd_per_mtok"
+_OUTPUT: Final = "output_usd_per_mtok"
+_SIZES: Final = {
+    "max_input_tokens": "context_window",
+    "max_output_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+}
+
+# {key of [[models]]: its value, and where it was said; None: nowhere}
+_Found = dict[str, tuple[Any, Place | None]]
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One entry of the list that has an equivalent. index: its place there; vendor: its prefix in LiteLLM."""
+
+    index: int
+    group: str
+    vendor: str
+    target: str
+
+
+class Fleet:
+    """The providers and deployments of a config, as its entries are read one after another."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._credentials = {
+            str(it.get("credential_name")): index
+            for index, it in enumerate(source.items("credential_list"))
+            if isinstance(it, dict)
+        }
+        self._providers: dict[str, Table] = {}
+        self._models: dict[str, Table] = {}
+        self.vendors: dict[str, list[str]] = {}
+        self.entries: list[Entry] = []
+        for index, entry in enumerate(source.items(MODELS)):
+            if isinstance(entry, dict) and isinstance(entry.get(PARAMS), dict):
+                self._read(index)
+            else:
+                source.explain("an entry has a table litellm_params", MODELS, index)
+
+    @property
+    def providers(self) -> list[Table]:
+        """Who is asked."""
+        return list(self._providers.values())
+
+    @property
+    def models(self) -> list[Table]:
+        """What is special about deployments."""
+        return list(self._models.values())
+
+    def _read(self, index: int) -> None:
+        source, place = self._source, (MODELS, index)
+        said, group = source.get(*place, PARAMS, "model"), source.get(*place, "model_name")
+        if not isinstance(said, str) or not isinstance(group, str):
+            source.explain("an entry names its model_name and its litellm_params.model", *place)
+            return
+        if source.get(*place, INFO, "mode") not in _SERVED:
+            source.explain("no call of this mode is served here: only chat and embeddings", *place)
+            return
+        named = source.get(*place, PARAMS, "custom_llm_provider")
+        base = self._param(index, "api_base") or self._param(index, "base_url")
+        prefix, model = vendor_of(said, named=named if isinstance(named, str) else None, has_base=base is not None)
+        if prefix not in VENDORS:
+            unknown = (
+                f"LiteLLM's provider {prefix!r} is not known here" if prefix else "it does not say whose model it is"
+            )
+            source.explain(FOREIGN.get(prefix, unknown), *place)
+            return
+        model = _named_there(prefix, model, has_base=base is not None)
+        if not is_model_name(model):
+            source.explain("its name has characters in it that no name of a model has", *place)
+            return
+        provider = self._provider(index, prefix, VENDORS[prefix], base)
+        if provider is None:
+            return
+        if "*" in model or "*" in group:
+            text = f"there are no patterns: every model of {provider} can be asked as {provider}:MODEL, without a route"
+            source.explain(text, *place, "model_name")
+            source.explain(text, *place, PARAMS, "model")
+            return
+        source.use(*place, "model_name")
+        source.use(*place, PARAMS, "model")
+        source.use(*place, PARAMS, "custom_llm_provider")
+        target = f"{provider}:{model}"
+        self._describe(index, target, is_own=VENDORS[prefix].is_own)
+        self.entries.append(Entry(index=index, group=group, vendor=prefix, target=target))
+
+    def _param(self, index: int, name: str) -> Any:
+        """A parameter of the entry, or of the credential that it names. None: neither says it."""
+        return self._source.get(*self._param_place(index, name))
+
+    def _param_place(self, index: int, name: str) -> Place:
+        own: Place = (MODELS, index, PARAMS, name)
+        credential = self._credentials.get(str(self._source.get(MODELS, index, PARAMS, CREDENTIAL)))
+        if self._source.get(*own) is not None or credential is None:
+            return own
+        return ("credential_list", credential, "credential_values", name)
+
+    def _provider(self, index: int, prefix: str, vendor: Vendor, base: Any) -> str | None:
+        """The name of the provider of an entry, which is made if there is none like it. None: it cannot be one."""
+        source, place = self._source, (MODELS, index)
+        key = _text(self._param(index, "api_key"))
+        if base is not None and not isinstance(base, str):
+            source.explain("its address is no text", *place)
+            return None
+        if not (base or vendor.base_url):
+            source.explain("it says no api_base, and there is none that is everybody's", *place)
+            return None
+        address = _from_environment(base) if base else None
+        base_url = vendor.base_url if not base else address or vendor.based(base)
+        values = {
+            "dialect": vendor.dialect,
+            "base_url": base_url,
+            "api_key": (_from_environment(key) or key) if key else f"${vendor.key}" if vendor.key else None,
+            **self._timeouts(index),
+        }
+        if problem := _problem(values):
+            source.explain(problem, *place)
+            return None
+        for name in ("api_base", "base_url", "api_key", "timeout", "stream_timeout"):
+            source.use(*self._param_place(index, name))
+        self._use_credential(index)
+        notes = [f"What ${address[1:]} holds must end in {vendor.must_end}"] if address and vendor.must_end else []
+        return self._named(prefix, values, notes)
+
+    def _use_credential(self, index: int) -> None:
+        credential = self._credentials.get(str(self._source.get(MODELS, index, PARAMS, CREDENTIAL)))
+        if credential is not None:
+            self._source.use(MODELS, index, PARAMS, CREDENTIAL)
+            self._source.use("credential_list", credential, "credential_name")
+
+    def _timeouts(self, index: int) -> dict[str, float]:
+        """The entry's own, or those of all: where they were used for one, they are used."""
+        found = {}
+        for name, key, others in (
+            ("stream_timeout", "timeout_s", (("router_settings", "stream_timeout"),)),
+            ("timeout", "answer_timeout_s", (("litellm_settings", "request_timeout"),)),
+        ):
+            for place in ((MODELS, index, PARAMS, name), *others):
+                span_s = seconds(self._source.get(*place))
+                if span_s is not None:
+                    self._source.use(*place)
+                    found[key] = span_s
+                    break
+        return found
+
+    def _named(self, prefix: str, values: dict[str, Any], notes: list[str]) -> str:
+        for name, table in self._providers.items():
+            if {**values, "name": name} == table.values:
+                return name
+        taken = sum(name == prefix or name.startswith(f"{prefix}-") for name in self._providers)
+        name = f"{prefix}-{taken + 1}" if taken else prefix
+        self._providers[name] = Table(header="[[providers]]", values={"name": name, **values}, notes=notes)
+        self.vendors.setdefault(prefix, []).append(name)
+        return name
+
+    def _describe(self, index: int, target: str, *, is_own: bool) -> None:
+        """What is special about a deployment. What another entry said of the same one before stands."""
+        found = {**self._prices(index), **self._sizes(index), **self._patience(index)}
+        notes = []
+        if is_own and _INPUT not in found:
+            found = {_INPUT: ("0", None), _OUTPUT: ("0", None), **found}
+            notes = ["Its server is your own, so that it counts as free."]
+        if not found:
+            return
+        values = {"id": target, **{key: value for key, (value, _) in found.items()}}
+        known = self._models.setdefault(target, Table(header="[[models]]", values=values, notes=notes))
+        for _, place in found.values():
+            if known.values == values and place is not None:
+                self._source.use(*place)
+            elif place is not None:
+                self._source.explain(f"another entry says otherwise of {target}", *place)
+
+    def _prices(self, index: int) -> _Found:
+        found: _Found = {}
+        for name, key in _PRICES.items():
+            for table in (PARAMS, INFO):
+                amount = per_mtok(self._source.get(MODELS, index, table, name))
+                if key not in found and amount is not None:
+                    found[key] = (amount, (MODELS, index, table, name))
+        if not found.keys() & {_INPUT, _OUTPUT}:
+            return {}
+        # As LiteLLM has it: what has no price costs nothing.
+        return {_INPUT: ("0", None), _OUTPUT: ("0", None), **found}
+
+    def _patience(self, index: int) -> _Found:
+        """When its breaker opens, and for how long."""
+        found: _Found = {}
+        fails, fails_at = allowed_fails(self._source, (MODELS, index, PARAMS))
+        if fails is not None:
+            found["breaker_threshold"] = (fails, fails_at)
+        cooldown_at: Place = (MODELS, index, PARAMS, "cooldown_time")
+        if (cooldown_s := seconds(self._source.get(*cooldown_at))) is not None:
+            found["breaker_cooldown_s"] = (cooldown_s, cooldown_at)
+        return found
+
+    def _sizes(self, index: int) -> _Found:
+        found: _Found = {}
+        for name, key in _SIZES.items():
+            size = whole(self._source.get(MODELS, index, INFO, name), _MOST_TOKENS)
+            if key not in found and size is not None:
+                found[key] = (size, (MODELS, index, INFO, name))
+        return found
+
+
+def allowed_fails(source: Source, table: Place) -> tuple[int | None, Place]:
+    """How many faults open a breaker, and where it was said: so many are allowed, the next one is not."""
+    place = (*table, "allowed_fails")
+    fails = source.get(*place)
+    is_number = isinstance(fails, int) and not isinstance(fails, bool) and 0 <= fails < 1_000_000
+    return (fails + 1 if is_number else None), place
+
+
+def _text(value: Any) -> str | None:
+    """A key may have been written as a number."""
+    return None if value is None or value == "" or isinstance(value, dict | list | bool) else str(value)
+
+
+def _from_environment(value: str) -> str | None:
+    """`os.environ/NAME` as it is written here. None: it is no variable."""
+    if _OURS.fullmatch(value):
+        return value
+    found = _VARIABLE.fullmatch(value.strip())
+    return None if found is None else f"${found[1]}"
+
+
+def _problem(values: dict[str, Any]) -> str:
+    """What a config here would say against this provider; empty: nothing."""
+    base_url, api_key = values["base_url"], values["api_key"]
+    known = ProviderSection(
+        name="x",
+        dialect=values["dialect"],
+        # What a variable holds is not known here.
+        base_url="http://localhost" if _OURS.fullmatch(base_url) else base_url,
+        api_key=None if api_key is None or _OURS.fullmatch(api_key) else api_key,
+    )
+    if any("${" in text for text in (known.base_url or "", known.api_key or "")):
+        return "only a whole value can be read from the environment, not a part of one"
+    found = next(provider_problems("", known), None)
+    return "" if found is None else f"its {found.place.lstrip('.')} {found.text}"
+
+
+def _named_there(prefix: str, model: str, *, has_base: bool) -> str:
+    """The model's name as its provider has it."""
+    if prefix == "huggingface" and not has_base and model.count("/") == 2:
+        host, _, name = model.partition("/")
+        return f"{name}:{host}"
+    # Which endpoint a model is asked at is learned here.
+    return model.removeprefix("responses/") if prefix in {"openai", "azure"} else model
