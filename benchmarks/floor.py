@@ -24,7 +24,7 @@ async def main(upstream: str) -> None:
         listening = listen("127.0.0.1", 0)
         sys.stderr.write(f"http://127.0.0.1:{listening.getsockname()[1]} \n")
         sys.stderr.flush()
-        await SocketServer(Litestar([forward], openapi_config=None), listening).serve()
+        await SocketServer(Litestar([forward], openapi_config=None), listening, max_connections=10_000).serve()
 
 
 if __name__ == "__main__":

@@ -33,10 +33,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return _at(self.first_ms, quantile)
 
 
-async def run_load(host: str, port: int, path: str, body: Body, *, connections: int, seconds: float) -> Measured:
+async def run_load(
+    host: str, port: int, path: str, body: Body, *, connections: int, seconds: float, method: str = "POST"
+) -> Measured:
     """Load this path for so long. body: makes the next request's body, so that calls can differ or be equal."""
     ends_at_s = time.perf_counter() + seconds
-    clients = [Client(host, port, path, body, ends_at_s) for _ in range(connections)]
+    clients = [Client(f"{method} {path}", (host, port), body, ends_at_s) for _ in range(connections)]
     began_s = time.perf_counter()
     await asyncio.gather(*(client.run() for client in clients))
     elapsed_s = time.perf_counter() - began_s
@@ -51,9 +53,10 @@ async def run_load(host: str, port: int, path: str, body: Body, *, connections: 
 class Client(asyncio.Protocol):
     """One keep-alive connection. Reads whole answers, by length or by chunks, and times them."""
 
-    def __init__(self, host: str, port: int, path: str, next_body: Callable[[], bytes], ends_at_s: float) -> None:
-        self._address = (host, port)
-        self._head = f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n".encode()
+    def __init__(self, asks: str, address: tuple[str, int], next_body: Callable[[], bytes], ends_at_s: float) -> None:
+        self._address = address
+        host, port = address
+        self._head = f"{asks} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n".encode()
         self._next_body = next_body
         self._ends_at_s = ends_at_s
         self._buffer = bytearray()

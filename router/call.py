@@ -44,7 +44,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     body is what the caller sent in the shape of a chat completion (`messages`, `max_tokens`, `tools`, …), or as OpenAI
     has embeddings (`input`, `dimensions`, …), less `model`, `stream` and `stream_options`: those are ours to choose.
-    Fields nobody here knows stay in it untouched. Embeddings are never streamed.
+    Fields nobody here knows stay in it untouched. Embeddings are never streamed. body_bytes: how large it was when it
+    came; work on large ones is done aside (`router.large`).
     """
 
     generation_id: str
@@ -60,3 +61,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_nanousd: int | None = None
     idempotency: IdempotencyKey | None = None
     kind: Kind = "chat"
+    body_bytes: int = 0

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ from router.call import Call
 from router.deployments import Deployment, Route
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouterError
 from router.health import Health
+from router.large import aside
 from router.ordering import Ordering, Planned, in_order
 from router.plan import Candidate, plan
 from router.pressure import Pressures
@@ -62,13 +64,13 @@ class Planner:
         keeps_refusal: whoever asks wants to know why another call may not go out, rather than be refused at once.
         """
         route = self._routes.resolve(call.model)
-        lookup, ttl_s, replaces = lookup_of(call, route, self._sharing)
+        lookup, ttl_s, replaces = await aside(lambda: lookup_of(call, route, self._sharing), size=call.body_bytes)
         prompt_tokens = await self._count_long(call, route)
         planned = Planned(candidates=())
         refusal: RouterError = NotCached()
         if call.cache.mode != "only":
             try:
-                planned = self._plan(call, route, prompt_tokens, left_s=call.deadline_s)
+                planned = await self._plan(call, route, prompt_tokens, left_s=call.deadline_s)
             except RouterError as error:
                 may_be_answered = lookup is not None or call.idempotency is not None or self._paced(route)
                 if not may_be_answered and not keeps_refusal:
@@ -148,13 +150,13 @@ class Planner:
                 break
             asked.was_paced = True
             await asyncio.sleep(min(wait_s, LOOK_S))
-        self._plan_again(asked, left_s=asked.deadline_s - loop.time())
+        await self._plan_again(asked, left_s=asked.deadline_s - loop.time())
         if wait_s and not asked.candidates:
             raise asked.refusal
 
-    def _plan_again(self, asked: Asked, *, left_s: float) -> None:
+    async def _plan_again(self, asked: Asked, *, left_s: float) -> None:
         try:
-            planned = self._plan(asked.call, asked.route, asked.prompt_tokens, left_s=left_s)
+            planned = await self._plan(asked.call, asked.route, asked.prompt_tokens, left_s=left_s)
         except RouterError as error:
             asked.refusal = error
         else:
@@ -163,14 +165,18 @@ class Planner:
     async def _count_long(self, call: Call, route: Route) -> int | None:
         """The tokens of a call that may be too long for one of its deployments. None: it is not."""
         windows = [target.context_window for target in route.targets if target.context_window is not None]
-        if not windows or input_bound_tokens(call.body, None) <= min(windows):
+        if not windows:
             return None
-        return await self._counter.count_call(call.body, route.targets[0].encoding)
+        bound = await aside(lambda: input_bound_tokens(call.body, None), size=call.body_bytes)
+        if bound <= min(windows):
+            return None
+        return await self._counter.count_prompt(call, route.targets[0].encoding)
 
-    def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
+    async def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
         attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
-        candidates = plan(
+        planning = partial(
+            plan,
             call,
             route,
             is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
@@ -178,6 +184,7 @@ class Planner:
             asked_as=self._health.hints.asked_as,
             prompt_tokens=prompt_tokens,
         )
+        candidates = await aside(planning, size=call.body_bytes)
         in_time = self._answering_within(left_s, candidates, is_streamed=call.stream)
         candidates, turn = self._ordering.order(route, in_time, is_streamed=call.stream)
         candidates = tuple(sorted(candidates, key=self._is_slow))

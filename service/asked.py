@@ -76,6 +76,7 @@ def build_call(
     trace: Trace,
     received_at_ms: int,
     deadline_ms: int,
+    body_bytes: int,
     idempotency: IdempotencyKey | None = None,
 ) -> Call:
     """The call that this body and these headers ask for. A field of the body wins over its header.
@@ -100,4 +101,5 @@ def build_call(
         max_cost_nanousd=wishes.max_cost_nanousd,
         idempotency=idempotency,
         kind=asked.kind,
+        body_bytes=body_bytes,
     )

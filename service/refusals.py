@@ -59,4 +59,8 @@ class BodyTooLarge(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body says that it is something else than UTF-8 JSON."""
+    """The body says that it is something else than UTF-8 JSON. is_encoded: that it is compressed."""
+
+    def __init__(self, *, is_encoded: bool = False) -> None:
+        super().__init__(is_encoded)
+        self.is_encoded = is_encoded

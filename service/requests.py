@@ -1,6 +1,7 @@
 """The request as it comes in: its body, read within bounds, and the headers that count."""
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
             if declared > max_bytes:
                 await _drain(receive)
                 raise BodyTooLarge(max_bytes)
+            if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+                raise UnsupportedMediaType(is_encoded=True)
             if not _is_json(headers.get(b"content-type", b"")) and not _is_curl_without_a_type(headers):
                 raise UnsupportedMediaType
             return await _read(receive, max_bytes, declared)
@@ -42,18 +45,18 @@ async def _read(receive: Receive, max_bytes: int, declared: int) -> bytes:
     if 0 < declared == len(body) or (not more and len(body) <= max_bytes):
         # With all bytes there, asking on would only bring the news that there are no more.
         return body
-    parts = [body]
-    length = len(body)
-    while more and length <= max_bytes:
+    # Its value is taken out without a copy: joined parts would need the room twice.
+    parts = io.BytesIO()
+    parts.write(body)
+    while more and parts.tell() <= max_bytes:
         body, more = await _next_part(receive)
-        parts.append(body)
-        length += len(body)
-    if length > max_bytes:
-        parts.clear()
+        parts.write(body)
+    if parts.tell() > max_bytes:
+        parts.close()
         if more:
             await _drain(receive)
         raise BodyTooLarge(max_bytes)
-    return b"".join(parts)
+    return parts.getvalue()
 
 
 async def _drain(receive: Receive) -> None:

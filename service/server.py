@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import uvloop
 from granian._granian import SocketHolder
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from service.app import create_app
 from service.assembly import Draining, open_parts
 from service.config import Config
 from service.http.generation import Slots
+from service.overflow import connection_cap, turning_away
 from service.parts import Parts
 from service.reachability import log_reachable
 from service.workers import WORKER
@@ -33,14 +35,22 @@ SWITCH_INTERVAL_S: Final = 0.0005
 GC_THRESHOLDS: Final = (20_000, 20, 100)
 # Streams that are cut at the end of the drain still get to say so.
 LAST_WORDS_S: Final = 2.0
+# For all headers of a request to come, and how long a connection may lie idle; granian knows but one number for both.
+HEADERS_MS: Final = 30_000
+# Headers beyond this, or more than a hundred of them, are 431 before they reach us.
+HEADER_BYTES: Final = 65_536
 
 log = logging.getLogger(__name__)
 
 
 class SocketServer(Server):
-    """granian's embedded server, on a socket that is listening already."""
+    """granian's embedded server, on a socket that is listening already.
 
-    def __init__(self, app: Any, listening: socket.socket) -> None:
+    max_connections: further ones are left in the socket's backlog. HTTP/1.1 only: a connection that might yet speak
+    HTTP/2 is waited for without end.
+    """
+
+    def __init__(self, app: Any, listening: socket.socket, *, max_connections: int) -> None:
         self._listening = listening
         host, port = listening.getsockname()[:2]
         super().__init__(
@@ -48,6 +58,10 @@ class SocketServer(Server):
             address=host,
             port=port,
             interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS, max_buffer_size=HEADER_BYTES),
+            backlog=BACKLOG,
+            backpressure=max_connections,
             log_enabled=False,
             log_dictconfig={"handlers": {}, "loggers": {}},  # Logging is set up already.
             websockets=False,
@@ -85,10 +99,15 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, draining, stopping)
     port = listening.getsockname()[1]
-    async with open_parts(config, environ, port=port, draining=draining, read=read) as parts, _reloading(parts):
+    max_connections = connection_cap(config.server.max_connections)
+    async with (
+        open_parts(config, environ, port=port, draining=draining, read=read) as parts,
+        _reloading(parts),
+        turning_away(listening, max_connections=max_connections),
+    ):
         _settle_memory()
         slots = Slots(parts)
-        server = SocketServer(create_app(parts, slots), listening)
+        server = SocketServer(create_app(parts, slots), listening, max_connections=max_connections)
         serving = asyncio.create_task(server.serve(), name="http server")
         signalled = asyncio.create_task(stopping.wait(), name="stop signal")
         # One of several workers is enough to say it.

@@ -1,7 +1,8 @@
 """JSON read strictly: no duplicate keys, bounded depth, and errors that say where. Costs a few µs for a usual body.
 
 msgspec takes the last of two equal keys without a word. A key given twice shows in the sum: what came out has fewer
-pairs than the text has colons outside its strings.
+pairs than the text has colons outside its strings. Large texts are looked through in pieces, and what has very many
+objects is refused before it is decoded, so that no step holds the interpreter for longer than some milliseconds.
 """
 
 import json
@@ -17,6 +18,9 @@ from service.refusals import InvalidRequest
 
 T = TypeVar("T")
 MAX_DEPTH: Final = 128
+# Objects and lists in one body: a long conversation with its tools has some thousands.
+MAX_CONTAINERS: Final = 50_000
+PIECE_BYTES: Final = 262_144
 _DECODER: Final = msgspec.json.Decoder()
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # Opening adds one to the depth, closing takes one: +1 and -1 as signed bytes.
@@ -26,7 +30,10 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 def decode_object(raw: bytes) -> dict[str, Any]:
     """The object that this JSON text is. Raises InvalidRequest for anything else, saying where."""
     skeleton = _without_strings(raw)
-    if _depth(skeleton) > MAX_DEPTH:
+    containers = _containers(skeleton)
+    if containers > MAX_CONTAINERS:
+        raise InvalidRequest(f"the JSON has more than {MAX_CONTAINERS} objects and lists")
+    if containers > MAX_DEPTH and _depth(skeleton) > MAX_DEPTH:
         raise InvalidRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
     try:
         value = _DECODER.decode(raw)
@@ -61,17 +68,39 @@ def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, w
 
 
 def _without_strings(raw: bytes) -> bytes:
-    if b'\\"' in raw:
+    """What stands outside its strings. Of a text with too many objects, as much as shows that."""
+    if len(raw) <= PIECE_BYTES:
+        return b"".join(_split(raw)[::2])
+    outside: list[bytes] = []
+    containers, is_within, start = 0, 0, 0
+    while start < len(raw) and containers <= MAX_CONTAINERS:
+        end = start + PIECE_BYTES
+        if raw[end - 1 : end] == b"\\":
+            # An escape is not cut in two.
+            rest = raw[end:]
+            end += len(rest) - len(rest.lstrip(b"\\")) + 1
+        parts = _split(raw[start:end])
+        outside.append(b"".join(parts[is_within::2]))
+        containers += _containers(outside[-1])
+        is_within ^= (len(parts) - 1) % 2
+        start = end
+    return b"".join(outside)
+
+
+def _split(text: bytes) -> list[bytes]:
+    """The text at its quotation marks, but for escaped ones."""
+    if b'\\"' in text:
         # In pairs from the left: what is left of a run of backslashes escapes the next character.
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(raw.split(b'"')[::2])
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return text.split(b'"')
+
+
+def _containers(skeleton: bytes) -> int:
+    return skeleton.count(b"{") + skeleton.count(b"[")
 
 
 def _depth(skeleton: bytes) -> int:
-    """How deep it nests at most; cheap texts get an upper bound, which is all that is asked."""
-    most = skeleton.count(b"{") + skeleton.count(b"[")
-    if most <= MAX_DEPTH:
-        return most
+    """How deep it nests at most."""
     steps = array("b", skeleton.translate(_STEPS, _NOT_BRACKETS))
     return max(accumulate(steps), default=0)
 

@@ -104,7 +104,11 @@ def body_too_large(error: BodyTooLarge, _now_ms: int) -> Told:
     )
 
 
-def unsupported_media_type(_error: UnsupportedMediaType, _now_ms: int) -> Told:
+def unsupported_media_type(error: UnsupportedMediaType, _now_ms: int) -> Told:
+    if error.is_encoded:
+        return Told(
+            "Send the body as it is: no content-encoding is taken.", {}, None, ((b"accept-encoding", "identity"),)
+        )
     return Told("Send JSON in UTF-8, with the header `content-type: application/json`.")
 
 

@@ -1,22 +1,33 @@
-"""Counts tokens: small texts at once, large ones in a thread that leaves the event loop alone.
+"""Counts tokens: small texts at once, larger ones in a thread that leaves the event loop alone.
 
-Source: DESIGN §9; tiktoken releases the GIL, takes time linear in the text when it is cut in pieces, and panics on a
-run of a million spaces.
+Nobody can stall others with much to count: beyond a million characters a sample stands for the whole, and of the two
+threads the largest texts have but one. Source: DESIGN §9; tiktoken releases the GIL, takes time linear in the text when
+it is cut in pieces, and panics on a run of a million spaces.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Final
 
 import tiktoken
 
 from router.call import Call
 from router.embeddings import inputs_of
+from router.large import aside
 from router.tokens.chat import fixed_tokens, texts_of
 from router.tokens.encodings import load_encoding
 
 INLINE_CHARS: Final = 16_000
+# Texts beyond this share one thread.
+LARGE_CHARS: Final = 200_000
+# As many characters are counted, spread evenly; the rest is taken to be like them.
+SAMPLE_CHARS: Final = 1_000_000
 PIECE_CHARS: Final = 100_000
+GOLDEN_RATIO: Final = 0.618
+_THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
 # Where the tokenizer itself gives up: bytes a token of ordinary text, rounded down so that the count is not too low.
 BYTES_PER_TOKEN: Final = 3
 
@@ -30,6 +41,7 @@ class TokenCounter:
     def __init__(self, *, load: Callable[[str], tiktoken.Encoding] = load_encoding) -> None:
         self._load_encoding = load
         self._encodings: dict[str, asyncio.Task[tiktoken.Encoding]] = {}
+        self._large = asyncio.Semaphore(1)
 
     def warm(self, encodings: Iterable[str]) -> None:
         """Start loading these, so that the first call need not wait for it."""
@@ -40,25 +52,20 @@ class TokenCounter:
         """Tokens of what a model wrote. Special tokens in it count as the text that they are."""
         return await self._count([text], encoding) if text else 0
 
-    async def count_call(self, body: dict[str, Any], encoding: str) -> int:
-        """Estimated prompt tokens of a chat-completions body: its texts, and what its structure adds."""
-        return fixed_tokens(body) + await self._count(list(texts_of(body)), encoding)
-
     async def count_prompt(self, call: Call, encoding: str) -> int:
         """Estimated tokens of all that a call has its model read."""
-        if call.kind == "chat":
-            return await self.count_call(call.body, encoding)
-        given = inputs_of(call.body)
-        texts = [text for text in given if isinstance(text, str)]
-        return sum(len(tokens) for tokens in given if isinstance(tokens, list)) + await self._count(texts, encoding)
+        known, texts = await aside(lambda: _what_counts(call), size=call.body_bytes)
+        return known + await self._count(texts, encoding)
 
     async def _count(self, texts: list[str], encoding: str) -> int:
         loading = self._load(encoding)
         # Shielded: others wait for the same load.
         loaded = loading.result() if loading.done() else await asyncio.shield(loading)
-        if sum(map(len, texts)) <= INLINE_CHARS:
+        chars = sum(map(len, texts))
+        if chars <= INLINE_CHARS:
             return _tokens(loaded, texts)
-        return await asyncio.to_thread(_tokens, loaded, texts)
+        async with self._large if chars > LARGE_CHARS else nullcontext():
+            return await asyncio.get_running_loop().run_in_executor(_THREADS, _tokens, loaded, texts)
 
     def _load(self, encoding: str) -> asyncio.Task[tiktoken.Encoding]:
         loading = self._encodings.get(encoding)
@@ -67,12 +74,33 @@ class TokenCounter:
         return loading
 
 
+def _what_counts(call: Call) -> tuple[int, list[str]]:
+    """Tokens known without counting, and the texts to count."""
+    if call.kind == "chat":
+        return fixed_tokens(call.body), list(texts_of(call.body))
+    given = inputs_of(call.body)
+    known = sum(len(tokens) for tokens in given if isinstance(tokens, list))
+    return known, [text for text in given if isinstance(text, str)]
+
+
 def _tokens(encoding: tiktoken.Encoding, texts: Iterable[str]) -> int:
-    return sum(
-        _piece_tokens(encoding, text[start : start + PIECE_CHARS])
-        for text in texts
-        for start in range(0, len(text), PIECE_CHARS)
-    )
+    pieces = [text[start : start + PIECE_CHARS] for text in texts for start in range(0, len(text), PIECE_CHARS)]
+    chars, sampled, counted = sum(map(len, pieces)), 0, 0
+    for piece in _spread(pieces) if chars > SAMPLE_CHARS else pieces:
+        if sampled >= SAMPLE_CHARS:
+            break
+        counted += _piece_tokens(encoding, piece)
+        sampled += len(piece)
+    return counted * chars // sampled if sampled else 0
+
+
+def _spread(pieces: list[str]) -> Iterator[str]:
+    """All pieces, the first ones of them from everywhere, and in step with no pattern of theirs (roles, texts, …)."""
+    count = len(pieces)
+    stride = round(count * GOLDEN_RATIO)
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    return (pieces[index * stride % count] for index in range(count))
 
 
 def _piece_tokens(encoding: tiktoken.Encoding, piece: str) -> int:

@@ -19,7 +19,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ServerSection(Section, frozen=True):
-    """Where and how the service listens. port 0 is any free one."""
+    """Where and how the service listens. port 0 is any free one. max_in_flight, max_connections: of one process."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4000
@@ -27,6 +27,7 @@ class ServerSection(Section, frozen=True):
     auth: Literal["auto", "off"] = "auto"
     max_body_bytes: Bytes = 33_554_432
     max_in_flight: Number = 2000
+    max_connections: Number = 10_000
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
 
 

@@ -6,10 +6,12 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from ledger.errors import LedgerError
+from ledger.values import IdempotencyKey
 from router.call import Call
 from router.errors import Overloaded, RouterError
+from router.large import aside
 from router.reply import Finished, Reply
-from service.asked import EventWriter, Wire, build_call
+from service.asked import Asked, EventWriter, Wire, build_call
 from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
 from service.http.exchange import Exchange, exchange_of
@@ -77,7 +79,7 @@ class GenerationApp:
         raw = await read_json_body(
             exchange.headers, receive, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s
         )
-        asked = self._wire.read(raw)
+        asked, idempotency = await aside(lambda: self._read(exchange, raw), size=len(raw))
         now_ms = self._parts.now_ms()
         call = build_call(
             asked,
@@ -86,8 +88,8 @@ class GenerationApp:
             trace=exchange.trace,
             received_at_ms=now_ms,
             deadline_ms=limits.deadline_ms,
-            # Until callers have keys of their own, all share one scope.
-            idempotency=read_key(exchange.headers, path=exchange.path, raw=raw, caller=""),
+            body_bytes=len(raw),
+            idempotency=idempotency,
         )
         exchange.generation_id = call.generation_id
         # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
@@ -103,6 +105,11 @@ class GenerationApp:
             await reply.aclose()
             if exchange.is_traced and reply.origin is None:
                 exchange.chat = reply.chat_facts()
+
+    def _read(self, exchange: Exchange, raw: bytes) -> tuple[Asked, IdempotencyKey | None]:
+        asked = self._wire.read(raw)
+        # Until callers have keys of their own, all share one scope.
+        return asked, read_key(exchange.headers, path=exchange.path, raw=raw, caller="")
 
     async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive, send: Send) -> None:
         if reply.cache == "hit" or reply.origin is not None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.refusals import InvalidRequest
-from service.strict_json import MAX_DEPTH, decode_object, refuse_unknown
+from service.strict_json import MAX_CONTAINERS, MAX_DEPTH, PIECE_BYTES, decode_object, refuse_unknown
 
 TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\\"', ":", '":', '{"a":1}', "\\\\"])
 LEAVES = (
@@ -62,3 +62,21 @@ def test_the_nearest_known_name_is_told():
     with pytest.raises(InvalidRequest, match="did you mean workflow") as caught:
         refuse_unknown(["workflw"], ("model", "workflow"), "field")
     assert caught.value.where == "workflw"
+
+
+@pytest.mark.parametrize("tricky", ['\\\\"', '\\"', '\\\\\\" : ', '","b":"', '":{"', "\\" * 5])
+def test_wherever_a_large_text_is_cut_it_is_read_as_a_whole(tricky):
+    said = json.dumps({"text": tricky, "c": {"d": [1]}})[1:-1]
+    for place in range(PIECE_BYTES - len(said) - 2, PIECE_BYTES + 2):
+        raw = ("{" + " " * (place - 1) + said + "," + '"e": "' + "x" * PIECE_BYTES + '"}').encode()
+        assert decode_object(raw) == json.loads(raw)
+        with pytest.raises(InvalidRequest, match="'c' is given twice"):
+            decode_object(raw[:-1] + b',"c":1}')
+
+
+def test_the_objects_of_a_body_are_counted_whole():
+    most = b'{"a":[' + b"{}," * (MAX_CONTAINERS - 3) + b"[]]}"
+    assert len(decode_object(most)["a"]) == MAX_CONTAINERS - 2
+    for more in (b'{"a":[' + b"{}," * (MAX_CONTAINERS - 2) + b"[]]}", b"[" * 2 * MAX_CONTAINERS * 10):
+        with pytest.raises(InvalidRequest, match="objects and lists"):
+            decode_object(more)

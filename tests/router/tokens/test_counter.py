@@ -7,7 +7,9 @@ import pytest
 import tiktoken
 
 from router.tokens import TokenCounter, encoding_for
+from router.tokens.counter import SAMPLE_CHARS
 from router.tokens.encodings import ENCODINGS, load_encoding
+from tests.router.gateways import a_call
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -41,7 +43,7 @@ async def test_the_cookbooks_chat_is_counted_as_the_cookbook_says():
     counter = TokenCounter()
     texts = [text for message in body["messages"] for text in message.values()]
     plain = sum([await counter.count_output(text, "cl100k_base") for text in texts])
-    assert await counter.count_call(body, "cl100k_base") == plain + 3 * 3 + 2 * 1 + 3
+    assert await counter.count_prompt(a_call(body=body), "cl100k_base") == plain + 3 * 3 + 2 * 1 + 3
 
 
 async def test_special_tokens_in_a_users_text_count_as_text():
@@ -65,3 +67,15 @@ async def test_no_text_holds_up_the_loop_or_kills_the_process(text):
     assert 0 < await counting <= len(text.encode())
     assert turns > 10, "the loop kept turning meanwhile"
     assert longest_s < 1.0
+
+
+async def test_beyond_the_sample_the_rest_is_taken_to_be_like_it():
+    counter = TokenCounter()
+    line = "The half farthing was the smallest coin of its time.\n"
+    lines = 3 * SAMPLE_CHARS // len(line)
+    exactly = await counter.count_output(line * 1000, "o200k_base")
+    counted = await counter.count_output(line * lines, "o200k_base")
+    assert counted == pytest.approx(exactly * lines / 1000, rel=0.01)
+    many = {"messages": [{"role": "user", "content": line * 100}] * (lines // 100)}
+    counted = await counter.count_prompt(a_call(body=many), "o200k_base")
+    assert counted == pytest.approx(exactly * lines / 1000, rel=0.01)
