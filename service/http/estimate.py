@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
+from router.large import aside
 from service.asked import build_call
 from service.estimate import estimate_object
 from service.http.bodies import body_of
@@ -22,7 +23,8 @@ def estimate_handler(parts: Parts) -> HTTPRouteHandler:
     @post("/estimate", status_code=200)
     async def estimate(request: Request[Any, Any, Any]) -> Response[bytes]:
         exchange = exchange_of(request.scope)
-        asked = wire.read(await body_of(request, parts))
+        raw = await body_of(request, parts)
+        asked = await aside(lambda: wire.read(raw), size=len(raw))
         now_ms = parts.now_ms()
         call = build_call(
             asked,
@@ -32,6 +34,7 @@ def estimate_handler(parts: Parts) -> HTTPRouteHandler:
             trace=exchange.trace,
             received_at_ms=now_ms,
             deadline_ms=parts.limits.deadline_ms,
+            body_bytes=len(raw),
         )
         return json_response(estimate_object(await parts.estimates.estimate(call), call, now_ms))
 
