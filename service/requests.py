@@ -5,7 +5,7 @@ import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from service.refusals import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from service.refusals import BodyTimeout, BodyTooLarge, InvalidRequest, Refusal, UnsupportedMediaType
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,16 +28,23 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
     try:
         async with asyncio.timeout(timeout_s):
             declared = _declared_length(headers)
-            if declared > max_bytes:
+            refusal = _refusal(headers, declared, max_bytes)
+            if refusal is not None:
                 await _drain(receive)
-                raise BodyTooLarge(max_bytes)
-            if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-                raise UnsupportedMediaType(is_encoded=True)
-            if not _is_json(headers.get(b"content-type", b"")) and not _is_curl_without_a_type(headers):
-                raise UnsupportedMediaType
+                raise refusal
             return await _read(receive, max_bytes, declared)
     except TimeoutError as error:
         raise BodyTimeout(timeout_s) from error
+
+
+def _refusal(headers: Headers, declared: int, max_bytes: int) -> Refusal | None:
+    """Why nobody need look at the body."""
+    if declared > max_bytes:
+        return BodyTooLarge(max_bytes)
+    is_encoded = headers.get(b"content-encoding", b"identity").lower() != b"identity"
+    if is_encoded or not (_is_json(headers.get(b"content-type", b"")) or _is_curl_without_a_type(headers)):
+        return UnsupportedMediaType(is_encoded=is_encoded)
+    return None
 
 
 async def _read(receive: Receive, max_bytes: int, declared: int) -> bytes:
