@@ -33,13 +33,44 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is negative")
 
     @classmethod
-    def of(cls, prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0) -> Self:
-        """From totals that include their parts, as the OpenAI formats report them."""
+    def of(
+        cls,
+        prompt: int,
+        completion: int,
+        *,
+        cached: int = 0,
+        cache_write: int = 0,
+        reasoning: int = 0,
+        audio: int = 0,
+        cached_audio: int | None = None,
+        image: int = 0,
+        output_audio: int = 0,
+        output_image: int = 0,
+    ) -> Self:
+        """From totals that include their parts, as providers report them; the classes sum to the totals.
+
+        audio, image: parts of the prompt that may be among the cached and newly cached ones too. cached_audio None:
+        nobody said how many; then caches hold text first, which never makes a call too cheap. Raises ValueError where
+        parts are more than their whole.
+        """
+        if audio + image > prompt or (cached_audio or 0) > min(audio, cached):
+            raise ValueError("the parts are more than the prompt")
+        fresh = prompt - cached - cache_write
+        heard = min(audio - (cached_audio or 0), fresh)
+        seen = min(image, fresh - heard)
+        if cached_audio is None:
+            cached_audio = min(audio - heard, cached)
         return cls(
-            input_tokens=prompt - cached,
-            cached_tokens=cached,
-            output_tokens=completion - reasoning,
+            input_tokens=fresh - heard - seen,
+            cached_tokens=cached - cached_audio,
+            cache_write_tokens=cache_write,
+            output_tokens=completion - reasoning - output_audio - output_image,
             reasoning_tokens=reasoning,
+            input_audio_tokens=heard,
+            cached_audio_tokens=cached_audio,
+            input_image_tokens=seen,
+            output_audio_tokens=output_audio,
+            output_image_tokens=output_image,
         )
 
     @classmethod

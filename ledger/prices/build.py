@@ -2,8 +2,8 @@
 
 Exact names only: a model's id and the names that its match clauses list. What they match by prefix or pattern is left
 out, but for one thing that vendors publish: the date of a snapshot, where the data take the model with any date behind
-it for the same model. Times of day count as their dearest. Classes of usage that the ledger does not keep apart (audio,
-images, searches) are left out and counted in the report.
+it for the same model. Times of day count as their dearest. Units that the ledger does not count (searches, hours,
+cached images, video) are left out and counted in the report.
 """
 
 import re
@@ -31,9 +31,18 @@ CLASSES: Final = {
     "cache_write": "cache_write_mtok",
     "output": "output_mtok",
     "reasoning": "output_reasoning_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "cached_audio": "cache_audio_read_mtok",
+    "input_image": "input_image_mtok",
+    "output_audio": "output_audio_mtok",
+    "output_image": "output_image_mtok",
 }
-# The longer-lived cache write is the dearer one: a bound must cover it, and it is charged as the one class we keep.
-LONG_CACHE_WRITE: Final = "cache_write_1h_mtok"
+# {a part of a model's name: what an hour in the cache costs it, in prices of its input}, where the data have a price of
+# five minutes alone. Source: Anthropic, "Prompt caching": 1.25 times the input's price for five minutes, twice for 1 h.
+HOUR_IN_CACHE: Final = {"claude": 2}
+# Raised when the book comes to hold something else of the same data: a version of a price never changes its meaning.
+REVISION: Final = 2
 PER_REQUEST: Final = "requests_kcount"
 FIRST_OF_ALL: Final = ""
 # A model is taken to have one price for all its snapshots if these are all it, in one of the ways to write a date.
@@ -49,7 +58,7 @@ def main() -> None:
     entries = tuple(_provider(provider, left_out) for provider in sorted(providers, key=lambda p: str(p.id)))
     book = BookFile(
         source="genai-prices",
-        version=version("genai-prices"),
+        version=f"{version('genai-prices')}-{REVISION}",
         providers=tuple(entry for entry in entries if entry.models),
     )
     BOOK.write_bytes(msgspec.json.encode(book))
@@ -68,7 +77,7 @@ def _provider(provider: Any, left_out: Counter[str]) -> ProviderEntry:
 
 
 def _model(provider: Any, model: Any, left_out: Counter[str]) -> ModelEntry | None:
-    prices = tuple(_history(model.prices, left_out))
+    prices = tuple(_history(model, left_out))
     if not prices:
         left_out["models without a token price"] += 1
         return None
@@ -96,8 +105,10 @@ def _is_found(provider: Any, model: Any, name: str) -> bool:
     return found is not None and found.id == model.id
 
 
-def _history(prices: Any, left_out: Counter[str]) -> Iterator[DatedPrice]:
+def _history(model: Any, left_out: Counter[str]) -> Iterator[DatedPrice]:
     """Oldest first. Of prices that differ by the time of day, the dearest."""
+    prices = model.prices
+    hour_in_cache = next((factor for part, factor in HOUR_IN_CACHE.items() if part in model.id.lower()), None)
     by_date: dict[str, list[Any]] = {}
     for conditional in prices if isinstance(prices, list) else [None]:
         constraint = getattr(conditional, "constraint", None)
@@ -106,13 +117,14 @@ def _history(prices: Any, left_out: Counter[str]) -> Iterator[DatedPrice]:
         by_date.setdefault(FIRST_OF_ALL if start is None else start.isoformat(), []).append(price)
     for from_date, alternatives in sorted(by_date.items()):
         dated = [price for price in (_price(a, from_date, left_out) for a in alternatives) if price is not None]
+        dated = [_with_hour_in_cache(price, hour_in_cache) for price in dated]
         if dated:
             yield max(dated, key=lambda price: (price.base.output, price.base.input))
 
 
 def _price(price: Any, from_date: str, left_out: Counter[str]) -> DatedPrice | None:
     values = {name: value for name, value in price.__dict__.items() if value is not None}
-    known = {*CLASSES.values(), LONG_CACHE_WRITE, PER_REQUEST}
+    known = {*CLASSES.values(), PER_REQUEST}
     left_out.update(name for name in values if name not in known)
     if "input_mtok" not in values and "output_mtok" not in values:
         return None
@@ -127,14 +139,22 @@ def _price(price: Any, from_date: str, left_out: Counter[str]) -> DatedPrice | N
 
 
 def _tier(values: dict[str, Any], prompt_tokens: int) -> Tier:
-    amounts = {
-        name: _nanousd(_at(values[source], prompt_tokens)) for name, source in CLASSES.items() if source in values
-    }
-    if LONG_CACHE_WRITE in values:
-        amounts["cache_write"] = max(
-            amounts.get("cache_write", 0), _nanousd(_at(values[LONG_CACHE_WRITE], prompt_tokens))
-        )
-    return Tier(**amounts)
+    return Tier(
+        **{name: _nanousd(_at(values[source], prompt_tokens)) for name, source in CLASSES.items() if source in values}
+    )
+
+
+def _with_hour_in_cache(price: DatedPrice, factor: int | None) -> DatedPrice:
+    if factor is None:
+        return price
+
+    def derived(tier: Tier) -> Tier:
+        if tier.cache_write is None or tier.cache_write_1h is not None:
+            return tier
+        return msgspec.structs.replace(tier, cache_write_1h=factor * tier.input)
+
+    tiers = tuple((threshold, derived(tier)) for threshold, tier in price.tiers)
+    return msgspec.structs.replace(price, base=derived(price.base), tiers=tiers)
 
 
 def _at(value: Any, threshold: int) -> Decimal:

@@ -125,6 +125,18 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """True where nothing it could charge for costs anything."""
         return not self.tiers and not self.per_request_nanousd and self.base == _NOTHING
 
+    @property
+    def by_kind(self) -> bool:
+        """Whether some kind of token that not every call uses has a rate of its own."""
+        return any(
+            rate is not None
+            for tier in (self.base, *(dearer for _, dearer in self.tiers))
+            for rate in (
+                tier.cache_write_1h, tier.input_audio, tier.cached_audio, tier.input_image, tier.output_audio,
+                tier.output_image,
+            )
+        )  # fmt: skip
+
     def tier_for(self, prompt_tokens: int) -> Tier:
         """The tier that a prompt of this length falls into."""
         tier = self.base

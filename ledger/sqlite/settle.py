@@ -21,6 +21,8 @@ from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, K
 
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
+TELL: Final = statements("sqlite", "audit")["tell_event"]
+OVERRUN: Final = "posting.overrun"
 EXPIRED_PER_SWEEP: Final = 500
 # Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
 FAILURE_SHARED_MS: Final = 15_000
@@ -107,8 +109,12 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
     room = {"hold_id": result.hold_id, "held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd}
     db.execute(SQL["move_room"], room)
     if result.cost_nanousd is not None:
+        overrun_nanousd = max(0, cost_nanousd - held_nanousd)
         line = _line(result, "settlement", cost_nanousd, now_ms)
-        post(db, msgspec.structs.replace(line, overrun_nanousd=max(0, cost_nanousd - held_nanousd)))
+        seq = post(db, msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd))
+        if overrun_nanousd:
+            amounts = {"held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd, "overrun_nanousd": overrun_nanousd}
+            _tell_overrun(db, result.hold_id, {"seq": seq, "deployment": deployment, **amounts}, now_ms=now_ms)
     _count_latency(db, result, deployment, taken_at_ms - taken_at_ms % HOUR_MS)
 
 
@@ -128,6 +134,12 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
         post(db, msgspec.structs.replace(_line(result, "correction", difference, now_ms), reason=reason))
     elif outcome != result.outcome or (charged_nanousd or 0) != cost_nanousd:
         raise UsageDiffers(result.hold_id)
+
+
+def _tell_overrun(db: sqlite3.Connection, hold_id: str, facts: dict[str, int | str], *, now_ms: int) -> None:
+    """Once for each attempt that cost more than it held: a limit may have been passed."""
+    event = {"type": OVERRUN, "subject": hold_id, "now_ms": now_ms, "facts": msgspec.json.encode(facts).decode()}
+    db.execute(TELL, event)
 
 
 def _line(result: AttemptResult, kind: str, cost_nanousd: int, now_ms: int) -> Line:
