@@ -42,6 +42,8 @@ def deployment_object(target: Deployment, created_s: int) -> dict[str, Any]:
         "max_output_tokens": target.max_output_tokens,
         "supports": _supports((target,)),
         "pricing": pricing(target.price),
+        "strategy": None,
+        "deployments": [target.id],
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.reports import SPEND_DIMENSIONS
+from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS
 from service.anthropic.body import MessagesBody
 from service.http.hints import HintBody
 from service.native import GenerateBody
@@ -210,7 +210,12 @@ ESTIMATED: Final[dict[str, Any]] = {
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. example: of its answer; errors: {status: what for}."""
+    """One method of one path. example: of its answer; errors: {status: what for}, beside those that are everywhere.
+
+    path_example: the path with something that is there. other_media_types: the answer comes in these too, if asked for.
+    passes_rejections: a provider's 4xx passes through it. is_anyones: it asks for no key. has_plain_errors: its own
+    errors are no problems, but answers with another status.
+    """
 
     method: str
     path: str
@@ -221,7 +226,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     streams: bool = False
     media_type: str = "application/json"
+    kind: str = "string"
+    other_media_types: tuple[str, ...] = ()
+    path_example: str = ""
     errors: dict[int, str] = {}
+    passes_rejections: bool = False
+    is_anyones: bool = False
+    has_plain_errors: bool = False
 
 
 _GENERATION_ERRORS: Final = {
@@ -253,6 +264,7 @@ OPERATIONS: Final = (
         body_example=GENERATE,
         streams=True,
         errors=_GENERATION_ERRORS,
+        passes_rejections=True,
     ),
     Operation(
         method="post",
@@ -263,6 +275,7 @@ OPERATIONS: Final = (
         body_example=CHAT,
         streams=True,
         errors=_GENERATION_ERRORS,
+        passes_rejections=True,
     ),
     Operation(
         method="post",
@@ -273,6 +286,7 @@ OPERATIONS: Final = (
         body_example=MESSAGE,
         streams=True,
         errors=_GENERATION_ERRORS,
+        passes_rejections=True,
     ),
     Operation(
         method="post",
@@ -282,6 +296,7 @@ OPERATIONS: Final = (
         body=EmbeddingsBody,
         body_example=EMBED,
         errors=_GENERATION_ERRORS,
+        passes_rejections=True,
     ),
     Operation(
         method="post",
@@ -291,7 +306,7 @@ OPERATIONS: Final = (
         example=ESTIMATED,
         body=GenerateBody,
         body_example=GENERATE,
-        errors={status: _GENERATION_ERRORS[status] for status in (400, 401, 402, 403, 404, 408, 413, 415, 500, 503)},
+        errors={status: _GENERATION_ERRORS[status] for status in (402, 404, 503)},
     ),
     Operation(
         method="get",
@@ -301,10 +316,27 @@ OPERATIONS: Final = (
         example={"object": "list", "data": [MODEL]},
     ),
     Operation(
-        method="get", path="/v1/models/{id}", summary="One of them", example=MODEL, errors={404: "unknown_model"}
+        method="get",
+        path="/v1/models/{id}",
+        path_example="/v1/models/chat",
+        summary="One of them",
+        example=MODEL,
+        errors={404: "unknown_model"},
     ),
-    Operation(method="get", path="/ledger/spend", summary="What was spent, on what, by whom", query=_WINDOW),
-    Operation(method="get", path="/ledger/latency", summary="How long it took, in quantiles", query=_WINDOW),
+    Operation(
+        method="get",
+        path="/ledger/spend",
+        summary="What was spent, on what, by whom",
+        query=(*_WINDOW, *SPEND_DIMENSIONS),
+        other_media_types=("text/csv",),
+    ),
+    Operation(
+        method="get",
+        path="/ledger/latency",
+        summary="How long it took, in quantiles",
+        query=(*_WINDOW, *LATENCY_DIMENSIONS),
+        other_media_types=("text/csv",),
+    ),
     Operation(
         method="get",
         path="/ledger/generations",
@@ -331,22 +363,35 @@ OPERATIONS: Final = (
         summary="Block or allow a deployment by hand, prefer one of its endpoints, or forget what was learned of it",
         body=HintBody,
         body_example={"deployment": "openai:gpt-4o", "action": "block", "reason": "too dear this month"},
-        errors={400: "invalid_request", 404: "unknown_model", 503: "ledger_unavailable"},
+        errors={404: "unknown_model", 503: "ledger_unavailable"},
     ),
     Operation(
         method="delete",
         path="/router/hints/{id}",
+        path_example="/router/hints/openai:gpt-4o",
         summary="Forget what was learned of a deployment, an operator's word too",
         errors={404: "unknown_model", 503: "ledger_unavailable"},
     ),
     Operation(method="get", path="/metrics", summary="Metrics in Prometheus' text form", media_type="text/plain"),
-    Operation(method="get", path="/health/live", summary="The process answers", example={"status": "live"}),
+    Operation(
+        method="get", path="/health/live", summary="The process answers", example={"status": "live"}, is_anyones=True
+    ),
     Operation(
         method="get",
         path="/health/ready",
         summary="New work is welcome",
         example={"status": "ready"},
         errors={503: "draining or not ready"},
+        is_anyones=True,
+        has_plain_errors=True,
     ),
-    Operation(method="get", path="/schema", summary="This document; as a page for browsers"),
+    Operation(
+        method="get",
+        path="/schema",
+        summary="This document; as a page for browsers",
+        media_type="application/vnd.oai.openapi+json",
+        kind="object",
+        other_media_types=("text/html",),
+        is_anyones=True,
+    ),
 )

@@ -14,23 +14,20 @@ from service.asked import Params
 from service.headers import CACHE_MODES
 from service.http.hints import HintBody
 from service.http.operations import OPERATIONS, Operation
+from service.http.responses import PROBLEM, VENDOR_PROBLEM, errors_of, responses_of
 from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
 
 _REF: Final = "#/components/schemas/{name}"
-_PROBLEM: Final = {
-    "type": "object",
-    "description": "RFC 9457. Paths under /v1 wear OpenAI's shape, with the same code and status.",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string", "examples": ["urn:farthing:error:ceiling_exceeded"]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-    },
+# What a parameter of a query must be like, where not any text will do.
+_QUERIES: Final[dict[str, dict[str, Any]]] = {
+    "format": {"enum": ["json", "csv"]},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "since": {"type": "string", "examples": ["2026-11-01", "24h"]},
+    "until": {"type": "string", "examples": ["2026-11-21T09:00:00Z"]},
+    "group_by": {"type": "string", "examples": ["model,day"]},
 }
 _REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "x-farthing-workflow": {"type": "string"},
@@ -84,7 +81,7 @@ def openapi_document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Farthing", "version": version("farthing"), "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": {**components, "Problem": _PROBLEM}},
+        "components": {"schemas": {**components, "Problem": PROBLEM, "VendorProblem": VENDOR_PROBLEM}},
     }
 
 
@@ -94,21 +91,11 @@ def schema_page() -> str:
 
 
 def _operation_object(operation: Operation) -> dict[str, Any]:
-    kind = "object" if operation.media_type == "application/json" else "string"
-    content: dict[str, Any] = {operation.media_type: {"schema": {"type": kind}}}
-    if operation.example is not None:
-        content[operation.media_type]["example"] = operation.example
-    if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
-    responses: dict[str, Any] = {"200": {"description": operation.summary, "content": content}}
-    for status, codes in operation.errors.items():
-        problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
-        responses[str(status)] = {"description": codes, "content": problem}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": f"{operation.method}{operation.path}".replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": _parameters(operation),
-        "responses": responses,
+        "responses": responses_of(operation),
     }
     if operation.body is not None:
         schema = {"$ref": _REF.format(name=operation.body.__name__)}
@@ -119,7 +106,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+        {"name": name, "in": "query", "schema": _QUERIES.get(name, {"type": "string"})} for name in operation.query
     ]
     if "{id}" in operation.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
@@ -134,7 +121,6 @@ def _section(operation: Operation) -> str:
         if example is not None:
             text = msgspec.json.format(msgspec.json.encode(example), indent=2).decode()
             parts.append(f"<h3>{title}</h3><pre>{escape(text)}</pre>")
-    if operation.errors:
-        rows = "".join(f"<li>{status}: {escape(codes)}" for status, codes in operation.errors.items())
-        parts.append(f"<h3>Errors</h3><ul>{rows}</ul>")
+    rows = "".join(f"<li>{status}: {escape(codes)}" for status, codes in sorted(errors_of(operation).items()))
+    parts.append(f"<h3>Errors</h3><ul>{rows}</ul>")
     return "".join(parts)
