@@ -42,6 +42,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     block: the block that ended with this event, if the answer comes in blocks.
     vector: of an embedding, as JSON: a list of numbers, or a text that is base64 of little-endian float32.
+    event: for callers who know them, the event of OpenAI's `/v1/responses` that this was. items: see `Choice`.
     """
 
     choice: int = 0
@@ -54,6 +55,13 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
     vector: bytes = b""
     block: Block | None = None
+    event: dict[str, Any] | None = None
+    items: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is an event for those who know it, and nothing else."""
+        return not (self.is_output or self.logprobs or self.finish_reason is not None or self.extra)
 
     @property
     def is_output(self) -> bool:
@@ -85,6 +93,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One whole choice. vector: as `Delta.vector`; the vectors of an embeddings call are its choices.
 
     blocks: in which order its words, thoughts and tool calls came. Empty: in that of these fields, each in one piece.
+    items: the same once more as the output items of OpenAI's `/v1/responses`, where the answer came in them and its
+    caller knows them: in their order, with their ids, sealed thoughts and what hosted tools did.
     """
 
     index: int = 0
@@ -97,6 +107,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
     vector: bytes = b""
     blocks: tuple[Block, ...] = ()
+    items: tuple[dict[str, Any], ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

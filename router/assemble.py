@@ -57,6 +57,7 @@ class _Draft(msgspec.Struct):
     extra: dict[str, Any] | None = None
     vector: bytes = b""
     blocks: list[Block] = []
+    items: tuple[dict[str, Any], ...] = ()
 
     def add(self, delta: Delta) -> None:
         if delta.text:
@@ -72,6 +73,7 @@ class _Draft(msgspec.Struct):
         if delta.extra:
             self.extra = _joined(self.extra, delta.extra)
         self.vector = delta.vector or self.vector
+        self.items = delta.items or self.items
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
         if delta.block is not None:
@@ -103,6 +105,7 @@ class _Draft(msgspec.Struct):
             extra=self.extra,
             vector=self.vector,
             blocks=tuple(self.blocks),
+            items=self.items,
         )
 
 
@@ -162,6 +165,7 @@ class _Left:
             finish_reason=choice.finish_reason,
             extra=self._extra or None,
             vector=choice.vector,
+            items=choice.items,
         )
 
     def _listed(self, name: str, count: int) -> dict[str, Any] | None:

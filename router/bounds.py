@@ -11,6 +11,7 @@ import msgspec
 
 from router.embeddings import inputs_of
 from router.providers.anthropic.native import own_of
+from router.responses import BOUNDED_TOOLS
 
 PER_CALL: Final = 64
 PER_MESSAGE: Final = 16
@@ -25,8 +26,11 @@ SCHEMA_FACTOR: Final = 2
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
-_UNBOUNDED: Final = ("web_search_options", "previous_response_id", "prediction", "audio")
-_BOUNDED_TOOLS: Final = ("function", "custom")
+_UNBOUNDED: Final = (
+    *("web_search_options", "prediction", "audio"),
+    # What a provider keeps is of a length that nobody here knows.
+    *("previous_response_id", "conversation", "prompt"),
+)
 # Anthropic's, under names with dates, that callers run themselves: nothing but their tokens is billed.
 _CALLERS_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 _PAPER: Final = ("document", "url")
@@ -83,11 +87,12 @@ def output_bound_tokens(
 def unbounded_field(body: dict[str, Any]) -> str | None:
     """The field that makes a cost that no hold can bound. None: there is none.
 
-    Hosted tools and searches are billed by the call; files and earlier responses by id have a length nobody here knows;
-    another service tier has another price; rejected predicted tokens are billed on top of the answer's limit.
+    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, and what items
+    refer to that are neither words nor thoughts have a length nobody here knows; another service tier has another
+    price; rejected predicted tokens are billed on top of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
-        if (tool.get("type") or "function") not in _BOUNDED_TOOLS and not _is_callers_own(tool):
+        if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
             return "tools"
     named = next((name for name in _UNBOUNDED if body.get(name) is not None), None) or _own_unbounded_field(body)
     if named is not None:
@@ -97,9 +102,15 @@ def unbounded_field(body: dict[str, Any]) -> str | None:
     modalities = body.get("modalities")
     if isinstance(modalities, list) and any(kind != "text" for kind in modalities):
         return "modalities"
-    for message in _objects(body.get("messages")):
+    return _unbounded_message(body.get("messages"))
+
+
+def _unbounded_message(messages: Any) -> str | None:
+    for message in _objects(messages):
         if any(_is_by_id(part) for part in _objects(message.get("content"))):
             return "file_id"
+        if "role" not in message and message.get("type") != "reasoning":
+            return "input"
     return None
 
 
@@ -147,9 +158,9 @@ def _count(value: Any) -> int | None:
 
 
 def _is_by_id(part: dict[str, Any]) -> bool:
-    """Whether something is only named: a file by its id, a paper by its address, also as a tool's result."""
+    """Whether something is only named: a file by its id or address, a paper likewise, also as a tool's result."""
     inner, source = part.get("file"), part.get("source")
-    if "file_id" in part or (isinstance(inner, dict) and "file_id" in inner):
+    if "file_id" in part or (isinstance(inner, dict) and not inner.keys().isdisjoint({"file_id", "file_url"})):
         return True
     if isinstance(source, dict) and (source.get("type") == "file" or (part.get("type"), source.get("type")) == _PAPER):
         return True

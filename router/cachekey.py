@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.values import Lookup
+from router.responses import NOTHING_MORE
 
 VERSION: Final = b"2"
 # Fields that say who asked or how to deliver, never what to answer. Everything else counts, known to us or not.
@@ -32,12 +33,17 @@ def cache_key(
         (b"s", scope.encode("utf-8", "surrogatepass")),
         (b"r", route.encode("utf-8", "surrogatepass")),
         (b"w", workflow.encode("utf-8", "surrogatepass")),
-        (b"b", canonical({name: value for name, value in body.items() if name not in NOT_IN_KEY})),
+        (b"b", canonical({name: value for name, value in body.items() if _counts(name, value)})),
         (b"h", canonical(headers)),
     ):
         digest.update(tag + len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
+
+
+def _counts(name: str, value: Any) -> bool:
+    # In whose words a call came is no matter, if the others have words for all of it.
+    return name not in NOT_IN_KEY and value is not NOTHING_MORE
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

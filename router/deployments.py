@@ -15,7 +15,10 @@ OnAbort = Literal["estimate", "hold", "drain", "free"]
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded."""
+    """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded.
+
+    has_responses: it is known to answer `/v1/responses`, too; only where the dialect is openai.
+    """
 
     name: str
     dialect: Dialect
@@ -27,6 +30,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrency: int | None = None
     on_abort: OnAbort = "estimate"
     model_path: str | None = None
+    has_responses: bool = False
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     def has_endpoints(self) -> bool:
         """Whether its dialect can be asked at more than one."""
         return self.provider.dialect == "openai"
+
+    @property
+    def has_responses(self) -> bool:
+        """Whether it is known to answer `/v1/responses`."""
+        return self.provider.has_responses
 
     @property
     def id(self) -> str:

@@ -9,6 +9,7 @@ from router.providers import openai_embeddings, openai_responses
 from router.providers.anthropic import request as anthropic
 from router.providers.anthropic.in_chat import in_chat
 from router.providers.gemini import request as gemini
+from router.responses import in_chat
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
 Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
@@ -20,7 +21,13 @@ def fitted(body: dict[str, Any], deployment: Deployment, endpoint: str = "") -> 
     What the format must have and the caller left open (how long the answer may be) is filled in here, so that the hold
     bounds what is sent. Raises Inexpressible for messages that cannot be said there: those are never changed.
     """
-    return _ENDPOINT_FITS.get(endpoint, _FITS[deployment.provider.dialect])(body, deployment)
+    fit = _ENDPOINT_FITS.get(endpoint)
+    lost: tuple[str, ...] = ()
+    if fit is None:
+        fit = _FITS[deployment.provider.dialect]
+        body, lost = in_chat(body, deployment.provider.dialect)
+    said, unsaid = fit(body, deployment)
+    return said, lost + unsaid
 
 
 def spoken(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:

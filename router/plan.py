@@ -21,6 +21,8 @@ from router.errors import (
     UnpricedModel,
 )
 from router.lessons import AS_IT_IS, Adaptation, Lesson
+from router.responses import ENDPOINT as RESPONSES
+from router.responses import as_sent_of, origin_of
 
 # By how much a count with a tokenizer that is not the model's own may be too high.
 _DOUBT: Final = 0.25
@@ -80,7 +82,7 @@ def plan(
     priced = [deployment for deployment in route.targets if deployment.price is not None]
     if not priced:
         raise UnpricedModel(tuple(deployment.id for deployment in route.targets))
-    fitting = _fitting(call, priced, prompt_tokens)
+    fitting = _fitting(call, _pinned(call, priced), prompt_tokens)
     affordable = _affordable(call, fitting, is_limited, asked_as)
     usable = [candidate for candidate in affordable if not returns_in_s.get(candidate.deployment.id)]
     if not usable:
@@ -103,6 +105,18 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         dropped_params=(*candidate.dropped_params, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
     )
+
+
+def _pinned(call: Call, deployments: list[Deployment]) -> list[Deployment]:
+    """Those that can go on with what the call goes on with: an earlier response is kept only where it was given."""
+    name = call.body.get("previous_response_id")
+    origin = None if name is None else origin_of(name)
+    if origin is None:
+        return deployments
+    if here := [it for it in deployments if it.id == origin[0]]:
+        return here
+    what = f"a response that {origin[0]} gave"
+    raise Inexpressible(where="previous_response_id", what=what, dialect=deployments[0].provider.dialect)
 
 
 def _fitting(call: Call, deployments: list[Deployment], prompt_tokens: int | None) -> list[Deployment]:
@@ -194,7 +208,11 @@ def _adapted(
 def _adaptation(call: Call, deployment: Deployment, asked_as: Callable[[str], Adaptation]) -> Adaptation:
     if call.kind == "embeddings":
         return _AS_EMBEDDINGS
-    return deployment.adaptation.with_learned(asked_as(deployment.id))
+    adaptation = deployment.adaptation.with_learned(asked_as(deployment.id))
+    if not adaptation.endpoint and deployment.has_responses and as_sent_of(call.body) is not None:
+        # There nothing need be left out or said in other words.
+        return msgspec.structs.replace(adaptation, endpoint=RESPONSES)
+    return adaptation
 
 
 def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:

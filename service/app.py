@@ -18,6 +18,7 @@ from service.http.schema import schema_handlers
 from service.native import NativeWire
 from service.openai_chat import OpenAIChatWire
 from service.openai_embeddings import OpenAIEmbeddingsWire
+from service.openai_responses import OpenAIResponsesWire
 from service.parts import Parts
 
 
@@ -31,6 +32,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         "/generate": GenerationApp(NativeWire(), slots, parts),
         "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
         "/v1/messages": GenerationApp(AnthropicMessagesWire(), slots, parts),
+        "/v1/responses": GenerationApp(OpenAIResponsesWire(), slots, parts),
         "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts),
     }
     app = Litestar(

@@ -92,6 +92,8 @@ class OpenAIChatEvents:
         self._begun: set[int] = set()
 
     def delta(self, delta: Delta) -> bytes:
+        if delta.event is not None and delta.says_nothing:
+            return b""
         said = _said(delta)
         if delta.block is not None and not said and delta.finish_reason is None:
             # That a block ended: chat completions have none.

@@ -18,6 +18,7 @@ from router.providers.openai_embeddings import Embeddings
 from router.providers.openai_reading import EventStream, WholeAnswer
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
 from router.providers.reading import Reading
+from router.responses import as_sent_of
 
 # Words meant for another dialect.
 _NOT_FORWARDED: Final = frozenset({"anthropic-beta", "anthropic-version"})
@@ -54,7 +55,7 @@ class OpenAIDialect:
             if there.events is None or not stream or _is_whole(response):
                 reading = there.whole(provider, response.status_code, body)
             else:
-                reading = there.events(provider, response.status_code)
+                reading = there.events(provider, response.status_code, body)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 for delta in reading.feed(chunk):
@@ -80,13 +81,13 @@ class _Request(Protocol):
 class _Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What differs between endpoints: where a call goes, what it is sent as, and how its answer is read.
 
-    whole: takes the call's body, too. events None: nothing is streamed there, whatever was asked.
+    Both readings take the call's body, too. events None: nothing is streamed there, whatever was asked.
     """
 
     path: str
     request: _Request
     whole: Callable[[Provider, int, dict[str, Any]], Reading]
-    events: Callable[[Provider, int], Reading] | None
+    events: Callable[[Provider, int, dict[str, Any]], Reading] | None
 
 
 def _chat_request(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
@@ -104,17 +105,21 @@ _CHAT: Final = _Endpoint(
     path="/chat/completions",
     request=_chat_request,
     whole=lambda provider, status, _body: WholeAnswer(provider, status),
-    events=EventStream,
+    events=lambda provider, status, _body: EventStream(provider, status),
 )
 _ENDPOINTS: Final = {
     openai_responses.ENDPOINT: _Endpoint(
         path="/responses",
         request=openai_responses.request_of,
-        whole=lambda provider, status, _body: WholeResponse(provider, status),
-        events=ResponseStream,
+        whole=lambda provider, status, body: WholeResponse(provider, status, keeps_items=_knows_items(body)),
+        events=lambda provider, status, body: ResponseStream(provider, status, keeps_items=_knows_items(body)),
     ),
     EMBEDDINGS: _Endpoint(path="/embeddings", request=_embeddings_request, whole=Embeddings, events=None),
 }
+
+
+def _knows_items(body: dict[str, Any]) -> bool:
+    return as_sent_of(body) is not None
 
 
 def _is_whole(response: httpx.Response) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from router.deployments import Deployment
+from router.responses import AS_SENT, BOUNDED_TOOLS, ENDPOINT, as_sent_of, origin_of
 
-ENDPOINT: Final = "v1/responses"
+__all__ = ["ENDPOINT", "fields_of", "fit", "request_of"]
 
 # Names of chat completions that this endpoint has no equal of.
 _NO_PLACE: Final = frozenset(
@@ -19,11 +20,10 @@ _NO_PLACE: Final = frozenset(
 _NO_PLACE_IN_A_MESSAGE: Final = ("name", "reasoning_content", "audio", "function_call")
 _TRANSLATED: Final = frozenset(
     {"messages", "tools", "tool_choice", "response_format", "verbosity", "text", "max_tokens", "max_completion_tokens"}
-    | {"reasoning_effort", "reasoning", "store", "logprobs", "include"}
+    | {"reasoning_effort", "reasoning", "store", "logprobs", "include", AS_SENT}
 )
 # Not sets: what a caller sends may be of any type.
 _ROLES: Final = ("system", "developer", "user")
-_TOOL_KINDS: Final = ("function", "custom")
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 
 
@@ -31,19 +31,30 @@ def fit(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], 
     """As `router.dialects.Fit`. A null, and asking for one answer, say nothing that could be lost."""
     unsaid = [name for name in body if name in _NO_PLACE]
     lost = {name for name in unsaid if body[name] is not None and (name, body[name]) != ("n", 1)}
-    for message in _objects(body.get("messages")):
+    # What came in this endpoint's words is sent as it came.
+    messages = [] if as_sent_of(body) is not None else _objects(body.get("messages"))
+    for message in messages:
         lost |= {f"messages.{name}" for name in _NO_PLACE_IN_A_MESSAGE if message.get(name) is not None}
     said = {name: value for name, value in body.items() if name not in _NO_PLACE} if unsaid else body
     return said, tuple(sorted(lost))
 
 
 def request_of(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
-    """The request. Nothing of it is kept by the provider unless the caller asked for that."""
+    """The request. Of a call that came in other words nothing is kept there, unless its caller asked for that."""
+    request = {**fields_of(body), "model": deployment.model, "stream": stream}
+    origin = origin_of(body.get("previous_response_id"))
+    if origin is not None:
+        request["previous_response_id"] = origin[1]
+    return request
+
+
+def fields_of(body: dict[str, Any]) -> dict[str, Any]:
+    """All that is asked in this endpoint's words, as its caller sent it, if it came in them."""
+    as_sent = as_sent_of(body)
     request = {name: value for name, value in body.items() if name not in _TRANSLATED and name not in _NO_PLACE}
     request |= {
-        "model": deployment.model,
-        "stream": stream,
-        "store": body.get("store") is True,
+        # Left out, it is kept: who came for chat completions expects the contrary.
+        "store": body.get("store") is True if as_sent is None else body.get("store"),
         "input": list(_input(body)),
         "max_output_tokens": _first(body, "max_completion_tokens", "max_tokens"),
         "reasoning": _reasoning(body),
@@ -52,6 +63,8 @@ def request_of(deployment: Deployment, body: dict[str, Any], *, stream: bool) ->
         "tool_choice": _tool_choice(body.get("tool_choice")),
         "include": _include(body),
     }
+    if as_sent is not None:
+        request |= as_sent.standing(body)
     return {name: value for name, value in request.items() if value is not None}
 
 
@@ -118,7 +131,7 @@ def _part(part: dict[str, Any], text_type: str) -> dict[str, Any]:
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     """Tools are flat here, and strict unless they say otherwise, which chat completions' are not."""
     kind = tool.get("type", "function")
-    inner = tool.get(kind) if kind in _TOOL_KINDS else None
+    inner = tool.get(kind) if kind in BOUNDED_TOOLS else None
     if not isinstance(inner, dict):
         return tool
     if kind == "function":

@@ -1,7 +1,8 @@
 """Reads the answers of OpenAI's `/responses`, whole or in events, as one choice of a chat completion.
 
-Events and items of types that nobody here knows are passed over. The last event of a stream holds the whole response:
-of that, only what no earlier event said is told.
+Events and items of types that nobody here knows are passed over, unless the caller knows them: then events and items
+are handed on beside what they mean. The last event of a stream holds the whole response: of that, only what no earlier
+event said is told.
 """
 
 from collections.abc import Iterator
@@ -44,10 +45,11 @@ class _Tool(msgspec.Struct):
 
 
 class _Response(BodyReading):
-    """What one response has said so far."""
+    """What one response has said so far. keeps_items: its items and events are told as they are, too."""
 
-    def __init__(self, provider: Provider, status: int) -> None:
+    def __init__(self, provider: Provider, status: int, *, keeps_items: bool = False) -> None:
         super().__init__(provider, status)
+        self._keeps_items = keeps_items
         self._told: set[str] = set()
         self._tools: list[_Tool] = []
         # Under each name that an item goes by: its place, its id, the call's id. Some servers leave names out.
@@ -72,6 +74,7 @@ class _Response(BodyReading):
             **untold,
             tool_calls=tuple(piece for piece in pieces if piece is not None),
             finish_reason=self._finish_reason(response, status),
+            items=tuple(output) if self._keeps_items else (),
         )
 
     def note_response(self, response: dict[str, Any]) -> None:
@@ -178,8 +181,8 @@ class WholeResponse(_Response):
 
     is_done = False
 
-    def __init__(self, provider: Provider, status: int) -> None:
-        super().__init__(provider, status)
+    def __init__(self, provider: Provider, status: int, *, keeps_items: bool = False) -> None:
+        super().__init__(provider, status, keeps_items=keeps_items)
         self._body = WholeBody(status)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
@@ -198,8 +201,8 @@ class WholeResponse(_Response):
 class ResponseStream(_Response):
     """A response in events. Whole once its last one has come."""
 
-    def __init__(self, provider: Provider, status: int) -> None:
-        super().__init__(provider, status)
+    def __init__(self, provider: Provider, status: int, *, keeps_items: bool = False) -> None:
+        super().__init__(provider, status, keeps_items=keeps_items)
         self.is_done = False
         self._parser = EventParser()
 
@@ -232,6 +235,15 @@ class ResponseStream(_Response):
     def _take(self, event: SseEvent) -> Delta | None:
         said = decode_object(event.data, status=self.status)
         kind = self.text(said, "type") or event.event.decode("utf-8", "replace")
+        delta = self._meaning(event, said, kind)
+        if not self._keeps_items or self.is_done:
+            return delta
+        if isinstance(response := said.get("response"), dict):
+            # How it goes by its name; the rest is yet to come.
+            said = {"response": {"id": response.get("id")}}
+        return msgspec.structs.replace(delta or Delta(), event={**said, "type": kind})
+
+    def _meaning(self, event: SseEvent, said: dict[str, Any], kind: str) -> Delta | None:
         if kind == "error" or (not kind and said.get("error")):
             raise self.error(event.data)
         if kind in _TEXT_EVENTS:

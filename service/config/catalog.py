@@ -2,6 +2,7 @@
 
 import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from ledger.ceilings import Ceiling
 from ledger.money import parse_usd
@@ -20,6 +21,8 @@ UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
 MAX_DIRECT_ROUTES: Final = 10_000
 # {dialect: whose prices hold for a model of exactly its name, at an address that the book does not know}
 _VENDORS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "google", "local": ""}
+# Who answers `/v1/responses` for all of their models.
+_RESPONSES_HOSTS: Final = frozenset({"api.openai.com"})
 # {dialect: how many attempts a provider gets at once where the config does not say}. None: any number.
 _CONCURRENCY: Final = {"openai": 12, "anthropic": 10, "gemini": 12, "local": None}
 
@@ -180,7 +183,14 @@ def _provider(section: ProviderSection) -> Provider:
         max_concurrency=section.max_concurrency or _CONCURRENCY[section.dialect],
         on_abort=section.on_abort,
         model_path=section.model_path,
+        has_responses=_has_responses(section),
     )
+
+
+def _has_responses(section: ProviderSection) -> bool:
+    if section.responses is not None or section.dialect != "openai":
+        return bool(section.responses)
+    return urlsplit(section.base_url or "").hostname in _RESPONSES_HOSTS
 
 
 def _hedge_rule(router: RouterSection, route: RouteSection) -> HedgeRule | None:

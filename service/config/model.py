@@ -74,6 +74,7 @@ class RouterSection(Section, frozen=True):
 class ProviderSection(Section, frozen=True):
     """Who hosts and bills. max_concurrency None: what is usual for the dialect.
 
+    responses: whether it answers `/v1/responses`, too; None: OpenAI's own does, others do not.
     model_path is for `local` only: None is the embedded model.
     """
 
@@ -86,6 +87,7 @@ class ProviderSection(Section, frozen=True):
     connect_timeout_s: Seconds = 5.0
     max_concurrency: Number | None = None
     on_abort: Literal["estimate", "hold", "drain", "free"] = "estimate"
+    responses: bool | None = None
     model_path: str | None = None
 
 

@@ -22,7 +22,8 @@ from service.exports import COLUMNS, NEEDED
 MAX_MODEL_CHARS: Final = 256
 # Whose names are the callers' own, and not known here.
 _CALLERS_SCOPES: Final = {"key", "team", "user", "workflow", "run"}
-
+# {key of a provider: the dialect that it is for}
+_ONLY_FOR: Final = {"responses": "openai", "model_path": "local"}
 _SCOPES: Final = "provider:P, model:P:M, key:ID, team:T, user:U, workflow:W and run:R; * for each name"
 
 
@@ -70,13 +71,14 @@ def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem
         yield Problem(f"{place}.name", f"{provider.name!r} must be made of letters, digits, '.', '_' and '-'")
     if provider.api_key is not None and not (provider.api_key.isascii() and provider.api_key.isprintable()):
         yield Problem(f"{place}.api_key", "has a character in it that no header can carry")
+    for key, dialect in _ONLY_FOR.items():
+        if getattr(provider, key) is not None and provider.dialect != dialect:
+            yield Problem(f"{place}.{key}", f'is for dialect = "{dialect}" only')
     if provider.dialect == "local":
         for key in ("base_url", "api_key"):
             if getattr(provider, key) is not None:
                 yield Problem(f"{place}.{key}", 'dialect = "local" runs its own server; leave it out')
         return
-    if provider.model_path is not None:
-        yield Problem(f"{place}.model_path", 'is for dialect = "local" only')
     if provider.base_url is None:
         yield Problem(f"{place}.base_url", "is missing")
     else:

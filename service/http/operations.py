@@ -10,6 +10,7 @@ from service.http.hints import HintBody
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
+from service.openai_responses import ResponsesBody
 
 GENERATE: Final[dict[str, Any]] = {
     "model": "chat",
@@ -118,6 +119,52 @@ MESSAGED: Final[dict[str, Any]] = {
         "cache_read_input_tokens": 0,
         "output_tokens": 8,
         "output_tokens_details": {"thinking_tokens": 0},
+        "cost_usd": "0.000007950",
+        "cost_nanousd": 7950,
+        "cost_basis": "priced_usage",
+    },
+}
+RESPOND: Final[dict[str, Any]] = {
+    "model": "chat",
+    "input": "Name the smallest coin there was.",
+    "instructions": "Be brief.",
+    "max_output_tokens": 40,
+}
+RESPONDED: Final[dict[str, Any]] = {
+    "id": "resp_06cq2f1q0c8m3n4p5r6s7t8u9v",
+    "object": "response",
+    "created_at": 1795240000,
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "instructions": "Be brief.",
+    "max_output_tokens": 40,
+    "model": "gpt-4o-mini",
+    "output": [
+        {
+            "id": "msg_06cq2f1q0c8m3n4p5r6s7t8u9v_0",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [
+                {
+                    "type": "output_text",
+                    "text": "The half farthing, in Britain.",
+                    "annotations": [],
+                    "logprobs": [],
+                }
+            ],
+        }
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {
+        "input_tokens": 21,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 8,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 29,
         "cost_usd": "0.000007950",
         "cost_nanousd": 7950,
         "cost_basis": "priced_usage",
@@ -287,6 +334,16 @@ OPERATIONS: Final = (
         streams=True,
         errors=_GENERATION_ERRORS,
         passes_rejections=True,
+    ),
+    Operation(
+        method="post",
+        path="/v1/responses",
+        summary="OpenAI's responses, whoever answers; sent as they came to providers that speak them",
+        example=RESPONDED,
+        body=ResponsesBody,
+        body_example=RESPOND,
+        streams=True,
+        errors=_GENERATION_ERRORS,
     ),
     Operation(
         method="post",

@@ -19,6 +19,7 @@ from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
+from service.openai_responses import ResponsesBody
 
 _REF: Final = "#/components/schemas/{name}"
 # What a parameter of a query must be like, where not any text will do.
@@ -72,7 +73,7 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
 
 def openapi_document() -> dict[str, Any]:
     """All operations as one OpenAPI 3.1 object."""
-    bodies = (GenerateBody, ChatBody, MessagesBody, EmbeddingsBody, Params, HintBody)
+    bodies = (GenerateBody, ChatBody, ResponsesBody, MessagesBody, EmbeddingsBody, Params, HintBody)
     _, components = msgspec.json.schema_components(bodies, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
