@@ -79,14 +79,18 @@ def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem
             if getattr(provider, key) is not None:
                 yield Problem(f"{place}.{key}", 'dialect = "local" runs its own server; leave it out')
         return
+    yield from _base_url_problems(f"{place}.base_url", provider)
+
+
+def _base_url_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
     if provider.base_url is None:
-        yield Problem(f"{place}.base_url", "is missing")
+        yield Problem(place, "is missing")
     else:
-        yield from _address_problems(f"{place}.base_url", provider.base_url)
+        yield from _address_problems(place, provider.base_url)
         if provider.dialect == "anthropic" and provider.base_url.rstrip("/").endswith("/v1"):
-            yield Problem(f"{place}.base_url", "is without /v1, which is added")
+            yield Problem(place, "is without /v1, which is added")
         if provider.dialect == "gemini" and provider.base_url.rstrip("/").endswith(("/v1", "/v1beta")):
-            yield Problem(f"{place}.base_url", "is without /v1beta, which is added")
+            yield Problem(place, "is without /v1beta, which is added")
 
 
 def _server_problems(server: ServerSection) -> Iterator[Problem]:

@@ -137,8 +137,11 @@ RESPONDED: Final[dict[str, Any]] = {
     "status": "completed",
     "error": None,
     "incomplete_details": None,
+    "background": False,
     "instructions": "Be brief.",
     "max_output_tokens": 40,
+    "max_tool_calls": None,
+    "metadata": {},
     "model": "gpt-4o-mini",
     "output": [
         {
@@ -157,8 +160,18 @@ RESPONDED: Final[dict[str, Any]] = {
         }
     ],
     "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "reasoning": {"effort": None, "summary": None},
+    "service_tier": "default",
+    "store": False,
+    "temperature": None,
+    "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
     "tools": [],
+    "top_logprobs": 0,
+    "top_p": None,
+    "truncation": "disabled",
+    "user": None,
     "usage": {
         "input_tokens": 21,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

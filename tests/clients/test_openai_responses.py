@@ -1,7 +1,6 @@
 """The official `openai` package's `responses`, unchanged, against the service in front of scripted providers."""
 
 from contextlib import asynccontextmanager
-from typing import Any
 
 import openai
 import pytest
@@ -10,10 +9,11 @@ from tests import anthropic_scripts as claude
 from tests.openai_scripts import responded
 from tests.router.gateways import a_deployment, open_gateway
 from tests.service.http.scripted import an_edge
-from tests.upstream import answer, scripted_upstream, status, stream
+from tests.upstream import answer, scripted_upstream
 
 CHAT, RESPONSES, ANTHROPIC = "chat completions", "responses", "anthropic"
 SPEAKERS = (CHAT, RESPONSES, ANTHROPIC)
+PATHS = {CHAT: "/v1/chat/completions", RESPONSES: "/v1/responses", ANTHROPIC: "/v1/messages"}
 DEFAULTS = {CHAT: answer(), RESPONSES: responded(), ANTHROPIC: claude.message()}
 
 
@@ -41,6 +41,7 @@ async def a_service(tmp_path, speaks, **gateway):
 async def test_a_response_and_its_stream(tmp_path, speaks):
     async with a_service(tmp_path, speaks) as (upstream, sdk):
         response = await sdk.responses.create(model="chat", input="hello", max_output_tokens=50)
+        assert upstream.requests[0].path.endswith(PATHS[speaks])
         assert response.output_text == "Hello there."
         assert (response.status, response.object, response.error) == ("completed", "response", None)
         usage = response.usage
@@ -50,7 +51,6 @@ async def test_a_response_and_its_stream(tmp_path, speaks):
         async with sdk.responses.stream(model="chat", input="hi", max_output_tokens=50) as events:
             told = [event async for event in events]
             final = await events.get_final_response()
-        print([event.type for event in told])
         assert [event.sequence_number for event in told] == list(range(len(told)))
         assert "".join(event.delta for event in told if event.type == "response.output_text.delta") == "Hello there."
         assert final.output_text == "Hello there."

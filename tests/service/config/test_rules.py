@@ -85,6 +85,10 @@ def provider(url: str, more: str = "") -> str:
         (provider("http://h/v1/chat/completions"), "providers[0].base_url: is without /chat/completions"),
         (provider("http://h/v1", 'api_key = "hun\\nter2"'), "providers[0].api_key: has a character in it"),
         (provider("http://h/v1", 'model_path = "x.gguf"'), 'providers[0].model_path: is for dialect = "local" only'),
+        (
+            '[[providers]]\nname="a"\ndialect="gemini"\nbase_url="http://h"\nresponses=true',
+            'providers[0].responses: is for dialect = "openai" only',
+        ),
         ('[[providers]]\nname="a:b"\ndialect="local"', "providers[0].name: 'a:b' must be made of"),
         (
             '[[providers]]\nname="a"\ndialect="local"\nbase_url="http://h"',
