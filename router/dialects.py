@@ -7,9 +7,9 @@ from router.deployments import Deployment, Dialect
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_embeddings, openai_responses
 from router.providers.anthropic import request as anthropic
-from router.providers.anthropic.in_chat import in_chat
+from router.providers.anthropic.in_chat import in_chat as from_anthropic
 from router.providers.gemini import request as gemini
-from router.responses import in_chat
+from router.responses import in_chat as from_responses
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
 Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
@@ -21,22 +21,20 @@ def fitted(body: dict[str, Any], deployment: Deployment, endpoint: str = "") -> 
     What the format must have and the caller left open (how long the answer may be) is filled in here, so that the hold
     bounds what is sent. Raises Inexpressible for messages that cannot be said there: those are never changed.
     """
-    fit = _ENDPOINT_FITS.get(endpoint)
-    lost: tuple[str, ...] = ()
-    if fit is None:
-        fit = _FITS[deployment.provider.dialect]
-        body, lost = in_chat(body, deployment.provider.dialect)
-    said, unsaid = fit(body, deployment)
-    return said, lost + unsaid
+    return _ENDPOINT_FITS.get(endpoint, _FITS[deployment.provider.dialect])(body, deployment)
 
 
-def spoken(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A caller's body in words that the deployment's dialect shares, and the names of what was lost on the way.
+def spoken(body: dict[str, Any], deployment: Deployment, endpoint: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A caller's body in words that the deployment shares at this endpoint, and the names of what was lost on the way.
 
-    Only what came in a format that is not the dialect's own changes. Raises Inexpressible as `fitted` does.
+    Only what came in another format than is spoken there changes. Raises Inexpressible as `fitted` does.
     """
     dialect = deployment.provider.dialect
-    return (body, ()) if dialect == "anthropic" else in_chat(body, dialect)
+    lost: tuple[str, ...] = ()
+    # A body came in one format, so that at most one of the two changes it.
+    if endpoint != openai_responses.ENDPOINT:
+        body, lost = from_responses(body, dialect)
+    return (body, lost) if lost or dialect == "anthropic" else from_anthropic(body, dialect)
 
 
 def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -94,7 +94,8 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
     """The candidate, asked as its provider's refusal taught. None: that cannot be said there."""
     adaptation = Adaptation(endpoint=candidate.endpoint).with_lesson(lesson)
     try:
-        body, dropped = _adapted(candidate.body, candidate.deployment, adaptation)
+        shared, lost = spoken(candidate.body, candidate.deployment, _endpoint(candidate.deployment, adaptation))
+        body, dropped = _adapted(shared, candidate.deployment, adaptation)
     except Inexpressible:
         return None
     return msgspec.structs.replace(
@@ -102,7 +103,7 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         body=body,
         held_nanousd=_bound(body, candidate.deployment, adaptation.endpoint, None)[0],
         endpoint=adaptation.endpoint,
-        dropped_params=(*candidate.dropped_params, *dropped),
+        dropped_params=(*candidate.dropped_params, *lost, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
     )
 
@@ -191,7 +192,7 @@ def _sendable(
     body: dict[str, Any], deployment: Deployment, adaptation: Adaptation
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body as the deployment would be sent it, and the names of what was left out."""
-    shared, lost = spoken(body, deployment)
+    shared, lost = spoken(body, deployment, _endpoint(deployment, adaptation))
     taken, refused = gated(shared, deployment)
     said, unsaid = _adapted(taken, deployment, adaptation)
     return said, lost + refused + unsaid

@@ -78,6 +78,11 @@ def response_id(generation_id: str, deployment_id: str, provider_response_id: st
     return f"{name}_{base64.urlsafe_b64encode(kept).decode().rstrip('=')}"
 
 
+def is_kept(name: str) -> bool:
+    """Whether this response can be gone on with."""
+    return origin_of(name) is not None
+
+
 def origin_of(name: Any) -> tuple[str, str] | None:
     """(deployment id, what its provider calls the response), from an id of ours. None: it is not one to go on with."""
     if not isinstance(name, str) or not name.startswith(_ID) or len(name) > MAX_ID_CHARS:
@@ -111,8 +116,8 @@ def opened_thoughts(item: dict[str, Any]) -> dict[str, Any] | None:
 def add_message(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
     """Put it at the end. What the model said and what it called at once are one message in a chat completion."""
     last = messages[-1] if messages else {}
-    both_speak = _speaks(last) and _speaks(message)
-    if both_speak or not last.get("role") == message.get("role") == "assistant":
+    is_turn = last.get("role") == message.get("role") == "assistant"
+    if not is_turn or (_speaks(last) and _speaks(message) and not last.get("tool_calls")):
         messages.append(message)
         return
     lists = {
@@ -120,6 +125,9 @@ def add_message(messages: list[dict[str, Any]], message: dict[str, Any]) -> None
         for name in ("tool_calls", *THOUGHT_FIELDS)
         if last.get(name) or message.get(name)
     }
+    if last.get("content") and message.get("content"):
+        # A call's result must follow it at once, so what was said after it goes before it.
+        lists["content"] = [*_parts(last["content"]), *_parts(message["content"])]
     said = {name: value for name, value in message.items() if value is not None}
     messages[-1] = {**last, **said, **lists}
 
@@ -204,6 +212,10 @@ def _fit_extras(said: dict[str, Any], dialect: str, lost: list[str]) -> None:
 
 def _is_bounded(tool: Any) -> bool:
     return isinstance(tool, dict) and tool.get("type", "function") in BOUNDED_TOOLS
+
+
+def _parts(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
 def _speaks(message: dict[str, Any]) -> bool:

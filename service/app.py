@@ -18,8 +18,8 @@ from service.http.schema import schema_handlers
 from service.native import NativeWire
 from service.openai_chat import OpenAIChatWire
 from service.openai_embeddings import OpenAIEmbeddingsWire
-from service.openai_responses import OpenAIResponsesWire
 from service.parts import Parts
+from service.responses.wire import OpenAIResponsesWire
 
 
 def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:

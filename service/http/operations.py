@@ -10,7 +10,7 @@ from service.http.hints import HintBody
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
-from service.openai_responses import ResponsesBody
+from service.responses.wire import ResponsesBody
 
 GENERATE: Final[dict[str, Any]] = {
     "model": "chat",

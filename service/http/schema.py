@@ -19,7 +19,7 @@ from service.idempotency import MAX_KEY_CHARS
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
-from service.openai_responses import ResponsesBody
+from service.responses.wire import ResponsesBody
 
 _REF: Final = "#/components/schemas/{name}"
 # What a parameter of a query must be like, where not any text will do.

@@ -17,13 +17,13 @@ Item = dict[str, Any]
 Event = dict[str, Any]
 
 # {type of a call: (its item's type, the field and the events of its arguments, how its ids begin)}
-_CALLS: Final = {
+CALLS: Final = {
     "function": ("function_call", "arguments", "response.function_call_arguments", "fc_"),
     "custom": ("custom_tool_call", "input", "response.custom_tool_call_input", "ctc_"),
 }
 _COMPLETE: Final = frozenset({"stop", "tool_calls", "function_call"})
-_ADDED: Final = "response.output_item.added"
-_DONE: Final = "response.output_item.done"
+ADDED: Final = "response.output_item.added"
+DONE: Final = "response.output_item.done"
 
 
 class _Open(msgspec.Struct):
@@ -39,8 +39,8 @@ class _Open(msgspec.Struct):
 class ItemWriter:
     """Turns one choice's deltas into items. items: those that are whole or begun, in their order.
 
-    name: what all their ids have in common. A thought ends where something else begins, and words where they are
-    followed by thoughts; calls are open until the end, for they may come in turns.
+    name: what all their ids have in common. Thoughts and words end where something else begins; calls are open until
+    the end, for they may come in turns.
     """
 
     def __init__(self, name: str) -> None:
@@ -64,6 +64,8 @@ class ItemWriter:
             yield from self._think(delta.reasoning, sealed)
         if delta.text or delta.refusal or delta.tool_calls:
             yield from self._end_thought()
+        if delta.tool_calls and not (delta.text or delta.refusal):
+            yield from self._end_words("completed")
         logprobs = (delta.logprobs or {}).get("content") or []
         if delta.text or logprobs:
             yield from self._say("output_text", delta.text, logprobs)
@@ -110,7 +112,7 @@ class ItemWriter:
         thought = self._thought
         if thought is None:
             thought = self._thought = self._open("rs_", {"type": "reasoning", "summary": []})
-            yield self._item_event(_ADDED, thought)
+            yield self._item_event(ADDED, thought)
         for name, value in sealed.items():
             thought.extra[name] = [*thought.extra.get(name, ()), *value]
         if text:
@@ -132,7 +134,7 @@ class ItemWriter:
             yield self._event("response.reasoning_summary_part.done", thought, summary_index=0, part=part)
         if thought.extra:
             thought.item["encrypted_content"] = sealed_thoughts(thought.extra)
-        yield self._item_event(_DONE, thought)
+        yield self._item_event(DONE, thought)
 
     def _say(self, kind: str, text: str, logprobs: list[Any]) -> Iterator[Event]:
         yield from self._begin_part(kind)
@@ -154,7 +156,7 @@ class ItemWriter:
             words = self._words = self._open(
                 "msg_", {"type": "message", "role": "assistant", "status": "in_progress", "content": []}
             )
-            yield self._item_event(_ADDED, words)
+            yield self._item_event(ADDED, words)
         if words.part is None or words.part["type"] != kind:
             yield from self._end_part(words)
             words.part = {"type": kind, "refusal": ""}
@@ -184,7 +186,7 @@ class ItemWriter:
             return
         yield from self._end_part(words)
         words.item["status"] = status
-        yield self._item_event(_DONE, words)
+        yield self._item_event(DONE, words)
 
     def _name_sources(self, sources: Any) -> Iterator[Event]:
         """Sources that the text names: a chat completion has each one's fields under the name of its type."""
@@ -204,25 +206,36 @@ class ItemWriter:
             yield self._event(kind, words, **place, annotation_index=index, annotation=annotation)
 
     def _call(self, piece: ToolCallDelta) -> Iterator[Event]:
-        item_type, field, event, prefix = _CALLS.get(piece.type, _CALLS["function"])
         call = self._calls.get(piece.index)
         if call is None:
+            item_type, field, _, prefix = CALLS.get(piece.type, CALLS["function"])
             status = {"status": "in_progress"} if field == "arguments" else {}
-            item = {"type": item_type, "call_id": piece.id, "name": piece.name, field: "", **status}
+            item = {
+                **(piece.extra or {}),
+                "type": item_type,
+                "call_id": piece.id,
+                "name": piece.name,
+                field: "",
+                **status,
+            }
             call = self._calls[piece.index] = self._open(prefix, item)
-            yield self._item_event(_ADDED, call)
+            yield self._item_event(ADDED, call)
         if piece.arguments:
             call.text.append(piece.arguments)
-            yield self._event(f"{event}.delta", call, delta=piece.arguments)
+            yield self._event(f"{_field_of(call)[1]}.delta", call, delta=piece.arguments)
 
     def _end_call(self, call: _Open, status: str) -> Iterator[Event]:
-        field = "arguments" if "arguments" in call.item else "input"
-        event = "response.function_call_arguments" if field == "arguments" else "response.custom_tool_call_input"
+        field, event = _field_of(call)
         call.item[field] = "".join(call.text)
         if field == "arguments":
             call.item["status"] = status
         yield self._event(f"{event}.done", call, **{field: call.item[field]})
-        yield self._item_event(_DONE, call)
+        yield self._item_event(DONE, call)
+
+
+def _field_of(call: _Open) -> tuple[str, str]:
+    """Where its arguments are, and how the events about them are called."""
+    return next((field, event) for kind, field, event, _ in CALLS.values() if kind == call.item["type"])
 
 
 def items_of(choice: Choice, name: str) -> list[Item]:
@@ -230,67 +243,14 @@ def items_of(choice: Choice, name: str) -> list[Item]:
     if choice.items:
         return list(choice.items)
     writer = ItemWriter(name)
-    for _ in writer.add(replay_choice(choice)):
-        pass
+    for delta in replay_choice(choice):
+        for _ in writer.add(delta):
+            pass
     for _ in writer.end(is_whole=is_complete(choice.finish_reason)):
         pass
     return writer.items
 
 
-def whole_item_events(item: Item, index: int) -> Iterator[Event]:
-    """The events of an item that comes at once. What is within it, they tell as if it had grown."""
-    yield {"type": _ADDED, "output_index": index, "item": _begun(item)}
-    place = {"item_id": item.get("id"), "output_index": index}
-    kind = item.get("type")
-    if kind == "message":
-        for number, part in enumerate(_objects(item.get("content"))):
-            yield from _part_events(part, {**place, "content_index": number})
-    elif kind == "reasoning":
-        for number, part in enumerate(_objects(item.get("summary"))):
-            yield from _summary_events(part, {**place, "summary_index": number})
-    for item_type, field, event, _ in _CALLS.values():
-        if kind == item_type:
-            yield {"type": f"{event}.delta", **place, "delta": item.get(field)}
-            yield {"type": f"{event}.done", **place, field: item.get(field)}
-    yield {"type": _DONE, "output_index": index, "item": item}
-
-
 def is_complete(finish_reason: str) -> bool:
     """Whether an answer that ended so is all that its model had to say."""
     return finish_reason in _COMPLETE
-
-
-def _begun(item: Item) -> Item:
-    """The item as it was before anything was in it."""
-    empty: Item = {"content": [], "summary": [], "arguments": "", "input": ""}
-    begun = {name: empty.get(name, value) for name, value in item.items() if name != "encrypted_content"}
-    return begun | ({"status": "in_progress"} if "status" in item else {})
-
-
-def _part_events(part: Item, place: Item) -> Iterator[Event]:
-    field = "refusal" if part.get("type") == "refusal" else "text"
-    event = "response.refusal" if field == "refusal" else "response.output_text"
-    tokens = {} if field == "refusal" else {"logprobs": part.get("logprobs") or []}
-    yield {
-        "type": "response.content_part.added",
-        **place,
-        "part": {**part, field: "", **({} if field == "refusal" else {"annotations": [], "logprobs": []})},
-    }
-    yield {"type": f"{event}.delta", **place, "delta": part.get(field), **tokens}
-    for number, annotation in enumerate(_objects(part.get("annotations"))):
-        added = {"annotation_index": number, "annotation": annotation}
-        yield {"type": "response.output_text.annotation.added", **place, **added}
-    yield {"type": f"{event}.done", **place, field: part.get(field), **tokens}
-    yield {"type": "response.content_part.done", **place, "part": part}
-
-
-def _summary_events(part: Item, place: Item) -> Iterator[Event]:
-    text = part.get("text")
-    yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
-    yield {"type": "response.reasoning_summary_text.delta", **place, "delta": text}
-    yield {"type": "response.reasoning_summary_text.done", **place, "text": text}
-    yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
-
-
-def _objects(value: Any) -> list[Item]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from router.providers.openai_responses import fields_of
 from router.responses import AS_SENT, NOTHING_MORE, AsSent, response_id
 from service.refusals import InvalidRequest
-from service.responses_body import chat_body
+from service.responses.body import chat_body
 
 FLAT = {"type": "function", "name": "f", "description": "does", "parameters": {"type": "object"}, "strict": True}
 NESTED = {"type": "function", "function": {name: value for name, value in FLAT.items() if name != "type"}}
@@ -238,7 +238,7 @@ ITEMS = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(ITEMS, min_size=1, max_size=6), st.one_of(st.none(), TEXTS))
 def test_whatever_is_sent_comes_out_as_it_went_in(items, instructions):
     value = {"input": items} | ({} if instructions is None else {"instructions": instructions})
