@@ -28,8 +28,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output_image_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.counts) < 0:
-            raise ValueError(f"a count is negative: {self}")
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is negative")
 
     @classmethod
     def of(

@@ -27,7 +27,7 @@ _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
 _UNBOUNDED: Final = (
-    *("web_search_options", "prediction"),
+    *("web_search_options", "prediction", "audio"),
     # What a provider keeps is of a length that nobody here knows.
     *("previous_response_id", "conversation", "prompt"),
 )
@@ -84,13 +84,12 @@ def output_bound_tokens(
     return limit * answers
 
 
-def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None:
+def unbounded_field(body: dict[str, Any]) -> str | None:
     """The field that makes a cost that no hold can bound. None: there is none.
 
-    speaks: what the model says aloud has a price of its own; then it is bounded, as a part of the answer.
-    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, earlier speech, and
-    what items refer to that are neither words nor thoughts have a length nobody here knows; another service tier has
-    another price; rejected predicted tokens are billed on top of the answer's limit.
+    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, and what items
+    refer to that are neither words nor thoughts have a length nobody here knows; another service tier has another
+    price; rejected predicted tokens are billed on top of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
@@ -101,11 +100,8 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     if body.get("service_tier") not in _PRICED_TIERS:
         return "service_tier"
     modalities = body.get("modalities")
-    bounded = {"text", "audio"} if speaks else {"text"}
-    if isinstance(modalities, list) and any(kind not in bounded for kind in modalities):
+    if isinstance(modalities, list) and any(kind != "text" for kind in modalities):
         return "modalities"
-    if body.get("audio") is not None and not speaks:
-        return "audio"
     return _unbounded_message(body.get("messages"))
 
 
@@ -115,8 +111,6 @@ def _unbounded_message(messages: Any) -> str | None:
             return "file_id"
         if "role" not in message and message.get("type") != "reasoning":
             return "input"
-        if message.get("audio") is not None:
-            return "audio"
     return None
 
 
