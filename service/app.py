@@ -12,6 +12,7 @@ from service.http.estimate import estimate_handler
 from service.http.failures import answer_failure
 from service.http.generation import GenerationApp, Slots
 from service.http.hints import hint_handlers
+from service.http.options import options_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
 from service.http.schema import schema_handlers
@@ -35,14 +36,16 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         "/v1/responses": GenerationApp(OpenAIResponsesWire(), slots, parts),
         "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts),
     }
+    handlers = [
+        *generation_handlers(generations),
+        *page_handlers(parts),
+        *hint_handlers(parts),
+        estimate_handler(parts),
+        *schema_handlers(),
+    ]
     app = Litestar(
-        route_handlers=[
-            *generation_handlers(generations),
-            *page_handlers(parts),
-            *hint_handlers(parts),
-            estimate_handler(parts),
-            *schema_handlers(),
-        ],
+        # First: where a path has none of these yet, Litestar adds its own.
+        route_handlers=[*options_handlers(handlers), *handlers],
         exception_handlers={HTTPException: answer_failure, Exception: answer_failure},
         openapi_config=None,
         logging_config=None,

@@ -273,8 +273,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path. example: of its answer; errors: {status: what for}, beside those that are everywhere.
 
     path_example: the path with something that is there. other_media_types: the answer comes in these too, if asked for.
-    passes_rejections: a provider's 4xx passes through it. is_anyones: it asks for no key. has_plain_errors: its own
-    errors are no problems, but answers with another status.
+    varying: names of fields whose type is as the request asks. passes_rejections: a provider's 4xx passes through it.
+    is_anyones: it asks for no key. has_plain_errors: its own errors are no problems, but answers with another status.
     """
 
     method: str
@@ -290,6 +290,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     other_media_types: tuple[str, ...] = ()
     path_example: str = ""
     errors: dict[int, str] = {}
+    varying: tuple[str, ...] = ()
     passes_rejections: bool = False
     is_anyones: bool = False
     has_plain_errors: bool = False
@@ -365,6 +366,7 @@ OPERATIONS: Final = (
         example=EMBEDDED,
         body=EmbeddingsBody,
         body_example=EMBED,
+        varying=("embedding",),
         errors=_GENERATION_ERRORS,
         passes_rejections=True,
     ),

@@ -1,5 +1,6 @@
 """What an operation may answer, as its documentation says it: every status, in the shape that its path has."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from service.http.operations import Operation
@@ -63,17 +64,18 @@ def errors_of(operation: Operation) -> dict[int, str]:
     return everywhere | operation.errors
 
 
-def schema_of(example: Any) -> dict[str, Any]:
+def schema_of(example: Any, varying: Sequence[str] = ()) -> dict[str, Any]:
     """What values are like of which this is one: the same types, or null; the same names, or more of them.
 
-    An example that is null says nothing, and so does an empty list of what would be in it.
+    An example that is null says nothing, and so does an empty list of what would be in it. varying: names of fields
+    that may be anything.
     """
     schema: dict[str, Any] = {} if example is None else {"type": [_TYPES[type(example)], "null"]}
     if isinstance(example, dict):
-        properties = {name: schema_of(value) for name, value in example.items()}
+        properties = {name: {} if name in varying else schema_of(value, varying) for name, value in example.items()}
         return {**schema, "properties": properties, "required": list(properties)}
     if isinstance(example, list) and example:
-        return {**schema, "items": schema_of(example[0])}
+        return {**schema, "items": schema_of(example[0], varying)}
     return schema
 
 
@@ -83,7 +85,7 @@ def _answers(operation: Operation) -> dict[str, Any]:
     elif operation.example is None:
         content = {_JSON: {"schema": {"type": "object"}}}
     else:
-        schema = {**schema_of(operation.example), "type": "object"}
+        schema = {**schema_of(operation.example, operation.varying), "type": "object"}
         content = {_JSON: {"schema": schema, "example": operation.example}}
     others = [*operation.other_media_types, *(["text/event-stream"] if operation.streams else [])]
     return content | {media_type: {"schema": {"type": "string"}} for media_type in others}

@@ -166,6 +166,19 @@ async def test_a_request_is_told_to_telemetry_by_its_route_and_health_is_not():
         assert (facts.method, facts.route, facts.error_code) == ("HEAD", "", "not_found")
 
 
+async def test_a_path_says_which_methods_it_takes_whether_asked_or_refusing():
+    async with an_edge() as (_, client):
+        for path, allow in (
+            ("/router/hints", "GET, HEAD, OPTIONS, POST"),
+            ("/router/hints/openai:m", "DELETE, OPTIONS"),
+            ("/v1/models/chat", "GET, HEAD, OPTIONS"),
+            ("/generate", "OPTIONS, POST"),
+        ):
+            asked, refused = await client.options(path), await client.put(path)
+            assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allow, b"")
+            assert (refused.status_code, refused.headers["allow"]) == (405, allow)
+
+
 async def test_head_is_get_without_its_body():
     async with an_edge() as (edge, client):
         got, head = await client.get("/v1/models"), await client.head("/v1/models")
