@@ -358,6 +358,7 @@ OPERATIONS: Final = (
         body_example=RESPOND,
         streams=True,
         errors=_GENERATION_ERRORS,
+        passes_rejections=True,
     ),
     Operation(
         method="post",
