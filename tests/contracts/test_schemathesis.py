@@ -28,7 +28,7 @@ CONFIG = """
 url = "sqlite:{folder}/farthing.db"
 synchronous = "normal"
 [router]
-deadline_ms = 5000
+deadline_ms = 60000
 breaker_threshold = 1000000
 [[providers]]
 name = "openai"
