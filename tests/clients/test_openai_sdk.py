@@ -33,6 +33,11 @@ async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a
             )
             assert again.headers["x-farthing-cache"] == "hit"
             assert again.parse().choices[0].message.content == text
+            async with client.responses.stream(model="default", input="Say hello.", max_output_tokens=12) as coming:
+                told = [event async for event in coming]
+            # The same question in other words.
+            assert told[-1].response.output_text == text
+            assert told[-1].response.usage.output_tokens == usage.completion_tokens
             listed = [model.id async for model in client.models.list()]
             assert "default" in listed
             vectors = await client.embeddings.create(model="default", input=["a farthing", "a penny"])
