@@ -4,11 +4,14 @@ Events and answers are shaped after chat completions, the widest of the formats 
 is kept in `extra` and goes back out as it came, so that an answer replays without loss.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from ledger.usage import Usage
+
+# A function call in its legacy form, and sound.
+_SAID_IN_EXTRA: Final = frozenset({"function_call", "audio"})
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,8 +68,10 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_output(self) -> bool:
-        """True for text, reasoning, refusal, a tool call or a vector; a role or a finish reason alone is not output."""
-        return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.vector)
+        """True for text, thoughts, refusal, a call, sound or a vector; a role or a finish reason alone is not output."""
+        if self.text or self.reasoning or self.refusal or self.tool_calls or self.vector:
+            return True
+        return self.extra is not None and not _SAID_IN_EXTRA.isdisjoint(self.extra)
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ import msgspec
 
 from router.answer import Answer, Block, Choice, Closing, Delta, ToolCall, ToolCallDelta
 
+# {a field that comes in pieces: those of its fields whose texts go together}
+_GROWING: Final = {"function_call": ("arguments",), "audio": ("data", "transcript")}
 # An answer that ended for one of these reasons is whole; by anything else (a content filter, say) it is not kept.
 STORABLE_ENDINGS: Final = frozenset({"stop", "tool_calls", "function_call", "length"})
 
@@ -196,7 +198,10 @@ def delivered_text(answer: Answer) -> str:
 
 
 def _joined(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
-    """Unknown fields of a stream: lists grow, everything else is as it was said last; null takes nothing back."""
+    """Unknown fields of a stream: lists grow, everything else is as it was said last; null takes nothing back.
+
+    A legacy function call and sound come in pieces, too.
+    """
     if before is None:
         return dict(after)
     joined = dict(before)
@@ -207,7 +212,12 @@ def _joined(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, A
         if isinstance(old, list) and isinstance(value, list):
             joined[name] = [*old, *value]
         elif isinstance(old, dict) and isinstance(value, dict):
-            joined[name] = _joined(old, value)
+            joined[name] = {**_joined(old, value), **_grown(old, value, _GROWING.get(name, ()))}
         else:
             joined[name] = value
     return joined
+
+
+def _grown(before: dict[str, Any], after: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    pairs = {name: (before.get(name), after.get(name)) for name in names}
+    return {name: old + new for name, (old, new) in pairs.items() if isinstance(old, str) and isinstance(new, str)}

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ledger.money import format_usd
-from router.answer import Choice, Delta, ToolCallDelta
+from router.answer import Choice, Delta, ToolCall, ToolCallDelta
 from router.call import Call
 from router.receipt import Receipt
 from router.reply import Finished, Reply
 from service.asked import Asked, Message, Params
 from service.errors import Problem
 from service.headers import NO_WISHES, Wishes
-from service.native import tool_object
 from service.sse import data
 from service.strict_json import convert, decode_object
 
@@ -24,6 +23,8 @@ _ERROR_TYPES: Final = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+# {type of a tool call: where its arguments are}
+_ARGUMENTS: Final = {"custom": "input"}
 _DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -92,12 +93,10 @@ class OpenAIChatEvents:
         self._begun: set[int] = set()
 
     def delta(self, delta: Delta) -> bytes:
-        if delta.event is not None and delta.says_nothing:
+        if delta.says_nothing:
+            # That a block ended, or an item began: chat completions have neither.
             return b""
         said = _said(delta)
-        if delta.block is not None and not said and delta.finish_reason is None:
-            # That a block ended: chat completions have none.
-            return b""
         if not self._begun:
             # Only now is it settled who answers.
             self._head["model"] = self._reply.deployment_id.partition(":")[2]
@@ -181,7 +180,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
     if choice.tool_calls:
-        message["tool_calls"] = [tool_object(tool) for tool in choice.tool_calls]
+        message["tool_calls"] = [_tool(tool) for tool in choice.tool_calls]
     return {
         "index": choice.index,
         "message": message,
@@ -203,13 +202,13 @@ def _said(delta: Delta) -> dict[str, Any]:
     return said
 
 
+def _tool(tool: ToolCall) -> dict[str, Any]:
+    called = {"name": tool.name, _ARGUMENTS.get(tool.type, "arguments"): tool.arguments}
+    return {"id": tool.id, "type": tool.type, tool.type: called}
+
+
 def _tool_piece(piece: ToolCallDelta) -> dict[str, Any]:
-    function = {"arguments": piece.arguments}
-    if not piece.id:
-        return {"index": piece.index, "function": function}
-    return {
-        "index": piece.index,
-        "id": piece.id,
-        "type": piece.type,
-        "function": {"name": piece.name, **function},
-    }
+    said = {_ARGUMENTS.get(piece.type, "arguments"): piece.arguments}
+    if not piece.id and not piece.name:
+        return {"index": piece.index, piece.type: said}
+    return {"index": piece.index, "id": piece.id, "type": piece.type, piece.type: {"name": piece.name, **said}}
