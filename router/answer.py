@@ -68,7 +68,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_output(self) -> bool:
-        """True for text, thoughts, refusal, a call, sound or a vector; a role or a finish reason alone is not output."""
+        """True for text, thoughts, a refusal, a call, sound or a vector; a role or an ending alone is not output."""
         if self.text or self.reasoning or self.refusal or self.tool_calls or self.vector:
             return True
         return self.extra is not None and not _SAID_IN_EXTRA.isdisjoint(self.extra)

@@ -5,6 +5,7 @@ are handed on beside what they mean. The last event of a stream holds the whole 
 event said is told.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -32,6 +33,14 @@ _ARGUMENT_EVENTS: Final = {
     "response.custom_tool_call_input.delta": "custom",
 }
 _LAST_EVENTS: Final = frozenset(f"response.{end}" for end in ("completed", "incomplete", "failed", "cancelled"))
+_EVENT_NAME: Final = re.compile(r"response\.[a-z0-9_.]{1,100}")
+# What a response says again of its request, and what is told by other means.
+_RESPONSE_FIELDS: Final = frozenset(
+    {"id", "object", "created_at", "status", "error", "incomplete_details", "model", "output", "usage", "service_tier"}
+    | {"instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls", "temperature", "top_p"}
+    | {"previous_response_id", "prompt_cache_key", "prompt_cache_retention", "reasoning", "safety_identifier", "store"}
+    | {"text", "tool_choice", "tools", "top_logprobs", "truncation", "user", "background"}
+)
 _ENDINGS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -68,6 +77,9 @@ class _Response(BodyReading):
         if status not in {"completed", "incomplete"}:
             raise self.bad("the response did not come to an end")
         output = self.objects(response.get("output"), "output")
+        if self._keeps_items:
+            unknown = response.keys() - _RESPONSE_FIELDS
+            self.extra |= {name: response[name] for name in unknown if response[name] is not None}
         untold: dict[str, Any] = {name: said for name, said in self._said(output).items() if name not in self._told}
         pieces = (self._tool_item(item) for item in output)
         return Delta(
@@ -236,7 +248,7 @@ class ResponseStream(_Response):
         said = decode_object(event.data, status=self.status)
         kind = self.text(said, "type") or event.event.decode("utf-8", "replace")
         delta = self._meaning(event, said, kind)
-        if not self._keeps_items or self.is_done:
+        if not self._keeps_items or self.is_done or not _EVENT_NAME.fullmatch(kind):
             return delta
         if isinstance(response := said.get("response"), dict):
             # How it goes by its name; the rest is yet to come.

@@ -93,7 +93,9 @@ def ended(call: Call, name: str, finished: Finished, output: list[Fields]) -> Fi
     )
     if not is_whole:
         response["incomplete_details"] = {"reason": _REASONS.get(reason, reason)}
-    return {**response, **(answer.extra or {}), "usage": usage_object(finished)}
+    extra = answer.extra or {}
+    tier = extra.get("service_tier") or response["service_tier"]
+    return {**extra, **response, "service_tier": tier, "usage": usage_object(finished)}
 
 
 def response_of(call: Call, name: str, status: str, *, model: str, output: list[Fields]) -> Fields:

@@ -247,7 +247,7 @@ async def test_what_only_openai_has_reaches_it_and_its_answer_comes_back_whole(t
             "logprobs": [],
         },
         {"type": "response.output_item.done", "output_index": 1, "item": text},
-        last(a_response(search, text)),
+        last(a_response(search, text, conversation={"id": "conv_1"}, service_tier="flex")),
     ]
     asked = {
         "model": "chat",
@@ -269,6 +269,7 @@ async def test_what_only_openai_has_reaches_it_and_its_answer_comes_back_whole(t
         stored = await sdk.responses.create(**asked)
         for response in (told[-1].response, stored):
             assert [item.to_dict() for item in response.output] == [search, text]
+            assert (response.conversation.id, response.service_tier) == ("conv_1", "flex")
         assert stored.usage.cost_nanousd == 0
         # Whoever listens to a stored answer hears the same items.
         again = [event async for event in await sdk.responses.create(**asked, stream=True)]
