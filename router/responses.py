@@ -8,6 +8,7 @@ record of a search): those have a type and no role. Source: the request types of
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ MAX_ID_CHARS: Final = 2048
 THOUGHT_FIELDS: Final = ("thinking_blocks", "thought_signatures")
 BOUNDED_TOOLS: Final = ("function", "custom")
 _OURS: Final = "farthing1."
+# An item's kind, the digits of its generation, its place.
+_ITEM_OF_OURS: Final = re.compile(r"(msg|rs|fc|ctc)_[0-9a-v]{26}_\d+")
 _ID: Final = "resp_"
 # What is sent as part of the messages, and stands or falls with them.
 _STANDS_FOR: Final = {"input": "messages", "instructions": "messages", "tools": "tools"}
@@ -94,6 +97,11 @@ def origin_of(name: Any) -> tuple[str, str] | None:
         return None
     deployment_id, separator, provider_response_id = kept.partition("\n")
     return (deployment_id, provider_response_id) if separator and deployment_id and provider_response_id else None
+
+
+def is_item_of_ours(name: Any) -> bool:
+    """Whether an item of this id was made here, of what was said in other words. Nobody keeps those."""
+    return isinstance(name, str) and _ITEM_OF_OURS.fullmatch(name) is not None
 
 
 def sealed_thoughts(fields: dict[str, Any]) -> str:

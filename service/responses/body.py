@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from router.providers.openai_responses import fields_of
-from router.responses import AS_SENT, NOTHING_MORE, AsSent, add_message, origin_of
+from router.responses import AS_SENT, NOTHING_MORE, AsSent, add_message, is_item_of_ours, origin_of
 from service.refusals import InvalidRequest
 
 Fields = dict[str, Any]
@@ -81,11 +81,11 @@ def _messages(given: Any, lost: list[str]) -> Iterable[Fields]:
 def _message(item: Fields, where: str, lost: list[str]) -> Fields:
     """One item as a message. What is nobody's words (a thought, a search) stays an item."""
     kind = item.get("type") or ("message" if "role" in item else "item_reference")
-    if kind == "item_reference":
-        raise InvalidRequest("what a provider may keep is not looked up: send the item itself", where=where)
+    if kind == "item_reference" and is_item_of_ours(item.get("id")):
+        raise InvalidRequest("no provider kept that item for this service: send the item itself", where=where)
     read = _ITEMS.get(kind) if isinstance(kind, str) else None
     if read is None:
-        return {name: value for name, value in item.items() if name != "role"}
+        return {**{name: value for name, value in item.items() if name != "role"}, "type": kind}
     known = _MESSAGE_FIELDS if kind == "message" else _CALL_FIELDS
     lost += [f"input.{name}" for name in item if name not in known and name not in _NAMES and item[name] is not None]
     return read(item, where, lost)

@@ -104,6 +104,7 @@ def test_elsewhere_a_summary_is_shown_thoughts():
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"messages": [USER, {"type": "computer_call_output"}]}, "input"),
+        ({"messages": [USER, {"type": "item_reference", "id": "msg_68a1"}]}, "input"),
     ],
 )
 def test_what_the_call_would_be_another_without_is_refused_by_name(fields, where):

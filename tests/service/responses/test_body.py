@@ -41,6 +41,7 @@ def beside(**value: Any) -> AsSent:
 @pytest.mark.parametrize(
     ("given", "messages"),
     [
+        ([{"id": "msg_68a1"}], [{"type": "item_reference", "id": "msg_68a1"}]),
         ("hello", [{"role": "user", "content": "hello"}]),
         ([{"role": "user", "content": "hello"}], [{"role": "user", "content": "hello"}]),
         (
@@ -202,8 +203,8 @@ def test_a_body_goes_back_as_it_came():
 @pytest.mark.parametrize(
     ("value", "where"),
     [
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
-        ({"input": [{"id": "msg_1"}]}, "input[0]"),
+        ({"input": [{"type": "item_reference", "id": f"fc_{'0' * 26}_1"}]}, "input[0]"),
+        ({"input": [{"id": f"msg_{'0' * 26}_0"}]}, "input[0]"),
         ({"input": [{"role": "owner", "content": ""}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 1}]}, "input[0].content"),
         ({"input": "hello", "background": True}, "background"),
