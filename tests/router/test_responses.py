@@ -123,6 +123,13 @@ def test_thoughts_go_back_to_those_who_can_read_them_and_no_others():
     assert lost == ("input.reasoning",)
 
 
+def test_signatures_go_back_to_the_one_who_signed():
+    signed = [{"tool_call_id": "c1", "signature": "sig"}]
+    item = {"type": "reasoning", "summary": [], "encrypted_content": sealed_thoughts({"thought_signatures": signed})}
+    body, lost = in_chat(sent(messages=[USER, item, CALL]), "gemini")
+    assert (body["messages"], lost) == ([USER, {**CALL, "thought_signatures": signed}], ())
+
+
 def test_words_around_a_call_are_one_message_with_it():
     words = [{"role": "assistant", "content": "a"}, CALL, {"role": "assistant", "content": "b"}]
     body, _ = in_chat(sent(messages=[USER, *words]), "openai")

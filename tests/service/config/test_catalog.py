@@ -47,6 +47,14 @@ def test_a_route_has_its_deployments_in_order_with_what_is_known_of_them(reads: 
     assert (alias.strategy, alias.weights) == ("weighted", (3,))
 
 
+def test_openais_own_address_answers_responses_and_others_if_the_config_says_so(reads: Reads) -> None:
+    told = OLLAMA.replace("ollama", "vllm") + "responses = true\n"
+    found = {provider.name: provider.has_responses for provider in catalog(reads(PROVIDER + OLLAMA + told)).providers}
+    assert found == {"openai": True, "ollama": False, "vllm": True}
+    off = catalog(reads(PROVIDER + "responses = false\n" + OLLAMA))
+    assert not any(provider.has_responses for provider in off.providers)
+
+
 def test_a_model_is_a_routes_name_before_it_is_a_providers_and_its_model(reads: Reads) -> None:
     found = catalog(reads(PROVIDER + OLLAMA + ROUTES))
     assert found.resolve("chat") is found.routes[0]
