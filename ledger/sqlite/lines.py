@@ -9,6 +9,7 @@ import msgspec
 
 from ledger.chain import FURTHER_CLASSES, GENESIS, LINE_COLUMNS, link
 from ledger.errors import LedgerError
+from ledger.money import TOKENS_PER_MTOK
 from ledger.prices import Price
 from ledger.sql import statements
 from ledger.sqlite.prices import PriceUnreadable, all_prices, find_price
@@ -21,6 +22,10 @@ PRICE: Final = "money: a line costs what its tokens cost at its price"
 # The columns of `lines_after` that are the line itself, and the first of those that most lines have none of.
 _LINE: Final = len(LINE_COLUMNS)
 _FURTHER: Final = _LINE - len(FURTHER_CLASSES)
+# Where in `Usage.counts` those are that were written.
+_WRITTEN: Final = tuple(
+    place for place, name in enumerate(Usage.__struct_fields__) if name.startswith(("output_", "reasoning_"))
+)
 _PRICED: Final = ("priced_usage", "estimated")
 _READ_AT_ONCE: Final = 2000
 # Nine million tokens at such a rate are still less than the largest integer.
@@ -118,8 +123,7 @@ class LineAudit:
             self.unpriced += 1
             return
         counts = (*tokens, *(count or 0 for count in row[_FURTHER:_LINE]))
-        # No answer can have less than none.
-        expected = None if min(counts) < 0 else price.cost_nanousd(Usage.of_counts(counts))
+        expected = _cost_nanousd(price, counts)
         if expected is not None and row[4] == "estimated":
             expected = min(expected, row[_LINE + 2])
         if row[3] != expected:
@@ -166,3 +170,16 @@ def pruned_before(db: sqlite3.Connection) -> int | None:
     """The moment before which detail was folded away, a whole hour; None: it is all there."""
     (moment_ms,) = db.execute(SQL["pruned_before"]).fetchone()
     return None if moment_ms is None else int(moment_ms)
+
+
+def _cost_nanousd(price: Price, counts: tuple[int, ...]) -> int | None:
+    """What these tokens, in the order of `Usage.counts`, cost. None: no answer can have such counts."""
+    if min(counts) < 0:
+        return None
+    # Not by way of a Usage: this is most of what an audit at tiered prices does. `Price.cost_nanousd` is its oracle.
+    tier = price.tier_for(sum(counts) - sum(map(counts.__getitem__, _WRITTEN))) if price.tiers else price.base
+    cost = price.per_request_nanousd
+    for count, rate in zip(counts, tier.rates, strict=True):
+        if count:
+            cost -= -count * rate // TOKENS_PER_MTOK
+    return cost

@@ -4,13 +4,16 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
 from ledger.corrections import Correction, open_corrector
 from ledger.prices import Price, Tier
-from ledger.sqlite.lines import CHAIN
+from ledger.sqlite.lines import CHAIN, _cost_nanousd
 from ledger.sqlite.lines import PRICE as PRICED
 from ledger.upkeep import prune_ledger
+from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle, an_idempotency_key
 
@@ -176,6 +179,20 @@ async def test_a_file_cut_short_is_unreadable(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Unreadable, match="cannot be read"):
         audit(tmp_path)
+
+
+RATES = st.integers(0, 10**11)
+TIERS = st.builds(
+    Tier, **{name: st.none() | RATES for name in Tier.__struct_fields__} | dict.fromkeys(("input", "output"), RATES)
+)
+COUNTS = st.tuples(*[st.integers(0, 2_000_000)] * len(Usage.__struct_fields__))
+
+
+@settings(max_examples=60)
+@given(TIERS, st.none() | st.tuples(st.integers(0, 14_000_000), TIERS), RATES, COUNTS)
+def test_the_audit_and_the_price_book_come_to_the_same(base, dearer, each, counts):
+    price = Price(version="v", base=base, tiers=() if dearer is None else (dearer,), per_request_nanousd=each)
+    assert _cost_nanousd(price, counts) == price.cost_nanousd(Usage.of_counts(counts))
 
 
 async def test_a_missing_a_foreign_and_a_torn_file_are_unreadable(tmp_path):
