@@ -18,6 +18,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded.
 
     has_responses: it is known to answer `/v1/responses`, too; only where the dialect is openai.
+    auth_header: what the key is sent in, in lower case; empty: what the dialect's own vendor has. headers and query:
+    what goes with every request beside it.
     """
 
     name: str
@@ -31,6 +33,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     on_abort: OnAbort = "estimate"
     model_path: str | None = None
     has_responses: bool = False
+    auth_header: str = ""
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -78,8 +79,11 @@ class Http:
             response = await self._transport.handle_async_request(
                 httpx.Request(
                     method,
-                    self._url(provider.base_url, path),
-                    headers=[(name.encode("latin-1", "replace"), value.encode()) for name, value in headers.items()],
+                    self._url(provider, path),
+                    headers=[
+                        (name.encode("latin-1", "replace"), value.encode())
+                        for name, value in {**headers, **provider.headers}.items()
+                    ],
                     # `content` would have httpx work out headers that the transport adds anyway.
                     stream=httpx.ByteStream(body),
                     extensions={"timeout": {"connect": provider.connect_timeout_s}},
@@ -97,8 +101,10 @@ class Http:
         except httpx.InvalidURL as error:
             raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
 
-    def _url(self, base_url: str, path: str) -> httpx.URL:
-        text = base_url.rstrip("/") + path
+    def _url(self, provider: Provider, path: str) -> httpx.URL:
+        text = provider.base_url.rstrip("/") + path
+        if provider.query:
+            text += ("&" if "?" in path else "?") + urlencode(provider.query)
         if text not in self._urls:
             if len(self._urls) >= URLS_KEPT:
                 self._urls.clear()

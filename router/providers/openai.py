@@ -19,6 +19,7 @@ from router.providers.openai_reading import EventStream, WholeAnswer
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
 from router.providers.reading import Reading
 from router.responses import as_sent_of
+from router.vendors import AZURE_DEPLOYMENTS, credentials
 
 # Words meant for another dialect.
 _NOT_FORWARDED: Final = frozenset({"anthropic-beta", "anthropic-version"})
@@ -70,6 +71,9 @@ class OpenAIDialect:
     async def list_models(self, provider: Provider) -> list[str]:
         """See Upstream.list_models."""
         headers = _headers(provider, {}, accept="application/json")
+        if AZURE_DEPLOYMENTS in provider.base_url:
+            beside = provider.base_url.partition(AZURE_DEPLOYMENTS)[0]
+            provider = msgspec.structs.replace(provider, base_url=f"{beside}/openai")
         async with self._http.exchange(provider, "GET", "/models", headers=headers) as response:
             return await read_model_names(response)
 
@@ -131,8 +135,6 @@ def _is_whole(response: httpx.Response) -> bool:
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
     headers = {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
-    if provider.api_key:
-        headers["authorization"] = f"Bearer {provider.api_key}"
-    else:
-        headers.pop("authorization", None)
-    return headers
+    # A caller's own are for us.
+    headers.pop("authorization", None)
+    return headers | credentials(provider, "authorization")

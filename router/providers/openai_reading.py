@@ -29,6 +29,8 @@ class _Answer(BodyReading):
     def __init__(self, provider: Provider, status: int) -> None:
         super().__init__(provider, status)
         self._seen: set[int] = set()
+        # {(choice, index of a tool call): its id, and its place among the choice's calls}
+        self._called: dict[tuple[int, int], tuple[str, int]] = {}
         self._finished: set[int] = set()
 
     @property
@@ -87,26 +89,36 @@ class _Answer(BodyReading):
             text=text,
             reasoning=reasoning,
             refusal=refusal,
-            tool_calls=tuple(self._tool_calls(calls)) if calls else (),
+            tool_calls=tuple(self._tool_calls(index, calls)) if calls else (),
             logprobs=logprobs if isinstance(logprobs, dict) else None,
             finish_reason=finish_reason,
             extra=extra,
         )
 
-    def _tool_calls(self, calls: Any) -> Iterator[ToolCallDelta]:
+    def _tool_calls(self, choice: int, calls: Any) -> Iterator[ToolCallDelta]:
         for position, call in enumerate(self.objects(calls, "tool_calls")):
             # Only a call's first piece need name its type.
             kind = self.text(call, "type") or ("custom" if "custom" in call else "function")
             said = call.get(kind) or {}
             if not isinstance(said, dict):
                 raise self.bad("a tool call is not an object")
+            name, call_id = self.text(said, "name"), self.text(call, "id")
             yield ToolCallDelta(
-                index=self.index(call, position),
-                id=self.text(call, "id"),
-                name=self.text(said, "name"),
+                index=self._place((choice, self.index(call, position)), call_id, begins=bool(name)),
+                id=call_id,
+                name=name,
                 arguments=self.text(said, "input" if kind == "custom" else "arguments"),
                 type=kind,
             )
+
+    def _place(self, said: tuple[int, int], call_id: str, *, begins: bool) -> int:
+        """Where a tool call stands among its choice's. Some servers (older Ollama) give all calls the same index."""
+        known_id, place = self._called.get(said, ("", None))
+        if place is None or (begins and call_id and known_id and call_id != known_id):
+            taken = [at for (choice, _), (_, at) in self._called.items() if choice == said[0]]
+            place = said[1] if place is None and said[1] not in taken else max(taken) + 1
+        self._called[said] = (call_id or known_id, place)
+        return place
 
 
 class WholeAnswer(_Answer):

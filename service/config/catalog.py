@@ -12,6 +12,7 @@ from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.errors import UnknownModel
 from router.registry import facts_of
 from router.tokens import encoding_for
+from router.vendors import usual_of
 from service.config.environment import DEFAULT_ROUTE
 from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
 from service.config.preferred import ALIASES
@@ -172,18 +173,23 @@ class CurrentCatalog:
 
 
 def _provider(section: ProviderSection) -> Provider:
+    base_url = (section.base_url or "").rstrip("/")
+    usual = usual_of(section.dialect, base_url)
     return Provider(
         name=section.name,
         dialect=section.dialect,
-        base_url=(section.base_url or "").rstrip("/"),
+        base_url=base_url,
         api_key=section.api_key or None,
         timeout_s=section.timeout_s,
         answer_timeout_s=section.answer_timeout_s,
         connect_timeout_s=section.connect_timeout_s,
         max_concurrency=section.max_concurrency or _CONCURRENCY[section.dialect],
-        on_abort=section.on_abort,
+        on_abort=section.on_abort or usual.on_abort,
         model_path=section.model_path,
         has_responses=_has_responses(section),
+        auth_header=(section.auth_header or usual.auth_header).lower(),
+        headers={name.lower(): value for name, value in section.headers.items()},
+        query=section.query,
     )
 
 

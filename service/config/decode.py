@@ -78,14 +78,16 @@ class Decoding:
         if isinstance(value, str) and value in VALUES_NOT_YET.get(key, ()):
             self._problem(place, f"{value!r} is {NOT_YET}")
             return None
-        is_list = isinstance(value, list)
-        said = value if is_list else [value]
-        read = [self._from_environment(f"{place}[{i}]" if is_list else place, item) for i, item in enumerate(said)]
-        if None in read:
+        said = _said(place, value)
+        read = {where: self._from_environment(where, item) for where, item in said.items()}
+        if None in read.values():
             return None
-        is_ours = all(one is other for one, other in zip(read, said, strict=True))
+        is_ours = all(read[where] is item for where, item in said.items())
+        whole: Any = list(read.values())
+        if isinstance(value, dict):
+            whole = dict(zip(value, whole, strict=True))
         try:
-            return msgspec.convert(read if is_list else read[0], kind, strict=is_ours)
+            return msgspec.convert(whole if isinstance(value, list | dict) else whole[0], kind, strict=is_ours)
         except msgspec.ValidationError as error:
             text, _, within = _PLACE_WITHIN.sub(r"\n\1", str(error)).partition("\n")
             self._problem(place + within, _readable(text, kind, said=_shown(value, is_ours=is_ours)))
@@ -117,6 +119,15 @@ class Decoding:
         self._problem(place, f"unknown key; {hint}")
         if nearest:
             self._unread.append(place_in(table, nearest))
+
+
+def _said(place: str, value: Any) -> dict[str, Any]:
+    """{its place: each value in a list or table}, or the one there is."""
+    if isinstance(value, list):
+        return {f"{place}[{index}]": item for index, item in enumerate(value)}
+    if isinstance(value, dict):
+        return {place_in(place, name): item for name, item in value.items()}
+    return {place: value}
 
 
 def _stand_ins(section: type[Section]) -> dict[str, Any]:

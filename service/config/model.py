@@ -75,7 +75,9 @@ class ProviderSection(Section, frozen=True):
     """Who hosts and bills. max_concurrency None: what is usual for the dialect.
 
     responses: whether it answers `/v1/responses`, too; None: OpenAI's own does, others do not.
-    model_path is for `local` only: None is the embedded model.
+    on_abort and auth_header None: what is known of the address (`router.vendors`), else `estimate` and what the
+    dialect's own vendor has. headers and query go with every request. model_path is for `local` only: None is the
+    embedded model.
     """
 
     name: str
@@ -86,7 +88,10 @@ class ProviderSection(Section, frozen=True):
     answer_timeout_s: Seconds = 600.0
     connect_timeout_s: Seconds = 5.0
     max_concurrency: Number | None = None
-    on_abort: Literal["estimate", "hold", "drain", "free"] = "estimate"
+    on_abort: Literal["estimate", "hold", "drain", "free"] | None = None
+    auth_header: str | None = None
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
     responses: bool | None = None
     model_path: str | None = None
 

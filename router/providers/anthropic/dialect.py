@@ -11,6 +11,7 @@ from router.deployments import Deployment, Provider
 from router.providers.anthropic.reading import MessageReader
 from router.providers.anthropic.request import request_of
 from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end, read_whole
+from router.vendors import credentials
 
 VERSION: Final = "2023-06-01"
 # The most that one page of the list of models holds.
@@ -74,6 +75,4 @@ def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[
     headers = {"anthropic-version": VERSION}
     headers |= {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
-    if provider.api_key:
-        headers["x-api-key"] = provider.api_key
-    return headers
+    return headers | credentials(provider, "x-api-key")

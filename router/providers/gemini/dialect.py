@@ -13,6 +13,7 @@ from router.faults import Fault, Outcome
 from router.providers.client import Http, chunks_of, decode_object, read_whole
 from router.providers.gemini.reading import GeminiReader
 from router.providers.gemini.request import request_of
+from router.vendors import credentials
 
 VERSION_PATH: Final = "/v1beta"
 # The most that one page of the list of models holds.
@@ -86,6 +87,4 @@ class _Models(msgspec.Struct):
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
     headers = {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
-    if provider.api_key:
-        headers["x-goog-api-key"] = provider.api_key
-    return headers
+    return headers | credentials(provider, "x-goog-api-key")

@@ -15,6 +15,7 @@ from service.config.catalog import MAX_DIRECT_ROUTES, UNPRICED_FREE, Catalog
 from service.config.environment import config_from_environment
 from tests.service.config.conftest import PROVIDER, Reads
 
+VERTEX = "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/publishers/google"
 NOW_MS = int(datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp() * 1000)
 OLLAMA = '[[providers]]\nname = "ollama"\ndialect = "openai"\nbase_url = "http://127.0.0.1:11434/v1/"\n'
 ROUTES = """
@@ -218,3 +219,39 @@ def test_a_models_breaker_is_its_own_where_it_says_so(reads: Reads) -> None:
     assert found.breaker_rule("openai:n") == BreakerRule(threshold=3, cooldown_s=2)
     assert found.breaker_rule("openai:other") == BreakerRule(threshold=3, cooldown_s=9)
     assert found.resolve("openai:m").targets[0].latency_threshold_s == 1.5
+
+
+@pytest.mark.parametrize(
+    ("dialect", "base_url", "on_abort", "auth_header"),
+    [
+        ("openai", "https://api.openai.com/v1", "estimate", ""),
+        ("openai", "https://x.openai.azure.com/openai/v1", "estimate", "api-key"),
+        ("openai", "https://x.services.ai.azure.com/openai/v1", "estimate", "api-key"),
+        ("openai", "https://openai.azure.com.evil.example/openai/v1", "estimate", ""),
+        ("openai", "https://api.groq.com/openai/v1", "drain", ""),
+        ("openai", "http://127.0.0.1:11434/v1", "estimate", ""),
+        ("anthropic", "https://api.anthropic.com", "estimate", ""),
+        ("gemini", "https://generativelanguage.googleapis.com", "drain", ""),
+        ("gemini", VERTEX, "drain", "authorization"),
+    ],
+)
+def test_what_is_known_of_an_address_holds_unless_the_config_says_otherwise(
+    reads: Reads, dialect: str, base_url: str, on_abort: str, auth_header: str
+) -> None:
+    section = f'[[providers]]\nname = "p"\ndialect = "{dialect}"\nbase_url = "{base_url}"\n'
+    (provider,) = catalog(reads(section)).providers
+    assert (provider.on_abort, provider.auth_header) == (on_abort, auth_header)
+    (provider,) = catalog(reads(section + 'on_abort = "hold"\nauth_header = "X-Key"')).providers
+    assert (provider.on_abort, provider.auth_header) == ("hold", "x-key")
+
+
+def test_what_the_embedded_model_is_stopped_at_costs_nothing(reads: Reads) -> None:
+    (provider,) = catalog(reads('[[providers]]\nname = "l"\ndialect = "local"\n')).providers
+    assert provider.on_abort == "free"
+
+
+def test_headers_and_query_are_read_from_the_environment_too(reads: Reads) -> None:
+    section = '[[providers]]\nname = "p"\ndialect = "openai"\nbase_url = "http://h/v1"\n'
+    text = section + 'headers = { X-Secret = "$SECRET" }\nquery = { api-version = "v" }'
+    (provider,) = catalog(reads(text, SECRET="shh")).providers
+    assert (provider.headers, provider.query) == ({"x-secret": "shh"}, {"api-version": "v"})

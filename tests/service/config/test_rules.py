@@ -54,6 +54,30 @@ def provider(url: str, more: str = "") -> str:
             "models[0].input_usd_per_mtok: '1,5' is not an amount",
         ),
         (
+            provider("https://x.openai.azure.com"),
+            "providers[0].base_url: must end in /openai/v1, or in /openai/deployments/NAME, at Azure",
+        ),
+        (
+            provider("https://x.openai.azure.com/openai/deployments/d"),
+            "providers[0].query: is without api-version, which Azure asks for there",
+        ),
+        (
+            provider("https://eu-aiplatform.googleapis.com/v1").replace('"openai"', '"gemini"'),
+            "providers[0].base_url: must end in /v1/projects/PROJECT/locations/LOCATION/publishers/google",
+        ),
+        (provider("http://h/v1", 'headers = { "a b" = "c" }'), "providers[0].headers: 'a b' is no header's name"),
+        (provider("http://h/v1", 'headers = { Host = "c" }'), "providers[0].headers.Host: is set by Farthing itself"),
+        (
+            provider("http://h/v1", 'api_key = "k"\nheaders = { Authorization = "c" }'),
+            "providers[0].headers.Authorization: is set by Farthing itself",
+        ),
+        (
+            provider("http://h/v1", 'headers = { x-a = "\\u0001" }'),
+            "providers[0].headers.x-a: has a character in it that no header can carry",
+        ),
+        (provider("http://h/v1", 'auth_header = ""'), "providers[0].auth_header: '' is no header's name"),
+        (provider("http://h/v1", 'headers = { x-a = "$NOWHERE" }'), "providers[0].headers.x-a: the environment"),
+        (
             provider("https://h/v1").replace('"openai"', '"anthropic"'),
             "providers[0].base_url: is without /v1, which is added",
         ),
