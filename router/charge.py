@@ -8,9 +8,14 @@ from router.journey import Attempt
 
 def needs_count(attempt: Attempt) -> bool:
     """Whether what was read and written must be counted here, because the provider did not say and may bill it."""
-    if attempt.closing is not None and attempt.closing.usage is not None:
+    if reported_usage(attempt) is not None:
         return False
     return attempt.fault is None or is_charged(attempt.fault)
+
+
+def reported_usage(attempt: Attempt) -> Usage | None:
+    """What the provider said of it. None: nothing."""
+    return None if attempt.closing is None else attempt.closing.usage
 
 
 def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
@@ -22,7 +27,7 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
     assert attempt.outcome is not None
     price = attempt.deployment.price
     assert price is not None
-    reported = attempt.closing.usage if attempt.closing is not None else None
+    reported = reported_usage(attempt)
     usage = reported if reported is not None else counted
     cost_nanousd: int | None = None
     basis: CostBasis = "priced_usage"

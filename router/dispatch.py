@@ -14,6 +14,7 @@ from ledger.values import Lead, Refused
 from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
+from router.bounds import unbounded_field
 from router.cachekey import shown_key
 from router.errors import (
     DeadlineExceeded,
@@ -23,6 +24,7 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
+from router.estimates import Estimates
 from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
@@ -38,11 +40,18 @@ class Dispatcher:
     """Attempts in order until one answers, and their settlement. Shared by all calls of a process."""
 
     def __init__(
-        self, ledger: Ledger, runner: AttemptRunner, counter: TokenCounter, *, clock_ms: Callable[[], int]
+        self,
+        ledger: Ledger,
+        runner: AttemptRunner,
+        counter: TokenCounter,
+        estimates: Estimates,
+        *,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._settler = Settler(ledger, clock_ms=clock_ms)
         self._runner = runner
         self.counter = counter
+        self._estimates = estimates
         self._hedges = HedgeBudget()
         self.lines = Lines()
 
@@ -127,14 +136,20 @@ class Dispatcher:
     async def _attempt(self, journey: Journey, attempt: Attempt) -> None:
         """To its end, with its charge."""
         await self._runner.run(journey, attempt)
-        encoding = attempt.deployment.encoding
-        journey.estimated_prompt_tokens = await self.counter.count_prompt(journey.call, encoding)
+        deployment_id, encoding = attempt.deployment.id, attempt.deployment.encoding
+        prompt = await self.counter.count_prompt(journey.call, encoding)
+        estimated = self._estimates.estimated_tokens(deployment_id, prompt)
+        journey.estimated_prompt_tokens = estimated
         counted = None
         if charge.needs_count(attempt):
             assert attempt.answer is not None
             written = await self.counter.count_output(delivered_text(attempt.answer), encoding)
-            counted = Usage(input_tokens=journey.estimated_prompt_tokens, output_tokens=written)
+            written_tokens = self._estimates.written_tokens(deployment_id, written)
+            counted = Usage(input_tokens=estimated, output_tokens=written_tokens)
         attempt.result = charge.close(attempt, counted)
+        reported = charge.reported_usage(attempt)
+        if reported is not None and unbounded_field(journey.call.body) is None:
+            self._estimates.learn(deployment_id, prompt, estimated=estimated, reported=reported.prompt_tokens)
         if attempt.answer is not None:
             # What was counted here stands in for what the provider did not say; the cost basis tells which it is.
             attempt.answer = msgspec.structs.replace(attempt.answer, usage=attempt.result.usage)

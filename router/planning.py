@@ -170,7 +170,7 @@ class Planner:
         bound = await aside(lambda: input_bound_tokens(call.body, None), size=call.body_bytes)
         if bound <= min(windows):
             return None
-        return await self._counter.count_prompt(call, route.targets[0].encoding)
+        return (await self._counter.count_prompt(call, route.targets[0].encoding)).tokens
 
     async def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
         attribution = attribution_of(call)

@@ -1,4 +1,4 @@
-"""What of a chat-completions body is text, and what its structure adds to the count. Pure.
+"""What of a chat-completions body is text, what of it are schemas, and what its structure adds to the count. Pure.
 
 Source: OpenAI cookbook, "How to count tokens with tiktoken" (3 a message, 1 a name, 3 to prime the answer; tools).
 """
@@ -16,11 +16,51 @@ PER_TOOL_CALL: Final = 6
 # A tile-priced photo of usual size at high detail; the real number depends on model and size and comes with the answer.
 PER_IMAGE: Final = 765
 _IMAGES: Final = ("image_url", "image")
+# Parts of which nothing is read but what is counted here.
+_TEXTS: Final = ("text", "refusal", "thinking", "tool_use", "tool_result")
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 
 
+class Text(msgspec.Struct, frozen=True, array_like=True):
+    """How much text: in our tokens, in characters, in bytes of UTF-8 beyond one a character, and in digits.
+
+    Tokenizers differ by these: how large their pieces are, what they know of other languages, how they cut numbers.
+    """
+
+    tokens: int = 0
+    chars: int = 0
+    more_bytes: int = 0
+    digits: int = 0
+
+
+class Prompt(msgspec.Struct, frozen=True, array_like=True):
+    """What a call has its model read, in tokens by our count, apart by what providers count apart.
+
+    per_call: what is said beside it in every chat. text: messages with what their structure adds, or inputs to embed.
+    schemas: of tools and of the answer's form. images: what they are taken for. is_text: there is nothing else in it
+    than what was counted.
+    """
+
+    per_call: int
+    text: Text
+    schemas: int = 0
+    images: int = 0
+    has_tools: bool = False
+    is_text: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """All of it."""
+        return self.per_call + self.text.tokens + self.schemas + self.images
+
+    def with_counted(self, text: Text, schema_tokens: int) -> "Prompt":
+        """With so much text, and schemas that come to so much, besides."""
+        whole = msgspec.structs.replace(text, tokens=self.text.tokens + text.tokens)
+        return msgspec.structs.replace(self, text=whole, schemas=self.schemas + schema_tokens)
+
+
 def texts_of(body: dict[str, Any]) -> Iterator[str]:
-    """Every text that a model reads, in order. What has another shape than expected is skipped."""
+    """Every text in the messages, in order. What has another shape than expected is skipped."""
     for message in _objects(body.get("messages")):
         yield from _strings(message, ("role", "name", "refusal", "reasoning_content", "tool_call_id"))
         yield from _content(message.get("content"))
@@ -28,21 +68,29 @@ def texts_of(body: dict[str, Any]) -> Iterator[str]:
             function = call.get("function")
             if isinstance(function, dict):
                 yield from _strings(function, ("name", "arguments"))
+
+
+def schemas_of(body: dict[str, Any]) -> Iterator[str]:
+    """Every schema that a model reads, as text."""
     for name in _SCHEMAS:
         if body.get(name):
             yield msgspec.json.encode(body[name]).decode("utf-8", "replace")
 
 
-def fixed_tokens(body: dict[str, Any]) -> int:
-    """What messages, names, tool calls, tools and images add beside their texts."""
-    tokens = PER_CALL
+def structure_of(body: dict[str, Any]) -> Prompt:
+    """The prompt without its texts and schemas: what messages, names, calls, tools and images add."""
+    added, images, is_text = 0, 0, True
     for message in _objects(body.get("messages")):
-        tokens += PER_MESSAGE
-        tokens += PER_NAME if "name" in message else 0
-        tokens += PER_TOOL_CALL * len(_objects(message.get("tool_calls")))
-        tokens += PER_TOOL_CALL * sum(part.get("type") == "tool_use" for part in _objects(message.get("content")))
-        tokens += PER_IMAGE * _images(message.get("content"))
-    return tokens + PER_TOOL * len(_objects(body.get("tools")))
+        added += PER_MESSAGE
+        added += PER_NAME if "name" in message else 0
+        added += PER_TOOL_CALL * len(_objects(message.get("tool_calls")))
+        kinds = [part.get("type") for part in _objects(message.get("content"))]
+        added += PER_TOOL_CALL * kinds.count("tool_use")
+        images += PER_IMAGE * _images(message.get("content"))
+        is_text = is_text and all(kind in _TEXTS for kind in kinds)
+    tools = len(_objects(body.get("tools")))
+    is_text = is_text and not images
+    return Prompt(PER_CALL, Text(added), PER_TOOL * tools, images, has_tools=tools > 0, is_text=is_text)
 
 
 def _images(content: Any) -> int:

@@ -17,7 +17,7 @@ import tiktoken
 from router.call import Call
 from router.embeddings import inputs_of
 from router.large import aside
-from router.tokens.chat import fixed_tokens, texts_of
+from router.tokens.chat import Prompt, Text, schemas_of, structure_of, texts_of
 from router.tokens.encodings import load_encoding
 
 INLINE_CHARS: Final = 16_000
@@ -27,6 +27,7 @@ LARGE_CHARS: Final = 200_000
 SAMPLE_CHARS: Final = 1_000_000
 PIECE_CHARS: Final = 100_000
 GOLDEN_RATIO: Final = 0.618
+DIGITS: Final = "0123456789"
 _THREADS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="tokens")
 # Where the tokenizer itself gives up: bytes a token of ordinary text, rounded down so that the count is not too low.
 BYTES_PER_TOKEN: Final = 3
@@ -48,24 +49,25 @@ class TokenCounter:
         for encoding in encodings:
             self._load(encoding)
 
-    async def count_output(self, text: str, encoding: str) -> int:
-        """Tokens of what a model wrote. Special tokens in it count as the text that they are."""
-        return await self._count([text], encoding) if text else 0
+    async def count_output(self, text: str, encoding: str) -> Text:
+        """What a model wrote. Special tokens in it count as the text that they are."""
+        return await self._count([text], encoding) if text else Text()
 
-    async def count_prompt(self, call: Call, encoding: str) -> int:
-        """Estimated tokens of all that a call has its model read."""
-        known, texts = await aside(lambda: _what_counts(call), size=call.body_bytes)
-        return known + await self._count(texts, encoding)
+    async def count_prompt(self, call: Call, encoding: str) -> Prompt:
+        """Estimated tokens of all that a call has its model read: its texts and schemas, and what its structure adds."""
+        known, texts, schemas = await aside(lambda: _what_counts(call), size=call.body_bytes)
+        text = await self._count(texts, encoding)
+        return known.with_counted(text, (await self._count(schemas, encoding)).tokens if schemas else 0)
 
-    async def _count(self, texts: list[str], encoding: str) -> int:
+    async def _count(self, texts: list[str], encoding: str) -> Text:
         loading = self._load(encoding)
         # Shielded: others wait for the same load.
         loaded = loading.result() if loading.done() else await asyncio.shield(loading)
         chars = sum(map(len, texts))
         if chars <= INLINE_CHARS:
-            return _tokens(loaded, texts)
+            return _counted(loaded, texts)
         async with self._large if chars > LARGE_CHARS else nullcontext():
-            return await asyncio.get_running_loop().run_in_executor(_THREADS, _tokens, loaded, texts)
+            return await asyncio.get_running_loop().run_in_executor(_THREADS, _counted, loaded, texts)
 
     def _load(self, encoding: str) -> asyncio.Task[tiktoken.Encoding]:
         loading = self._encodings.get(encoding)
@@ -74,24 +76,29 @@ class TokenCounter:
         return loading
 
 
-def _what_counts(call: Call) -> tuple[int, list[str]]:
-    """Tokens known without counting, and the texts to count."""
+def _what_counts(call: Call) -> tuple[Prompt, list[str], list[str]]:
+    """What is known without counting, and the texts and schemas to count."""
     if call.kind == "chat":
-        return fixed_tokens(call.body), list(texts_of(call.body))
+        return structure_of(call.body), list(texts_of(call.body)), list(schemas_of(call.body))
     given = inputs_of(call.body)
-    known = sum(len(tokens) for tokens in given if isinstance(tokens, list))
-    return known, [text for text in given if isinstance(text, str)]
+    known = Prompt(0, Text(sum(len(tokens) for tokens in given if isinstance(tokens, list))))
+    return known, [text for text in given if isinstance(text, str)], []
 
 
-def _tokens(encoding: tiktoken.Encoding, texts: Iterable[str]) -> int:
+def _counted(encoding: tiktoken.Encoding, texts: Iterable[str]) -> Text:
     pieces = [text[start : start + PIECE_CHARS] for text in texts for start in range(0, len(text), PIECE_CHARS)]
-    chars, sampled, counted = sum(map(len, pieces)), 0, 0
+    chars = sum(map(len, pieces))
+    sampled = tokens = utf8_bytes = digits = 0
     for piece in _spread(pieces) if chars > SAMPLE_CHARS else pieces:
         if sampled >= SAMPLE_CHARS:
             break
-        counted += _piece_tokens(encoding, piece)
+        tokens += _piece_tokens(encoding, piece)
+        utf8_bytes += len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass"))
+        digits += sum(map(piece.count, DIGITS))
         sampled += len(piece)
-    return counted * chars // sampled if sampled else 0
+    if not sampled:
+        return Text()
+    return Text(*(count * chars // sampled for count in (tokens, sampled, utf8_bytes - sampled, digits)))
 
 
 def _spread(pieces: list[str]) -> Iterator[str]:

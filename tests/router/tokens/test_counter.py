@@ -42,16 +42,16 @@ async def test_the_cookbooks_chat_is_counted_as_the_cookbook_says():
     }
     counter = TokenCounter()
     texts = [text for message in body["messages"] for text in message.values()]
-    plain = sum([await counter.count_output(text, "cl100k_base") for text in texts])
-    assert await counter.count_prompt(a_call(body=body), "cl100k_base") == plain + 3 * 3 + 2 * 1 + 3
+    plain = sum([(await counter.count_output(text, "cl100k_base")).tokens for text in texts])
+    assert (await counter.count_prompt(a_call(body=body), "cl100k_base")).tokens == plain + 3 * 3 + 2 * 1 + 3
 
 
 async def test_special_tokens_in_a_users_text_count_as_text():
-    assert await TokenCounter().count_output("<|endoftext|>", "o200k_base") > 1
+    assert (await TokenCounter().count_output("<|endoftext|>", "o200k_base")).tokens > 1
 
 
 async def test_a_lone_surrogate_is_counted_and_harms_nobody():
-    assert await TokenCounter().count_output("a\ud800b", "o200k_base") >= 2
+    assert (await TokenCounter().count_output("a\ud800b", "o200k_base")).tokens >= 2
 
 
 @pytest.mark.parametrize("text", [" " * 1_000_000, "a" * 1_000_000, "\u3000" * 300_000])
@@ -64,7 +64,7 @@ async def test_no_text_holds_up_the_loop_or_kills_the_process(text):
         await asyncio.sleep(0)
         now_s = time.perf_counter()
         longest_s, before_s, turns = max(longest_s, now_s - before_s), now_s, turns + 1
-    assert 0 < await counting <= len(text.encode())
+    assert 0 < (await counting).tokens <= len(text.encode())
     assert turns > 10, "the loop kept turning meanwhile"
     assert longest_s < 1.0
 
@@ -73,9 +73,10 @@ async def test_beyond_the_sample_the_rest_is_taken_to_be_like_it():
     counter = TokenCounter()
     line = "The half farthing was the smallest coin of its time.\n"
     lines = 3 * SAMPLE_CHARS // len(line)
-    exactly = await counter.count_output(line * 1000, "o200k_base")
+    exactly = (await counter.count_output(line * 1000, "o200k_base")).tokens
     counted = await counter.count_output(line * lines, "o200k_base")
-    assert counted == pytest.approx(exactly * lines / 1000, rel=0.01)
+    assert counted.tokens == pytest.approx(exactly * lines / 1000, rel=0.01)
+    assert counted.chars == len(line) * lines
     many = {"messages": [{"role": "user", "content": line * 100}] * (lines // 100)}
-    counted = await counter.count_prompt(a_call(body=many), "o200k_base")
-    assert counted == pytest.approx(exactly * lines / 1000, rel=0.01)
+    prompt = await counter.count_prompt(a_call(body=many), "o200k_base")
+    assert prompt.tokens == pytest.approx(exactly * lines / 1000, rel=0.01)
