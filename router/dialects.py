@@ -8,6 +8,7 @@ from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_embeddings, openai_responses
 from router.providers.anthropic import request as anthropic
 from router.providers.anthropic.in_chat import in_chat as from_anthropic
+from router.providers.gemini import embeddings as gemini_embeddings
 from router.providers.gemini import request as gemini
 from router.responses import in_chat as from_responses
 
@@ -41,14 +42,19 @@ def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, 
     return body, ()
 
 
+def _embeddings(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    fit = gemini_embeddings.fitted if deployment.provider.dialect == "gemini" else openai_embeddings.fit
+    return fit(body, deployment)
+
+
 _FITS: Final[Mapping[Dialect, Fit]] = {
     "openai": _as_it_is,
     "anthropic": anthropic.fitted,
     "gemini": gemini.fitted,
     "local": _as_it_is,
 }
-# Endpoints other than the dialect's own. Only the openai dialect has any.
+# Endpoints other than the dialect's own. Of these the other dialects know embeddings at most.
 _ENDPOINT_FITS: Final[Mapping[str, Fit]] = {
     openai_responses.ENDPOINT: openai_responses.fit,
-    EMBEDDINGS: openai_embeddings.fit,
+    EMBEDDINGS: _embeddings,
 }

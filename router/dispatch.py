@@ -24,7 +24,6 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from router.estimates import Estimates
 from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
@@ -33,6 +32,7 @@ from router.lines import LAST_TRY_S, Lines
 from router.race import Race
 from router.receipts import landing_of
 from router.settling import Settler, fail_flight
+from router.token_estimates import TokenEstimates
 from router.tokens import TokenCounter
 
 
@@ -44,7 +44,7 @@ class Dispatcher:
         ledger: Ledger,
         runner: AttemptRunner,
         counter: TokenCounter,
-        estimates: Estimates,
+        estimates: TokenEstimates,
         *,
         clock_ms: Callable[[], int],
     ) -> None:

@@ -168,7 +168,8 @@ class Estimator:
     async def _priced(self, call: Call, outlook: Outlook) -> Outlook:
         if outlook.candidate is None:
             return outlook
-        prompt_tokens = await self._counter.count_prompt(call, outlook.deployment.encoding)
+        prompt = await self._counter.count_prompt(call, outlook.deployment.encoding)
+        prompt_tokens = self._health.token_estimates.estimated_tokens(outlook.deployment.id, prompt)
         return msgspec.structs.replace(outlook, costs=self._costs(outlook.candidate, prompt_tokens))
 
     def _costs(self, candidate: Candidate, prompt_tokens: int) -> Costs:

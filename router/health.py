@@ -15,13 +15,13 @@ from ledger.latency import Tally, bucket_of
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
-from router.estimates import Estimates
 from router.health_memory import Here, recall, remember
 from router.hint_keeper import Hints
 from router.memory import Memory
 from router.pacing import Pacing
 from router.recent import Recent, Usual
 from router.speed import Speeds
+from router.token_estimates import TokenEstimates
 
 SHARE_S: Final = 0.25
 BREAKER: Final = "breaker"
@@ -56,7 +56,7 @@ class Health:
         self._memory = memory
         self.pacing = Pacing(now_ms=now_ms, memory=memory)
         self.hints = Hints(now_ms=now_ms, memory=memory, process=process)
-        self.estimates = Estimates(now_ms=now_ms, memory=memory)
+        self.token_estimates = TokenEstimates(now_ms=now_ms, memory=memory)
         self.speeds = Speeds(now_s=now_s)
         self._process = process
         self._routes = routes
@@ -167,7 +167,7 @@ class Health:
         self._untold_successes = +self._untold_successes
         await self.pacing.share()
         await self.hints.share()
-        await self.estimates.share()
+        await self.token_estimates.share()
 
     def hear(self, deployment_id: str, text: str) -> None:
         """Take over what all processes remember of a breaker, once this one has told its own part."""
@@ -264,7 +264,7 @@ async def open_health(
         with suppress(LedgerError):
             await health.share()
             await health.hints.share_all()
-            await health.estimates.share(is_last=True)
+            await health.token_estimates.share(is_last=True)
 
 
 async def _keep_sharing(health: Health, memory: Memory) -> None:

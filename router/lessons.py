@@ -28,6 +28,8 @@ _MOVED: Final = re.compile(r"only supported in (?:the )?/?(v1/[a-z/_]+)(?: and n
 _NOT_HERE: Final = re.compile(r"not supported in (?:the )?/?(v1/[a-z/_]+).{0,80}?use (?:the )?/?(v1/[a-z/_]+)")
 _RENAMED: Final = re.compile(r"'(\w+)' is not supported with this model\. use '(\w+)' instead")
 _UNKNOWN: Final = re.compile(r"(?:un(?:supported|known) parameter|unrecognized request argument supplied): '?(\w+)")
+# Google's words for what only some of its models have.
+_NOT_ENABLED: Final = re.compile(r"^(\w+) is not enabled for ")
 _VALUE: Final = re.compile(r"unsupported value: '(\w+)'")
 
 
@@ -91,10 +93,10 @@ def lesson_of(fault: Fault, body: dict[str, Any], *, has_endpoints: bool) -> Les
         return moved
     if (match := _RENAMED.search(words)) and match[1] in body and match[2] == "max_completion_tokens":
         return Lesson(renamed={match[1]: match[2]})
-    for pattern in (_UNKNOWN, _VALUE):
+    for pattern in (_UNKNOWN, _NOT_ENABLED, _VALUE):
         match = pattern.search(words)
         if match is not None and match[1] in SPARABLE and match[1] in body:
-            return Lesson(dropped=match[1], is_lasting=pattern is _UNKNOWN or match[1] in _WITHOUT_VALUES)
+            return Lesson(dropped=match[1], is_lasting=pattern is not _VALUE or match[1] in _WITHOUT_VALUES)
     return None
 
 

@@ -62,5 +62,5 @@ class RouterStatus:
             **self._health.report(deployment.id),
             "gate": {"in_use": gate.in_use, "limit": gate.limit},
             "hints": self._health.hints.report(deployment.id),
-            "token_estimate_error": self._health.estimates.error(deployment.id),
+            "token_estimate_error": self._health.token_estimates.error(deployment.id),
         }

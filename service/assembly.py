@@ -140,7 +140,7 @@ def _open_gateway(
     gateway = LedgerGateway(
         catalog,
         ledger,
-        Dispatcher(ledger, runner, counter, health.estimates, clock_ms=now_ms),
+        Dispatcher(ledger, runner, counter, health.token_estimates, clock_ms=now_ms),
         health,
         _sharing(config),
         # Nobody gains by guessing which deployment is asked.

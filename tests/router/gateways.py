@@ -270,7 +270,7 @@ async def open_gateway(
         gateway = LedgerGateway(
             Menu(*routes),
             between(ledger),
-            Dispatcher(between(ledger), runner, counter, health.estimates, clock_ms=clock.now_ms),
+            Dispatcher(between(ledger), runner, counter, health.token_estimates, clock_ms=clock.now_ms),
             health,
             SharingRules(**sharing),
             ordering=Ordering(health, habits, random.Random(1)),

@@ -9,15 +9,21 @@ import msgspec
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.faults import Fault, Outcome
 from router.providers.client import Http, chunks_of, decode_object, read_whole
+from router.providers.gemini import embeddings
+from router.providers.gemini.embeddings import GeminiEmbeddings
 from router.providers.gemini.reading import GeminiReader
 from router.providers.gemini.request import request_of
-from router.vendors import credentials
+from router.vendors import VERTEX_MODELS, credentials
 
 VERSION_PATH: Final = "/v1beta"
 # The most that one page of the list of models holds.
 MODELS_PATH: Final = f"{VERSION_PATH}/models?pageSize=1000"
+VERTEX_MODELS_PATH: Final = f"/v1beta1{VERTEX_MODELS}/models?pageSize=1000"
+_STREAMED: Final = "streamGenerateContent?alt=sse"
+_WHOLE: Final = "generateContent"
 # Credentials that are not this provider's, and words meant for other dialects.
 _NOT_FORWARDED: Final = frozenset(
     {"authorization", "x-api-key", "x-goog-api-key", "openai-beta", "anthropic-beta", "anthropic-version"}
@@ -25,7 +31,7 @@ _NOT_FORWARDED: Final = frozenset(
 
 
 class GeminiDialect:
-    """generateContent as Google has it. base_url is without `/v1beta`. See `Upstream`."""
+    """generateContent as Google has it. base_url is without `/v1beta`, or ends as Vertex AI's do. See `Upstream`."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *, clock_ms: Callable[[], int] | None = None) -> None:
         self._http = Http(transport, clock_ms=clock_ms)
@@ -40,20 +46,28 @@ class GeminiDialect:
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
     ) -> AsyncGenerator[Delta | Closing, None]:
-        """See Upstream.attempt. body: as `router.dialects.fitted` gave it. There is one endpoint."""
-        provider = deployment.provider
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        """See Upstream.attempt. body: as `router.dialects.fitted` gave it. Vectors come whole, whatever was asked."""
+        provider, is_embedding = deployment.provider, endpoint == EMBEDDINGS
+        stream = stream and not is_embedding
+        request = embeddings.request_of if is_embedding else request_of
+        method = embeddings.METHOD if is_embedding else _STREAMED if stream else _WHOLE
         async with self._http.exchange(
             provider,
             "POST",
-            f"{VERSION_PATH}/models/{quote(deployment.model, safe='')}:{method}",
+            f"{_root(provider)}/models/{quote(deployment.model, safe='')}:{method}",
             headers=_headers(provider, headers, accept="text/event-stream" if stream else "application/json"),
-            body=msgspec.json.encode(request_of(body, deployment.model)),
+            body=msgspec.json.encode(request(body, deployment.model)),
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)
-            reader = GeminiReader(provider, response.status_code)
-            if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
+            reader: GeminiReader | GeminiEmbeddings = GeminiReader(provider, response.status_code)
+            if is_embedding:
+                reader = GeminiEmbeddings(provider, response.status_code, body)
+            if (
+                not isinstance(reader, GeminiReader)
+                or not stream
+                or response.headers.get("content-type", "").startswith(("application/json", "text/html"))
+            ):
                 for delta in reader.whole(await read_whole(response)):
                     yield delta
             else:
@@ -67,13 +81,21 @@ class GeminiDialect:
 
     async def list_models(self, provider: Provider) -> list[str]:
         """See Upstream.list_models."""
-        headers = _headers(provider, {}, accept="application/json")
-        async with self._http.exchange(provider, "GET", MODELS_PATH, headers=headers) as response:
+        headers, path = _headers(provider, {}, accept="application/json"), MODELS_PATH
+        if not _root(provider):
+            # Vertex AI lists what there is for everybody, and under another version.
+            host = provider.base_url.partition("/v1/projects/")[0]
+            provider, path = msgspec.structs.replace(provider, base_url=host), VERTEX_MODELS_PATH
+        async with self._http.exchange(provider, "GET", path, headers=headers) as response:
             listed = decode_object(await read_whole(response), status=response.status_code)
             try:
-                return [model.name.removeprefix("models/") for model in msgspec.convert(listed, _Models).models]
+                said = msgspec.convert(listed, _Models)
             except msgspec.ValidationError as error:
                 raise Fault(Outcome.BAD_ANSWER, "this is not a list of models", status=response.status_code) from error
+            found = said.publisher_models if said.models is None else said.models
+            if found is None:
+                raise Fault(Outcome.BAD_ANSWER, "this is not a list of models", status=response.status_code)
+            return [model.name.rpartition("/")[2] for model in found]
 
 
 class _Model(msgspec.Struct):
@@ -81,7 +103,13 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
-    models: list[_Model]
+    models: list[_Model] | None = None
+    publisher_models: list[_Model] | None = msgspec.field(default=None, name="publisherModels")
+
+
+def _root(provider: Provider) -> str:
+    """What stands before a model's name: the version, unless the base URL has it, as at Vertex AI."""
+    return "" if provider.base_url.rstrip("/").endswith(VERTEX_MODELS) else VERSION_PATH
 
 
 def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ _ERRORS: Final = {
     "DEADLINE_EXCEEDED": Outcome.UPSTREAM_ERROR,
 }
 _TOP_FIELDS: Final = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId", "promptFeedback", "error"})
-_CANDIDATE_FIELDS: Final = frozenset({"index", "content", "finishReason"})
+_CANDIDATE_FIELDS: Final = frozenset({"index", "content", "finishReason", "logprobsResult"})
 
 
 class GeminiReader(BodyReading):
@@ -99,6 +99,8 @@ class GeminiReader(BodyReading):
             raise self.bad("content is not an object")
         for part in self.objects(content.get("parts"), "parts"):
             yield from self._part(index, part)
+        if candidate.get("logprobsResult") is not None:
+            yield Delta(choice=index, logprobs=self._logprobs(candidate["logprobsResult"]))
         extra = {
             name: value
             for name, value in candidate.items()
@@ -146,6 +148,23 @@ class GeminiReader(BodyReading):
             name=self.text(call, "name"),
             arguments=self._json(call.get("args") or {}),
         )
+
+    def _logprobs(self, said: Any) -> dict[str, Any]:
+        """As a chat completion has them: the token that was chosen at each step, and those that were likely, too."""
+        if not isinstance(said, dict):
+            raise self.bad("logprobsResult is not an object")
+        content = []
+        likely = self.objects(said.get("topCandidates"), "topCandidates")
+        for step, token in enumerate(self.objects(said.get("chosenCandidates"), "chosenCandidates")):
+            tops = self.objects(likely[step].get("candidates"), "candidates") if step < len(likely) else []
+            content.append({**self._token(token), "top_logprobs": [self._token(top) for top in tops]})
+        return {"content": content}
+
+    def _token(self, said: dict[str, Any]) -> dict[str, Any]:
+        token, logprob = self.text(said, "token"), said.get("logProbability", 0)
+        if isinstance(logprob, bool) or not isinstance(logprob, int | float):
+            raise self.bad("a log probability is no number")
+        return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "surrogatepass"))}
 
     def _note(self, said: dict[str, Any]) -> None:
         self.note({"model": said.get("modelVersion"), "id": said.get("responseId")}, created=None)

@@ -15,6 +15,7 @@ from router.providers.gemini.tools import Tools, tools_of
 
 MAX_STOPS: Final = 5
 MAX_CHOICES: Final = 8
+MAX_TOP_LOGPROBS: Final = 20
 _INT32: Final = 2**31
 _JSON: Final = "application/json"
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
@@ -143,6 +144,14 @@ class _Reading:
         self.dropped += [f"stop[{index}]" for index, stop in enumerate(stops) if stop not in taken]
         return not taken or self._configure("stopSequences", taken)
 
+    def take_logprobs(self, value: Any) -> bool:
+        return value is True and self._configure("responseLogprobs", True)
+
+    def take_top_logprobs(self, value: Any) -> bool:
+        if self._body.get("logprobs") is not True or not _is_whole(value) or not 0 <= value <= MAX_TOP_LOGPROBS:
+            return False
+        return not value or self._configure("logprobs", value)
+
     def take_response_format(self, value: Any) -> bool:
         kind = value.get("type") if isinstance(value, dict) else None
         if self._tools.request.get("tools") and not self._model.joins_tools_and_schemas:
@@ -169,6 +178,8 @@ _TAKES: Final[Mapping[str, Callable[[_Reading, Any], bool]]] = {
     "seed": _Reading.take_seed,
     "n": _Reading.take_n,
     "stop": _Reading.take_stop,
+    "logprobs": _Reading.take_logprobs,
+    "top_logprobs": _Reading.take_top_logprobs,
     "response_format": _Reading.take_response_format,
     "safety_settings": _Reading.take_safety_settings,
 }

@@ -254,3 +254,41 @@ def test_bytes_of_any_kind_give_deltas_or_a_fault_and_nothing_else(data: bytes, 
     ):
         with suppress(Fault):
             answer(*attempt())
+
+
+LOGPROBS = {
+    "topCandidates": [
+        {"candidates": [{"token": "Hö", "tokenId": 1, "logProbability": -0.1}, {"token": "A", "logProbability": -2}]}
+    ],
+    "chosenCandidates": [{"token": "Hö", "tokenId": 1, "logProbability": -0.1}, {"token": "chst", "logProbability": 0}],
+}
+
+
+def test_log_probabilities_are_a_chat_completions() -> None:
+    first = {"token": "Hö", "logprob": -0.1, "bytes": [72, 195, 182]}
+    other = {"token": "A", "logprob": -2, "bytes": [65]}
+    last = {"token": "chst", "logprob": 0, "bytes": [99, 104, 115, 116], "top_logprobs": []}
+    reader = GeminiReader(PROVIDER, 200)
+    event = said({"text": "Höchst"}, reason="STOP", logprobsResult=LOGPROBS, avgLogprobs=-0.05)
+    deltas = list(reader.whole(json.dumps(event).encode()))
+    assert [delta.logprobs for delta in deltas if delta.logprobs] == [
+        {"content": [{**first, "top_logprobs": [first, other]}, last]}
+    ]
+    assert deltas[-1].extra == {"avgLogprobs": -0.05}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        1,
+        [],
+        {"chosenCandidates": 1},
+        {"chosenCandidates": [{"token": 1}]},
+        {"chosenCandidates": [{"token": "a", "logProbability": "0"}]},
+        {"chosenCandidates": [{"token": "a"}], "topCandidates": [{"candidates": [1]}]},
+    ],
+)
+def test_log_probabilities_of_another_shape_are_no_answer(wrong: Any) -> None:
+    with pytest.raises(Fault) as caught:
+        list(GeminiReader(PROVIDER, 200).whole(json.dumps(said({"text": "a"}, logprobsResult=wrong)).encode()))
+    assert caught.value.outcome == Outcome.BAD_ANSWER

@@ -184,6 +184,13 @@ def test_parameters_have_googles_names() -> None:
     )
 
 
+def test_log_probabilities_are_asked_for_by_their_names_there() -> None:
+    assert config(logprobs=True) == ({"responseLogprobs": True}, ())
+    assert config(logprobs=True, top_logprobs=3) == ({"responseLogprobs": True, "logprobs": 3}, ())
+    assert config(logprobs=True, top_logprobs=0) == ({"responseLogprobs": True}, ())
+    assert config(logprobs=True, top_logprobs=21) == ({"responseLogprobs": True}, ("top_logprobs",))
+
+
 def test_what_asks_for_nothing_is_left_out_without_a_word() -> None:
     nothing = {"n": 1, "logprobs": False, "presence_penalty": 0, "seed": None, "response_format": {"type": "text"}}
     assert config(**nothing, parallel_tool_calls=True, include_thoughts=False) == ({}, ())
@@ -192,7 +199,8 @@ def test_what_asks_for_nothing_is_left_out_without_a_word() -> None:
 def test_what_has_no_place_is_named() -> None:
     unsaid = {
         "user": "u",
-        "logprobs": True,
+        "logprobs": "yes",
+        "top_logprobs": 3,
         "logit_bias": {"1": 1},
         "n": 9,
         "seed": 2**40,

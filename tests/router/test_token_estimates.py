@@ -11,25 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.estimates import Counting, calls, cut_by_words, errors, texts
+from benchmarks.token_estimates import Counting, calls, cut_by_words, errors, texts
 from ledger.ledger import open_ledger
 from router.bounds import input_bound_tokens
 from router.errors import UpstreamFailed
-from router.estimates import (
+from router.memory import Memory
+from router.token_estimates import (
     ANSWERS_THAT_COUNT,
     PLAIN,
     REMEMBERED,
     SHARE_EVERY_MS,
     Answered,
-    Estimates,
     Known,
+    TokenEstimates,
     after,
     error_of,
     estimated_tokens,
     weights_of,
     written_tokens,
 )
-from router.memory import Memory
 from router.tokens import Prompt, Text, TokenCounter
 from router.tokens.encodings import load_encoding
 from tests.router.gateways import READ_NANOUSD, WRITTEN_NANOUSD, Clock, a_call, a_deployment, open_gateway
@@ -123,7 +123,7 @@ async def test_what_one_process_learned_all_know_and_keep(tmp_path: Path):
     clock = Clock()
     async with open_ledger(f"sqlite:{tmp_path / 'l.db'}", clock_ms=clock.now_ms, synchronous="normal") as ledger:
         memories = [Memory(ledger) for _ in range(2)]
-        here, there = (Estimates(now_ms=clock.now_ms, memory=memory) for memory in memories)
+        here, there = (TokenEstimates(now_ms=clock.now_ms, memory=memory) for memory in memories)
         for prompt in PROMPTS:
             here.learn("p:m", prompt, estimated=prompt.tokens, reported=said(prompt))
         assert here.error("p:m") is not None
@@ -163,7 +163,7 @@ async def test_receipts_and_the_charge_of_what_was_left_are_learned_and_holds_ar
                 upstream.plays(answer("fine", prompt_tokens=100 + 3 * prompt.text.tokens))
                 finished = await house.ask(call)
             assert finished.receipt.estimated_prompt_tokens == pytest.approx(100 + 3 * prompt.text.tokens, rel=0.05)
-            assert house.health.estimates.error(only.id) is not None
+            assert house.health.token_estimates.error(only.id) is not None
             upstream.plays(stream(["some words ", "of an answer"], then="cut"))
             call = a_call("word " * 100, stream=True)
             prompt = await counter.count_prompt(call, only.encoding)

@@ -1,8 +1,8 @@
 """What a prompt comes to at a deployment, learned from what its provider said of earlier ones.
 
 A count with our tokenizer is exact for few models. Others cut text differently, and add words of their own: to a call,
-and to one with tools. So a deployment's count is taken to be a weighted sum of what can be counted here, with the weights
-that fit its last answers best, in proportion: least squares that start from our count, and trust no outlier.
+and to one with tools. So a deployment's count is taken to be a weighted sum of what can be counted here. The weights
+are the least squares of its last answers, each in proportion: they start from our count, and trust no outlier.
 
 An estimate stands on receipts and is charged where the provider did not say; what a hold takes is never learned.
 """
@@ -148,7 +148,7 @@ def _solved(matrix: list[list[float]], right: list[float]) -> list[float]:
     return solved
 
 
-class Estimates:
+class TokenEstimates:
     """{deployment id: what is known of its counts}, the same in all processes. Without a memory it is for one alone."""
 
     def __init__(self, *, now_ms: Callable[[], int], memory: Memory | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How far estimates of prompts are off after twenty calls: `python -m benchmarks.estimates`.
+"""How far estimates of prompts are off after twenty calls: `python -m benchmarks.token_estimates`.
 
 Calls as they are made: chats of one to nine messages, a third of them with tools; of prose, of code, or of all that,
 JSON and other languages. Providers who count otherwise: another vocabulary, words and numbers cut by other rules, their
@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import tiktoken
 
-from router.estimates import REMEMBERED, Answered, Known, after, estimated_tokens, weights_of
+from router.token_estimates import REMEMBERED, Answered, Known, after, estimated_tokens, weights_of
 from router.tokens import Prompt, TokenCounter
 from router.tokens.chat import schemas_of, texts_of
 from router.tokens.encodings import DEFAULT_ENCODING, load_encoding
