@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.faults import FAULT_RULES, Fault, Learns, Outcome, refuses_key
 from router.lessons import Adaptation, Lesson
 
@@ -254,6 +255,8 @@ def _judged(hint: Hint, evidence: Evidence) -> tuple[Hint, Cause | None]:
             refused = evidence.fault is not None and refuses_key(evidence.fault)
             is_over = refused or is_probe or counted.forbidden >= FORBIDDEN_THAT_BLOCK
             return counted, Cause.KEY_REFUSED if is_over else None
+        case Learns.NOT_SUPPORTED if not is_probe and _knows_the_other_kind(hint, evidence.endpoint):
+            return hint, None
         case Learns.NOT_SUPPORTED:
             counted = msgspec.structs.replace(hint, unsupported=hint.unsupported + 1)
             return counted, Cause.NOT_SUPPORTED if is_probe or counted.unsupported >= FAILURES_THAT_BLOCK else None
@@ -264,6 +267,15 @@ def _judged(hint: Hint, evidence: Evidence) -> tuple[Hint, Cause | None]:
             return counted, Cause.FAILING if is_probe or never_answered else None
         case Learns.ANSWERS | Learns.COUNTED | Learns.NOTHING:
             return hint, None
+
+
+def _knows_the_other_kind(hint: Hint, endpoint: str) -> bool:
+    """Whether it answers chats, asked for an embedding, or the other way round: there is nothing wrong with it then."""
+    embeds = hint.endpoints.get(EMBEDDINGS, False)
+    if endpoint != EMBEDDINGS:
+        return embeds
+    # A dialect with one place for chats does not name it.
+    return hint.successes > 0 if not embeds else any(it for name, it in hint.endpoints.items() if name != EMBEDDINGS)
 
 
 def _blocked(hint: Hint, cause: Cause, now_ms: int) -> Hint:

@@ -123,6 +123,22 @@ def test_what_is_not_the_deployments_fault_never_blocks(outcome: Outcome):
     assert after_all(Hint(), *[failed(outcome, 400)] * 100).block is None
 
 
+@pytest.mark.parametrize(
+    ("answers_at", "asked_at"),
+    [("v1/embeddings", "v1/chat/completions"), ("v1/chat/completions", "v1/embeddings"), ("", "v1/embeddings")],
+)
+def test_calls_of_a_kind_that_it_does_not_know_keep_none_of_the_other_kind_away(answers_at: str, asked_at: str):
+    """Chats at an embedding model, say: whoever sends them blocks nobody's embeddings."""
+    hint = after_successes(Hint(), count=1, workflow="", endpoint=answers_at)
+    unknown = Fault(Outcome.NOT_SUPPORTED, "This is not a chat model", status=404)
+    for _ in range(3 * FAILURES_THAT_BLOCK):
+        hint = after(hint, msgspec.structs.replace(evidence(unknown), endpoint=asked_at))
+    assert (hint.block, hint.errors) == (None, {"not_supported": 3 * FAILURES_THAT_BLOCK})
+    for _ in range(FAILURES_THAT_BLOCK):
+        hint = after(hint, msgspec.structs.replace(evidence(unknown), endpoint=answers_at))
+    assert hint.block is not None or not answers_at, "a model that is gone is blocked all the same"
+
+
 def test_a_wait_cut_short_for_the_next_deployment_never_blocks():
     cut = Evidence(outcome=Outcome.STALLED, at_ms=NOW_MS, was_cut_short=True)
     assert after_all(Hint(), *[cut] * 100) == Hint()
