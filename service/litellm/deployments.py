@@ -37,6 +37,7 @@ _SIZES: Final = {
 }
 
 # {key of [[models]]: its value, and where it was said; None: nowhere}
+_HEADERS: Final = ("headers", "extra_headers")
 _Found = dict[str, tuple[Any, Place | None]]
 
 
@@ -144,15 +145,31 @@ class Fleet:
             "base_url": base_url,
             "api_key": (_from_environment(key) or key) if key else f"${vendor.key}" if vendor.key else None,
             **self._timeouts(index),
+            "headers": self._headers(index),
         }
         if problem := _problem(values):
             source.explain(problem, *place)
             return None
         for name in ("api_base", "base_url", "api_key", "timeout", "stream_timeout"):
             source.use(*self._param_place(index, name))
+        if values["headers"] is not None:
+            for name in _HEADERS:
+                source.use(*self._param_place(index, name))
         self._use_credential(index)
         notes = [f"What ${address[1:]} holds must end in {vendor.must_end}"] if address and vendor.must_end else []
         return self._named(prefix, values, notes)
+
+    def _headers(self, index: int) -> dict[str, str] | None:
+        """What goes with every request. None: nothing, or what cannot."""
+        given = [said for name in _HEADERS if (said := self._param(index, name)) is not None]
+        if not given or not all(isinstance(said, dict) for said in given):
+            return None
+        pairs = {name: _text(value) for said in given for name, value in said.items()}
+        found = {str(name): _from_environment(text) or text for name, text in pairs.items() if text is not None}
+        known = {name: "" if _OURS.fullmatch(text) else text for name, text in found.items()}
+        section = ProviderSection(name="x", dialect="openai", base_url="http://x", api_key="x", headers=known)
+        is_whole = found and len(found) == len(pairs) and not any("${" in text for text in known.values())
+        return found if is_whole and next(provider_problems("", section), None) is None else None
 
     def _use_credential(self, index: int) -> None:
         credential = self._credentials.get(str(self._source.get(MODELS, index, PARAMS, CREDENTIAL)))

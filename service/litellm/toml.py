@@ -30,6 +30,8 @@ def literal(value: Any) -> str:
         return repr(int(value) if value == int(value) else value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{literal(name)} = {literal(held)}' for name, held in value.items())} }}"
     # JSON's escapes are TOML's too; DEL is the only character that it leaves and TOML does not.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
