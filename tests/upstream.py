@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 # Where calls go. They are answered by scripts.
-SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages", ":generateContent")
+SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages", ":generateContent", ":batchEmbedContents")
 GEMINI_STREAM = ":streamGenerateContent?alt=sse"
 
 

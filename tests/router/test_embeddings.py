@@ -12,11 +12,11 @@ from ledger.usage import Usage
 from router.assemble import replay
 from router.bounds import PER_CALL, PER_INPUT, embedded_bound_tokens
 from router.call import Call
-from router.deployments import Deployment, HedgeRule
+from router.deployments import Deployment, HedgeRule, Provider
 from router.errors import MaxCostExceeded, UpstreamFailed, UpstreamRejected
 from tests.openai_scripts import embedded, responded
-from tests.router.gateways import READ_NANOUSD, a_call, a_deployment, open_gateway, text_of
-from tests.upstream import answer, hang, scripted_upstream, status
+from tests.router.gateways import PRICE, READ_NANOUSD, a_call, a_deployment, open_gateway, text_of
+from tests.upstream import answer, hang, json_response, scripted_upstream, status
 
 USED = Usage(input_tokens=6)
 
@@ -39,6 +39,20 @@ async def test_a_call_holds_what_it_may_read_and_nothing_for_an_answer(tmp_path)
         assert hold["cost_nanousd"] == 6 * READ_NANOUSD
         # Texts by the tokenizer, tokens by their number.
         assert finished.receipt.estimated_prompt_tokens == 3 + 3
+
+
+async def test_a_gemini_provider_embeds_in_its_own_words_and_is_charged_by_our_count_where_it_says_none(tmp_path):
+    async with scripted_upstream() as upstream:
+        provider = Provider(name="g", dialect="gemini", base_url=upstream.root)
+        target = Deployment(provider=provider, model="gemini-embedding-001", price=PRICE, encoding="o200k_base")
+        async with open_gateway(tmp_path, targets=(target,)) as house:
+            upstream.plays(json_response({"embeddings": [{"values": [0.5, 1]}]}))
+            call = an_embedding("a farthing")
+            finished = await house.ask(call)
+            assert finished.answer.choices[0].vector == b"[0.5, 1]"
+            assert upstream.requests[0].path == "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+            (hold,) = house.holds(call.generation_id)
+            assert (hold["cost_nanousd"], hold["cost_basis"]) == (3 * READ_NANOUSD, "estimated")
 
 
 async def test_a_failure_moves_it_to_the_next_deployment(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.ceilings import Ceiling
+from router import limits
 from router.answer import Delta
 from router.bounds import input_bound_tokens
 from router.breaker import BreakerState
@@ -289,6 +291,25 @@ async def test_an_abandoned_call_is_drained_for_what_its_provider_says(tmp_path:
             (hold,) = house.holds(call.generation_id)
             assert (hold["outcome"], hold["cost_basis"]) == ("aborted", "priced_usage")
             assert hold["cost_nanousd"] == 9 * READ_NANOUSD + 3 * WRITTEN_NANOUSD
+
+
+async def test_draining_ends_after_its_time_and_costs_no_more_than_was_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "DRAIN_S", 0.1)
+    async with scripted_upstream() as upstream:
+        targets = (a_deployment("a", upstream.url, on_abort="drain"),)
+        async with open_gateway(tmp_path, targets=targets) as house:
+            upstream.plays(stream(["word " * 5_000], then="hang"))
+            call = a_call(stream=True)
+            reply = await house.gateway.generate(call)
+            async with closed_at_the_end(reply), aclosing(reply.events()) as events:
+                await anext(events)
+            await upstream.closed(upstream.requests[0], within_s=5.0)
+            await house.gateway.aclose()
+            (hold,) = house.holds(call.generation_id)
+            assert (hold["outcome"], hold["cost_basis"]) == ("aborted", "estimated")
+            assert hold["cost_nanousd"] == hold["held_nanousd"]
 
 
 async def test_sixty_callers_on_a_stuck_primary_are_all_answered_without_a_storm(tmp_path: Path):

@@ -121,7 +121,7 @@ async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(tmp_pa
         await upstream.until(lambda it: len(it.requests) == 1)
         for number in (1, 2):
             with pytest.raises(CeilingHeld):
-                await house.ask(a_call(f"call {number}", deadline_s=0.3))
+                await house.ask(a_call(f"call {number}", deadline_s=1.0))
         assert house.waiting() == 0
         assert [(row["code"], row["count"]) for row in house.rows("SELECT * FROM refusals")] == [("ceiling_held", 2)]
         holds.cancel()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from benchmarks.token_estimates import Counting, calls, cut_by_words, errors, texts
 from ledger.ledger import open_ledger
 from router.bounds import input_bound_tokens
+from router.deployments import Route
 from router.errors import UpstreamFailed
 from router.memory import Memory
+from router.status import RouterStatus
 from router.token_estimates import (
     ANSWERS_THAT_COUNT,
     PLAIN,
@@ -32,7 +34,7 @@ from router.token_estimates import (
 )
 from router.tokens import Prompt, Text, TokenCounter
 from router.tokens.encodings import load_encoding
-from tests.router.gateways import READ_NANOUSD, WRITTEN_NANOUSD, Clock, a_call, a_deployment, open_gateway
+from tests.router.gateways import READ_NANOUSD, WRITTEN_NANOUSD, Clock, Menu, a_call, a_deployment, open_gateway
 from tests.upstream import answer, scripted_upstream, stream
 
 LOAD_ONCE = functools.cache(load_encoding)
@@ -163,7 +165,9 @@ async def test_receipts_and_the_charge_of_what_was_left_are_learned_and_holds_ar
                 upstream.plays(answer("fine", prompt_tokens=100 + 3 * prompt.text.tokens))
                 finished = await house.ask(call)
             assert finished.receipt.estimated_prompt_tokens == pytest.approx(100 + 3 * prompt.text.tokens, rel=0.05)
-            assert house.health.token_estimates.error(only.id) is not None
+            status = RouterStatus(Menu(Route(name="chat", targets=targets)), house.health, house.gates).status()
+            error = status["deployments"][0]["token_estimate_error"]
+            assert error == house.health.token_estimates.error(only.id) > 0
             upstream.plays(stream(["some words ", "of an answer"], then="cut"))
             call = a_call("word " * 100, stream=True)
             prompt = await counter.count_prompt(call, only.encoding)
