@@ -17,8 +17,9 @@ from typing import Any, Final
 import msgspec
 import tiktoken
 
+from router.call import Attribution, CacheWish, Call, Trace
 from router.token_estimates import REMEMBERED, Answered, Known, after, estimated_tokens, weights_of
-from router.tokens import Prompt, TokenCounter
+from router.tokens import TokenCounter
 from router.tokens.chat import schemas_of, texts_of
 from router.tokens.encodings import DEFAULT_ENCODING, load_encoding
 
@@ -139,11 +140,26 @@ def calls(rng: random.Random, kinds: tuple[str, ...], said: Mapping[str, tuple[s
         yield body
 
 
+def a_call(body: dict[str, Any]) -> Call:
+    """A chat with this body."""
+    return Call(
+        generation_id="gen_1",
+        model="chat",
+        body=body,
+        stream=False,
+        received_at_ms=0,
+        deadline_s=60.0,
+        attribution=Attribution(),
+        cache=CacheWish(),
+        trace=Trace(trace_id="1" * 32, server_span_id="1" * 16, chat_span_id="2" * 16),
+    )
+
+
 async def errors(counter: TokenCounter, bodies: list[dict[str, Any]], counting: Counting) -> list[tuple[float, float]]:
     """(the error of the plain count, of the estimate) of every call after those that were learned from."""
     known, found = Known(), list[tuple[float, float]]()
     for body in bodies:
-        prompt: Prompt = await counter.count_call(body, DEFAULT_ENCODING)
+        prompt = await counter.count_prompt(a_call(body), DEFAULT_ENCODING)
         reported = counting.tokens(body)
         estimated = estimated_tokens(weights_of(known), prompt)
         found.append((abs(prompt.tokens - reported) / reported, abs(estimated - reported) / reported))

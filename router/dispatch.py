@@ -16,6 +16,7 @@ from router.assemble import delivered_text
 from router.attempt import AttemptRunner
 from router.bounds import unbounded_field
 from router.cachekey import shown_key
+from router.call import Call
 from router.errors import (
     DeadlineExceeded,
     NoDeploymentAvailable,
@@ -28,6 +29,7 @@ from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
+from router.large import aside
 from router.lines import LAST_TRY_S, Lines
 from router.race import Race
 from router.receipts import landing_of
@@ -148,11 +150,15 @@ class Dispatcher:
             counted = Usage(input_tokens=estimated, output_tokens=written_tokens)
         attempt.result = charge.close(attempt, counted)
         reported = charge.reported_usage(attempt)
-        if reported is not None and unbounded_field(journey.call.body) is None:
+        if reported is not None and not await self._reads_more(journey.call):
             self._estimates.learn(deployment_id, prompt, estimated=estimated, reported=reported.prompt_tokens)
         if attempt.answer is not None:
             # What was counted here stands in for what the provider did not say; the cost basis tells which it is.
             attempt.answer = msgspec.structs.replace(attempt.answer, usage=attempt.result.usage)
+
+    async def _reads_more(self, call: Call) -> bool:
+        """Whether the model reads what is not in the call: found by its tools, or kept under an id."""
+        return await aside(lambda: unbounded_field(call.body), size=call.body_bytes) is not None
 
     async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:
         """A hold for the next attempt, in one transaction with the failed one's end.

@@ -54,7 +54,7 @@ class TokenCounter:
         return await self._count([text], encoding) if text else Text()
 
     async def count_prompt(self, call: Call, encoding: str) -> Prompt:
-        """Estimated tokens of all that a call has its model read: its texts and schemas, and what its structure adds."""
+        """Estimated tokens of all that a call has its model read: texts and schemas, and what its structure adds."""
         known, texts, schemas = await aside(lambda: _what_counts(call), size=call.body_bytes)
         text = await self._count(texts, encoding)
         return known.with_counted(text, (await self._count(schemas, encoding)).tokens if schemas else 0)

@@ -110,10 +110,11 @@ def refused_port() -> Iterator[str]:
 
 
 class Menu:
-    """One route, `chat`. Implements `router.gateway.Routes`."""
+    """One route, `chat`. Implements `router.gateway.Routes` and `router.status.Deployments`."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
+        self.routes = (route,)
 
     def resolve(self, model: str | None) -> Route:
         if model not in {None, self._route.name}:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ledger.prices import Price, Tier
 from ledger.usage import Usage
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
-from router.tokens.chat import Text, prompt_of, schemas_of, texts_of
+from router.tokens.chat import Text, schemas_of, structure_of, texts_of
 from router.tokens.encodings import load_encoding
 
 TEXT = st.text(max_size=200)
@@ -31,7 +31,7 @@ O200K = load_encoding("o200k_base")
 def test_no_chat_has_more_tokens_than_its_bound(messages):
     body = {"messages": messages}
     text, schemas = (sum(len(O200K.encode_ordinary(it)) for it in said) for said in (texts_of(body), schemas_of(body)))
-    exact = prompt_of(body, Text(text), schema_tokens=schemas).tokens
+    exact = structure_of(body).with_counted(Text(text), schemas).tokens
     assert exact <= input_bound_tokens(body, None)
 
 
