@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld
 from ledger.prices import FREE, Price, Tier
-from router import lines
+from router import lines, room
 from router.bounds import input_bound_tokens
 from router.clamp import clamped
 from router.deployments import Route
@@ -115,7 +115,7 @@ async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # Enough for a ledger on a machine with much else to do.
-    monkeypatch.setattr(lines, "LAST_TRY_S", 0.8)
+    monkeypatch.setattr(room, "LAST_TRY_S", 0.6)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
