@@ -189,9 +189,11 @@ COUNTS = st.tuples(*[st.integers(0, 2_000_000)] * len(Usage.__struct_fields__))
 
 
 @settings(max_examples=60)
-@given(TIERS, st.none() | st.tuples(st.integers(0, 14_000_000), TIERS), RATES, COUNTS)
+@given(TIERS, st.none() | st.tuples(st.integers(0, 100), TIERS), RATES, COUNTS)
 def test_the_audit_and_the_price_book_come_to_the_same(base, dearer, each, counts):
-    price = Price(version="v", base=base, tiers=() if dearer is None else (dearer,), per_request_nanousd=each)
+    # Thresholds among the prompt, and among what only the prompt and the answer are together.
+    tiers = () if dearer is None else ((sum(counts) * dearer[0] // 100, dearer[1]),)
+    price = Price(version="v", base=base, tiers=tiers, per_request_nanousd=each)
     assert _cost_nanousd(price, counts) == price.cost_nanousd(Usage.of_counts(counts))
 
 
