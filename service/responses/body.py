@@ -145,7 +145,7 @@ def _part(part: Fields, lost: list[str]) -> Fields:
         image = {"url": part["image_url"]}
         return {"type": "image_url", "image_url": image | ({"detail": part["detail"]} if part.get("detail") else {})}
     if kind == "input_file":
-        return {"type": "file", "file": {name: part[name] for name in part if name != "type"}}
+        return {"type": "file", "file": _within(part)}
     return part
 
 
@@ -158,11 +158,10 @@ def _tool(tool: Fields) -> Fields:
     kind = tool.get("type")
     if kind not in ("function", "custom"):
         return tool
-    inner = {name: value for name, value in tool.items() if name != "type"}
+    inner = _within(tool)
     form = inner.get("format")
     if isinstance(form, dict) and form.get("type") == "grammar":
-        grammar = {name: value for name, value in form.items() if name != "type"}
-        inner["format"] = {"type": "grammar", "grammar": grammar}
+        inner["format"] = {"type": "grammar", "grammar": _within(form)}
     return {"type": kind, kind: inner}
 
 
@@ -174,7 +173,7 @@ def _nested(choice: Any) -> Any:
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind not in ("function", "custom", "allowed_tools"):
         return choice
-    inner = {name: value for name, value in choice.items() if name != "type"}
+    inner = _within(choice)
     if isinstance(tools := inner.get("tools"), list):
         inner["tools"] = [_nested(tool) for tool in tools]
     return {"type": kind, kind: inner}
@@ -190,8 +189,7 @@ def _text(text: Fields) -> Fields:
     said: Fields = {}
     form = text.get("format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
-        schema = {name: value for name, value in form.items() if name != "type"}
-        form = {"type": "json_schema", "json_schema": schema}
+        form = {"type": "json_schema", "json_schema": _within(form)}
     # Text is what comes unasked.
     if form is not None and form != {"type": "text"}:
         said["response_format"] = form
@@ -215,6 +213,11 @@ _FIELDS: Final[Mapping[str, Callable[[Any], Fields]]] = {
     "include": _include,
     "background": lambda _: {},
 }
+
+
+def _within(said: Fields) -> Fields:
+    """What stands within its type's name in chat completions, where null is no value."""
+    return {name: value for name, value in said.items() if name != "type" and value is not None}
 
 
 def _is_same(given: Any, said: Any) -> bool:

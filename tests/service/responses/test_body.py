@@ -117,6 +117,10 @@ TRANSLATIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"tools": [FLAT]}, {"tools": [NESTED]}),
     ({"tools": [{"type": "web_search"}]}, {"tools": [{"type": "web_search"}]}),
     (
+        {"tools": [{"type": "function", "name": "f", "description": None, "strict": None}]},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    ),
+    (
         {
             "tools": [
                 {"type": "custom", "name": "g", "format": {"type": "grammar", "syntax": "lark", "definition": "s"}}
