@@ -26,7 +26,7 @@ THOUGHT_FIELDS: Final = ("thinking_blocks", "thought_signatures")
 BOUNDED_TOOLS: Final = ("function", "custom")
 _OURS: Final = "farthing1."
 # An item's kind, the digits of its generation, its place.
-_ITEM_OF_OURS: Final = re.compile(r"(msg|rs|fc|ctc)_[0-9a-v]{26}_\d+")
+_ITEM_OF_OURS: Final = re.compile(r"(?:msg|rs|fc|ctc)_[0-9a-v]{26}_\d+")
 _ID: Final = "resp_"
 # What is sent as part of the messages, and stands or falls with them.
 _STANDS_FOR: Final = {"input": "messages", "instructions": "messages", "tools": "tools"}
@@ -47,11 +47,13 @@ _THINKING_DIALECTS: Final = frozenset({"anthropic", "gemini"})
 class AsSent(msgspec.Struct, frozen=True, kw_only=True):
     """What a call in Responses' words said that its body does not. fields: {field: as it was sent}.
 
-    lost: the names of what the messages have no place for, wherever else than there they are sent.
+    lost: the names of what the messages have no place for, where they are sent in other words. gone: of what is sent
+    nowhere.
     """
 
     fields: dict[str, Any] = {}
     lost: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
     def standing(self, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Its fields, less those whose place in the body was left out since."""
@@ -157,7 +159,7 @@ def in_chat(body: dict[str, Any], dialect: str) -> tuple[dict[str, Any], tuple[s
     _fit_tools(said, lost)
     _fit_reasoning(said, dialect, lost)
     _fit_extras(said, dialect, lost)
-    return said, (*as_sent.lost, *dict.fromkeys(lost))
+    return said, tuple(dict.fromkeys((*as_sent.gone, *as_sent.lost, *lost)))
 
 
 def _messages(given: Any, dialect: str, lost: list[str]) -> list[dict[str, Any]]:

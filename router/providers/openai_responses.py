@@ -31,8 +31,10 @@ def fit(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], 
     """As `router.dialects.Fit`. A null, and asking for one answer, say nothing that could be lost."""
     unsaid = [name for name in body if name in _NO_PLACE]
     lost = {name for name in unsaid if body[name] is not None and (name, body[name]) != ("n", 1)}
+    as_sent = as_sent_of(body)
     # What came in this endpoint's words is sent as it came.
-    messages = [] if as_sent_of(body) is not None else _objects(body.get("messages"))
+    messages = _objects(body.get("messages")) if as_sent is None else []
+    lost |= set() if as_sent is None else set(as_sent.gone)
     for message in messages:
         lost |= {f"messages.{name}" for name in _NO_PLACE_IN_A_MESSAGE if message.get(name) is not None}
     said = {name: value for name, value in body.items() if name not in _NO_PLACE} if unsaid else body

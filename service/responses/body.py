@@ -38,6 +38,7 @@ _NAMES: Final = ("id", "status")
 def chat_body(value: Fields) -> Fields:
     """The call's body. value: the request's, less `model` and what is said of the stream. Raises InvalidRequest."""
     _refuse(value)
+    value, gone = _without_our_thoughts(value)
     lost: list[str] = []
     messages: list[Fields] = []
     if value.get("instructions") is not None:
@@ -52,8 +53,9 @@ def chat_body(value: Fields) -> Fields:
             body |= _FIELDS[name](given) if name in _FIELDS else {name: given}
     said = fields_of({**body, AS_SENT: NOTHING_MORE})
     fields = {name: value[name] for name in _COMPARED if value.get(name) and not _is_same(value[name], said.get(name))}
-    is_all = not fields and all("role" in message for message in messages)
-    return {**body, AS_SENT: NOTHING_MORE if is_all else AsSent(fields=fields, lost=tuple(dict.fromkeys(lost)))}
+    is_all = not (fields or gone) and all("role" in message for message in messages)
+    beside = NOTHING_MORE if is_all else AsSent(fields=fields, lost=tuple(dict.fromkeys(lost)), gone=gone)
+    return {**body, AS_SENT: beside}
 
 
 def _refuse(value: Fields) -> None:
@@ -70,6 +72,21 @@ def _refuse(value: Fields) -> None:
         raise InvalidRequest(text, where="previous_response_id")
 
 
+def _without_our_thoughts(value: Fields) -> tuple[Fields, tuple[str, ...]]:
+    """Thoughts that were told in other words, and are only referred to, are kept by nobody; one can go on without."""
+    given = value.get("input")
+    items = given if isinstance(given, list) else []
+    left = [item for item in items if not _refers_to_our_thought(item)]
+    if len(left) == len(items):
+        return value, ()
+    return {**value, "input": left}, ("input.reasoning",)
+
+
+def _refers_to_our_thought(item: Fields) -> bool:
+    name = item.get("id")
+    return item.get("type") == "item_reference" and is_item_of_ours(name) and str(name).startswith("rs_")
+
+
 def _messages(given: Any, lost: list[str]) -> Iterable[Fields]:
     if given is None:
         return []
@@ -82,7 +99,8 @@ def _message(item: Fields, where: str, lost: list[str]) -> Fields:
     """One item as a message. What is nobody's words (a thought, a search) stays an item."""
     kind = item.get("type") or ("message" if "role" in item else "item_reference")
     if kind == "item_reference" and is_item_of_ours(item.get("id")):
-        raise InvalidRequest("no provider kept that item for this service: send the item itself", where=where)
+        text = "no provider kept that item for this service: send it whole, as clients do that are told store = false"
+        raise InvalidRequest(text, where=where)
     read = _ITEMS.get(kind) if isinstance(kind, str) else None
     if read is None:
         return {**{name: value for name, value in item.items() if name != "role"}, "type": kind}

@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.providers.openai_responses import fields_of
-from router.responses import AS_SENT, NOTHING_MORE, AsSent, response_id
+from router.providers.openai_responses import fields_of, fit
+from router.responses import AS_SENT, NOTHING_MORE, AsSent, in_chat, response_id
 from service.refusals import InvalidRequest
 from service.responses.body import chat_body
+from tests.router.gateways import a_deployment
 
+DEPLOYMENT = a_deployment("up", "")
+USER = {"role": "user", "content": "hello"}
 FLAT = {"type": "function", "name": "f", "description": "does", "parameters": {"type": "object"}, "strict": True}
 NESTED = {"type": "function", "function": {name: value for name, value in FLAT.items() if name != "type"}}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
@@ -191,6 +194,14 @@ def test_what_has_no_place_elsewhere_is_kept_as_it_was_sent_and_named():
     messages = chat(input=items)["messages"]
     assert messages[0] == THOUGHT
     assert [message.get("role") for message in messages[1:]] == ["assistant", "tool", "assistant"]
+
+
+def test_a_thought_of_ours_that_is_only_referred_to_is_gone_by_name():
+    referred = {"type": "item_reference", "id": f"rs_{'0' * 26}_0"}
+    body = chat_body({"input": [USER, referred, CALL, RESULT]})
+    assert body[AS_SENT].gone == ("input.reasoning",)
+    assert fields_of(body)["input"] == [USER, CALL, RESULT]
+    assert fit(body, DEPLOYMENT)[1] == in_chat(body, "openai")[1] == ("input.reasoning",)
 
 
 def test_a_body_goes_back_as_it_came():
