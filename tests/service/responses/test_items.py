@@ -156,7 +156,7 @@ DELTAS = st.lists(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(DELTAS)
 def test_whatever_is_said_an_sdk_reads_all_of_it_in_events_and_whole(deltas):
     events, items = told(deltas)
