@@ -28,9 +28,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output_image_tokens: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is negative")
+        if min(self.counts) < 0:
+            raise ValueError(f"a count is negative: {self}")
 
     @classmethod
     def of(

@@ -27,7 +27,7 @@ _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
 _UNBOUNDED: Final = (
-    *("web_search_options", "prediction", "audio"),
+    *("web_search_options", "prediction"),
     # What a provider keeps is of a length that nobody here knows.
     *("previous_response_id", "conversation", "prompt"),
 )
@@ -84,12 +84,13 @@ def output_bound_tokens(
     return limit * answers
 
 
-def unbounded_field(body: dict[str, Any]) -> str | None:
+def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None:
     """The field that makes a cost that no hold can bound. None: there is none.
 
-    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, and what items
-    refer to that are neither words nor thoughts have a length nobody here knows; another service tier has another
-    price; rejected predicted tokens are billed on top of the answer's limit.
+    speaks: what the model says aloud has a price of its own; then it is bounded, as a part of the answer.
+    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, earlier speech, and
+    what items refer to that are neither words nor thoughts have a length nobody here knows; another service tier has
+    another price; rejected predicted tokens are billed on top of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
@@ -100,8 +101,11 @@ def unbounded_field(body: dict[str, Any]) -> str | None:
     if body.get("service_tier") not in _PRICED_TIERS:
         return "service_tier"
     modalities = body.get("modalities")
-    if isinstance(modalities, list) and any(kind != "text" for kind in modalities):
+    bounded = {"text", "audio"} if speaks else {"text"}
+    if isinstance(modalities, list) and any(kind not in bounded for kind in modalities):
         return "modalities"
+    if body.get("audio") is not None and not speaks:
+        return "audio"
     return _unbounded_message(body.get("messages"))
 
 
@@ -111,6 +115,8 @@ def _unbounded_message(messages: Any) -> str | None:
             return "file_id"
         if "role" not in message and message.get("type") != "reasoning":
             return "input"
+        if message.get("audio") is not None:
+            return "audio"
     return None
 
 

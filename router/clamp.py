@@ -5,6 +5,7 @@ import msgspec
 from router.bounds import input_bound_tokens, output_bound_tokens
 from router.dialects import fitted
 from router.embeddings import ENDPOINT as EMBEDDINGS
+from router.kinds import bound_nanousd
 from router.plan import Candidate
 
 FIELDS = ("max_completion_tokens", "max_tokens")
@@ -65,4 +66,4 @@ def _held_nanousd(candidate: Candidate, max_tokens: int) -> int:
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
     assert written is not None
-    return price.bound_nanousd(input_bound_tokens(candidate.body, deployment.context_window), written)
+    return bound_nanousd(price, body, input_bound_tokens(candidate.body, deployment.context_window), written)

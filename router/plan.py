@@ -20,6 +20,7 @@ from router.errors import (
     UnboundedCost,
     UnpricedModel,
 )
+from router.kinds import bound_nanousd
 from router.lessons import AS_IT_IS, Adaptation, Lesson
 from router.responses import ENDPOINT as RESPONSES
 from router.responses import as_sent_of, origin_of
@@ -228,13 +229,14 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
     if price.is_free:
         return 0, None
     if endpoint == EMBEDDINGS:
-        return price.bound_nanousd(embedded_bound_tokens(body, deployment.context_window), 0), None
+        return bound_nanousd(price, body, embedded_bound_tokens(body, deployment.context_window), 0), None
     prompt_tokens = input_bound_tokens(body, deployment.context_window)
     completion_tokens = output_bound_tokens(
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
     if culprit is not None:
-        culprit = unbounded_field(body)  # It may have been left out there.
+        # It may have been left out there; and speech is bounded where it has a price.
+        culprit = unbounded_field(body, speaks=price.base.output_audio is not None)
     if completion_tokens is None:
-        return price.bound_nanousd(prompt_tokens, 0), culprit or "max_tokens"
-    return price.bound_nanousd(prompt_tokens, completion_tokens), culprit
+        return bound_nanousd(price, body, prompt_tokens, 0), culprit or "max_tokens"
+    return bound_nanousd(price, body, prompt_tokens, completion_tokens), culprit

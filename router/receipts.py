@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ledger.usage import Usage
 from ledger.values import StoredResponse
 from router.answer import Answer
 from router.call import Call
@@ -164,6 +165,7 @@ def chat_facts(
     """
     # Long for its one line a fact, which is how it is read.
     usage = receipt.usage if receipt is not None else None
+    used = usage or Usage()
     captures_content = captures_content and call.kind == "chat"
     spoke = next((attempt for attempt in attempts if attempt.ttft_s is not None), None)
     last = attempts[-1].deployment if attempts else None
@@ -183,8 +185,14 @@ def chat_facts(
         saved_nanousd=receipt.saved_nanousd if receipt is not None else 0,
         input_tokens=usage.prompt_tokens if usage is not None else None,
         output_tokens=usage.completion_tokens if usage is not None else None,
-        cached_tokens=usage.cached_tokens if usage is not None else None,
+        cached_tokens=usage.cache_read_tokens if usage is not None else None,
         reasoning_tokens=usage.reasoning_tokens if usage is not None else None,
+        cache_write_tokens=used.cache_written_tokens,
+        cache_write_1h_tokens=used.cache_write_1h_tokens,
+        input_audio_tokens=used.input_audio_tokens + used.cached_audio_tokens,
+        input_image_tokens=used.input_image_tokens,
+        output_audio_tokens=used.output_audio_tokens,
+        output_image_tokens=used.output_image_tokens,
         finish_reason=_finish_reason(answer),
         first_output_at_ns=None if spoke is None else spoke.first_output_at_ns,
         response_model=answer.provider_model if answer is not None else "",

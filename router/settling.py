@@ -17,7 +17,7 @@ from router.errors import RouterError
 from router.failures import failure_to_share
 from router.faults import Outcome
 from router.flights import Flight
-from router.journey import Attempt, Journey
+from router.journey import Attempt, Facts, Journey
 from router.kept import keeping_of_leader
 from router.plan import Candidate
 from router.stored import encode_stored
@@ -26,6 +26,8 @@ WRITE_TRIES: Final = 6
 WRITE_RETRY_S: Final = 0.1
 LATE_WRITE_RETRY_S: Final = 1.0
 WRITE_FOR_S: Final = 600.0
+
+OVERRUN: Final = "posting.overrun"
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Settler:
         closed = journey.unclosed()
         request = self._next_attempt(journey, untried, closed)
         held = await self._write(journey, lambda: self._ledger.hold_next(request))
-        _close(closed)
+        _close(journey, closed)
         return _on_candidates(journey, untried, held)
 
     async def hold_hedge(self, journey: Journey, untried: tuple[Candidate, ...]) -> Lead | None:
@@ -79,7 +81,7 @@ class Settler:
         closed = journey.unclosed()
         settlement = Settlement(attempts=_results(closed), ending=journey.ending)
         await self._write(journey, lambda: self._ledger.settle(settlement))
-        _close(closed)
+        _close(journey, closed)
 
     async def settle(self, journey: Journey, last: Attempt, error: RouterError | LedgerError | None = None) -> None:
         """error: what the call's own caller is told."""
@@ -107,7 +109,7 @@ class Settler:
             failure=failure_to_share(journey, last, error),
         )
         await self._write(journey, lambda: self._ledger.settle(settlement))
-        _close(closed)
+        _close(journey, closed)
 
     def _next_attempt(
         self, journey: Journey, untried: tuple[Candidate, ...], closed: tuple[Attempt, ...]
@@ -190,10 +192,23 @@ def _results(attempts: tuple[Attempt, ...]) -> tuple[AttemptResult, ...]:
     return tuple(attempt.result for attempt in attempts if attempt.result is not None)
 
 
-def _close(attempts: tuple[Attempt, ...]) -> None:
-    """The ledger has their ends."""
+def _close(journey: Journey, attempts: tuple[Attempt, ...]) -> None:
+    """The ledger has their ends. One that cost more than it held is told of: a limit may have been passed."""
     for attempt in attempts:
         attempt.is_closed = True
+        cost_nanousd = (attempt.result.cost_nanousd or 0) if attempt.result is not None else 0
+        overrun_nanousd = cost_nanousd - attempt.candidate.held_nanousd
+        if overrun_nanousd <= 0:
+            continue
+        facts: Facts = {
+            "farthing.attempt.id": attempt.hold_id,
+            "farthing.deployment": attempt.deployment.id,
+            "farthing.held.nanousd": attempt.candidate.held_nanousd,
+            "farthing.cost.nanousd": cost_nanousd,
+            "farthing.overrun.nanousd": overrun_nanousd,
+        }
+        journey.events.append((OVERRUN, time.time_ns(), facts))
+        log.warning(OVERRUN, extra=facts)
 
 
 def fail_flight(flight: Flight, error: Exception) -> None:

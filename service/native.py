@@ -108,7 +108,7 @@ def answer_object(finished: Finished) -> dict[str, Any]:
         "cost_basis": receipt.cost_basis,
         "prompt_tokens": None if usage is None else usage.prompt_tokens,
         "completion_tokens": None if usage is None else usage.completion_tokens,
-        "cached_tokens": None if usage is None else usage.cached_tokens,
+        "cached_tokens": None if usage is None else usage.cache_read_tokens,
         "reasoning_tokens": None if usage is None else usage.reasoning_tokens,
         "estimated_prompt_tokens": receipt.estimated_prompt_tokens,
         "attempts": receipt.attempts,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ledger.money import format_usd
+from ledger.usage import Usage
 from router.answer import Choice, Delta, ToolCall, ToolCallDelta
 from router.call import Call
 from router.receipt import Receipt
@@ -137,10 +138,33 @@ def usage_object(finished: Finished) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "prompt_tokens_details": prompt_details(usage),
+        "completion_tokens_details": completion_details(usage),
         **cost,
     }
+
+
+def prompt_details(usage: Usage) -> dict[str, int]:
+    """Parts of what was read, as OpenAI names them; they overlap. Audio and images are named only where there are any.
+
+    OpenAI counts cached audio among its audio too; of images, those that were cached are not known.
+    """
+    further = {
+        "cache_write_tokens": usage.cache_written_tokens,
+        "audio_tokens": usage.input_audio_tokens + usage.cached_audio_tokens,
+        "image_tokens": usage.input_image_tokens,
+    }
+    return {"cached_tokens": usage.cache_read_tokens, **_present(further)}
+
+
+def completion_details(usage: Usage) -> dict[str, int]:
+    """Parts of what was written, as OpenAI names them."""
+    further = {"audio_tokens": usage.output_audio_tokens, "image_tokens": usage.output_image_tokens}
+    return {"reasoning_tokens": usage.reasoning_tokens, **_present(further)}
+
+
+def _present(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 def cost_object(receipt: Receipt) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     operation: `chat` or `embeddings`, as the conventions call them.
     events: what happened at which moment and how long it took, in order: (name, at_ns, {attribute: value}).
+    Token counts include their parts, as the conventions have it: cached ones and audio are input too. 0 of a kind that
+    most calls have none of is as good as not said.
     model and provider: whose answer was given, else the last tried, else empty. input_messages, output_messages: JSON
     text, given only where content is to be captured.
     """
@@ -57,6 +59,12 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
     finish_reason: str = ""
     first_output_at_ns: int | None = None
     dropped_params: tuple[str, ...] = ()

@@ -46,9 +46,17 @@ INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+# By modality, those that came from a cache included.
+INPUT_AUDIO_TOKENS: Final = "gen_ai.usage.audio.input_tokens"
+INPUT_IMAGE_TOKENS: Final = "gen_ai.usage.image.input_tokens"
+OUTPUT_AUDIO_TOKENS: Final = "gen_ai.usage.audio.output_tokens"
+OUTPUT_IMAGE_TOKENS: Final = "gen_ai.usage.image.output_tokens"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 
+# The conventions do not tell caches apart by how long they keep: the part of the cache writes that is for an hour.
+CACHE_WRITE_1H_TOKENS: Final = "farthing.usage.cache_write_1h.input_tokens"
 GENERATION_ID: Final = "farthing.generation.id"
 ROUTE: Final = "farthing.route"
 OUTCOME: Final = "farthing.outcome"

@@ -199,6 +199,15 @@ def _add_usage(attributes: Attributes, chat: ChatFacts) -> None:
         attributes[names.CACHED_TOKENS] = chat.cached_tokens
     if chat.reasoning_tokens is not None:
         attributes[names.REASONING_TOKENS] = chat.reasoning_tokens
+    further = {
+        names.CACHE_WRITE_TOKENS: chat.cache_write_tokens,
+        names.CACHE_WRITE_1H_TOKENS: chat.cache_write_1h_tokens,
+        names.INPUT_AUDIO_TOKENS: chat.input_audio_tokens,
+        names.INPUT_IMAGE_TOKENS: chat.input_image_tokens,
+        names.OUTPUT_AUDIO_TOKENS: chat.output_audio_tokens,
+        names.OUTPUT_IMAGE_TOKENS: chat.output_image_tokens,
+    }
+    attributes.update((name, count) for name, count in further.items() if count)
 
 
 def _attempt_spans(facts: RequestFacts, chat: ChatFacts) -> list[Span]:

@@ -74,7 +74,11 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def cost_nanousd(self, usage: Usage) -> int:
         """Each class rounded up by itself, then added up."""
-        return sum(cost_nanousd(tokens, rate) for tokens, rate in zip(usage.counts, self.rates, strict=True) if tokens)
+        total = 0
+        for tokens, rate in zip(usage.counts, self.rates, strict=True):
+            if tokens:
+                total += cost_nanousd(tokens, rate)
+        return total
 
     def explain(self, usage: Usage) -> tuple[Charge, ...]:
         """The parts of `cost_nanousd`, one for each class of which there are any tokens."""

@@ -14,6 +14,18 @@ from router.providers.client import ANSWER_BYTES, decode_object, without_key
 MAX_TOKENS: Final = 10**9
 MAX_INDEX: Final = 1023
 NAME_CHARS: Final = 256
+# {a part of a total, as `Usage.of` calls it: its name in OpenAI's details}.
+_OF_READ: Final = {
+    "cached": "cached_tokens",
+    "cache_write": "cache_write_tokens",
+    "audio": "audio_tokens",
+    "image": "image_tokens",
+}
+_OF_WRITTEN: Final = {
+    "reasoning": "reasoning_tokens",
+    "output_audio": "audio_tokens",
+    "output_image": "image_tokens",
+}
 
 
 class Reading(Protocol):
@@ -133,31 +145,26 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
 
     prompt, completion: the names of its totals, each beside its `…_details`. What was read includes cached tokens and
     those newly cached, what was written includes reasoning; where a provider's total shows that its reasoning comes on
-    top (xAI), it is added.
+    top (xAI), it is added. Audio and images are counted again among the cached; `text_tokens` is only what is left.
     """
     if not isinstance(said, dict):
         return None
     read, written = said.get(prompt), said.get(completion)
-    cached = _part(said, f"{prompt}_details", "cached_tokens")
-    newly_cached = _part(said, f"{prompt}_details", "cache_write_tokens")
-    reasoning = _part(said, f"{completion}_details", "reasoning_tokens")
+    of_read = {part: _part(said, f"{prompt}_details", name) for part, name in _OF_READ.items()}
+    of_written = {part: _part(said, f"{completion}_details", name) for part, name in _OF_WRITTEN.items()}
     # By type, for True is an int too.
-    counts = (read, written, cached, newly_cached, reasoning)
+    counts = (read, written, *of_read.values(), *of_written.values())
     if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
         return None
     assert isinstance(read, int)
     assert isinstance(written, int)
+    reasoning = of_written["reasoning"]
     if reasoning and said.get("total_tokens") == read + written + reasoning:
         written += reasoning
-    if cached + newly_cached > read or reasoning > written:
+    try:
+        return Usage.of(read, written, **of_read, **of_written)
+    except ValueError:
         return None
-    return Usage(
-        input_tokens=read - cached - newly_cached,
-        cached_tokens=cached,
-        cache_write_tokens=newly_cached,
-        output_tokens=written - reasoning,
-        reasoning_tokens=reasoning,
-    )
 
 
 def _part(said: dict[str, Any], details: str, name: str) -> Any:

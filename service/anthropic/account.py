@@ -18,9 +18,13 @@ def usage_object(finished: Finished) -> dict[str, Any]:
     if usage is None:
         return {"input_tokens": None, "output_tokens": None, **cost}
     return {
-        "input_tokens": usage.input_tokens,
-        "cache_creation_input_tokens": usage.cache_write_tokens,
-        "cache_read_input_tokens": usage.cached_tokens,
+        "input_tokens": usage.prompt_tokens - usage.cache_read_tokens - usage.cache_written_tokens,
+        "cache_creation_input_tokens": usage.cache_written_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        },
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
         **cost,

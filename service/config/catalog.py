@@ -18,6 +18,8 @@ from service.config.model import Config, ModelSection, ProviderSection, RouterSe
 from service.config.preferred import ALIASES
 from service.config.rules import is_model_name
 
+# What ends the names of rates in [[models]]; what is before it is the name of the rate in a `Tier`.
+_RATE: Final = "_usd_per_mtok"
 UNPRICED_FREE: Final = Price(version="unpriced: free", base=Tier())
 MAX_DIRECT_ROUTES: Final = 10_000
 # {dialect: whose prices hold for a model of exactly its name, at an address that the book does not know}
@@ -214,18 +216,12 @@ def _hedge_rule(router: RouterSection, route: RouteSection) -> HedgeRule | None:
 
 def _own_price(section: ModelSection) -> Price | None:
     """The price in a [[models]] section. Its version says it whole, for whoever reads a posting later."""
-    if section.input_usd_per_mtok is None or section.output_usd_per_mtok is None:
+    amounts = {
+        name.removesuffix(_RATE): getattr(section, name)
+        for name in section.__struct_fields__
+        if name.endswith(_RATE) and getattr(section, name) is not None
+    }
+    if not {"input", "output"} <= amounts.keys():
         return None
-    cached, reasoning = section.cached_input_usd_per_mtok, section.reasoning_usd_per_mtok
-    version = f"config: input {section.input_usd_per_mtok}, output {section.output_usd_per_mtok}"
-    return Price(
-        version=version
-        + (f", cached input {cached}" if cached is not None else "")
-        + (f", reasoning {reasoning}" if reasoning is not None else ""),
-        base=Tier(
-            input=parse_usd(section.input_usd_per_mtok),
-            cached_input=None if cached is None else parse_usd(cached),
-            output=parse_usd(section.output_usd_per_mtok),
-            reasoning=None if reasoning is None else parse_usd(reasoning),
-        ),
-    )
+    said = ", ".join(f"{name.replace('_', ' ')} {amount}" for name, amount in amounts.items())
+    return Price(version=f"config: {said}", base=Tier(**{name: parse_usd(amount) for name, amount in amounts.items()}))

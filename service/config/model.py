@@ -99,6 +99,8 @@ class ProviderSection(Section, frozen=True):
 class ModelSection(Section, frozen=True):
     """What is special about one deployment. Prices are decimal strings of dollars. breaker_* None: as in [router].
 
+    *_usd_per_mtok: the prices of `ledger.prices.Tier`; one that is left out costs what its wider class costs.
+
     latency_threshold_ms: where 95 % of its first outputs take longer than this, it is tried last.
     """
 
@@ -107,6 +109,13 @@ class ModelSection(Section, frozen=True):
     output_usd_per_mtok: str | None = None
     cached_input_usd_per_mtok: str | None = None
     reasoning_usd_per_mtok: str | None = None
+    cache_write_usd_per_mtok: str | None = None
+    cache_write_1h_usd_per_mtok: str | None = None
+    input_audio_usd_per_mtok: str | None = None
+    cached_audio_usd_per_mtok: str | None = None
+    input_image_usd_per_mtok: str | None = None
+    output_audio_usd_per_mtok: str | None = None
+    output_image_usd_per_mtok: str | None = None
     max_output_tokens: Tokens | None = None
     context_window: Tokens | None = None
     encoding: Literal["o200k_base", "cl100k_base"] | None = None

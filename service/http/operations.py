@@ -117,6 +117,7 @@ MESSAGED: Final[dict[str, Any]] = {
         "input_tokens": 21,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
         "output_tokens": 8,
         "output_tokens_details": {"thinking_tokens": 0},
         "cost_usd": "0.000007950",

@@ -27,6 +27,12 @@ _PRICES: Final = {
     "output_cost_per_token": "output_usd_per_mtok",
     "cache_read_input_token_cost": "cached_input_usd_per_mtok",
     "output_cost_per_reasoning_token": "reasoning_usd_per_mtok",
+    "cache_creation_input_token_cost": "cache_write_usd_per_mtok",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h_usd_per_mtok",
+    "input_cost_per_audio_token": "input_audio_usd_per_mtok",
+    "output_cost_per_audio_token": "output_audio_usd_per_mtok",
+    "input_cost_per_image_token": "input_image_usd_per_mtok",
+    "output_cost_per_image_token": "output_image_usd_per_mtok",
 }
 _INPUT: Final = "input_usd_per_mtok"
 _OUTPUT: Final = "output_usd_per_mtok"

@@ -68,26 +68,26 @@ def test_what_no_hold_can_bound_is_named():
         assert unbounded_field({name: {}}) == name
 
 
+def test_speech_is_bounded_where_it_has_a_price_but_not_earlier_speech_by_its_id():
+    spoken = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
+    assert unbounded_field(spoken, speaks=True) is None
+    assert unbounded_field(spoken) == "modalities"
+    assert unbounded_field({"audio": spoken["audio"]}) == "audio"
+    assert unbounded_field({**spoken, "modalities": ["image"]}, speaks=True) == "modalities"
+    again = {**spoken, "messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}
+    assert unbounded_field(again, speaks=True) == "audio"
+
+
 PRICES = st.integers(0, 10**6).map(lambda per_token: per_token * 10**6)
 TIERS = st.builds(
     Tier,
-    input=PRICES,
-    cached_input=st.none() | PRICES,
-    cache_write=st.none() | PRICES,
-    output=PRICES,
-    reasoning=st.none() | PRICES,
+    **{name: st.none() | PRICES for name in Tier.__struct_fields__} | dict.fromkeys(("input", "output"), PRICES),
 )
 COUNTS = st.integers(0, 10**6)
 
 
-@given(TIERS, st.none() | st.tuples(st.integers(1, 10**6), TIERS), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
-def test_no_usage_within_the_bounds_costs_more_than_the_hold(base, dearer, fresh, cached, written, output, reasoning):
+@given(TIERS, st.none() | st.tuples(st.integers(1, 10**6), TIERS), st.tuples(*[COUNTS] * len(Usage.__struct_fields__)))
+def test_no_usage_within_the_bounds_costs_more_than_the_hold(base, dearer, counts):
     price = Price(version="v", base=base, tiers=() if dearer is None else (dearer,))
-    usage = Usage(
-        input_tokens=fresh,
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        output_tokens=output,
-        reasoning_tokens=reasoning,
-    )
+    usage = Usage.of_counts(counts)
     assert price.cost_nanousd(usage) <= price.bound_nanousd(usage.prompt_tokens, usage.completion_tokens)

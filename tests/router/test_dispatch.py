@@ -1,6 +1,7 @@
 """Attempts in order: who answers after whom, what each one costs, and how a call ends that nobody could answer."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -339,7 +340,9 @@ async def test_ten_holds_fit_and_their_room_is_usable_again_once_they_settle_che
             assert len(upstream.requests) == 11
 
 
-async def test_usage_beyond_the_hold_is_charged_as_the_provider_reports_it(tmp_path: Path):
+async def test_usage_beyond_the_hold_is_charged_as_the_provider_reports_it_and_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         upstream.plays(answer("much", prompt_tokens=1000, completion_tokens=9000))
         call = a_call()
@@ -347,6 +350,19 @@ async def test_usage_beyond_the_hold_is_charged_as_the_provider_reports_it(tmp_p
         assert finished.receipt.cost_nanousd == 1000 * READ_NANOUSD + 9000 * WRITTEN_NANOUSD > hold_nanousd(call)
         (posting,) = house.rows("SELECT cost_nanousd, overrun_nanousd FROM postings")
         assert posting["overrun_nanousd"] == finished.receipt.cost_nanousd - hold_nanousd(call)
+        (event,) = house.rows("SELECT type, subject, facts FROM events")
+        (told,) = [record for record in caplog.records if record.message == "posting.overrun"]
+    facts = json.loads(event["facts"])
+    assert (event["type"], event["subject"]) == ("posting.overrun", f"{call.generation_id}.1")
+    assert facts == {
+        "seq": 1,
+        "deployment": f"{finished.receipt.provider}:{finished.receipt.model}",
+        **dict(posting),
+        "held_nanousd": hold_nanousd(call),
+    }
+    said = vars(told)
+    assert said["farthing.overrun.nanousd"] == posting["overrun_nanousd"]
+    assert said["farthing.attempt.id"] == event["subject"]
 
 
 async def test_an_answer_without_usage_is_counted_here(tmp_path: Path):

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.chain import FURTHER_CLASSES
+from ledger.usage import Usage
 from router.answer import Answer, Choice
 from router.stored import Stored, decode_stored, encode_stored
 
@@ -22,6 +24,18 @@ def nested(depth: int) -> dict[str, Any]:
 @pytest.mark.parametrize("extra", [{"odd": 2**64}, {"odd": -(2**63) - 1}, nested(5000)])
 def test_what_cannot_be_kept_whole_is_not_kept(extra: dict[str, Any]):
     assert encode_stored(msgspec.structs.replace(ANSWER, extra=extra), estimated_prompt_tokens=1) is None
+
+
+def test_an_answer_that_was_stored_before_its_usage_had_all_classes_has_none_of_them():
+    answer = msgspec.structs.replace(ANSWER, usage=Usage(input_tokens=3, cached_tokens=2, output_tokens=1))
+    body = encode_stored(answer, estimated_prompt_tokens=1)
+    assert body is not None
+    before = msgspec.msgpack.decode(body)
+    for name in FURTHER_CLASSES:
+        del before["answer"]["usage"][name]
+    stored = decode_stored(msgspec.msgpack.encode(before))
+    assert stored is not None
+    assert stored.answer == answer
 
 
 def test_bytes_of_another_format_or_cut_short_are_a_miss_at_every_length():

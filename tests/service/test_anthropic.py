@@ -2,7 +2,7 @@
 
 import json
 
-from tests.anthropic_scripts import events, message, overloaded, start
+from tests.anthropic_scripts import USAGE, events, message, overloaded, start
 from tests.processes import farthing_serve
 from tests.upstream import answer, scripted_upstream, status, stream
 
@@ -25,8 +25,8 @@ targets = ["anthropic:claude-sonnet-4-5", "openai:gpt-4o-mini"]
 name = "gpt"
 targets = ["openai:gpt-4o-mini", "anthropic:claude-sonnet-4-5"]
 """
-# 9 tokens read, 4 from the cache, 3 into it, 7 written, at the book's prices of claude-sonnet-4-5.
-COST_NANOUSD = 9 * 3000 + 4 * 300 + 3 * 6000 + 7 * 15_000
+# 9 tokens read, 4 from the cache, 3 into it for five minutes, 7 written, at the book's prices of claude-sonnet-4-5.
+COST_NANOUSD = 9 * 3000 + 4 * 300 + 3 * 3750 + 7 * 15_000
 TOOL_USE = [
     start(),
     {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t1", "name": "f"}},
@@ -67,6 +67,15 @@ async def test_either_format_answers_for_the_other_whole_and_in_events(tmp_path)
             assert body["dropped_params"] == ["seed"]
             assert upstream.requests[-1].headers["x-api-key"] == "sk-ant"
 
+            lives = {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 2}
+            upstream.plays(message("kept", usage={**USAGE, "cache_creation": lives}))
+            _, body = await service.generate(model="claude", prompt="hi")
+            assert body["cost_nanousd"] == COST_NANOUSD + 2 * (6000 - 3750)
+            async with service.http.get(f"{service.url}/ledger/generations/{body['id']}") as response:
+                (posting,) = (await response.json())["attempts"][0]["postings"]
+            charges = {it["of"]: (it["tokens"], it["cost_nanousd"]) for it in posting["arithmetic"]["charges"]}
+            assert (charges["cache write"], charges["cache write for 1 h"]) == ((1, 3750), (2, 12_000))
+
             upstream.plays(overloaded(), answer("from GPT"))
             code, body = await service.generate(model="claude", prompt="hi", params={"seed": 1})
             assert (code, body["output"], body["dropped_params"]) == (200, "from GPT", [])
@@ -81,7 +90,7 @@ async def test_either_format_answers_for_the_other_whole_and_in_events(tmp_path)
                 "seed",
             )
             assert body["choices"][0]["message"]["content"] == "from Claude"
-            assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 4}
+            assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 4, "cache_write_tokens": 3}
 
             error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
             upstream.plays(events([start(), error]), stream(["from ", "GPT"]))

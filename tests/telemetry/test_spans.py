@@ -62,6 +62,21 @@ def test_only_the_chat_span_has_cost_and_tokens(facts_of: FactsOf) -> None:
         assert not any("usage" in name or "cost" in name for name in span.attributes)
 
 
+def test_kinds_of_tokens_that_most_calls_have_none_of_are_said_where_there_are_any(facts_of: FactsOf) -> None:
+    kinds = ("cache_write", "cache_write_1h", "input_audio", "input_image", "output_audio", "output_image")
+    counts = {f"chat_{kind}_tokens": count for count, kind in enumerate(kinds, 1)}
+    chat = parts(facts_of(**counts))[1]
+    usual = parts(facts_of())[1].attributes
+    assert {name: value for name, value in chat.attributes.items() if name not in usual} == {
+        "gen_ai.usage.cache_write.input_tokens": 1,
+        "farthing.usage.cache_write_1h.input_tokens": 2,
+        "gen_ai.usage.audio.input_tokens": 3,
+        "gen_ai.usage.image.input_tokens": 4,
+        "gen_ai.usage.audio.output_tokens": 5,
+        "gen_ai.usage.image.output_tokens": 6,
+    }
+
+
 def test_an_attempt_says_whom_it_asked_and_how_it_ended(facts_of: FactsOf) -> None:
     _, _, (first, _) = parts(facts_of())
     assert first.attributes == {

@@ -100,6 +100,8 @@ CHATS = st.builds(
     output_tokens=COUNTS,
     cached_tokens=COUNTS,
     reasoning_tokens=COUNTS,
+    cache_write_tokens=st.integers(0, 10**9),
+    output_image_tokens=st.integers(0, 10**9),
     finish_reason=TEXT,
     first_output_at_ns=st.none() | MOMENTS,
     dropped_params=st.lists(TEXT, max_size=3).map(tuple),

@@ -5,7 +5,8 @@ from typing import Any, Final
 from ledger.usage import Usage
 
 MAX_TOKENS: Final = 10**9
-_INPUT: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_CACHE_LIVES: Final = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 class Counts:
@@ -24,25 +25,38 @@ class Counts:
         if not isinstance(said, dict):
             self._is_believable = False
             return
+        for name in _COUNTS:
+            self._take(name, said.get(name))
+        lives = said.get("cache_creation")
+        if isinstance(lives, dict):
+            for name in _CACHE_LIVES:
+                self._take(name, lives.get(name))
         details = said.get("output_tokens_details")
         thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
         self._take("thinking_tokens", thinking)
-        for name in (*_INPUT, "output_tokens"):
-            self._take(name, said.get(name))
 
     def usage(self) -> Usage | None:
         """In our classes. None: the provider did not say, or said what cannot be.
 
-        Input excludes what caches read and wrote; short and long cache writes are one class. Output includes thinking.
+        Input excludes what caches read and wrote; output includes thinking. Calls of the vendor's own tools, counted
+        in `server_tool_use`, are no tokens.
         """
         counts = self._counts
         if not (self._is_believable and self._is_final and {"input_tokens", "output_tokens"} <= counts.keys()):
             return None
         reasoning = min(counts.get("thinking_tokens", 0), counts["output_tokens"])
+        short, long = (counts.get(name, 0) for name in _CACHE_LIVES)
+        written = counts.get("cache_creation_input_tokens", short + long)
+        if short + long > written:
+            return None
+        if long:
+            # The total may have grown since the lives were told. What it has beyond them may be of the dearer one.
+            long = written - short
         return Usage(
             input_tokens=counts["input_tokens"],
             cached_tokens=counts.get("cache_read_input_tokens", 0),
-            cache_write_tokens=counts.get("cache_creation_input_tokens", 0),
+            cache_write_tokens=written - long,
+            cache_write_1h_tokens=long,
             output_tokens=counts["output_tokens"] - reasoning,
             reasoning_tokens=reasoning,
         )

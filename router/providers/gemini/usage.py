@@ -13,6 +13,14 @@ _COUNTS: Final = (
     "thoughtsTokenCount",
     "totalTokenCount",
 )
+# {what of our classes a modality is counted as in a list: (that list, the modality)}. Video costs as much as text.
+_KINDS: Final = {
+    "audio": ("promptTokensDetails", "AUDIO"),
+    "image": ("promptTokensDetails", "IMAGE"),
+    "cached_audio": ("cacheTokensDetails", "AUDIO"),
+    "output_audio": ("candidatesTokensDetails", "AUDIO"),
+    "output_image": ("candidatesTokensDetails", "IMAGE"),
+}
 
 
 class Counts:
@@ -20,6 +28,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._kinds: dict[str, int] = {}
         self._is_believable = True
 
     def add(self, said: Any) -> None:
@@ -30,29 +39,38 @@ class Counts:
             self._is_believable = False
             return
         for name in _COUNTS:
-            count = said.get(name)
-            if count is None:
-                continue
-            # By type, for True is an int too.
-            if type(count) is int and 0 <= count <= MAX_TOKENS:
-                self._counts[name] = max(count, self._counts.get(name, 0))
-            else:
-                self._is_believable = False
+            self._take(self._counts, name, said.get(name))
+        if said.get("cacheTokensDetails"):
+            self._kinds.setdefault("cached_audio", 0)  # They would say if there were any.
+        for kind, (name, modality) in _KINDS.items():
+            details = said.get(name)
+            for part in details if isinstance(details, list) else ():
+                if isinstance(part, dict) and part.get("modality") == modality:
+                    self._take(self._kinds, kind, part.get("tokenCount"))
 
     def usage(self) -> Usage | None:
         """In our classes. None: the provider did not say, or said what cannot be.
 
         The prompt includes what was cached, the candidates do not include thoughts, and what tools of the vendor's own
-        read is counted apart from both. A count of zero is left out there.
+        read is counted apart from both. A count of zero is left out there. Audio and images are counted again among the
+        prompt, what was cached, and the candidates.
         """
         if not self._is_believable or "promptTokenCount" not in self._counts:
             return None
         prompt, cached, tools, written, thought, total = (self._counts.get(name, 0) for name in _COUNTS)
-        if cached > prompt:
-            return None
         if thought and total == prompt + tools + written and thought <= written:
             # Some models have counted their thoughts among the candidates' words; the total shows it.
             written -= thought
-        return Usage(
-            input_tokens=prompt - cached + tools, cached_tokens=cached, output_tokens=written, reasoning_tokens=thought
-        )
+        try:
+            return Usage.of(prompt + tools, written + thought, cached=cached, reasoning=thought, **self._kinds)
+        except ValueError:
+            return None
+
+    def _take(self, counts: dict[str, int], name: str, count: Any) -> None:
+        if count is None:
+            return
+        # By type, for True is an int too.
+        if type(count) is int and 0 <= count <= MAX_TOKENS:
+            counts[name] = max(count, counts.get(name, 0))
+        else:
+            self._is_believable = False

@@ -102,6 +102,9 @@ def test_the_configs_own_price_comes_first_and_its_version_says_it_whole(reads: 
     output_usd_per_mtok = "1"
     cached_input_usd_per_mtok = "0.1"
     reasoning_usd_per_mtok = "2"
+    cache_write_usd_per_mtok = "0.25"
+    cache_write_1h_usd_per_mtok = "0.4"
+    input_audio_usd_per_mtok = "3"
     context_window = 1000
     max_output_tokens = 100
     encoding = "cl100k_base"
@@ -109,9 +112,20 @@ def test_the_configs_own_price_comes_first_and_its_version_says_it_whole(reads: 
     """
     (target,) = catalog(reads(PROVIDER + own)).resolve("openai:gpt-4o-mini").targets
     assert target.price is not None
-    expected = Tier(input=200_000_000, cached_input=100_000_000, output=1_000_000_000, reasoning=2_000_000_000)
+    expected = Tier(
+        input=200_000_000,
+        cached_input=100_000_000,
+        cache_write=250_000_000,
+        output=1_000_000_000,
+        reasoning=2_000_000_000,
+        cache_write_1h=400_000_000,
+        input_audio=3_000_000_000,
+    )
     assert target.price.base == expected
-    assert target.price.version == "config: input 0.2, output 1, cached input 0.1, reasoning 2"
+    assert target.price.version == (
+        "config: input 0.2, output 1, cached input 0.1, reasoning 2, cache write 0.25, cache write 1h 0.4, "
+        "input audio 3"
+    )
     assert (target.context_window, target.max_output_tokens, target.encoding) == (1000, 100, "cl100k_base")
     assert target.supports == frozenset({"tools"})
 
