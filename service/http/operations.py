@@ -7,6 +7,7 @@ import msgspec
 from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS
 from service.anthropic.body import MessagesBody
 from service.http.hints import HintBody
+from service.http.report_examples import SPENT, TOOK
 from service.native import GenerateBody
 from service.openai_chat import ChatBody
 from service.openai_embeddings import EmbeddingsBody
@@ -400,14 +401,20 @@ OPERATIONS: Final = (
     Operation(
         method="get",
         path="/ledger/spend",
+        path_example="/ledger/spend?group_by=model",
         summary="What was spent, on what, by whom",
+        example=SPENT,
+        varying=("rows",),
         query=(*_WINDOW, *SPEND_DIMENSIONS),
         other_media_types=("text/csv",),
     ),
     Operation(
         method="get",
         path="/ledger/latency",
+        path_example="/ledger/latency?group_by=model",
         summary="How long it took, in quantiles",
+        example=TOOK,
+        varying=("rows",),
         query=(*_WINDOW, *LATENCY_DIMENSIONS),
         other_media_types=("text/csv",),
     ),

@@ -208,8 +208,8 @@ async def test_every_route_is_documented_and_every_documented_route_exists():
 async def test_documented_examples_are_what_is_sent():
     async with an_edge() as (_, client):
         for operation in OPERATIONS:
-            if operation.example is None:
-                continue
+            if operation.example is None or operation.path.startswith("/ledger"):
+                continue  # Reports: of a real service, in tests/contracts/test_schemathesis.py.
             path = operation.path.replace("{id}", "chat")
             body = operation.body_example
             answer = (await client.request(operation.method.upper(), path, json=body)).json()
