@@ -5,6 +5,7 @@ a weighted route is given back, no generation is opened and nobody is asked.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -30,6 +31,7 @@ from router.errors import (
 )
 from router.habits import Habits, Written
 from router.health import Health
+from router.large import aside
 from router.plan import Candidate
 from router.planning import Planner
 from router.room import RoomMaker
@@ -153,7 +155,7 @@ class Estimator:
             for candidate, binding in zip(asked.candidates, prospect.binding, strict=True)
         ]
         taken = {it.deployment.id for it in usable}
-        others = [self._left_out(asked, target) for target in asked.route.targets if target.id not in taken]
+        others = [await self._left_out(asked, target) for target in asked.route.targets if target.id not in taken]
         outlooks = (*usable, *[await self._priced(call, outlook) for outlook in others])
         ending = self._ending(asked, usable, prospect)
         return msgspec.structs.replace(ending, outlooks=outlooks)
@@ -170,16 +172,17 @@ class Estimator:
             return outlook
         prompt = await self._counter.count_prompt(call, outlook.deployment.encoding)
         prompt_tokens = self._health.token_estimates.estimated_tokens(outlook.deployment.id, prompt)
-        return msgspec.structs.replace(outlook, costs=self._costs(outlook.candidate, prompt_tokens))
+        costing = partial(self._costs, outlook.candidate, prompt_tokens)
+        return msgspec.structs.replace(outlook, costs=await aside(costing, size=call.body_bytes))
 
     def _costs(self, candidate: Candidate, prompt_tokens: int) -> Costs:
         usual = self._habits.usually_written(candidate.deployment.id)
         return costs_of(candidate, prompt_tokens, usual or ASSUMED, is_assumed=usual is None)
 
-    def _left_out(self, asked: Asked, target: Deployment) -> Outlook:
+    async def _left_out(self, asked: Asked, target: Deployment) -> Outlook:
         """A deployment that is not among the candidates, and why."""
         try:
-            candidate = self._planner.alone(asked, target)
+            candidate = await aside(partial(self._planner.alone, asked, target), size=asked.call.body_bytes)
         except RouterError as error:
             return Outlook(deployment=target, skipped=_REASONS[type(error)])
         reason, returns_in_s = self._state(asked.call, candidate)
