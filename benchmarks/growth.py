@@ -30,12 +30,12 @@ CLIENTS: Final = 64
 SECONDS: Final = 1.5
 TURNS: Final = 5
 CEILINGS: Final = (
-    Ceiling(scope="global", window="total", limit_nanousd=10**17),
-    Ceiling(scope="provider:bench", window="day", limit_nanousd=10**17),
+    Ceiling(scope="global", window="total", limit=10**17),
+    Ceiling(scope="provider:bench", window="day", limit=10**17),
 )
 # The history under the first of them, as if it had been in force from the start.
 COUNTED: Final = (
-    "INSERT INTO ceiling_windows SELECT ceiling_id, 0, NULL, limit_nanousd, limit_nanousd, 0,"
+    "INSERT INTO ceiling_windows SELECT ceiling_id, 0, NULL, counts, limit_amount, limit_amount, 0,"
     " (SELECT SUM(cost_nanousd) FROM postings), 0 FROM ceilings WHERE ceiling_id = 'total global'",
     "INSERT INTO hold_windows SELECT hold_id, 'total global', 0 FROM holds",
 )

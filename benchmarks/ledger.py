@@ -44,8 +44,8 @@ SLOW_FSYNC_S: Final = 0.004
 DAYS_A_YEAR: Final = 365
 CALLS_A_SECOND: Final = 10
 CEILINGS: Final = (
-    Ceiling(scope="global", window="month", limit_nanousd=10**16),
-    Ceiling(scope="provider:bench", window="day", limit_nanousd=10**16),
+    Ceiling(scope="global", window="month", limit=10**16),
+    Ceiling(scope="provider:bench", window="day", limit=10**16),
 )
 BODY: Final = b"x" * 400
 

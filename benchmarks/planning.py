@@ -51,7 +51,7 @@ async def rounds() -> list[float]:
         for _ in range(CALLS):
             returns = {target.id: health.returns_in_s(target.id) for target in route.targets}
             candidates = plan(
-                call, route, is_limited=lambda _: True, returns_in_s=returns, asked_as=health.hints.asked_as
+                call, route, limited_units=lambda _: {"usd"}, returns_in_s=returns, asked_as=health.hints.asked_as
             )
             chosen = candidates[0].deployment
             await health.admit(chosen.id)

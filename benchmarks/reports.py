@@ -60,8 +60,10 @@ FILLED = (
     """,
     """
     INSERT INTO postings (seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, input_tokens, cached_tokens,
-                          cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, chain)
-    SELECT n, hold_id, 'settlement', 400000, 'priced_usage', 0, 900, 100, 0, 200, 50, 'v', at_ms + 800, randomblob(32)
+                          cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, chain,
+                          tokens)
+    SELECT n, hold_id, 'settlement', 400000, 'priced_usage', 0, 900, 100, 0, 200, 50, 'v', at_ms + 800, randomblob(32),
+           1250
       FROM drawn
     """,
     f"""

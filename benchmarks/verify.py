@@ -22,8 +22,8 @@ from ledger.verify import verify_ledger
 PRICE: Final = Price(version="v1", base=Tier(input=150_000_000, cached_input=75_000_000, output=600_000_000))
 BEGAN_MS: Final = 1_795_000_000_000
 CEILINGS: Final = (
-    Ceiling(scope="global", window="total", limit_nanousd=10**17),
-    Ceiling(scope="model:p:m", window="day", limit_nanousd=10**17),
+    Ceiling(scope="global", window="total", limit=10**17),
+    Ceiling(scope="model:p:m", window="day", limit=10**17),
 )
 GENERATION: Final = (
     "INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow, "
@@ -35,9 +35,8 @@ HOLD: Final = (
     "taken_at_ms, closed_at_ms, outcome, status, latency_us) "
     "VALUES (?, ?, 1, 'own', 'p:m', 'v1', 5000000, 'settled', ?, ?, 'ok', 200, 800000)"
 )
-POSTING: Final = (
-    f"INSERT INTO postings ({', '.join(LINE_COLUMNS)}, chain) VALUES ({', '.join('?' * (len(LINE_COLUMNS) + 1))})"
-)
+_COLUMNS: Final = (*LINE_COLUMNS, "chain", "tokens")
+POSTING: Final = f"INSERT INTO postings ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 DAY_MS: Final = 24 * HOUR_MS
 
 
@@ -56,13 +55,13 @@ async def make_ledger(path: Path, lines: int, *, spacing_ms: int = 100) -> None:
             db.execute(GENERATION, rows[0])
             db.execute(HOLD, rows[1])
             for place in rows[3]:
-                open_window = "INSERT OR IGNORE INTO ceiling_windows VALUES (?, ?, ?, ?, ?, 0, 0, 0)"
+                open_window = "INSERT OR IGNORE INTO ceiling_windows VALUES (?, ?, ?, 'nanousd', ?, ?, 0, 0, 0)"
                 ends_at_ms = place[1] + DAY_MS if place[1] else None
                 db.execute(open_window, (*place, ends_at_ms, 10**17, 10**17))
                 db.execute("INSERT INTO hold_windows VALUES (?, ?, ?)", (rows[1][0], *place))
             db.execute(POSTING, rows[2])
         for place, cost in spent.items():
-            spend = "UPDATE ceiling_windows SET spent_nanousd = ? WHERE ceiling_id = ? AND starts_at_ms = ?"
+            spend = "UPDATE ceiling_windows SET spent_amount = ? WHERE ceiling_id = ? AND starts_at_ms = ?"
             db.execute(spend, (cost, *place))
         for ending in ("DELETE FROM owners", "COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"):
             db.execute(ending)
@@ -83,6 +82,7 @@ def _rows(lines: int, spacing_ms: int, spent: dict[tuple[str, int], int]) -> Ite
             usage=usage,
             price_version="v1",
             posted_at_ms=at_ms + 800,
+            tokens=usage.tokens,
         )
         row = line.row(seq)
         chain = link(chain, row)
@@ -90,7 +90,7 @@ def _rows(lines: int, spacing_ms: int, spent: dict[tuple[str, int], int]) -> Ite
         for place in windows:
             spent[place] = spent.get(place, 0) + cost
         hold = (line.hold_id, generation_id, at_ms, at_ms + 800)
-        yield (generation_id, at_ms, f"{seq:032x}", at_ms + 800), hold, (*row, chain), windows
+        yield (generation_id, at_ms, f"{seq:032x}", at_ms + 800), hold, (*row, chain, line.tokens), windows
 
 
 def main(arguments: list[str]) -> None:

@@ -8,6 +8,10 @@ import msgspec
 
 Window = Literal["minute", "hour", "day", "month", "total"]
 WhenTight = Literal["refuse", "wait", "clamp"]
+Unit = Literal["usd", "tokens", "calls"]
+# What a ceiling adds up, and what its amounts are in. `calls` are counted once however many attempts they take; where a
+# ceiling is a deployment's or provider's, which knows of attempts alone, each of these counts that was sent.
+Counts = Literal["nanousd", "tokens", "calls", "attempts"]
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -16,11 +20,14 @@ NEVER_MS: Final = 1 << 62
 HELD_IS_BELIEVED_MS: Final = 5000
 # The least patient of them decides.
 STRICTNESS: Final[tuple[WhenTight, ...]] = ("refuse", "clamp", "wait")
+UNIT_OF: Final[dict[Counts, Unit]] = {"nanousd": "usd", "tokens": "tokens", "calls": "calls", "attempts": "calls"}
+_OF_DEPLOYMENTS: Final = frozenset({"provider", "model"})
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """One limit. scope: `global`, `provider:P`, `model:P:M`, `key:ID`, `team:T`, `user:U`, `workflow:W` or `run:R`.
 
+    limit: in nano-dollars where the unit is `usd`, else in the unit; one scope and window may have one in each.
     A template, `key:*`, gives every key a ceiling of its own, but for those that are named. when_tight: what becomes of
     a call that does not fit. downgrade_at: the share of it, held and spent, from which on routes prefer their cheaper
     targets; None: they never do for it.
@@ -28,14 +35,26 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: str
     window: Window
-    limit_nanousd: int
+    limit: int
+    unit: Unit = "usd"
     when_tight: WhenTight = "refuse"
     downgrade_at: float | None = None
 
     @property
     def id(self) -> str:
-        """Its name in the tables: one scope has at most one ceiling a window."""
-        return f"{self.window} {self.scope}"
+        """Its name in the tables: one scope has at most one ceiling a window and unit."""
+        return ceiling_id(self.scope, self.window, self.unit)
+
+    @property
+    def counts(self) -> Counts:
+        """What it adds up."""
+        match self.unit:
+            case "usd":
+                return "nanousd"
+            case "tokens":
+                return "tokens"
+            case "calls":
+                return "attempts" if kind_of(self.scope) in _OF_DEPLOYMENTS else "calls"
 
     @property
     def is_template(self) -> bool:
@@ -51,13 +70,14 @@ class CeilingTable:
     """The ceilings in force, found by scope."""
 
     def __init__(self, ceilings: Iterable[Ceiling]) -> None:
-        self._by_scope: dict[str, dict[Window, Ceiling]] = {}
-        self._templates: dict[str, dict[Window, Ceiling]] = {}
+        self._by_scope: dict[str, dict[tuple[Window, Unit], Ceiling]] = {}
+        self._templates: dict[str, dict[tuple[Window, Unit], Ceiling]] = {}
         for ceiling in ceilings:
+            what = (ceiling.window, ceiling.unit)
             if ceiling.is_template:
-                self._templates.setdefault(kind_of(ceiling.scope), {})[ceiling.window] = ceiling
+                self._templates.setdefault(kind_of(ceiling.scope), {})[what] = ceiling
             else:
-                self._by_scope.setdefault(ceiling.scope, {})[ceiling.window] = ceiling
+                self._by_scope.setdefault(ceiling.scope, {})[what] = ceiling
 
     def for_attempt(self, deployment: str, attribution: Mapping[str, str]) -> list[Ceiling]:
         """Every ceiling that an attempt at this deployment counts against."""
@@ -68,8 +88,8 @@ class CeilingTable:
     def _of_scope(self, scope: str) -> Iterable[Ceiling]:
         named = self._by_scope.get(scope, {})
         yield from named.values()
-        for window, template in self._templates.get(kind_of(scope), {}).items():
-            if window not in named:
+        for what, template in self._templates.get(kind_of(scope), {}).items():
+            if what not in named:
                 yield template.named(scope)
 
 
@@ -106,7 +126,7 @@ def pressed_until_ms(ceiling: Ceiling, span: Span, *, held: int, spent: int, now
     """
     if ceiling.downgrade_at is None:
         return 0
-    bound = ceiling.downgrade_at * ceiling.limit_nanousd
+    bound = ceiling.downgrade_at * ceiling.limit
     ends_at_ms = NEVER_MS if span.ends_at_ms is None else span.ends_at_ms
     if spent >= bound:
         return ends_at_ms
@@ -127,6 +147,11 @@ def scopes_of(deployment: str, attribution: Mapping[str, str]) -> Iterable[str]:
         if name:
             # Someone who calls himself "*" is not everyone, nor is he who calls himself as that is written here.
             yield f"{kind}:\\{name}" if name.lstrip("\\") == "*" else f"{kind}:{name}"
+
+
+def ceiling_id(scope: str, window: str, unit: Unit) -> str:
+    """`day user:u1`, and `tokens/day user:u1` in another unit than dollars."""
+    return f"{window} {scope}" if unit == "usd" else f"{unit}/{window} {scope}"
 
 
 def kind_of(scope: str) -> str:

@@ -26,6 +26,7 @@ Row = tuple[int | str | None, ...]
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One posting before it has a number. kind: `settlement`, `lapse` or `correction`; usage None: nobody knows.
 
+    tokens: what it adds to ceilings in tokens; not hashed, for it follows from the usage and the hold.
     overrun_nanousd: by how much a settlement passed its hold.
     """
 
@@ -36,6 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None
     price_version: str
     posted_at_ms: int
+    tokens: int = 0
     overrun_nanousd: int = 0
     reason: str | None = None
 

@@ -17,7 +17,10 @@ BATCH: Final = 64
 
 
 class Charged(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt as its lines have it. usage None: no line knows its tokens; basis: of its newest line."""
+    """One attempt as its lines have it. usage None: no line knows its tokens; basis: of its newest line.
+
+    tokens: what its lines add to ceilings in tokens.
+    """
 
     hold_id: str
     deployment: str
@@ -27,6 +30,7 @@ class Charged(msgspec.Struct, frozen=True, kw_only=True):
     basis: CostBasis
     price_version: str
     usage: Usage | None
+    tokens: int = 0
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):

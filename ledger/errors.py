@@ -2,6 +2,8 @@
 
 import msgspec
 
+from ledger.ceilings import Unit, ceiling_id
+
 
 class LedgerError(Exception):
     """Something the ledger would not do. `code` is stable: clients branch on it, metrics count it."""
@@ -10,16 +12,27 @@ class LedgerError(Exception):
 
 
 class Tight(msgspec.Struct, frozen=True, kw_only=True):
-    """The ceiling that had no room, as it stood when it was asked."""
+    """The ceiling that had no room, as it stood when it was asked. Amounts as in `ledger.ceilings.Ceiling`."""
 
     scope: str
     window: str
-    limit_nanousd: int
-    spent_nanousd: int
-    held_nanousd: int
-    asked_nanousd: int
+    unit: Unit = "usd"
+    limit: int
+    spent: int
+    held: int
+    asked: int
     window_ends_at_ms: int | None
     earliest_release_at_ms: int | None = None
+
+    @property
+    def ceiling_id(self) -> str:
+        """Its name in the tables."""
+        return ceiling_id(self.scope, self.window, self.unit)
+
+    @property
+    def can_never_fit(self) -> bool:
+        """Whether more was asked for than the whole limit."""
+        return self.asked > self.limit
 
 
 class CeilingExceeded(LedgerError):
@@ -36,6 +49,16 @@ class CeilingHeld(LedgerError):
     """The hold would fit once open holds settle. Nothing was written; the same call may fit soon."""
 
     code = "ceiling_held"
+
+    def __init__(self, tight: Tight) -> None:
+        super().__init__(tight)
+        self.tight = tight
+
+
+class RateLimited(LedgerError):
+    """A ceiling in tokens or calls has no room in this window. Nothing was written; the next window may have some."""
+
+    code = "rate_limited"
 
     def __init__(self, tight: Tight) -> None:
         super().__init__(tight)

@@ -72,9 +72,6 @@ class Ledger(LedgerReports, Protocol):
     def is_ready(self) -> bool:
         """Whether it takes writes now."""
 
-    def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
-        """Whether some ceiling counts what these callers spend at `provider:model`."""
-
     def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
         """The ceilings that count what these callers spend at `provider:model`."""
 

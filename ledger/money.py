@@ -1,5 +1,6 @@
 """Money is an int of nano-dollars. Decimal strings exist only at the edge; floats nowhere."""
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final
 
@@ -30,6 +31,14 @@ def parse_usd(text: str) -> int:
     if amount > Decimal(MAX_NANOUSD) / NANOUSD_PER_USD:
         raise ValueError(f"{text!r} is more than {MAX_NANOUSD // NANOUSD_PER_USD} dollars")
     return int((amount * NANOUSD_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+
+
+def amount_fields(amounts: Mapping[str, int], unit: str) -> dict[str, int | str]:
+    """{name: amount} as reports have it: `NAME_usd` and `NAME_nanousd` of nano-dollars, plain counts of other units."""
+    if unit != "usd":
+        return dict(amounts)
+    in_dollars = {f"{name}_usd": format_usd(amount) for name, amount in amounts.items()}
+    return in_dollars | {f"{name}_nanousd": amount for name, amount in amounts.items()}
 
 
 def format_usd(nanousd: int) -> str:

@@ -107,3 +107,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     def cache_written_tokens(self) -> int:
         """All that the provider's cache took, for however long."""
         return self.cache_write_tokens + self.cache_write_1h_tokens
+
+    @property
+    def tokens(self) -> int:
+        """All that was read and written."""
+        return self.prompt_tokens + self.completion_tokens

@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from ledger.ceilings import WhenTight
-from ledger.errors import Tight
+from ledger.ceilings import Counts, WhenTight
+from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited, Tight
 from ledger.prices.price import Price
 from ledger.usage import Usage
 
@@ -25,7 +25,7 @@ class GenerationFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment that could take the call, and the room its attempt would hold.
+    """One deployment that could take the call, and the room its attempt would hold: in money, and in tokens.
 
     price: kept on record under its version, for whoever checks the arithmetic later. None: it is not.
     """
@@ -33,7 +33,20 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str
     held_nanousd: int
     price_version: str
+    held_tokens: int = 0
     price: Price | None = None
+
+    def asks(self, counts: Counts, attempt: int = 1) -> int:
+        """How much room this attempt of its call would take under a ceiling that counts so."""
+        match counts:
+            case "nanousd":
+                return self.held_nanousd
+            case "tokens":
+                return self.held_tokens
+            case "attempts":
+                return 1
+            case "calls":
+                return int(attempt == 1)
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +108,7 @@ class Pressure(msgspec.Struct, frozen=True, kw_only=True):
     """A ceiling with a `downgrade_at`, as it was found. until_ms: it is beyond it until then; 0: it is not."""
 
     ceiling_id: str
-    limit_nanousd: int
+    limit: int
     until_ms: int
 
 
@@ -132,20 +145,42 @@ class Missing(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """No bid fits. tight: a ceiling that stopped this bid; held: it would fit once open holds settle.
 
-    when_tight: the strictest wish of the ceilings that stopped it. room_nanousd: what would fit under all of them now.
+    when_tight: the strictest wish of the ceilings that stopped it. room_nanousd, room_tokens: what would fit now under
+    all of those that stopped it in this unit; None: none did.
     """
 
     tight: Tight
     held: bool
     bid: int = 0
     when_tight: WhenTight = "refuse"
-    room_nanousd: int = 0
+    room_nanousd: int | None = None
+    room_tokens: int | None = None
     pressures: tuple[Pressure, ...] = ()
+
+    @property
+    def error(self) -> CeilingExceeded | CeilingHeld | RateLimited:
+        """What its caller is told."""
+        if self.tight.unit != "usd":
+            return RateLimited(self.tight)
+        return CeilingHeld(self.tight) if self.held else CeilingExceeded(self.tight)
+
+    @property
+    def may_clamp(self) -> bool:
+        """Whether a smaller call may fit now, and is wished for."""
+        rooms = (self.room_nanousd, self.room_tokens)
+        return self.when_tight == "clamp" and any(rooms) and 0 not in rooms
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether waiting is wished for, and may help: open holds settle, and a rate's next window begins anew."""
+        tight = self.tight
+        returns = tight.unit != "usd" and tight.window_ends_at_ms is not None and not tight.can_never_fit
+        return self.when_tight == "wait" and (self.held or returns)
 
     @property
     def may_yet_fit(self) -> bool:
         """Whether the caller may be waiting or made smaller instead of being refused: then it is not counted yet."""
-        return (self.when_tight == "wait" and self.held) or (self.when_tight == "clamp" and self.room_nanousd > 0)
+        return self.may_wait or self.may_clamp
 
 
 class Prospect(msgspec.Struct, frozen=True, kw_only=True):

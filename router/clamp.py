@@ -1,5 +1,7 @@
 """Lowers the length of an answer to what a ceiling has room for. Pure."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from router.bounds import input_bound_tokens, output_bound_tokens
@@ -11,30 +13,45 @@ from router.plan import Candidate
 FIELDS = ("max_completion_tokens", "max_tokens")
 
 
-def clamped(candidate: Candidate, room_nanousd: int) -> Candidate | None:
-    """The candidate with the longest answer that costs at most this much. None: not even one token fits.
+class Held(NamedTuple):
+    """What a candidate holds."""
 
-    A candidate that fits as it is stays so.
+    nanousd: int
+    tokens: int
+
+    def fits(self, room_nanousd: int | None, room_tokens: int | None) -> bool:
+        """None: there is room enough."""
+        return (room_nanousd is None or self.nanousd <= room_nanousd) and (
+            room_tokens is None or self.tokens <= room_tokens
+        )
+
+
+def clamped(candidate: Candidate, room_nanousd: int | None, room_tokens: int | None = None) -> Candidate | None:
+    """The candidate with the longest answer that costs and uses at most this much. None: not even one token fits.
+
+    A room of None is no bound. A candidate that fits as it is stays so.
     """
-    if candidate.held_nanousd <= room_nanousd:
+    if Held(candidate.held_nanousd, candidate.held_tokens).fits(room_nanousd, room_tokens):
         return candidate
     longest = _limit(candidate)
-    if longest is None or _held_nanousd(candidate, 1) > room_nanousd:
+    if longest is None or not _held(candidate, 1).fits(room_nanousd, room_tokens):
         return None
     fits, too_long = 1, longest
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
-        if _held_nanousd(candidate, middle) <= room_nanousd:
+        if _held(candidate, middle).fits(room_nanousd, room_tokens):
             fits = middle
         else:
             too_long = middle
     field = _field(candidate)
     # What the format cannot say of so short an answer (a budget for thoughts) goes, by name.
     body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment, candidate.endpoint)
+    held = _held(candidate, fits)
     return msgspec.structs.replace(
         candidate,
         body=body,
-        held_nanousd=_held_nanousd(candidate, fits),
+        held_nanousd=held.nanousd,
+        held_tokens=held.tokens,
         dropped_params=candidate.dropped_params
         + tuple(name for name in dropped if name not in candidate.dropped_params),
         clamped={field: fits},
@@ -58,7 +75,7 @@ def _limit(candidate: Candidate) -> int | None:
     )
 
 
-def _held_nanousd(candidate: Candidate, max_tokens: int) -> int:
+def _held(candidate: Candidate, max_tokens: int) -> Held:
     deployment, price = candidate.deployment, candidate.deployment.price
     assert price is not None
     body = {**candidate.body, _field(candidate): max_tokens}
@@ -66,4 +83,5 @@ def _held_nanousd(candidate: Candidate, max_tokens: int) -> int:
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
     assert written is not None
-    return bound_nanousd(price, body, input_bound_tokens(candidate.body, deployment.context_window), written)
+    read = input_bound_tokens(candidate.body, deployment.context_window)
+    return Held(bound_nanousd(price, body, read, written), read + written)

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerError, LedgerUnavailable
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.usage import Usage
 from ledger.values import Lead, Refused
@@ -30,7 +30,7 @@ from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
 from router.large import aside
-from router.lines import LAST_TRY_S, Lines
+from router.lines import LAST_TRY_S, Lines, next_look_s
 from router.race import Race
 from router.receipts import landing_of
 from router.settling import Settler, fail_flight
@@ -51,6 +51,7 @@ class Dispatcher:
         clock_ms: Callable[[], int],
     ) -> None:
         self._settler = Settler(ledger, clock_ms=clock_ms)
+        self._clock_ms = clock_ms
         self._runner = runner
         self.counter = counter
         self._estimates = estimates
@@ -176,17 +177,18 @@ class Dispatcher:
         while isinstance(held, Refused) and await self._room_may_come(journey, held):
             held = await self._settler.hold_next(journey, untried)
         if isinstance(held, Refused):
-            refusal = (CeilingHeld if held.held else CeilingExceeded)(held.tight)
-            await self._settler.settle(journey, failed, refusal)
+            await self._settler.settle(journey, failed, held.error)
             # The leader's own trouble, not its followers'.
-            raise LeadPassed(refusal)
+            raise LeadPassed(held.error)
         return held
 
     async def _room_may_come(self, journey: Journey, refused: Refused) -> bool:
-        """Wait for holds to settle, where the ceilings wish it. Whoever stands in line came later, and lets it pass."""
+        """Wait for room, where the ceilings wish it. Whoever stands in line came later, and lets it pass."""
         flight = journey.flight
-        if refused.when_tight != "wait" or not refused.held:
+        left_s = flight.deadline_s - asyncio.get_running_loop().time()
+        wait_s = next_look_s(refused, now_ms=self._clock_ms(), left_s=left_s)
+        if wait_s is None:
             return False
-        flight.waited_for = f"room under the ceiling {refused.tight.window} {refused.tight.scope}"
-        await self.lines.room_may_be_there(flight.deadline_s)
+        flight.waited_for = f"room under the ceiling {refused.tight.ceiling_id}"
+        await self.lines.room_may_be_there(flight.deadline_s, within_s=wait_s)
         return not flight.must_stop and asyncio.get_running_loop().time() < flight.deadline_s - LAST_TRY_S

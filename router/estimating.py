@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerError, Tight
+from ledger.errors import LedgerError, Tight
 from ledger.ledger import Ledger
 from ledger.usage import Usage
 from ledger.values import AdmitRequest, Prospect, Refused
@@ -32,6 +32,7 @@ from router.errors import (
 from router.habits import Habits, Written
 from router.health import Health
 from router.large import aside
+from router.lines import next_look_s
 from router.plan import Candidate
 from router.planning import Planner
 from router.room import RoomMaker
@@ -225,14 +226,16 @@ class Estimator:
         chosen = usable[refused.bid]
         assert chosen.candidate is not None
         assert chosen.costs is not None
-        if refused.when_tight == "clamp" and (shorter := clamped(chosen.candidate, refused.room_nanousd)) is not None:
+        shorter = None
+        if refused.may_clamp:
+            shorter = clamped(chosen.candidate, refused.room_nanousd, refused.room_tokens)
+        if shorter is not None:
             costs = self._costs(shorter, chosen.costs.prompt_tokens)
             chosen = msgspec.structs.replace(chosen, candidate=shorter, costs=costs)
             return Estimate(route=asked.route.name, verdict="clamp", chosen=chosen, clamped=shorter.clamped)
-        is_patient = refused.when_tight == "wait" and refused.held
-        refusal = CeilingHeld(refused.tight) if refused.held else CeilingExceeded(refused.tight)
-        verdict: Verdict = "wait" if is_patient else "refuse"
-        return Estimate(route=asked.route.name, verdict=verdict, chosen=chosen, refusal=refusal)
+        wait_s = next_look_s(refused, now_ms=self._planner.now_ms(), left_s=asked.call.deadline_s)
+        verdict: Verdict = "refuse" if wait_s is None else "wait"
+        return Estimate(route=asked.route.name, verdict=verdict, chosen=chosen, refusal=refused.error)
 
 
 def costs_of(candidate: Candidate, prompt_tokens: int, usual: Written, *, is_assumed: bool) -> Costs:

@@ -5,15 +5,34 @@ from collections.abc import Iterable
 from typing import Final
 
 from ledger.ceilings import Ceiling
+from ledger.values import Refused
 
 # Holds of other processes settle without a word to this one.
 POLL_S: Final = 0.1
+# A rate's room returns with its next window; before, only with another config or a correction.
+RATE_POLL_S: Final = 1.0
 # Who comes to a line as long as this is told to come back.
 MOST_WAITING: Final = 1000
 
 
 # With less than this left, asking the ledger once more would be too late.
 LAST_TRY_S: Final = 0.01
+
+
+def next_look_s(refused: Refused, *, now_ms: int, left_s: float) -> float | None:
+    """How long to wait until the ledger is asked again. None: there is no use in waiting. Pure.
+
+    left_s: until the call's deadline. What is held may be given back at any moment; what a rate has let through makes
+    room when its window ends, if that is in time.
+    """
+    if not refused.may_wait:
+        return None
+    if refused.held:
+        return POLL_S
+    ends_at_ms = refused.tight.window_ends_at_ms
+    assert ends_at_ms is not None, "a rate whose window never ends is not waited for"
+    ends_in_s = max(0.001, (ends_at_ms - now_ms) / 1000)
+    return min(ends_in_s, RATE_POLL_S) if ends_in_s < left_s - LAST_TRY_S else None
 
 
 class LineTooLong(Exception):
@@ -73,11 +92,11 @@ class Lines:
             self._forget_empty()
         return line
 
-    async def room_may_be_there(self, deadline_s: float) -> None:
-        """Wait until holds have settled here, or may have elsewhere; not past this moment on the loop's clock."""
+    async def room_may_be_there(self, deadline_s: float, *, within_s: float) -> None:
+        """Wait until holds have settled here, or may have elsewhere; not longer, nor past this moment of the loop."""
         freed = self._freed
         try:
-            async with asyncio.timeout_at(min(deadline_s, asyncio.get_running_loop().time() + POLL_S)):
+            async with asyncio.timeout_at(min(deadline_s, asyncio.get_running_loop().time() + within_s)):
                 await freed.wait()
         except TimeoutError:
             return

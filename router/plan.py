@@ -1,10 +1,11 @@
 """Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from ledger.ceilings import Unit
 from ledger.values import Bid
 from router.bounds import embedded_bound_tokens, input_bound_tokens, output_bound_tokens, unbounded_field
 from router.call import Call
@@ -32,8 +33,9 @@ _AS_EMBEDDINGS: Final = Adaptation(endpoint=EMBEDDINGS)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment that may take the call. held_nanousd bounds its cost; body is what it would be sent.
+    """One deployment that may take the call. held_nanousd bounds its cost, held_tokens what it reads and writes.
 
+    body: what it would be sent.
     endpoint: where the provider is asked, without a slash before it, like "v1/responses"; empty: the dialect's own.
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
     """
@@ -41,6 +43,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
     held_nanousd: int
     body: dict[str, Any]
+    held_tokens: int = 0
     endpoint: str = ""
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
@@ -51,7 +54,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         price = self.deployment.price
         assert price is not None, "plan leaves out what has no price"
         return Bid(
-            deployment=self.deployment.id, held_nanousd=self.held_nanousd, price_version=price.version, price=price
+            deployment=self.deployment.id,
+            held_nanousd=self.held_nanousd,
+            held_tokens=self.held_tokens,
+            price_version=price.version,
+            price=price,
         )
 
     @property
@@ -67,14 +74,14 @@ def plan(
     call: Call,
     route: Route,
     *,
-    is_limited: Callable[[str], bool],
+    limited_units: Callable[[str], Collection[Unit]],
     returns_in_s: Mapping[str, float],
     asked_as: Callable[[str], Adaptation] = lambda _: AS_IT_IS,
     prompt_tokens: int | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates in the order to try them; at least one.
 
-    is_limited: whether some ceiling applies to a deployment id. returns_in_s: {deployment id: seconds until its
+    limited_units: what the ceilings on a deployment id are in. returns_in_s: {deployment id: seconds until its
     breaker lets a call through}, 0 or missing: now. asked_as: how a deployment id wants to be asked.
     prompt_tokens: of a call that may be too long for one; None: it is not. Raises UnpricedModel, ContextTooLong,
     MaxCostExceeded, UnboundedCost, Inexpressible, NoDeploymentAvailable; in this order, so that what the caller can
@@ -84,7 +91,7 @@ def plan(
     if not priced:
         raise UnpricedModel(tuple(deployment.id for deployment in route.targets))
     fitting = _fitting(call, _pinned(call, priced), prompt_tokens)
-    affordable = _affordable(call, fitting, is_limited, asked_as)
+    affordable = _affordable(call, fitting, limited_units, asked_as)
     usable = [candidate for candidate in affordable if not returns_in_s.get(candidate.deployment.id)]
     if not usable:
         raise NoDeploymentAvailable(min(returns_in_s[candidate.deployment.id] for candidate in affordable))
@@ -99,10 +106,12 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         body, dropped = _adapted(shared, candidate.deployment, adaptation)
     except Inexpressible:
         return None
+    bound = _bound(body, candidate.deployment, adaptation.endpoint, None)
     return msgspec.structs.replace(
         candidate,
         body=body,
-        held_nanousd=_bound(body, candidate.deployment, adaptation.endpoint, None)[0],
+        held_nanousd=bound.nanousd,
+        held_tokens=bound.tokens,
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *lost, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
@@ -143,7 +152,7 @@ def _is_too_long(prompt_tokens: int, deployment: Deployment) -> bool:
 def _affordable(
     call: Call,
     deployments: list[Deployment],
-    is_limited: Callable[[str], bool],
+    limited_units: Callable[[str], Collection[Unit]],
     asked_as: Callable[[str], Adaptation],
 ) -> list[Candidate]:
     limit, whole_culprit = call.max_cost_nanousd, unbounded_field(call.body)
@@ -159,16 +168,17 @@ def _affordable(
             unsaid.append(error)
             continue
         endpoint = _endpoint(deployment, adaptation)
-        held_nanousd, culprit = _bound(body, deployment, endpoint, whole_culprit)
-        if culprit is not None and (limit is not None or is_limited(deployment.id)):
-            unbounded.append(culprit)
-        elif limit is not None and held_nanousd > limit:
-            too_dear.append(held_nanousd)
+        bound = _bound(body, deployment, endpoint, whole_culprit)
+        if bound.culprit is not None and bound.binds(limited_units(deployment.id), limit):
+            unbounded.append(bound.culprit)
+        elif limit is not None and bound.nanousd > limit:
+            too_dear.append(bound.nanousd)
         else:
             candidates.append(
                 Candidate(
                     deployment=deployment,
-                    held_nanousd=held_nanousd,
+                    held_nanousd=bound.nanousd,
+                    held_tokens=bound.tokens,
                     body=body,
                     dropped_params=dropped,
                     endpoint=endpoint,
@@ -222,21 +232,37 @@ def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:
     return adaptation.endpoint if deployment.has_endpoints or adaptation.endpoint == EMBEDDINGS else ""
 
 
-def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit: str | None) -> tuple[int, str | None]:
-    """What the call holds there, and the field that makes even that no bound. culprit: of the whole body, if any."""
+class _Bound(msgspec.Struct, frozen=True):
+    """The most that a call can cost and use somewhere. culprit: the field that makes even that no bound.
+
+    is_free: whatever it uses, it costs nothing.
+    """
+
+    nanousd: int
+    tokens: int
+    culprit: str | None
+    is_free: bool
+
+    def binds(self, units: Collection[Unit], max_cost_nanousd: int | None) -> bool:
+        """Whether anything rests on it: a ceiling in calls does not."""
+        return "tokens" in units or (not self.is_free and ("usd" in units or max_cost_nanousd is not None))
+
+
+def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit: str | None) -> _Bound:
+    """What the call holds there. culprit: of the whole body, if any."""
     price = deployment.price
     assert price is not None
-    if price.is_free:
-        return 0, None
     if endpoint == EMBEDDINGS:
-        return bound_nanousd(price, body, embedded_bound_tokens(body, deployment.context_window), 0), None
-    prompt_tokens = input_bound_tokens(body, deployment.context_window)
-    completion_tokens = output_bound_tokens(
-        body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
-    )
+        read_tokens = embedded_bound_tokens(body, deployment.context_window)
+        return _Bound(bound_nanousd(price, body, read_tokens, 0), read_tokens, None, price.is_free)
     if culprit is not None:
         # It may have been left out there; and speech is bounded where it has a price.
         culprit = unbounded_field(body, speaks=price.base.output_audio is not None)
-    if completion_tokens is None:
-        return bound_nanousd(price, body, prompt_tokens, 0), culprit or "max_tokens"
-    return bound_nanousd(price, body, prompt_tokens, completion_tokens), culprit
+    read_tokens = input_bound_tokens(body, deployment.context_window)
+    written_tokens = output_bound_tokens(
+        body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
+    )
+    if written_tokens is None:
+        written_tokens, culprit = 0, culprit or "max_tokens"
+    nanousd = bound_nanousd(price, body, read_tokens, written_tokens)
+    return _Bound(nanousd, read_tokens + written_tokens, culprit, price.is_free)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ledger.ceilings import Unit
 from ledger.ledger import Ledger
 from ledger.values import Admission, Lead, Refused
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
@@ -107,7 +108,7 @@ class Planner:
         (candidate,) = plan(
             asked.call,
             msgspec.structs.replace(asked.route, targets=(target,)),
-            is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
+            limited_units=lambda deployment_id: self._limited_units(deployment_id, attribution),
             returns_in_s={},
             asked_as=self._health.hints.asked_as,
             prompt_tokens=asked.prompt_tokens,
@@ -179,7 +180,7 @@ class Planner:
             plan,
             call,
             route,
-            is_limited=lambda deployment_id: self._ledger.has_ceiling(deployment_id, attribution),
+            limited_units=lambda deployment_id: self._limited_units(deployment_id, attribution),
             returns_in_s=returns_in_s,
             asked_as=self._health.hints.asked_as,
             prompt_tokens=prompt_tokens,
@@ -194,6 +195,9 @@ class Planner:
         held_nanousd = {candidate.deployment.id: candidate.held_nanousd for candidate in candidates}
         cheaper = in_order(candidates, cheaper_first(list(held_nanousd), held_nanousd))
         return Planned(candidates=cheaper, turn=turn, pressed_by=pressed_by if cheaper != candidates else "")
+
+    def _limited_units(self, deployment_id: str, attribution: dict[str, str]) -> set[Unit]:
+        return {ceiling.unit for ceiling in self._ledger.ceilings_of(deployment_id, attribution)}
 
     def _answering_within(
         self, left_s: float, candidates: tuple[Candidate, ...], *, is_streamed: bool

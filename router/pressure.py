@@ -19,7 +19,7 @@ class Pressed(msgspec.Struct, frozen=True):
     """Until when, and under which limit."""
 
     until_ms: int
-    limit_nanousd: int
+    limit: int
 
 
 class Pressures:
@@ -33,7 +33,7 @@ class Pressures:
         for pressure in found:
             self._pressed.pop(pressure.ceiling_id, None)
             if pressure.until_ms:
-                self._pressed[pressure.ceiling_id] = Pressed(pressure.until_ms, pressure.limit_nanousd)
+                self._pressed[pressure.ceiling_id] = Pressed(pressure.until_ms, pressure.limit)
                 if len(self._pressed) > MOST_REMEMBERED:
                     del self._pressed[next(iter(self._pressed))]
 
@@ -46,7 +46,7 @@ class Pressures:
         """The id of the first of these that is nearly full; empty: none is. One with another limit was not seen yet."""
         for ceiling in ceilings:
             pressed = self._pressed.get(ceiling.id)
-            if pressed is None or ceiling.downgrade_at is None or pressed.limit_nanousd != ceiling.limit_nanousd:
+            if pressed is None or ceiling.downgrade_at is None or pressed.limit != ceiling.limit:
                 continue
             if now_ms < pressed.until_ms:
                 return ceiling.id

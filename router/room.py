@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ledger.errors import CeilingExceeded, CeilingHeld, Tight
+from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited
 from ledger.ledger import Ledger
 from ledger.values import Refused
 from router.asked import Asked
 from router.clamp import clamped
-from router.lines import LAST_TRY_S, Lines, LineTooLong
+from router.lines import LAST_TRY_S, Lines, LineTooLong, next_look_s
 from router.plan import Candidate
 
 # Each time the room may have become less before the shorter call was admitted.
@@ -54,10 +54,9 @@ class RoomMaker:
 
     def _line_of(self, asked: Asked, candidate: Candidate) -> str:
         """The line that keeps a candidate from taking room; empty: none does."""
-        if not candidate.held_nanousd:
-            return ""
         ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
-        return self._lines.waited_for(ceilings) or ""
+        bid = candidate.bid
+        return self._lines.waited_for(ceiling for ceiling in ceilings if bid.asks(ceiling.counts)) or ""
 
     async def stand_in_line(self, asked: Asked) -> None:
         """Join the line that was noted, and return when the call is the first in it."""
@@ -65,20 +64,22 @@ class RoomMaker:
 
     async def make(self, asked: Asked, refused: Refused) -> None:
         """Return when the call may fit: made shorter, or after a wait as the first in line. Else raise its refusal."""
-        if refused.when_tight == "clamp" and self._clamp(asked, refused):
+        if refused.may_clamp and self._clamp(asked, refused):
             return
-        if refused.when_tight != "wait" or not refused.held:
+        left_s = asked.deadline_s - asyncio.get_running_loop().time()
+        wait_s = next_look_s(refused, now_ms=self._clock_ms(), left_s=left_s)
+        if wait_s is None:
             raise await self._refusal(asked, refused)
         if asked.line is None:
-            await self._enter(asked, f"{refused.tight.window} {refused.tight.scope}", refused)
+            await self._enter(asked, refused.tight.ceiling_id, refused)
             return
-        await self._lines.room_may_be_there(asked.deadline_s)
+        await self._lines.room_may_be_there(asked.deadline_s, within_s=wait_s)
         if asyncio.get_running_loop().time() >= asked.deadline_s - LAST_TRY_S:
             raise await self._refusal(asked, refused)
 
     def _clamp(self, asked: Asked, refused: Refused) -> bool:
         shorter = [
-            clamped(candidate, refused.room_nanousd)
+            clamped(candidate, refused.room_nanousd, refused.room_tokens)
             if index == refused.bid or self._may_clamp(asked, candidate)
             else None
             for index, candidate in enumerate(asked.candidates)
@@ -108,8 +109,7 @@ class RoomMaker:
                 raise await self._refusal(asked, refused) from None
             asked.skips_line = True  # The ledger says what there is no room for.
 
-    async def _refusal(self, asked: Asked, refused: Refused) -> CeilingHeld | CeilingExceeded:
-        tight: Tight = refused.tight
+    async def _refusal(self, asked: Asked, refused: Refused) -> CeilingExceeded | CeilingHeld | RateLimited:
         if refused.may_yet_fit:
             await self._ledger.count_refusal(asked.facts.route, refused, now_ms=self._clock_ms())
-        return CeilingHeld(tight) if refused.held else CeilingExceeded(tight)
+        return refused.error

@@ -8,7 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ledger.errors import CeilingExceeded, CeilingHeld, IdempotencyInProgress, IdempotencyMismatch, LedgerUnavailable
+from ledger.errors import (
+    CeilingExceeded,
+    CeilingHeld,
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    LedgerUnavailable,
+    RateLimited,
+)
 from router.errors import (
     ContextTooLong,
     DeadlineExceeded,
@@ -24,7 +31,7 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from service import wording
+from service import ceiling_wording, wording
 from service.refusals import (
     BodyTimeout,
     BodyTooLarge,
@@ -88,8 +95,9 @@ RULES: Final[dict[type[BaseException], Rule]] = {
             IdempotencyMismatch,
             (422, "idempotency_mismatch", "The key stands for another request", wording.idempotency_mismatch, False),
         ),
-        (CeilingExceeded, (402, "ceiling_exceeded", "A ceiling is reached", wording.ceiling_exceeded, False)),
-        (CeilingHeld, (429, "ceiling_held", "A ceiling is held", wording.ceiling_held)),
+        (CeilingExceeded, (402, "ceiling_exceeded", "A ceiling is reached", ceiling_wording.ceiling_exceeded, False)),
+        (CeilingHeld, (429, "ceiling_held", "A ceiling is held", ceiling_wording.ceiling_held)),
+        (RateLimited, (429, "rate_limited", "Too much at once", ceiling_wording.rate_limited)),
         (UnpricedModel, (402, "unpriced_model", "The model has no price", wording.unpriced_model, False)),
         (MaxCostExceeded, (402, "max_cost_exceeded", "It could cost too much", wording.max_cost_exceeded, False)),
         (UnboundedCost, (402, "unbounded_cost", "Its cost has no bound", wording.unbounded_cost, False)),

@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from ledger.errors import Tight
-from ledger.money import format_usd
+from ledger.money import amount_fields, format_usd
 from router.call import Call
 from router.estimating import Costs, Estimate, Outlook, Verdict
+from service.ceiling_wording import ceiling_fields
 from service.errors import problem_body, problem_of
-from service.wording import ceiling_fields
 
 _CACHE: Final[dict[Verdict, str]] = {"hit": "hit", "follow": "coalesced"}
 _COSTS_NOTHING: Final = Costs(least_nanousd=0, likely_nanousd=0, most_nanousd=0)
@@ -69,11 +69,5 @@ def _amounts(costs: Costs | None) -> dict[str, Any]:
 def _ceiling(tight: Tight | None) -> dict[str, Any] | None:
     if tight is None:
         return None
-    room_nanousd = max(0, tight.limit_nanousd - tight.spent_nanousd - tight.held_nanousd)
-    return {
-        **ceiling_fields(tight),
-        "unit": "usd",
-        "room_usd": format_usd(room_nanousd),
-        "room_nanousd": room_nanousd,
-        "fits": tight.asked_nanousd <= room_nanousd,
-    }
+    room = max(0, tight.limit - tight.spent - tight.held)
+    return {**ceiling_fields(tight), **amount_fields({"room": room}, tight.unit), "fits": tight.asked <= room}

@@ -5,12 +5,9 @@ import math
 from typing import Any, Final, NamedTuple
 
 from ledger.errors import (
-    CeilingExceeded,
-    CeilingHeld,
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
-    Tight,
 )
 from ledger.money import format_usd
 from router.errors import (
@@ -137,28 +134,6 @@ def result_not_kept(error: ResultNotKept, _now_ms: int) -> Told:
     )
 
 
-def ceiling_exceeded(error: CeilingExceeded, _now_ms: int) -> Told:
-    tight = error.tight
-    return Told(
-        f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
-        f"{_dollars(tight.spent_nanousd)} spent, and this call could cost {_dollars(tight.asked_nanousd)}. "
-        f"Ask for less (max_tokens), {_wait_until(tight)}raise the ceiling.",
-        ceiling_fields(tight),
-    )
-
-
-def ceiling_held(error: CeilingHeld, now_ms: int) -> Told:
-    tight = error.tight
-    release_at_ms = tight.earliest_release_at_ms
-    return Told(
-        f"The ceiling of {_dollars(tight.limit_nanousd)} {_per(tight)} for {tight.scope} has "
-        f"{_dollars(tight.held_nanousd)} held for calls in progress; this one asks for "
-        f"{_dollars(tight.asked_nanousd)} and may fit once they settle. Try again soon.",
-        ceiling_fields(tight),
-        1 if release_at_ms is None else _whole_seconds((release_at_ms - now_ms) / 1000),
-    )
-
-
 def unpriced_model(error: UnpricedModel, _now_ms: int) -> Told:
     return Told(
         "No price is known for "
@@ -170,8 +145,8 @@ def unpriced_model(error: UnpricedModel, _now_ms: int) -> Told:
 
 def max_cost_exceeded(error: MaxCostExceeded, _now_ms: int) -> Told:
     return Told(
-        f"This call could cost {_dollars(error.asked_nanousd)}, and its max_cost_usd is "
-        f"{_dollars(error.limit_nanousd)}. Lower max_tokens or raise max_cost_usd.",
+        f"This call could cost {dollars(error.asked_nanousd)}, and its max_cost_usd is "
+        f"{dollars(error.limit_nanousd)}. Lower max_tokens or raise max_cost_usd.",
         {
             "limit_usd": format_usd(error.limit_nanousd),
             "limit_nanousd": error.limit_nanousd,
@@ -228,7 +203,7 @@ def _may_pass(attempt: AttemptReport) -> bool:
 
 
 def none_available(error: NoDeploymentAvailable, _now_ms: int) -> Told:
-    retry_after_s = _whole_seconds(error.retry_after_s)
+    retry_after_s = whole_seconds(error.retry_after_s)
     return Told(
         f"All deployments of this route are resting or blocked; the first returns in {retry_after_s} s.",
         {"retry_after_s": retry_after_s},
@@ -240,7 +215,7 @@ def overloaded(error: Overloaded, _now_ms: int) -> Told:
     detail = "As many calls are in progress as this process takes, or it is shutting down. Try again."
     if error.waited_for:
         detail = f"So many calls wait for {error.waited_for} that this one would not be sent in time. Try again later."
-    return Told(detail, retry_after_s=_whole_seconds(error.retry_after_s))
+    return Told(detail, retry_after_s=whole_seconds(error.retry_after_s))
 
 
 def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
@@ -269,28 +244,12 @@ def iso(at_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ceiling_fields(tight: Tight) -> dict[str, Any]:
-    """A ceiling as it stood, in dollars and exactly."""
-    ends_at_ms = tight.window_ends_at_ms
-    fields: dict[str, Any] = {"scope": tight.scope, "window": tight.window}
-    for name in ("limit", "spent", "held", "asked"):
-        nanousd = getattr(tight, f"{name}_nanousd")
-        fields |= {f"{name}_usd": format_usd(nanousd), f"{name}_nanousd": nanousd}
-    return fields | {"window_ends_at": None if ends_at_ms is None else iso(ends_at_ms)}
-
-
-def _wait_until(tight: Tight) -> str:
-    return "or " if tight.window_ends_at_ms is None else f"wait until {iso(tight.window_ends_at_ms)}, or "
-
-
-def _per(tight: Tight) -> str:
-    return "in total" if tight.window == "total" else f"a {tight.window}"
-
-
-def _dollars(nanousd: int) -> str:
+def dollars(nanousd: int) -> str:
+    """An amount for people: exact, with two places at least."""
     whole, _, places = format_usd(nanousd).partition(".")
     return f"${whole}.{places.rstrip('0'):0<2}"
 
 
-def _whole_seconds(seconds: float) -> int:
+def whole_seconds(seconds: float) -> int:
+    """As Retry-After takes them: one at least."""
     return max(1, math.ceil(seconds))

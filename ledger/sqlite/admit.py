@@ -84,7 +84,7 @@ def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ce
     before = _find_lead(db, request.facts.generation_id, request.attempt, request.bids)
     if before is not None:
         return before
-    fit = _find_fit(db, request.facts, request.bids, ceilings, request.now_ms)
+    fit = _find_fit(db, request.facts, request.bids, ceilings, request.now_ms, attempt=request.attempt)
     if isinstance(fit, Refused):
         return fit
     return _take(
@@ -156,15 +156,15 @@ def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: t
     row = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
     if row is None:
         return None
-    same = [index for index, bid in enumerate(bids) if (bid.deployment, bid.held_nanousd) == row]
+    same = [index for index, bid in enumerate(bids) if (bid.deployment, bid.held_nanousd, bid.held_tokens) == row]
     assert same, "a generation id was used for two different calls"
     return Lead(bid=same[0], hold_id=hold_id, attempt=attempt)
 
 
 def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_ms: int) -> None:
     """A call was not admitted: it leaves nothing but this."""
-    code = "ceiling_held" if refused.held else "ceiling_exceeded"
-    db.execute(SQL["count_refusal"], {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": code})
+    row = {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": refused.error.code}
+    db.execute(SQL["count_refusal"], row)
 
 
 def _find_fit(
@@ -174,13 +174,15 @@ def _find_fit(
     ceilings: CeilingTable,
     now_ms: int,
     *,
+    attempt: int = 1,
     opens: bool = True,
 ) -> Fit | Refused:
     """Nobody else writes between this look and the taking: the transaction holds the write lock."""
     refusals: list[Refused] = []
     pressures: list[Pressure] = []
     for index, bid in enumerate(bids):
-        found = find_room(db, bid, ceilings.for_attempt(bid.deployment, facts.attribution), now_ms, opens=opens)
+        applying = ceilings.for_attempt(bid.deployment, facts.attribution)
+        found = find_room(db, bid, applying, now_ms, attempt=attempt, opens=opens)
         if not isinstance(found, Refused):
             pressures += (room.pressure for room in found if room.pressure is not None)
             return Fit(index, found, tuple(pressures))
@@ -191,9 +193,11 @@ def _find_fit(
 
 def _hopelessness(refused: Refused) -> int:
     """Of several bids that do not fit, the one that something can be done for is told of first."""
-    if refused.when_tight == "clamp" and refused.room_nanousd > 0:
+    if refused.may_clamp:
         return 0
-    return (1 if refused.when_tight == "wait" else 2) if refused.held else 3
+    if refused.may_wait:
+        return 1
+    return 2 if refused.held else 3
 
 
 def _take(
@@ -216,6 +220,7 @@ def _take(
         "deployment": bid.deployment,
         "price_version": bid.price_version,
         "held_nanousd": bid.held_nanousd,
+        "held_tokens": bid.held_tokens,
         "taken_at_ms": now_ms,
     }
     try:
@@ -224,7 +229,7 @@ def _take(
         raise _translated(error) from error
     for room in fit.rooms:
         place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
-        db.execute(SQL["hold_in_window"], {**place, "held_nanousd": bid.held_nanousd})
+        db.execute(SQL["hold_in_window"], {**place, "amount": room.amount})
         db.execute(SQL["link_hold"], {**place, "hold_id": hold_id})
     return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt, pressures=fit.pressures)
 

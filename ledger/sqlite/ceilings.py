@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import Ceiling, CeilingTable, Span, is_template, kind_of, scopes_of, window_span
-from ledger.money import format_usd
+from ledger.ceilings import UNIT_OF, Ceiling, CeilingTable, Span, Unit, is_template, kind_of, scopes_of, window_span
+from ledger.money import amount_fields
 from ledger.reports import iso
 from ledger.sql import statements
 
@@ -15,13 +15,14 @@ SQL: Final = statements("sqlite", "ceilings")
 
 
 class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A ceiling in its current window. ends_at_ms None: it never ends."""
+    """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `ledger.ceilings.Ceiling`."""
 
     scope: str
     window: str
-    limit_nanousd: int
-    spent_nanousd: int
-    held_nanousd: int
+    unit: Unit
+    limit: int
+    spent: int
+    held: int
     starts_at_ms: int
     ends_at_ms: int | None
 
@@ -52,9 +53,14 @@ class CeilingsInForce:
         if epoch != self._epoch:
             self.table = CeilingTable(
                 Ceiling(
-                    scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight, downgrade_at=downgrade_at
+                    scope=scope,
+                    window=window,
+                    unit=UNIT_OF[counts],
+                    limit=limit,
+                    when_tight=when_tight,
+                    downgrade_at=downgrade_at,
                 )
-                for scope, window, limit, when_tight, downgrade_at in db.execute(SQL["configured_ceilings"])
+                for scope, window, counts, limit, when_tight, downgrade_at in db.execute(SQL["configured_ceilings"])
             )
             self._epoch = epoch
         return self.table
@@ -74,7 +80,8 @@ def _set(
         "ceiling_id": ceiling.id,
         "scope": ceiling.scope,
         "window": ceiling.window,
-        "limit_nanousd": ceiling.limit_nanousd,
+        "counts": ceiling.counts,
+        "limit_amount": ceiling.limit,
         "now_ms": now_ms,
         "is_new": is_new,
         "when_tight": ceiling.when_tight,
@@ -85,14 +92,14 @@ def _set(
     if is_new and not ceiling.is_template:
         for span in _spans_from(db, ceiling, now_ms) if seen is None else seen:
             _count_missed(db, ceiling, span, None if seen is None else seen[span])
-    limit = {"ceiling_id": ceiling.id, "limit_nanousd": ceiling.limit_nanousd, "now_ms": now_ms}
+    limit = {"ceiling_id": ceiling.id, "limit_amount": ceiling.limit, "now_ms": now_ms}
     db.execute(SQL["set_window_limit"], limit)
 
 
 def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
     """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
-    like = {"window": template.window, "prefix": f"{kind_of(template.scope)}:", "template": template.scope}
-    scopes = {row[0] for row in db.execute(SQL["scopes_like"], like)}
+    like = {"window": template.window, "counts": template.counts, "template": template.scope}
+    scopes = {row[0] for row in db.execute(SQL["scopes_like"], {**like, "prefix": f"{kind_of(template.scope)}:"})}
     # Read once for all names: once for each would take their number squared.
     seen: dict[str, dict[Span, list[tuple[Any, ...]]]] = defaultdict(dict)
     for span in _spans_from(db, template, now_ms) if is_new else ():
@@ -117,10 +124,9 @@ def _spans_from(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> list[S
 
 def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> dict[str, list[tuple[Any, ...]]]:
     """{scope: the holds in this span} for the scopes of a template's kind."""
-    place = {"ceiling_id": template.id, "starts_at_ms": span.starts_at_ms}
     kind = kind_of(template.scope)
     found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for row in _holds_in_span(db, place, span):
+    for row in _holds_in_span(db, template, span):
         for scope in _scopes(row):
             if kind_of(scope) == kind:
                 found[scope].append(row)
@@ -130,7 +136,7 @@ def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> di
 def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
     """Every ceiling in force, with its current window."""
     statuses = []
-    for ceiling_id, scope, window, limit in db.execute(SQL["active_ceilings"]).fetchall():
+    for ceiling_id, scope, window, counts, limit in db.execute(SQL["active_ceilings"]).fetchall():
         if is_template(scope):
             continue
         span = window_span(window, now_ms)
@@ -139,9 +145,10 @@ def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStat
         status = CeilingStatus(
             scope=scope,
             window=window,
-            limit_nanousd=limit_now,
-            spent_nanousd=spent,
-            held_nanousd=held,
+            unit=UNIT_OF[counts],
+            limit=limit_now,
+            spent=spent,
+            held=held,
             starts_at_ms=span.starts_at_ms,
             ends_at_ms=span.ends_at_ms,
         )
@@ -153,20 +160,21 @@ def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span, seen: li
     """Link every hold of this window and scope that was taken while the ceiling was not in force."""
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     if seen is None:
-        missed = [row for row in _holds_in_span(db, place, span) if ceiling.scope in _scopes(row)]
+        missed = [row for row in _holds_in_span(db, ceiling, span) if ceiling.scope in _scopes(row)]
     else:
         missed = [row for row in seen if not db.execute(SQL["is_linked"], {**place, "hold_id": row[0]}).fetchone()]
     if not missed:
         return
     held = sum(row[-2] for row in missed)
     spent = sum(row[-1] for row in missed)
-    ends = {"ends_at_ms": span.ends_at_ms, "limit_nanousd": ceiling.limit_nanousd}
-    db.execute(SQL["add_to_window"], {**place, **ends, "held_nanousd": held, "spent_nanousd": spent})
+    window = {"ends_at_ms": span.ends_at_ms, "counts": ceiling.counts, "limit_amount": ceiling.limit}
+    db.execute(SQL["add_to_window"], {**place, **window, "held_amount": held, "spent_amount": spent})
     db.executemany(SQL["link_missed"], [{**place, "hold_id": row[0]} for row in missed])
 
 
-def _holds_in_span(db: sqlite3.Connection, place: dict[str, Any], span: Span) -> list[tuple[Any, ...]]:
-    return db.execute(SQL["unlinked_holds_in_span"], {**place, "ends_at_ms": span.ends_at_ms}).fetchall()
+def _holds_in_span(db: sqlite3.Connection, ceiling: Ceiling, span: Span) -> list[tuple[Any, ...]]:
+    place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms, "ends_at_ms": span.ends_at_ms}
+    return db.execute(SQL["unlinked_holds_in_span"], {**place, "counts": ceiling.counts}).fetchall()
 
 
 def _scopes(row: tuple[Any, ...]) -> set[str]:
@@ -182,16 +190,16 @@ def ceiling_report(db: sqlite3.Connection, *, now_ms: int) -> list[dict[str, Any
 
 def _rendered(status: CeilingStatus) -> dict[str, Any]:
     amounts = {
-        "limit": status.limit_nanousd,
-        "spent": status.spent_nanousd,
-        "held": status.held_nanousd,
-        "room": max(0, status.limit_nanousd - status.spent_nanousd - status.held_nanousd),
+        "limit": status.limit,
+        "spent": status.spent,
+        "held": status.held,
+        "room": max(0, status.limit - status.spent - status.held),
     }
     return {
         "scope": status.scope,
         "window": status.window,
-        **{f"{name}_usd": format_usd(amount) for name, amount in amounts.items()},
-        **{f"{name}_nanousd": amount for name, amount in amounts.items()},
+        "unit": status.unit,
+        **amount_fields(amounts, status.unit),
         "window_starts_at": iso(status.starts_at_ms),
         "window_ends_at": iso(status.ends_at_ms),
     }

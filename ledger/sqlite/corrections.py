@@ -10,7 +10,7 @@ from ledger.holds import HoldState
 from ledger.sql import statements
 from ledger.sqlite.postings import post
 from ledger.sqlite.prices import record_prices
-from ledger.sqlite.settle import SQL as SETTLE
+from ledger.sqlite.settle import add_to_windows
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "corrections")
@@ -60,8 +60,9 @@ def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> 
         return None
     if correction.price is not None:
         record_prices(db, {before.deployment: correction.price})
-    room = {"hold_id": correction.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
-    db.execute(SETTLE["move_room"], room)
+    # Calls stay what they are; tokens change only where they become known.
+    tokens = 0 if correction.usage is None else correction.usage.tokens - before.tokens
+    add_to_windows(db, correction.hold_id, cost_nanousd=difference, tokens=tokens)
     line = Line(
         hold_id=correction.hold_id,
         kind="correction",
@@ -70,6 +71,7 @@ def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> 
         usage=correction.usage,
         price_version=correction.price_version,
         posted_at_ms=now_ms,
+        tokens=tokens,
         reason=correction.reason,
     )
     return post(db, line)
@@ -79,15 +81,16 @@ def _charged(db: sqlite3.Connection, hold: tuple[Any, ...]) -> tuple[Charged, bo
     """What a hold's lines come to, and whether its closing line is among them."""
     hold_id, deployment, taken_at_ms, held_nanousd, price_version, _ = hold
     lines = db.execute(SQL["lines_of_hold"], {"hold_id": hold_id}).fetchall()
-    told = [line[5:] for line in lines if None not in line[5:]]
+    told = [line[6:] for line in lines if None not in line[6:]]
     charged = Charged(
         hold_id=hold_id,
         deployment=deployment,
         taken_at_ms=taken_at_ms,
         held_nanousd=held_nanousd,
         cost_nanousd=sum(line[2] for line in lines),
-        basis=lines[-1][3] if lines else "free",
-        price_version=lines[-1][4] if lines else price_version,
+        tokens=sum(line[3] for line in lines),
+        basis=lines[-1][4] if lines else "free",
+        price_version=lines[-1][5] if lines else price_version,
         usage=Usage.of_counts(map(sum, zip(*told, strict=True))) if told else None,
     )
     return charged, any(line[1] != "correction" for line in lines)

@@ -85,9 +85,6 @@ class SqliteLedger(SqliteReports):
     def is_ready(self) -> bool:
         return self._store.is_ready
 
-    def has_ceiling(self, deployment: str, attribution: dict[str, str]) -> bool:
-        return bool(self._ceilings.table.for_attempt(deployment, attribution))
-
     def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
         return self._ceilings.table.for_attempt(deployment, attribution)
 

@@ -19,6 +19,7 @@ SQL: Final = statements("sqlite", "lines")
 CHAIN: Final = "invariant 3: lines are a whole chain"
 HOLD: Final = "invariant 3: a posting names a hold"
 PRICE: Final = "money: a line costs what its tokens cost at its price"
+TOKENS: Final = "tokens: a line counts what it used, or the whole hold where nobody knows"
 # The columns of `lines_after` that are the line itself, and the first of those that most lines have none of.
 _LINE: Final = len(LINE_COLUMNS)
 _FURTHER: Final = _LINE - len(FURTHER_CLASSES)
@@ -111,18 +112,27 @@ class LineAudit:
         self.place = Place(seq, chain)
         if deployment is None:
             self.broken.append((HOLD, {"seq": seq, "hold_id": row[1]}))
-        elif row[2] == "settlement" and row[4] in _PRICED:
+            return
+        if row[2] != "correction":
+            self._check_tokens(row)
+        if row[2] == "settlement" and row[4] in _PRICED:
             try:
                 self._check_price(row, self._price(db, deployment, row[11]))
             except PriceUnreadable:
                 self.broken.append((PRICE, {"seq": seq, "deployment": deployment, "unreadable_price": row[11]}))
 
+    def _check_tokens(self, row: tuple[Any, ...]) -> None:
+        counts, (counted, held) = _counts(row), row[_LINE + 3 :]
+        expected = held if counts is None else sum(counts)
+        if counted != expected:
+            fact = {"seq": row[0], "hold_id": row[1], "tokens": counted, "expected_tokens": expected}
+            self.broken.append((TOKENS, fact))
+
     def _check_price(self, row: tuple[Any, ...], price: Price | None) -> None:
-        tokens = row[6:11]
-        if price is None or None in tokens:
+        counts = _counts(row)
+        if price is None or counts is None:
             self.unpriced += 1
             return
-        counts = (*tokens, *(count or 0 for count in row[_FURTHER:_LINE]))
         expected = _cost_nanousd(price, counts)
         if expected is not None and row[4] == "estimated":
             expected = min(expected, row[_LINE + 2])
@@ -135,6 +145,12 @@ class LineAudit:
         if name not in self._prices:
             self._prices[name] = find_price(db, deployment, version)
         return self._prices[name]
+
+
+def _counts(row: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The tokens of a line, in the order of `Usage.counts`. None: nobody knows."""
+    tokens = row[6:11]
+    return None if None in tokens else (*tokens, *(count or 0 for count in row[_FURTHER:_LINE]))
 
 
 def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:

@@ -10,6 +10,7 @@ from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import statements
 from ledger.sqlite.postings import post
 from ledger.sqlite.settle import SQL as SETTLE
+from ledger.sqlite.settle import ClosedHold, give_back
 
 SQL: Final = statements("sqlite", "owners")
 LAPSES_PER_SWEEP: Final = 500
@@ -64,8 +65,8 @@ def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:
     for (owner_id,) in db.execute(SQL["dead_owners"], {"now_ms": now_ms}).fetchall():
         db.execute(SQL["end_flights_of_owner"], {"owner_id": owner_id})
         limit = {"owner_id": owner_id, "most": LAPSES_PER_SWEEP - lapsed}
-        for hold_id, generation_id, held_nanousd, price_version in db.execute(SQL["holds_of_owner"], limit).fetchall():
-            _lapse(db, hold_id, held_nanousd, price_version, now_ms)
+        for hold_id, generation_id, price_version in db.execute(SQL["holds_of_owner"], limit).fetchall():
+            _lapse(db, hold_id, price_version, now_ms)
             db.execute(SQL["lose_generation"], {"generation_id": generation_id, "now_ms": now_ms})
             lapsed += 1
         db.execute(SQL["end_lease"], {"owner_id": owner_id})
@@ -74,7 +75,7 @@ def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:
     return lapsed
 
 
-def _lapse(db: sqlite3.Connection, hold_id: str, held_nanousd: int, price_version: str, now_ms: int) -> None:
+def _lapse(db: sqlite3.Connection, hold_id: str, price_version: str, now_ms: int) -> None:
     closing = {
         "hold_id": hold_id,
         "new_state": TRANSITIONS[HoldState.HELD, HoldEvent.OWNER_DIES],
@@ -87,15 +88,17 @@ def _lapse(db: sqlite3.Connection, hold_id: str, held_nanousd: int, price_versio
     }
     closed = db.execute(SETTLE["close_hold"], closing).fetchall()
     assert closed, f"hold {hold_id} was open a statement ago"
-    db.execute(SETTLE["move_room"], {"hold_id": hold_id, "held_nanousd": held_nanousd, "cost_nanousd": held_nanousd})
+    hold = ClosedHold(*closed[0])
+    give_back(db, hold_id, hold, cost_nanousd=hold.held_nanousd, tokens=hold.held_tokens, is_attempt=True)
     line = Line(
         hold_id=hold_id,
         kind="lapse",
-        cost_nanousd=held_nanousd,
+        cost_nanousd=hold.held_nanousd,
         cost_basis="unknown",
         usage=None,
         price_version=price_version,
         posted_at_ms=now_ms,
+        tokens=hold.held_tokens,
         reason="its process died: what the provider charged is not known",
     )
     post(db, line)

@@ -14,5 +14,5 @@ def post(db: sqlite3.Connection, line: Line) -> int:
     last: tuple[int, bytes] | None = db.execute(SQL["last_line"]).fetchone()
     seq, previous = (0, GENESIS) if last is None else last
     row = line.row(seq + 1)
-    db.execute(SQL["append_line"], (*row, link(previous, row)))
+    db.execute(SQL["append_line"], (*row, link(previous, row), line.tokens))
     return seq + 1

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import Span, Window, window_span
+from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.sql import statements
 from ledger.sqlite.lines import pruned_before
 
 SQL: Final = statements("sqlite", "proofs")
 REFERENCES: Final = "references lead somewhere"
 SPENT: Final = "invariant 2: spent is the sum of postings"
+CALLED: Final = "invariant 2: spent is the number of calls that are over"
 CLOSED: Final = "invariant 3: a closed hold has the closing line of its state"
 COUNTED: Final = "invariant 5: a hold is in every window that counts it, or in none"
 HOURS: Final = "reports: spend by the hour is what its lines come to"
@@ -35,11 +36,13 @@ Place = tuple[str, int]
 
 
 class Linked(msgspec.Struct):
-    """The holds that a window counts. holding: how many of them held anything; the rest of all of them."""
+    """The holds that a window counts: what they came to in each thing that it may add up, and how many they are."""
 
-    cost_nanousd: int
+    nanousd: int
+    tokens: int
+    calls: int
+    attempts: int
     links: int
-    holding: int
     first_ms: int
     last_ms: int
     first_deployment: str
@@ -47,9 +50,11 @@ class Linked(msgspec.Struct):
 
     def join(self, other: "Linked") -> None:
         """Add the holds of another part."""
-        self.cost_nanousd += other.cost_nanousd
+        self.nanousd += other.nanousd
+        self.tokens += other.tokens
+        self.calls += other.calls
+        self.attempts += other.attempts
         self.links += other.links
-        self.holding += other.holding
         self.first_ms, self.last_ms = min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms)
         self.first_deployment = min(self.first_deployment, other.first_deployment)
         self.last_deployment = max(self.last_deployment, other.last_deployment)
@@ -61,7 +66,8 @@ class WindowRow(msgspec.Struct, frozen=True):
     ceiling_id: str
     starts_at_ms: int
     ends_at_ms: int | None
-    unfolded_nanousd: int
+    counts: Counts
+    unfolded: int
     scope: str | None
     window: Window | None
     active: int | None
@@ -73,7 +79,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self.hours: dict[Hour, tuple[int, ...]] = {}
-        self.holding: Counter[tuple[str, int]] = Counter()
+        self.holds: Counter[tuple[str, int]] = Counter()
         self.linked: dict[Place, Linked] = {}
         self.rows = 0
         self.whole = 0
@@ -86,14 +92,14 @@ class Gathered:
 
     def add_holds(self, row: tuple[Any, ...]) -> None:
         """The same of holds, by their lines or without: each has to be reached once."""
-        rows, whole, holds_seen, holding = row[17:]
+        rows, whole, holds_seen = row[17:]
         self.rows += rows
         self.whole += whole
         self.holds_seen += holds_seen
         if row[6] is not None:
             self.add_hours(row)
-        if holding:
-            self.holding[row[1], row[0]] += holding
+        if holds_seen:
+            self.holds[row[1], row[0]] += holds_seen
 
     def add_linked(self, row: tuple[Any, ...]) -> None:
         """Add up what one window counts."""
@@ -120,7 +126,8 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[
     proofs = {
         CLOSED: True,
         REFERENCES: _leads_somewhere(found, windows, links=links),
-        SPENT: _is_spent(found, windows),
+        SPENT: _is_spent(found, windows, {"nanousd", "tokens"}),
+        CALLED: _is_spent(found, windows, {"calls", "attempts"}),
         COUNTED: _is_counted(found, windows),
         HOURS: _since(found.hours, since_ms) == _since(kept, since_ms),
     }
@@ -179,10 +186,10 @@ def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -
     )
 
 
-def _is_spent(found: Gathered, windows: list[WindowRow]) -> bool:
+def _is_spent(found: Gathered, windows: list[WindowRow], adding_up: set[Counts]) -> bool:
     for window in windows:
         part = found.linked.get((window.ceiling_id, window.starts_at_ms))
-        if window.unfolded_nanousd != (0 if part is None else part.cost_nanousd):
+        if window.counts in adding_up and window.unfolded != (0 if part is None else getattr(part, window.counts)):
             return False
     return True
 
@@ -194,17 +201,17 @@ def _is_counted(found: Gathered, windows: list[WindowRow]) -> bool:
     for window in in_force:
         spans[window.ceiling_id].append(window)
     by_deployment: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for (deployment, hour_ms), holding in found.holding.items():
-        by_deployment[deployment].append((hour_ms, holding))
+    for (deployment, hour_ms), holds in found.holds.items():
+        by_deployment[deployment].append((hour_ms, holds))
     for of_ceiling in spans.values():
-        expected = _holding_by_window(of_ceiling[0], by_deployment)
+        expected = _holds_by_window(of_ceiling[0], by_deployment)
         if expected is None or not all(_is_whole(found, window, expected) for window in of_ceiling):
             return False
     return True
 
 
-def _holding_by_window(of: WindowRow, by_deployment: dict[str, list[tuple[int, int]]]) -> Counter[int] | None:
-    """{when a window begins: how many holds of the ceiling's scope held anything in it}. None: hours are too coarse."""
+def _holds_by_window(of: WindowRow, by_deployment: dict[str, list[tuple[int, int]]]) -> Counter[int] | None:
+    """{when a window begins: how many holds of the ceiling's scope were taken in it}. None: hours are too coarse."""
     assert of.scope is not None
     assert of.window is not None
     if of.window == "minute":
@@ -213,10 +220,10 @@ def _holding_by_window(of: WindowRow, by_deployment: dict[str, list[tuple[int, i
     starts: dict[int, int] = {}
     for deployment, hours in by_deployment.items():
         if _is_in_scope(of.scope, deployment):
-            for hour_ms, holding in hours:
+            for hour_ms, holds in hours:
                 if hour_ms not in starts:
                     starts[hour_ms] = window_span(of.window, hour_ms).starts_at_ms
-                counts[starts[hour_ms]] += holding
+                counts[starts[hour_ms]] += holds
     return counts
 
 
@@ -237,7 +244,7 @@ def _is_whole(found: Gathered, window: WindowRow, expected: Counter[int]) -> boo
         return False
     if span.ends_at_ms is not None and span.ends_at_ms <= window.since_ms:
         return True  # It was over before the ceiling came into force.
-    return expected[span.starts_at_ms] == (0 if part is None else part.holding)
+    return expected[span.starts_at_ms] == (0 if part is None else part.links)
 
 
 def _counts_deployments(scope: str) -> bool:

@@ -130,10 +130,7 @@ def _fold_lines(db: sqlite3.Connection, bounds: dict[str, int], most: int) -> tu
     db.execute(SQL["close_lines"], cut)
     db.execute(SQL["fold_windows"], cut)
     db.execute(SQL["drop_lines"], cut)
-    holds = [{"hold_id": hold_id} for hold_id in dict.fromkeys(row[1] for row in found)]
-    db.executemany(SQL["drop_links"], holds)
-    db.executemany(SQL["drop_hold"], holds)
-    return len(found), len(holds)
+    return len(found), _drop_attempts(db, list(dict.fromkeys(row[1] for row in found)))
 
 
 def _next_cut(db: sqlite3.Connection, bounds: dict[str, int], after_seq: int, most: int) -> list[tuple[Any, ...]]:
@@ -156,9 +153,13 @@ def _next_cut(db: sqlite3.Connection, bounds: dict[str, int], after_seq: int, mo
 
 
 def _drop_holds(db: sqlite3.Connection, reach: dict[str, int]) -> int:
-    holds = [{"hold_id": row[0]} for row in db.execute(SQL["chargeless_holds"], reach).fetchall()]
-    db.executemany(SQL["drop_links"], holds)
-    db.executemany(SQL["drop_hold"], holds)
+    return _drop_attempts(db, [row[0] for row in db.execute(SQL["chargeless_holds"], reach)])
+
+
+def _drop_attempts(db: sqlite3.Connection, hold_ids: list[str]) -> int:
+    holds = [{"hold_id": hold_id} for hold_id in hold_ids]
+    for name in ("fold_call", "drop_links", "drop_hold"):
+        db.executemany(SQL[name], holds)
     return len(holds)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ledger.ceilings import HOUR_MS, Ceiling, Span, pressed_until_ms, strictest, window_span
+from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_until_ms, strictest, window_span
 from ledger.errors import Tight
 from ledger.sql import statements
 from ledger.values import Bid, Pressure, Refused
@@ -18,27 +18,48 @@ SOONEST_MS: Final = 1000
 
 
 class Room(msgspec.Struct, frozen=True):
-    """A place under one ceiling, in the window that the hold is taken in. pressure: with that hold, if it has any."""
+    """A place under one ceiling, in the window that the hold is taken in. pressure: with that hold, if it has any.
+
+    amount: what the hold takes of it, in what the ceiling counts.
+    """
 
     ceiling_id: str
     starts_at_ms: int
+    amount: int
     pressure: Pressure | None
 
 
 class _Window(msgspec.Struct, frozen=True):
-    """One ceiling in its window, as it stands."""
+    """One ceiling in its window, as it stands. asked: what a hold would take of it."""
 
     ceiling: Ceiling
     span: Span
     limit: int
     held: int
     spent: int
+    asked: int
 
-    def fits(self, amount: int) -> bool:
-        return self.held + self.spent + amount <= self.limit
+    @property
+    def room(self) -> int:
+        """What is left. Below 0 after an overrun, a correction, or a limit that was lowered."""
+        return self.limit - self.held - self.spent
 
-    def fits_once_settled(self, amount: int) -> bool:
-        return self.spent + amount <= self.limit
+    @property
+    def is_tight(self) -> bool:
+        return 0 < self.asked > self.room
+
+    @property
+    def fits_once_settled(self) -> bool:
+        """A call that is under way stays one: settling it gives nothing back."""
+        return self.ceiling.unit != "calls" and self.spent + self.asked <= self.limit
+
+    @property
+    def hopelessness(self) -> tuple[int, int]:
+        """Of several that are tight, the greatest is the one to tell of: what it takes longest to have room again."""
+        ends_at_ms = NEVER_MS if self.span.ends_at_ms is None else self.span.ends_at_ms
+        if self.ceiling.unit == "usd":
+            return (0, 0) if self.fits_once_settled else (2, ends_at_ms)
+        return 1, NEVER_MS if self.asked > self.limit else ends_at_ms
 
     def pressure(self, more_held: int, now_ms: int) -> Pressure | None:
         """None: nobody asked what it would be."""
@@ -46,29 +67,31 @@ class _Window(msgspec.Struct, frozen=True):
         if ceiling.downgrade_at is None:
             return None
         until_ms = pressed_until_ms(ceiling, self.span, held=held, spent=self.spent, now_ms=now_ms)
-        return Pressure(ceiling_id=ceiling.id, limit_nanousd=ceiling.limit_nanousd, until_ms=until_ms)
+        return Pressure(ceiling_id=ceiling.id, limit=ceiling.limit, until_ms=until_ms)
 
 
 def find_room(
-    db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, opens: bool = True
+    db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool = True
 ) -> list[Room] | Refused:
-    """A place under each of its ceilings; or the ceilings that have none. A free attempt always fits.
+    """A place under each of its ceilings; or the ceilings that have none. What asks for nothing always fits.
 
     opens False: it is only looked for, and nothing is written.
     """
-    windows = [_window(db, ceiling, now_ms, opens=opens) for ceiling in ceilings]
-    asked = bid.held_nanousd
-    tight = [window for window in windows if asked > 0 and not window.fits(asked)]
+    windows = [_window(db, ceiling, bid.asks(ceiling.counts, attempt), now_ms, opens=opens) for ceiling in ceilings]
+    tight = [window for window in windows if window.is_tight]
     if not tight:
-        return [Room(window.ceiling.id, window.span.starts_at_ms, window.pressure(asked, now_ms)) for window in windows]
-    # Of several, the one that no settling helps is the one to tell of.
-    worst = next((window for window in tight if not window.fits_once_settled(asked)), tight[0])
-    held = worst.fits_once_settled(asked)
+        return [
+            Room(window.ceiling.id, window.span.starts_at_ms, window.asked, window.pressure(window.asked, now_ms))
+            for window in windows
+        ]
+    worst = max(tight, key=lambda window: window.hopelessness)
+    held = all(window.fits_once_settled for window in tight)
     return Refused(
-        _tight(worst, asked, _release_at_ms(db, worst, asked, now_ms) if held else None),
+        _tight(worst, _release_at_ms(db, worst, now_ms) if held else None),
         held=held,
         when_tight=strictest(window.ceiling.when_tight for window in tight),
-        room_nanousd=max(0, min(window.limit - window.held - window.spent for window in tight)),
+        room_nanousd=_least_room(tight, "usd"),
+        room_tokens=_least_room(tight, "tokens"),
         pressures=tuple(found for window in windows if (found := window.pressure(0, now_ms)) is not None),
     )
 
@@ -78,12 +101,10 @@ def tightest(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: 
 
     Writes nothing.
     """
-    asked = bid.held_nanousd
-    if not asked:
-        return None
-    windows = [_window(db, ceiling, now_ms, opens=False) for ceiling in ceilings]
-    binding = min(windows, key=lambda window: window.limit - window.held - window.spent, default=None)
-    return None if binding is None else _tight(binding, asked, None)
+    found = (_window(db, ceiling, bid.asks(ceiling.counts), now_ms, opens=False) for ceiling in ceilings)
+    windows = [window for window in found if window.asked]
+    binding = min(windows, key=lambda window: window.room // window.asked, default=None)
+    return None if binding is None else _tight(binding, None)
 
 
 def earliest_release_ms(
@@ -103,20 +124,27 @@ def earliest_release_ms(
     return min(max(moment_ms, now_ms + SOONEST_MS), max(ends_at_ms, now_ms + SOONEST_MS))
 
 
-def _window(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int, *, opens: bool) -> _Window:
+def _window(db: sqlite3.Connection, ceiling: Ceiling, asked: int, now_ms: int, *, opens: bool) -> _Window:
     span = window_span(ceiling.window, now_ms)
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     row = db.execute(SQL["find_window"], place).fetchone()
-    limit, held, spent = row or (ceiling.limit_nanousd, 0, 0)
+    limit_now, held, spent = row or (ceiling.limit, 0, 0)
     if row is None and opens:
-        named = {"ceiling_id": ceiling.id, "scope": ceiling.scope, "window": ceiling.window, "limit_nanousd": limit}
-        db.execute(SQL["name_ceiling"], {**named, "when_tight": ceiling.when_tight, "now_ms": now_ms})
-        db.execute(SQL["open_window"], {**place, "ends_at_ms": span.ends_at_ms, "limit_nanousd": limit})
-    return _Window(ceiling, span, limit, held, spent)
+        limit = {"ceiling_id": ceiling.id, "counts": ceiling.counts, "limit_amount": ceiling.limit}
+        named = {"scope": ceiling.scope, "window": ceiling.window, "when_tight": ceiling.when_tight}
+        db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms})
+        db.execute(SQL["open_window"], {**place, **limit, "ends_at_ms": span.ends_at_ms})
+    return _Window(ceiling, span, limit_now, held, spent, asked)
 
 
-def _release_at_ms(db: sqlite3.Connection, window: _Window, asked: int, now_ms: int) -> int:
-    place = {"ceiling_id": window.ceiling.id, "starts_at_ms": window.span.starts_at_ms}
+def _least_room(tight: list[_Window], unit: Unit) -> int | None:
+    rooms = [window.room for window in tight if window.ceiling.unit == unit]
+    return max(0, min(rooms)) if rooms else None
+
+
+def _release_at_ms(db: sqlite3.Connection, window: _Window, now_ms: int) -> int:
+    ceiling = window.ceiling
+    place = {"ceiling_id": ceiling.id, "starts_at_ms": window.span.starts_at_ms, "counts": ceiling.counts}
     since_ms = now_ms - now_ms % HOUR_MS - HOUR_MS
 
     @cache
@@ -128,21 +156,22 @@ def _release_at_ms(db: sqlite3.Connection, window: _Window, asked: int, now_ms: 
 
     open_holds = db.execute(SQL["open_holds_under"], place)
     holds = ((held, taken_at_ms, usual_ms(deployment)) for held, taken_at_ms, deployment in open_holds)
-    short = window.held + window.spent + asked - window.limit
+    short = window.asked - window.room
     ends_at_ms = window.span.ends_at_ms
     return earliest_release_ms(
         holds, short, now_ms=now_ms, ends_at_ms=now_ms + HOUR_MS if ends_at_ms is None else ends_at_ms
     )
 
 
-def _tight(window: _Window, asked: int, release_at_ms: int | None) -> Tight:
+def _tight(window: _Window, release_at_ms: int | None) -> Tight:
     return Tight(
         scope=window.ceiling.scope,
         window=window.ceiling.window,
-        limit_nanousd=window.limit,
-        spent_nanousd=window.spent,
-        held_nanousd=window.held,
-        asked_nanousd=asked,
+        unit=window.ceiling.unit,
+        limit=window.limit,
+        spent=window.spent,
+        held=window.held,
+        asked=window.asked,
         window_ends_at_ms=window.span.ends_at_ms,
         earliest_release_at_ms=release_at_ms,
     )

@@ -17,6 +17,7 @@ from ledger.sql import statements
 from ledger.sqlite.admit import generation_row
 from ledger.sqlite.idempotency import keep
 from ledger.sqlite.postings import post
+from ledger.usage import Usage
 from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Keeping, Settlement, Storing
 
 SQL: Final = statements("sqlite", "settle")
@@ -27,6 +28,16 @@ EXPIRED_PER_SWEEP: Final = 500
 # Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
 FAILURE_SHARED_MS: Final = 15_000
 FAILURES_SHARED: Final = 5000
+
+
+class ClosedHold(msgspec.Struct, frozen=True):
+    """What a hold that was just closed had taken, of whom and when."""
+
+    held_nanousd: int
+    held_tokens: int
+    attempt: int
+    deployment: str
+    taken_at_ms: int
 
 
 def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBounds) -> None:
@@ -104,45 +115,94 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
     if not closed:
         _correct_late(db, result, now_ms=now_ms)
         return
-    ((held_nanousd, deployment, taken_at_ms),) = closed
-    cost_nanousd = result.cost_nanousd or 0
-    room = {"hold_id": result.hold_id, "held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd}
-    db.execute(SQL["move_room"], room)
+    hold = ClosedHold(*closed[0])
+    cost_nanousd, tokens = result.cost_nanousd or 0, _used_tokens(result, hold.held_tokens)
+    # What was released without a word from the provider was never sent.
+    is_attempt = result.cost_nanousd is not None or result.status is not None
+    give_back(db, result.hold_id, hold, cost_nanousd=cost_nanousd, tokens=tokens, is_attempt=is_attempt)
     if result.cost_nanousd is not None:
-        overrun_nanousd = max(0, cost_nanousd - held_nanousd)
-        line = _line(result, "settlement", cost_nanousd, now_ms)
-        seq = post(db, msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd))
-        if overrun_nanousd:
-            amounts = {"held_nanousd": held_nanousd, "cost_nanousd": cost_nanousd, "overrun_nanousd": overrun_nanousd}
-            _tell_overrun(db, result.hold_id, {"seq": seq, "deployment": deployment, **amounts}, now_ms=now_ms)
-    _count_latency(db, result, deployment, taken_at_ms - taken_at_ms % HOUR_MS)
+        _post_settlement(db, result, hold, tokens, now_ms=now_ms)
+    _count_latency(db, result, hold.deployment, hold.taken_at_ms - hold.taken_at_ms % HOUR_MS)
+
+
+def give_back(
+    db: sqlite3.Connection, hold_id: str, hold: ClosedHold, *, cost_nanousd: int, tokens: int, is_attempt: bool
+) -> None:
+    """Put what a hold came to in the place of what it held, in all its windows. is_attempt: it was, or may be, sent.
+
+    A call counts as one however its first attempt ended: it was admitted.
+    """
+    is_call = int(hold.attempt == 1)
+    room = {
+        "hold_id": hold_id,
+        "held_nanousd": hold.held_nanousd,
+        "held_tokens": hold.held_tokens,
+        "held_attempts": 1,
+        "held_calls": is_call,
+        "cost_nanousd": cost_nanousd,
+        "tokens": tokens,
+        "attempts": int(is_attempt),
+        "calls": is_call,
+    }
+    db.execute(SQL["move_room"], room)
+
+
+def add_to_windows(db: sqlite3.Connection, hold_id: str, *, cost_nanousd: int, tokens: int) -> None:
+    """Add a correction's differences to all windows of its hold. It stays a call."""
+    held = dict.fromkeys(("held_nanousd", "held_tokens", "held_attempts", "held_calls"), 0)
+    room = {"hold_id": hold_id, "cost_nanousd": cost_nanousd, "tokens": tokens, "attempts": 0, "calls": 0}
+    db.execute(SQL["move_room"], held | room)
 
 
 def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
     """The hold was closed before: by this very settlement, which stands, or by a sweep that took us for dead."""
     row = db.execute(SQL["find_closed_hold"], {"hold_id": result.hold_id}).fetchone()
     assert row is not None, f"there is no hold {result.hold_id}"
-    state, outcome, charged_nanousd, corrected = row
+    state, outcome, held_tokens, charged_nanousd, corrected = row
     cost_nanousd = result.cost_nanousd or 0
     if state == HoldState.LAPSED:
         if corrected:
             return  # It was learned before, or an operator said what it cost.
-        difference = cost_nanousd - (charged_nanousd or 0)
-        room = {"hold_id": result.hold_id, "held_nanousd": 0, "cost_nanousd": difference}
-        db.execute(SQL["move_room"], room)
+        if result.cost_nanousd is None:
+            # It was never sent, or refused: that nothing was used is known, so its tokens are given back too.
+            result = msgspec.structs.replace(result, usage=Usage(), cost_basis="free")
+        difference, tokens = cost_nanousd - (charged_nanousd or 0), _used_tokens(result, held_tokens) - held_tokens
+        add_to_windows(db, result.hold_id, cost_nanousd=difference, tokens=tokens)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
-        post(db, msgspec.structs.replace(_line(result, "correction", difference, now_ms), reason=reason))
+        post(db, msgspec.structs.replace(_line(result, "correction", difference, tokens, now_ms), reason=reason))
     elif outcome != result.outcome or (charged_nanousd or 0) != cost_nanousd:
         raise UsageDiffers(result.hold_id)
 
 
-def _tell_overrun(db: sqlite3.Connection, hold_id: str, facts: dict[str, int | str], *, now_ms: int) -> None:
-    """Once for each attempt that cost more than it held: a limit may have been passed."""
-    event = {"type": OVERRUN, "subject": hold_id, "now_ms": now_ms, "facts": msgspec.json.encode(facts).decode()}
-    db.execute(TELL, event)
+def _post_settlement(
+    db: sqlite3.Connection, result: AttemptResult, hold: ClosedHold, tokens: int, *, now_ms: int
+) -> None:
+    """The closing line, and an event, once, where it cost more than it held: a limit may have been passed."""
+    cost_nanousd = result.cost_nanousd or 0
+    overrun_nanousd = max(0, cost_nanousd - hold.held_nanousd)
+    line = _line(result, "settlement", cost_nanousd, tokens, now_ms)
+    seq = post(db, msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd))
+    if not overrun_nanousd:
+        return
+    facts = {
+        "seq": seq,
+        "deployment": hold.deployment,
+        "held_nanousd": hold.held_nanousd,
+        "cost_nanousd": cost_nanousd,
+        "overrun_nanousd": overrun_nanousd,
+    }
+    told = msgspec.json.encode(facts).decode()
+    db.execute(TELL, {"type": OVERRUN, "subject": result.hold_id, "now_ms": now_ms, "facts": told})
 
 
-def _line(result: AttemptResult, kind: str, cost_nanousd: int, now_ms: int) -> Line:
+def _used_tokens(result: AttemptResult, held_tokens: int) -> int:
+    """All that was read and written; the whole hold where nobody knows."""
+    if result.cost_nanousd is None:
+        return 0
+    return held_tokens if result.usage is None else result.usage.tokens
+
+
+def _line(result: AttemptResult, kind: str, cost_nanousd: int, tokens: int, now_ms: int) -> Line:
     return Line(
         hold_id=result.hold_id,
         kind=kind,
@@ -151,6 +211,7 @@ def _line(result: AttemptResult, kind: str, cost_nanousd: int, now_ms: int) -> L
         usage=result.usage,
         price_version=result.price_version,
         posted_at_ms=now_ms,
+        tokens=tokens,
     )
 
 

@@ -43,9 +43,9 @@ class SumAudit:
     def add(self, db: sqlite3.Connection, *, after_seq: int, through_seq: int) -> None:
         """Add the lines of this part."""
         part = {"after_seq": after_seq, "through_seq": through_seq}
-        for ceiling_id, starts_at_ms, cost_nanousd in db.execute(SQL["sums_of_lines"], part):
+        for ceiling_id, starts_at_ms, amount in db.execute(SQL["sums_of_lines"], part):
             place = (ceiling_id, starts_at_ms)
-            self._since[place] = self._since.get(place, 0) + cost_nanousd
+            self._since[place] = self._since.get(place, 0) + amount
 
     def compare(self, db: sqlite3.Connection) -> None:
         """With every line added that this snapshot has: what is there has to be what they come to."""
@@ -65,15 +65,15 @@ def followed_until(db: sqlite3.Connection, seq: int) -> Followed:
     """What the look before, which came up to this line, said. Nothing if it followed none."""
     (epoch,) = db.execute(SQL["epoch"]).fetchone()
     rows = db.execute(SQL["followed_sums"], {"seq": seq})
-    return Followed({(ceiling_id, starts_at_ms): cost for ceiling_id, starts_at_ms, cost in rows}, epoch)
+    return Followed({(ceiling_id, starts_at_ms): amount for ceiling_id, starts_at_ms, amount in rows}, epoch)
 
 
 def follow(db: sqlite3.Connection, followed: Followed, *, seq: int) -> None:
     """Put these sums, as they are after line `seq`, in the place of those that were followed before."""
     db.execute(SQL["forget_sums"])
     rows = [
-        {"ceiling_id": name, "starts_at_ms": at_ms, "cost_nanousd": cost, "ceilings_epoch": followed.epoch, "seq": seq}
-        for (name, at_ms), cost in followed.sums.items()
+        {"ceiling_id": name, "starts_at_ms": at_ms, "amount": amount, "ceilings_epoch": followed.epoch, "seq": seq}
+        for (name, at_ms), amount in followed.sums.items()
     ]
     db.executemany(SQL["follow_sum"], rows)
 
@@ -124,5 +124,5 @@ def _actual(db: sqlite3.Connection, place: Sum) -> int:
 
 def _drift(place: Sum, found: int, expected: int) -> tuple[str, dict[str, Any]]:
     ceiling_id, starts_at_ms = place
-    facts = {"starts_at_ms": starts_at_ms, "found_nanousd": found, "expected_nanousd": expected}
+    facts = {"starts_at_ms": starts_at_ms, "found": found, "expected": expected}
     return (WINDOW_SUM, {"ceiling_id": ceiling_id, **facts}) if ceiling_id else (HOUR_SUM, facts)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ledger.errors import NotALedger
 from ledger.reports import SpendQuery
 from ledger.sql import statements
-from ledger.sqlite.lines import CHAIN, HOLD, PRICE, LineAudit, NoSuchLine, first_place, last_seq, pruned_before
+from ledger.sqlite.lines import CHAIN, HOLD, PRICE, TOKENS, LineAudit, NoSuchLine, first_place, last_seq, pruned_before
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.proofs import HOURS, REFERENCES, proved
 from ledger.sqlite.spend import spend_by
@@ -21,7 +21,7 @@ from ledger.verify import Findings, Unreadable, Violation
 RULES: Final = statements("sqlite", "verify")
 FILE: Final = "the file is sound"
 HOUR_DIMENSIONS: Final = ("hour", "model", "route", "key", "team", "basis", "outcome")
-LINE_RULES: Final = (CHAIN, HOLD, PRICE)
+LINE_RULES: Final = (CHAIN, HOLD, PRICE, TOKENS)
 MOST_ROWS: Final = 20
 _CACHE_KIB: Final = 64 * 1024
 _SOUND: Final = {"integrity_check": "ok"}

@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from ledger.ceilings import Ceiling
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
@@ -117,7 +118,7 @@ _COLUMNS: Final[dict[str, Callable[[Deployment], str]]] = {
 
 
 def _ceilings_table(catalog: Catalog) -> Table:
-    table = _table("ceilings (dollars)", "scope", "window")
+    table = _table("ceilings", "scope", "window")
     table.add_column("limit", justify="right")
     table.add_column("when tight")
     downgrades = any(ceiling.downgrade_at is not None for ceiling in catalog.ceilings)
@@ -125,8 +126,12 @@ def _ceilings_table(catalog: Catalog) -> Table:
         table.add_column("cheaper from")
     for ceiling in catalog.ceilings:
         share = () if not downgrades else ("" if ceiling.downgrade_at is None else f"{ceiling.downgrade_at:.0%}",)
-        table.add_row(ceiling.scope, ceiling.window, _usd(ceiling.limit_nanousd), ceiling.when_tight, *share)
+        table.add_row(ceiling.scope, ceiling.window, _limit(ceiling), ceiling.when_tight, *share)
     return table
+
+
+def _limit(ceiling: Ceiling) -> str:
+    return f"${_usd(ceiling.limit)}" if ceiling.unit == "usd" else f"{ceiling.limit:,} {ceiling.unit}"
 
 
 def _probe_table(answers: "Iterable[Reached]") -> Table:

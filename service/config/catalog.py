@@ -14,6 +14,7 @@ from router.registry import facts_of
 from router.tokens import encoding_for
 from router.vendors import usual_of
 from service.config.environment import DEFAULT_ROUTE
+from service.config.limits import limit_of
 from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
 from service.config.preferred import ALIASES
 from service.config.rules import is_model_name
@@ -57,7 +58,8 @@ class Catalog:
             Ceiling(
                 scope=section.scope,
                 window=section.window,
-                limit_nanousd=parse_usd(section.limit_usd),
+                unit=section.unit,
+                limit=limit_of(section),
                 when_tight=section.when_tight,
                 downgrade_at=section.downgrade_at,
             )

@@ -141,14 +141,17 @@ class RouteSection(Section, frozen=True):
 
 
 class CeilingSection(Section, frozen=True):
-    """The most that may be spent in one scope and window.
+    """The most that may be spent or used in one scope and window. limit_usd is short for a limit of the unit `usd`.
 
+    limit: dollars are exact, so they are text or whole; `service.config.limits` reads it.
     downgrade_at: the share of it, held and spent, from which on routes move to their cheaper targets. None: never.
     """
 
     scope: str
     window: Literal["minute", "hour", "day", "month", "total"]
-    limit_usd: str
+    limit_usd: str | None = None
+    unit: Literal["usd", "tokens", "calls"] = "usd"
+    limit: str | int | float | None = None
     when_tight: Literal["refuse", "wait", "clamp"] = "refuse"
     downgrade_at: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
@@ -203,7 +206,7 @@ LISTS: Final[dict[str, type[Section]]] = {
 # In CONTRACT §2 and §7, but not built yet: said so, rather than taken without effect. {table: keys}; "" is the file.
 KEYS_NOT_YET: Final = {
     "": {"alerts"},
-    "ceilings": {"warn_at", "limit", "unit"},
+    "ceilings": {"warn_at"},
 }
 VALUES_NOT_YET: Final = {
     ("server", "auth"): {"required"},

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ledger.money import parse_usd
 from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, VERTEX, VERTEX_MODELS
+from service.config.limits import limit_of, name_of
 from service.config.model import (
     CeilingSection,
     Config,
@@ -43,7 +44,7 @@ def problems_of(config: Config) -> Iterator[Problem]:
     yield from _repeated("providers", "name", (provider.name for provider in config.providers))
     yield from _repeated("models", "id", (model.id for model in config.models))
     yield from _repeated("routes", "name", (route.name for route in config.routes))
-    yield from _repeated("ceilings", "scope", (f"{ceiling.scope} a {ceiling.window}" for ceiling in config.ceilings))
+    yield from _repeated("ceilings", "scope", map(name_of, config.ceilings))
     for index, provider in enumerate(config.providers):
         yield from provider_problems(f"providers[{index}]", provider)
     for index, model in enumerate(config.models):
@@ -183,7 +184,7 @@ def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Ite
 
 
 def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) -> Iterator[Problem]:
-    yield from _money_problems(f"{place}.limit_usd", ceiling.limit_usd)
+    yield from _limit_problems(place, ceiling)
     kind, _, name = ceiling.scope.partition(":")
     if name.endswith(":*"):
         yield Problem(
@@ -202,6 +203,24 @@ def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) 
         yield from _deployment_problems(f"{place}.scope", name, providers)
     elif ceiling.scope != "global":
         yield Problem(f"{place}.scope", f"{ceiling.scope!r} must be global, or one of {_SCOPES}")
+
+
+def _limit_problems(place: str, ceiling: CeilingSection) -> Iterator[Problem]:
+    key = "limit" if ceiling.limit_usd is None else "limit_usd"
+    if ceiling.limit_usd is None and ceiling.limit is None:
+        wanted = 'limit_usd = "100", or a unit and its limit' if ceiling.unit == "usd" else f"so many {ceiling.unit}"
+        yield Problem(f"{place}.{'limit_usd' if ceiling.unit == 'usd' else 'limit'}", f"is missing: {wanted}")
+    elif ceiling.limit_usd is not None and (ceiling.limit is not None or ceiling.unit != "usd"):
+        yield Problem(f"{place}.limit_usd", 'stands for unit = "usd" and its limit; say it the one way or the other')
+    else:
+        try:
+            limit_of(ceiling)
+        except ValueError as error:
+            yield Problem(f"{place}.{key}", str(error))
+    if ceiling.unit == "calls" and ceiling.when_tight == "clamp":
+        yield Problem(f"{place}.when_tight", "a call cannot be made smaller: choose refuse or wait")
+    if ceiling.unit != "usd" and ceiling.downgrade_at is not None:
+        yield Problem(f"{place}.downgrade_at", "is for dollars: a cheaper target takes no fewer tokens or calls")
 
 
 def _reconcile_problems(place: str, export: ReconcileSection, providers: set[str]) -> Iterator[Problem]:

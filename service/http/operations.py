@@ -309,7 +309,7 @@ _GENERATION_ERRORS: Final = {
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "idempotency_mismatch",
-    429: "ceiling_held",
+    429: "ceiling_held, rate_limited",
     500: "internal_error",
     502: "upstream_failed",
     503: "no_deployment_available, overloaded, ledger_unavailable",

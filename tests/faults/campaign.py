@@ -120,7 +120,7 @@ class Campaign:
         findings = verify_file(self.folder / DATABASE, on_rule=lambda _: None)
         assert findings.violations == ()
         assert self.rows("SELECT hold_id FROM holds WHERE state = 'held'") == []
-        assert self.rows("SELECT ceiling_id FROM ceiling_windows WHERE held_nanousd <> 0") == []
+        assert self.rows("SELECT ceiling_id FROM ceiling_windows WHERE held_amount <> 0") == []
         assert self.rows("SELECT generation_id FROM generations WHERE outcome IS NULL") == []
         self._audit_answers()
         self._audit_requests()

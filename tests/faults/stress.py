@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 
 from ledger.ceilings import Ceiling, CeilingTable, window_span
+from ledger.usage import Usage
 from ledger.values import Bid, Lead, Refused
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, a_settlement
 
@@ -56,8 +57,9 @@ async def _stress(
 async def _caller(ledger: Any, table: CeilingTable, name: str, calls: int, most_percent: int, told: Told) -> None:
     draw = random.Random(name)
     for number in range(calls):
-        deployment, held = draw.choice(DEPLOYMENTS), draw.randint(500, 1500)
-        request = a_call(deployment=deployment, held=held, generation_id=f"gen_{name}_{number}")
+        deployment, held, tokens = draw.choice(DEPLOYMENTS), draw.randint(500, 1500), draw.randint(50, 150)
+        bid = Bid(deployment=deployment, held_nanousd=held, held_tokens=tokens, price_version="v1")
+        request = a_call(bids=(bid,), generation_id=f"gen_{name}_{number}")
         who = {"user": f"u{draw.randrange(4)}", "workflow": f"w{draw.randrange(3)}"}
         facts = msgspec.structs.replace(request.facts, attribution={**request.facts.attribution, **who})
         request = msgspec.structs.replace(request, facts=facts)
@@ -69,9 +71,12 @@ async def _caller(ledger: Any, table: CeilingTable, name: str, calls: int, most_
         told.admitted += 1
         await asyncio.sleep(draw.random() * 0.01)
         cost = None if draw.random() < 0.1 else held * draw.randint(0, most_percent) // 100
-        await ledger.settle(a_settlement(request, lead, cost=cost, outcome="ok" if cost is not None else "rejected"))
+        used = 0 if cost is None else tokens * draw.randint(0, most_percent) // 100
+        outcome = "ok" if cost is not None else "rejected"
+        await ledger.settle(a_settlement(request, lead, cost=cost, outcome=outcome, usage=Usage(input_tokens=used)))
+        came_to = {"nanousd": cost or 0, "tokens": used, "calls": 1, "attempts": int(cost is not None)}
         for ceiling in table.for_attempt(deployment, facts.attribution):
-            told.charged[ceiling.id] += cost or 0
+            told.charged[ceiling.id] += came_to[ceiling.counts]
 
 
 def plant_check_then_act() -> None:
@@ -81,14 +86,15 @@ def plant_check_then_act() -> None:
 
     find_room, looks = admit.find_room, {"made": 0, "found": True}
 
-    def look_now_and_then(db: Any, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> Any:
-        found = find_room(db, bid, ceilings, now_ms)
+    def look_now_and_then(db: Any, bid: Bid, ceilings: list[Ceiling], now_ms: int, **more: Any) -> Any:
+        found = find_room(db, bid, ceilings, now_ms, **more)
         if looks["made"] % LOOKS_EVERY == 0:
             looks["found"] = not isinstance(found, Refused)
         looks["made"] += 1
         if looks["found"]:
-            starts = [(ceiling.id, window_span(ceiling.window, BEGAN_MS).starts_at_ms) for ceiling in ceilings]
-            return [Room(name, starts_at_ms, None) for name, starts_at_ms in starts]
+            return [
+                Room(it.id, window_span(it.window, BEGAN_MS).starts_at_ms, bid.asks(it.counts), None) for it in ceilings
+            ]
         return found
 
     admit.find_room = look_now_and_then

@@ -16,40 +16,48 @@ from tests.faults.stress import Told, run_stress
 from tests.ledger.calls import a_ledger
 
 TASKS = 64
+U0_CALLS = 40
 # Tight in turn: some are used up on the way, all of them hold somebody out.
 CEILINGS = (
-    Ceiling(scope="global", window="day", limit_nanousd=600_000),
-    Ceiling(scope="global", window="total", limit_nanousd=900_000),
-    Ceiling(scope="provider:p", window="hour", limit_nanousd=450_000),
-    Ceiling(scope="model:p:a", window="month", limit_nanousd=200_000),
-    Ceiling(scope="user:*", window="day", limit_nanousd=170_000),
-    Ceiling(scope="workflow:w1", window="minute", limit_nanousd=120_000),
+    Ceiling(scope="global", window="day", limit=600_000),
+    Ceiling(scope="global", window="total", limit=900_000),
+    Ceiling(scope="provider:p", window="hour", limit=450_000),
+    Ceiling(scope="model:p:a", window="month", limit=200_000),
+    Ceiling(scope="user:*", window="day", limit=170_000),
+    Ceiling(scope="workflow:w1", window="minute", limit=120_000),
+    Ceiling(scope="workflow:w2", window="minute", unit="tokens", limit=9_000),
+    Ceiling(scope="model:*", window="total", unit="calls", limit=300),
+    Ceiling(scope="user:u0", window="total", unit="calls", limit=U0_CALLS),
 )
 # Sees every statement that takes room, whatever else the schema says about it.
 WATCHER = """
 CREATE TABLE watched (ceiling_id TEXT, held INTEGER, spent INTEGER, bound INTEGER);
 CREATE TRIGGER somebody_watches AFTER UPDATE ON ceiling_windows
-WHEN new.held_nanousd > old.held_nanousd AND new.held_nanousd + new.spent_nanousd > new.limit_nanousd
+WHEN new.held_amount > old.held_amount AND new.held_amount + new.spent_amount > new.limit_amount
 BEGIN
-    INSERT INTO watched VALUES (new.ceiling_id, new.held_nanousd, new.spent_nanousd, new.limit_nanousd);
+    INSERT INTO watched VALUES (new.ceiling_id, new.held_amount, new.spent_amount, new.limit_amount);
 END;
 """
 # A ledger without the guard is not opened; one whose guard never speaks is.
 NO_GUARD = """
 DROP TRIGGER a_new_hold_fits_under_its_ceiling;
-CREATE TRIGGER a_new_hold_fits_under_its_ceiling BEFORE UPDATE OF held_nanousd ON ceiling_windows WHEN 0
+CREATE TRIGGER a_new_hold_fits_under_its_ceiling BEFORE UPDATE OF held_amount ON ceiling_windows WHEN 0
 BEGIN
     SELECT 1;
 END;
 """
-# At any commit: room that is taken beyond the limit was spent by an overrun that a posting names.
+# At any commit: room that is taken beyond the limit was spent by an overrun, of money or tokens; calls have none.
 BEYOND = """
-SELECT w.ceiling_id, w.held_nanousd, w.spent_nanousd, w.limit_nanousd FROM ceiling_windows AS w
- WHERE w.held_nanousd + w.spent_nanousd > w.limit_nanousd + (
-       SELECT COALESCE(SUM(p.overrun_nanousd), 0) FROM hold_windows AS link JOIN postings AS p USING (hold_id)
+SELECT w.ceiling_id, w.held_amount, w.spent_amount, w.limit_amount FROM ceiling_windows AS w
+ WHERE w.held_amount + w.spent_amount > w.limit_amount + (
+       SELECT COALESCE(SUM(CASE w.counts WHEN 'nanousd' THEN p.overrun_nanousd
+                                         WHEN 'tokens' THEN MAX(0, p.tokens - h.held_tokens) ELSE 0 END), 0)
+         FROM hold_windows AS link JOIN postings AS p USING (hold_id) JOIN holds AS h USING (hold_id)
         WHERE link.ceiling_id = w.ceiling_id AND link.starts_at_ms = w.starts_at_ms)
-    OR w.held_nanousd <> (
-       SELECT COALESCE(SUM(h.held_nanousd), 0) FROM holds AS h
+    OR w.held_amount <> (
+       SELECT COALESCE(SUM(CASE w.counts WHEN 'nanousd' THEN h.held_nanousd WHEN 'tokens' THEN h.held_tokens
+                                         ELSE 1 END), 0)
+         FROM holds AS h
          JOIN hold_windows AS link USING (hold_id)
         WHERE h.state = 'held' AND link.ceiling_id = w.ceiling_id AND link.starts_at_ms = w.starts_at_ms)
 """
@@ -110,9 +118,10 @@ async def test_ceilings_hold_under_two_processes_of_sixty_four_tasks(tmp_path: P
     assert rows(tmp_path, "SELECT * FROM watched") == []
     assert min(process.admitted for process in told) > 50
     assert min(process.refused for process in told) > 50
-    spent = dict(rows(tmp_path, "SELECT ceiling_id, spent_nanousd FROM ceiling_windows"))
-    assert spent == told[0].charged + told[1].charged
-    assert rows(tmp_path, "SELECT COUNT(*) FROM ceiling_windows WHERE held_nanousd <> 0") == [(0,)]
+    spent = dict(rows(tmp_path, "SELECT ceiling_id, spent_amount FROM ceiling_windows"))
+    assert spent == {name: told[0].charged[name] + told[1].charged[name] for name in spent}
+    assert spent["calls/total user:u0"] == U0_CALLS, "exactly as many as may"
+    assert rows(tmp_path, "SELECT COUNT(*) FROM ceiling_windows WHERE held_amount <> 0") == [(0,)]
     assert rows(tmp_path, "SELECT COUNT(*) FROM holds") == [(sum(process.admitted for process in told),)]
     assert rows(tmp_path, BEYOND) == []
     assert verify_file(tmp_path / "farthing.db", on_rule=lambda _: None).violations == ()
@@ -123,12 +132,12 @@ async def test_the_guard_refuses_what_does_not_fit_whoever_writes_it(tmp_path: P
     await spend(tmp_path, 2)
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         with pytest.raises(sqlite3.IntegrityError, match="a new hold does not fit under its ceiling"):
-            db.execute("UPDATE ceiling_windows SET held_nanousd = limit_nanousd - spent_nanousd + 1")
-        db.execute("UPDATE ceiling_windows SET held_nanousd = limit_nanousd - spent_nanousd")
+            db.execute("UPDATE ceiling_windows SET held_amount = limit_amount - spent_amount + 1")
+        db.execute("UPDATE ceiling_windows SET held_amount = limit_amount - spent_amount")
         with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-            db.execute("UPDATE ceiling_windows SET held_nanousd = -1")
+            db.execute("UPDATE ceiling_windows SET held_amount = -1")
         with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-            db.execute("UPDATE ceiling_windows SET spent_nanousd = -1")
+            db.execute("UPDATE ceiling_windows SET spent_amount = -1")
 
 
 async def test_without_the_guard_a_planted_check_then_act_is_seen_to_overspend(tmp_path: Path):

@@ -103,7 +103,7 @@ async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_
                 await campaign.call(before, "twice" if number % 2 else "chat", f"prompt {number}", stream=False)
             before.terminate()
             assert await before.ended() == 0
-        old = campaign.rows("SELECT ceiling_id, limit_nanousd, active FROM ceilings ORDER BY ceiling_id")
+        old = campaign.rows("SELECT ceiling_id, limit_amount, active FROM ceilings ORDER BY ceiling_id")
         more = "".join(
             f'[[ceilings]]\nscope = "{scope}"\nwindow = "{window}"\nlimit_usd = "500"\n'
             for scope, window in (("global", "day"), ("model:up:first", "month"), ("user:*", "total"))
@@ -119,7 +119,7 @@ async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_
         for death in steps:
             async with dying_serve(tmp_path, config=changed, death=death, starts=False) as victim:
                 assert await victim.ended() == -signal.SIGKILL, death
-            assert campaign.rows("SELECT ceiling_id, limit_nanousd, active FROM ceilings ORDER BY ceiling_id") == old
+            assert campaign.rows("SELECT ceiling_id, limit_amount, active FROM ceilings ORDER BY ceiling_id") == old
         async with dying_serve(tmp_path, death=Death(at=f"{FACE}configure_ceilings"), starts=False) as victim:
             assert await victim.ended() == -signal.SIGKILL
         assert len(campaign.rows("SELECT 1 FROM ceilings WHERE active = 1")) > len(old), "committed is committed"

@@ -30,8 +30,8 @@ from tests.faults.disk import Disk, Face, RecordingVFS, recording_fsync
 from tests.ledger.calls import BEGAN_MS, a_call, a_settlement
 
 CEILINGS = (
-    Ceiling(scope="global", window="day", limit_nanousd=10_000_000),
-    Ceiling(scope="model:p:m", window="minute", limit_nanousd=1_000_000),
+    Ceiling(scope="global", window="day", limit=10_000_000),
+    Ceiling(scope="model:p:m", window="minute", limit=1_000_000),
 )
 LEASE_MS = 15_000
 # Small, so that a short run has many checkpoints and starts of the WAL.

@@ -82,7 +82,9 @@ def an_idempotency_key(key="key", *, body="body", caller=""):
     return IdempotencyKey(caller=caller, key=key, fingerprint=key_of(body))
 
 
-def a_result(lead: Lead, *, cost=400, outcome="ok", basis="priced_usage", usage=None, latency_us=1000, ttft_us=None):
+def a_result(
+    lead: Lead, *, cost=400, outcome="ok", basis="priced_usage", usage=None, status=None, latency_us=1000, ttft_us=None
+):
     return AttemptResult(
         hold_id=lead.hold_id,
         outcome=outcome,
@@ -90,6 +92,7 @@ def a_result(lead: Lead, *, cost=400, outcome="ok", basis="priced_usage", usage=
         cost_basis=basis,
         usage=usage or Usage(input_tokens=3, output_tokens=2),
         price_version="v1",
+        status=status,
         latency_us=latency_us,
         ttft_us=ttft_us,
     )

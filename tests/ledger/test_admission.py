@@ -33,7 +33,7 @@ def query(folder, sql):
 
 
 def ceiling(limit, scope="global", window="day"):
-    return Ceiling(scope=scope, window=window, limit_nanousd=limit)
+    return Ceiling(scope=scope, window=window, limit=limit)
 
 
 async def test_a_call_leads_an_equal_one_follows_and_the_next_one_is_a_hit(tmp_path):
@@ -116,13 +116,13 @@ async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(tmp_path):
         refused = await ledger.admit(three)
         assert isinstance(refused, Refused)
         assert refused.held
-        assert (refused.tight.held_nanousd, refused.tight.spent_nanousd, refused.tight.asked_nanousd) == (2000, 0, 1000)
+        assert (refused.tight.held, refused.tight.spent, refused.tight.asked) == (2000, 0, 1000)
         for request, lead in zip((one, two), leads, strict=True):
             await ledger.settle(a_settlement(request, lead, cost=900))
         refused = await ledger.admit(three)
         assert isinstance(refused, Refused)
         assert not refused.held
-        assert refused.tight.spent_nanousd == 1800
+        assert refused.tight.spent == 1800
         assert refused.tight.window_ends_at_ms == BEGAN_MS - BEGAN_MS % DAY_MS + DAY_MS
         assert isinstance(await ledger.admit(a_call(held=700)), Lead)
         assert isinstance(await ledger.admit(a_call(held=0)), Lead), "what costs nothing passes under any ceiling"
@@ -139,9 +139,9 @@ async def test_a_hold_takes_room_in_all_of_its_scopes_or_in_none(tmp_path):
     limits = [ceiling(5000), ceiling(5000, "provider:p"), ceiling(500, "model:p:m", "month"), ceiling(1, "model:p:x")]
     async with a_ledger(tmp_path, ceilings=limits) as ledger:
         assert isinstance(await ledger.admit(a_call(held=501)), Refused)
-        assert query(tmp_path, "SELECT SUM(held_nanousd) FROM ceiling_windows") == [(0,)]
+        assert query(tmp_path, "SELECT SUM(held_amount) FROM ceiling_windows") == [(0,)]
         assert isinstance(await ledger.admit(a_call(held=500)), Lead)
-    held = query(tmp_path, "SELECT ceiling_id, held_nanousd FROM ceiling_windows ORDER BY ceiling_id")
+    held = query(tmp_path, "SELECT ceiling_id, held_amount FROM ceiling_windows ORDER BY ceiling_id")
     assert held == [("day global", 500), ("day provider:p", 500), ("month model:p:m", 500)]
 
 
@@ -163,7 +163,7 @@ async def test_a_repeated_request_gets_its_first_result_and_takes_nothing_more(t
         await ledger.settle(settlement)
         with pytest.raises(UsageDiffers):
             await ledger.settle(a_settlement(request, lead, cost=401))
-    assert query(tmp_path, "SELECT held_nanousd, spent_nanousd FROM ceiling_windows") == [(0, 400)]
+    assert query(tmp_path, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(0, 400)]
     assert query(tmp_path, "SELECT COUNT(*) FROM postings") == [(1,)]
 
 
@@ -183,7 +183,7 @@ async def test_a_failed_attempt_is_closed_and_the_next_held_in_one_step_also_whe
         assert await ledger.hold_next(following) == second
     states = query(tmp_path, "SELECT attempt, state, outcome FROM holds ORDER BY attempt")
     assert states == [(1, "released", "upstream_error"), (2, "held", None)]
-    assert query(tmp_path, "SELECT held_nanousd, spent_nanousd FROM ceiling_windows") == [(1500, 0)]
+    assert query(tmp_path, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(1500, 0)]
 
 
 async def test_a_settlement_above_its_hold_is_posted_whole_and_named_an_overrun(tmp_path):
@@ -209,7 +209,7 @@ async def test_a_dead_owners_holds_lapse_into_unknown_charges_and_late_usage_men
         await stalled.settle(a_settlement(request, lead, cost=400))
     lines = query(tmp_path, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
     assert lines == [("lapse", 1000), ("correction", -600)]
-    assert query(tmp_path, "SELECT spent_nanousd FROM ceiling_windows") == [(400,)]
+    assert query(tmp_path, "SELECT spent_amount FROM ceiling_windows") == [(400,)]
     assert query(tmp_path, "SELECT COUNT(*) FROM responses") == [(0,)], "a fenced-off leader stores nothing"
 
 

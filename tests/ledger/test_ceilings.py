@@ -33,7 +33,7 @@ SCOPES = ("global", "provider:p", "model:p:m", "key:k1", "team:t1", "user:u1", "
 
 
 def ceiling(scope, limit, window="day", when_tight="refuse"):
-    return Ceiling(scope=scope, window=window, limit_nanousd=limit, when_tight=when_tight)
+    return Ceiling(scope=scope, window=window, limit=limit, when_tight=when_tight)
 
 
 def call(held=1000, now_ms=BEGAN_MS, deployment="p:m", **who):
@@ -157,7 +157,7 @@ def test_a_table_finds_what_a_search_of_all_ceilings_finds():
         ceiling("model:*", 4, "total"),
     ]
     found = CeilingTable(ceilings).for_attempt("p:m:n", WHO)
-    assert [(it.scope, it.window, it.limit_nanousd) for it in found] == [
+    assert [(it.scope, it.window, it.limit) for it in found] == [
         ("global", "day", 1),
         ("model:p:m:n", "total", 4),
         ("key:k1", "month", 3),
@@ -209,7 +209,7 @@ async def test_a_hold_that_a_callers_ceiling_does_not_count_is_found_by_the_audi
     assert is_clean(tmp_path)
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
         db.execute("DELETE FROM hold_windows")
-        db.execute("UPDATE ceiling_windows SET held_nanousd = 0")
+        db.execute("UPDATE ceiling_windows SET held_amount = 0")
     found = verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations
     assert "invariant 5: a hold is in every window that counts its caller, or in none" in {it.rule for it in found}
 
@@ -274,7 +274,7 @@ AMOUNT = st.integers(0, 2000)
 
 @given(AT, AMOUNT, AMOUNT, AMOUNT, st.sampled_from([None, BEGAN_MS + 1000, BEGAN_MS + DAY_MS]))
 def test_what_is_spent_presses_until_the_window_ends_and_what_is_held_for_a_while(at, limit, held, spent, ends_at_ms):
-    pressed = Ceiling(scope="global", window="day", limit_nanousd=limit, downgrade_at=at)
+    pressed = Ceiling(scope="global", window="day", limit=limit, downgrade_at=at)
     until_ms = pressed_until_ms(pressed, Span(0, ends_at_ms), held=held, spent=spent, now_ms=BEGAN_MS)
     ends_at_ms = ends_at_ms or NEVER_MS
     if spent >= at * limit:
@@ -288,12 +288,12 @@ def test_what_is_spent_presses_until_the_window_ends_and_what_is_held_for_a_whil
 
 
 async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_it(tmp_path):
-    near = Ceiling(scope="user:*", window="day", limit_nanousd=2000, downgrade_at=0.9)
+    near = Ceiling(scope="user:*", window="day", limit=2000, downgrade_at=0.9)
     asked = (near, ceiling("global", 9000))
     ends_at_ms = window_span("day", BEGAN_MS).ends_at_ms
 
     def pressure(until_ms):
-        return (Pressure(ceiling_id="day user:u1", limit_nanousd=2000, until_ms=until_ms),)
+        return (Pressure(ceiling_id="day user:u1", limit=2000, until_ms=until_ms),)
 
     # As another process configured them.
     async with a_ledger(tmp_path, ceilings=asked), a_ledger(tmp_path, ceilings=asked) as ledger:
@@ -309,7 +309,7 @@ async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_i
 
 
 async def test_the_ceilings_of_a_bid_that_does_not_fit_are_told_of_with_the_one_that_does(tmp_path):
-    dear = Ceiling(scope="model:p:dear", window="total", limit_nanousd=1000, downgrade_at=0.5)
+    dear = Ceiling(scope="model:p:dear", window="total", limit=1000, downgrade_at=0.5)
     async with a_ledger(tmp_path, ceilings=[dear]) as ledger:
         await admit_and_settle(ledger, call(900, deployment="p:dear"), cost=900)
         bids = tuple(Bid(deployment=name, held_nanousd=200, price_version="v1") for name in ("p:dear", "p:m"))

@@ -21,7 +21,7 @@ from ledger.usage import Usage
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 
-CEILING = Ceiling(scope="global", window="day", limit_nanousd=10**9)
+CEILING = Ceiling(scope="global", window="day", limit=10**9)
 DEARER = Price(version="v2", base=Tier(input=500 * 10**6, output=100 * 10**6))
 
 

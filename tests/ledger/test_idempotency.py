@@ -162,7 +162,7 @@ async def test_the_same_key_of_another_caller_is_another_key(tmp_path):
 
 
 async def test_a_replay_writes_nothing_and_holds_nothing(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="total", limit_nanousd=1000)]) as ledger:
+    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="total", limit=1000)]) as ledger:
         first = a_call(idempotency=KEY)
         await keep(ledger, first, await ledger.admit(first))
         before = rows(tmp_path, "SELECT * FROM idempotency")
@@ -188,7 +188,7 @@ async def test_repeating_one_admission_is_no_second_call(tmp_path):
 
 @pytest.mark.parametrize("bids", [(), None])
 async def test_a_call_that_is_not_admitted_takes_no_key_and_gives_up_one_it_had(tmp_path, bids):
-    ceilings = [Ceiling(scope="global", window="total", limit_nanousd=1500)]
+    ceilings = [Ceiling(scope="global", window="total", limit=1500)]
     async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
         leader = a_call(key="k")
         lead = await ledger.admit(leader)

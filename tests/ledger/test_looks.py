@@ -20,9 +20,9 @@ from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 
 CEILINGS = (
-    Ceiling(scope="global", window="month", limit_nanousd=10**6),
-    Ceiling(scope="model:p:m", window="minute", limit_nanousd=10**6),
-    Ceiling(scope="user:*", window="hour", limit_nanousd=10**6),
+    Ceiling(scope="global", window="month", limit=10**6),
+    Ceiling(scope="model:p:m", window="minute", limit=10**6),
+    Ceiling(scope="user:*", window="hour", limit=10**6),
 )
 
 
@@ -102,9 +102,9 @@ async def test_a_page_that_cannot_be_read_is_drift(tmp_path):
 
 
 SUMS = {
-    "a window that was there": ("UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1", WINDOW_SUM, 1),
+    "a window that was there": ("UPDATE ceiling_windows SET spent_amount = spent_amount + 1", WINDOW_SUM, 1),
     "a window that is new": (
-        "UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1"
+        "UPDATE ceiling_windows SET spent_amount = spent_amount + 1"
         " WHERE starts_at_ms = (SELECT MAX(starts_at_ms) FROM ceiling_windows)",
         WINDOW_SUM,
         2,

@@ -17,7 +17,7 @@ from ledger.corrections import Correction, open_corrector
 from ledger.prices import Price, Tier
 from ledger.sqlite import verify
 from ledger.sqlite.lines import LineAudit, rates_of
-from ledger.sqlite.proofs import CLOSED, COUNTED, HOURS, REFERENCES, REFERENCES_PROVED, SPENT, proved
+from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, REFERENCES, REFERENCES_PROVED, SPENT, proved
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
@@ -26,18 +26,31 @@ from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 TIERED = Price(version="v1", base=PRICE.base, tiers=((100, Tier(input=1)),))
 CEILINGS = (
-    Ceiling(scope="global", window="total", limit_nanousd=10**6),
-    Ceiling(scope="model:p:m", window="hour", limit_nanousd=10**6),
-    Ceiling(scope="provider:q", window="month", limit_nanousd=10**6),
-    Ceiling(scope="user:*", window="day", limit_nanousd=10**6),
+    Ceiling(scope="global", window="total", limit=10**6),
+    Ceiling(scope="model:p:m", window="hour", limit=10**6),
+    Ceiling(scope="provider:q", window="month", limit=10**6),
+    Ceiling(scope="user:*", window="day", limit=10**6),
+    Ceiling(scope="global", window="total", unit="tokens", limit=10**6),
+    Ceiling(scope="user:*", window="hour", unit="calls", limit=10**6),
+    Ceiling(scope="provider:p", window="day", unit="calls", limit=10**6),
 )
 DEPLOYMENTS = ("p:m", "q:m", "p:n")
 # What somebody may do who has the file: add to a number, take the text or moment of another row, or drop the row.
 TABLES = {
-    "ceiling_windows": ("starts_at_ms", "ends_at_ms", "held_nanousd", "spent_nanousd", "folded_nanousd"),
-    "ceilings": ("since_ms", "active", "scope"),
+    "ceiling_windows": ("starts_at_ms", "ends_at_ms", "counts", "held_amount", "spent_amount", "folded_amount"),
+    "ceilings": ("since_ms", "active", "scope", "counts"),
     "hold_windows": ("hold_id", "starts_at_ms", "ceiling_id"),
-    "holds": ("generation_id", "deployment", "held_nanousd", "state", "taken_at_ms", "outcome"),
+    "holds": (
+        "generation_id",
+        "deployment",
+        "held_nanousd",
+        "held_tokens",
+        "attempt",
+        "state",
+        "status",
+        "taken_at_ms",
+        "outcome",
+    ),
     "postings": (
         "seq",
         "hold_id",
@@ -47,6 +60,7 @@ TABLES = {
         "output_tokens",
         "input_tokens",
         "posted_at_ms",
+        "tokens",
     ),
     "generations": ("created_at_ms", "team", "cache", "deployment", "outcome", "saved_nanousd"),
     "spend_hours": ("hour_ms", "basis", "cost_nanousd", "attempts", "generations", "prompt_tokens"),
@@ -106,7 +120,7 @@ def found_without_proofs(path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
     with verify._snapshot(histories[number], is_still=False) as db:
-        assert proved(db, lambda _: None) == {CLOSED, COUNTED, HOURS, REFERENCES, SPENT}
+        assert proved(db, lambda _: None) == {CALLED, CLOSED, COUNTED, HOURS, REFERENCES, SPENT}
         # A line that names a price without tiers is proved together with its neighbours.
         audit = LineAudit(verify.first_place(db))
         audit.prepare(db)

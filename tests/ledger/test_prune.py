@@ -26,8 +26,8 @@ from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, 
 HOUR_0 = BEGAN_MS - BEGAN_MS % HOUR_MS
 LATER_MS = HOUR_0 + 40 * DAY_MS
 CEILINGS = (
-    Ceiling(scope="global", window="total", limit_nanousd=10**9),
-    Ceiling(scope="model:p:m", window="hour", limit_nanousd=10**9),
+    Ceiling(scope="global", window="total", limit=10**9),
+    Ceiling(scope="model:p:m", window="hour", limit=10**9),
 )
 BY_HOUR = SpendQuery(group_by=("hour", "model", "route", "key", "team", "basis", "outcome"))
 

@@ -20,8 +20,8 @@ BREACHES = {
     "a posting never vanishes": "DELETE FROM postings",
     "a hold never vanishes": "DELETE FROM holds",
     "a hold is closed exactly once": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
-    "does not fit under its ceiling": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 10000",
-    "CHECK constraint failed": "UPDATE ceiling_windows SET spent_nanousd = -1",
+    "does not fit under its ceiling": "UPDATE ceiling_windows SET held_amount = held_amount + 10000",
+    "CHECK constraint failed": "UPDATE ceiling_windows SET spent_amount = -1",
     "UNIQUE constraint failed": (
         f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 1, hold_id, 'settlement', 1, 'free', 0, 'v', 1, chain "
         "FROM postings"
@@ -44,7 +44,7 @@ BREACHES = {
 
 @pytest.mark.parametrize("words", BREACHES)
 async def test_the_schema_refuses(tmp_path, words):
-    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="day", limit_nanousd=5000)]) as ledger:
+    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="day", limit=5000)]) as ledger:
         await admit_and_settle(ledger, a_call())
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         db.execute("PRAGMA foreign_keys = 1")

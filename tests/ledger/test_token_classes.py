@@ -21,7 +21,7 @@ from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_sett
 PRICE = Price(version="v1", base=Tier(**{name: (rate + 3) * 10**9 for rate, name in enumerate(Tier.__struct_fields__)}))
 ALL = Usage.of_counts(range(1, len(Usage.__struct_fields__) + 1))
 TEXT = Usage(input_tokens=3, output_tokens=2)
-DAY = Ceiling(scope="global", window="day", limit_nanousd=10**9)
+DAY = Ceiling(scope="global", window="day", limit=10**9)
 OLD_LINE = ("settlement", 400, "priced_usage", 0, 3, 1, 4, 2, 0, "v0", BEGAN_MS, None)
 
 

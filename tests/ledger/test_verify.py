@@ -24,18 +24,18 @@ UPDATE postings SET seq = -seq WHERE seq < 0;
 """
 INSERTED = """
 INSERT INTO holds SELECT 'forged', generation_id, 9, owner_id, deployment, price_version, 0, 'settled', taken_at_ms, 1,
-    'ok', NULL, NULL, NULL, NULL FROM holds LIMIT 1;
+    'ok', NULL, NULL, NULL, NULL, 0 FROM holds LIMIT 1;
 INSERT INTO postings SELECT 4, 'forged', kind, 0, 'free', 0, 0, 0, 0, 0, 0, price_version, posted_at_ms, reason, chain,
-  NULL, NULL, NULL, NULL, NULL, NULL FROM postings WHERE seq = 3;
+  NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM postings WHERE seq = 3;
 """
 DAMAGE = {
-    "invariant 1": "UPDATE ceiling_windows SET limit_nanousd = 1200, excused_nanousd = 1200",
+    "invariant 1": "UPDATE ceiling_windows SET limit_amount = 1200, excused_amount = 1200",
     "latency by the day": "UPDATE latency_days SET count = count + 1",
     "latency by the day, an hour more": "UPDATE latency_buckets SET sum_us = sum_us + 1",
     "latency by the day, a day less": "DELETE FROM latency_days",
-    "held is the sum": "UPDATE ceiling_windows SET held_nanousd = held_nanousd + 1",
+    "held is the sum": "UPDATE ceiling_windows SET held_amount = held_amount + 1",
     "held is the sum of open": "UPDATE holds SET held_nanousd = 1 WHERE state = 'held'",
-    "spent is the sum": "UPDATE ceiling_windows SET spent_nanousd = spent_nanousd + 1",
+    "spent is the sum": "UPDATE ceiling_windows SET spent_amount = spent_amount + 1",
     "has the closing line": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
     "names a hold": "UPDATE postings SET hold_id = 'gone' WHERE seq = 1",
     "numbered without a gap": "UPDATE postings SET seq = 7 WHERE seq = 1",
@@ -58,7 +58,7 @@ DAMAGE = {
 
 
 async def a_history(folder):
-    limit = Ceiling(scope="global", window="total", limit_nanousd=5000)
+    limit = Ceiling(scope="global", window="total", limit=5000)
     async with a_ledger(folder, ceilings=[limit]) as ledger:
         await ledger.record_prices({"p:m": PRICE})
         await admit_and_settle(ledger, a_call(key="k"))
@@ -99,7 +99,7 @@ async def test_it_names_the_rule_that_is_broken_and_its_rows(tmp_path, rule):
 
 async def over_the_limit(folder):
     """300 above its limit: 250 by an overrun, 50 by a correction upwards that one downwards follows."""
-    clock, ceiling = Clock(), Ceiling(scope="global", window="total", limit_nanousd=2000)
+    clock, ceiling = Clock(), Ceiling(scope="global", window="total", limit=2000)
     url = f"sqlite:{folder / 'farthing.db'}"
     async with (
         a_ledger(folder, clock=clock, ceilings=[ceiling]) as ledger,
@@ -126,14 +126,14 @@ async def test_a_window_above_its_limit_is_excused_by_what_was_not_asked_for_and
         prune_ledger(f"sqlite:{tmp_path / 'farthing.db'}", BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
         assert audit(tmp_path).postings == 1
     assert audit(tmp_path).violations == ()
-    script = "UPDATE ceiling_windows SET held_nanousd = held_nanousd + {}"
+    script = "UPDATE ceiling_windows SET held_amount = held_amount + {}"
     damage(tmp_path, script.format(20))
     rules = [violation.rule for violation in audit(tmp_path).violations]
     assert not any("invariant 1" in rule for rule in rules), "the correction upwards had been 70 for a while"
     damage(tmp_path, script.format(1))
     broken = {violation.rule: violation.rows for violation in audit(tmp_path).violations}
     ((row,),) = [rows for rule, rows in broken.items() if "invariant 1" in rule]
-    assert row["held_nanousd"] + row["spent_nanousd"] == 2321
+    assert row["held_amount"] + row["spent_amount"] == 2321
 
 
 async def test_the_very_line_that_was_changed_is_named(tmp_path):
@@ -215,7 +215,7 @@ async def test_it_audits_while_a_service_writes(tmp_path):
 
 async def test_a_ceiling_that_was_out_of_force_for_a_while_is_no_breach(tmp_path):
     clock = Clock()
-    ceiling = Ceiling(scope="global", window="minute", limit_nanousd=10_000)
+    ceiling = Ceiling(scope="global", window="minute", limit=10_000)
     async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling]) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
         await ledger.configure_ceilings(())

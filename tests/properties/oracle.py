@@ -22,20 +22,38 @@ def exact_cost(usage, rates):
     return sum(math.ceil(Fraction(getattr(usage, name) * rate, 10**6)) for name, rate in rates.items())
 
 
+def ask(bid, number, scope, unit):
+    """What an attempt takes under a ceiling: a deployment counts each one, everybody else a call once."""
+    is_counted = scope.startswith(("provider:", "model:")) or number == 1
+    return {"usd": bid.held_nanousd, "tokens": bid.held_tokens, "calls": int(is_counted)}[unit]
+
+
 @dataclass
 class Attempt:
     scopes: set
-    held: int
+    bid: object
+    number: int
     taken_ms: int
     owner: str
     counts_under: set
     state: str = "open"
+    was_sent: bool = True
     lines: list = field(default_factory=list)
+    tokens: list = field(default_factory=list)
+
+    def held_and_spent(self, scope, unit):
+        asked = ask(self.bid, self.number, scope, unit)
+        if self.state == "open":
+            return asked, 0
+        if unit == "calls":
+            is_deployments = scope.startswith(("provider:", "model:"))
+            return 0, asked if self.was_sent or not is_deployments else 0
+        return 0, sum(self.lines if unit == "usd" else self.tokens)
 
 
 class Oracle:
     def __init__(self):
-        self.limits = {}  # {(scope, window): limit} of the ceilings in force
+        self.limits = {}  # {(scope, window, unit): limit} of the ceilings in force
         self.attempts = {}
         self.leases = {}
         self.flights = {}  # {key: (generation, owner)}
@@ -44,29 +62,30 @@ class Oracle:
 
     def put_in_force(self, limits, now_ms):
         """A ceiling counts what is taken while it is in force, and from the window on that it comes into force in."""
-        for scope, window in set(limits) - set(self.limits):
+        for scope, window, unit in set(limits) - set(self.limits):
             for attempt in self.attempts.values():
                 if scope in attempt.scopes and stamp(window, attempt.taken_ms) >= stamp(window, now_ms):
-                    attempt.counts_under.add((scope, window))
+                    attempt.counts_under.add((scope, window, unit))
         self.limits = limits
 
-    def counted(self, scope, window, now_ms):
+    def counted(self, scope, window, unit, now_ms):
         """(held, spent) of every attempt that this ceiling counts in the window of now."""
         here = [
-            attempt
+            attempt.held_and_spent(scope, unit)
             for attempt in self.attempts.values()
-            if (scope, window) in attempt.counts_under and stamp(window, attempt.taken_ms) == stamp(window, now_ms)
+            if (scope, window, unit) in attempt.counts_under
+            and stamp(window, attempt.taken_ms) == stamp(window, now_ms)
         ]
-        held = sum(attempt.held for attempt in here if attempt.state == "open")
-        return held, sum(sum(attempt.lines) for attempt in here)
+        return sum(held for held, _ in here), sum(spent for _, spent in here)
 
-    def tight(self, scopes, asked, now_ms):
-        """Every ceiling that this hold does not fit under: {(scope, window): (limit, held, spent)}."""
+    def tight(self, scopes, bid, number, now_ms):
+        """Every ceiling that this hold does not fit under: {(scope, window, unit): (limit, held, spent, asked)}."""
         found = {}
-        for (scope, window), limit in self.limits.items():
-            held, spent = self.counted(scope, window, now_ms)
+        for (scope, window, unit), limit in self.limits.items():
+            held, spent = self.counted(scope, window, unit, now_ms)
+            asked = ask(bid, number, scope, unit)
             if asked and scope in scopes and held + spent + asked > limit:
-                found[scope, window] = (limit, held, spent)
+                found[scope, window, unit] = (limit, held, spent, asked)
         return found
 
     def look_up(self, key, now_ms):
@@ -77,20 +96,23 @@ class Oracle:
             return "follow", self.flights[key][0]
         return None
 
-    def take(self, hold_id, scopes, held, now_ms, owner):
+    def take(self, hold_id, scopes, bid, number, now_ms, owner):
         assert self.leases[owner] >= now_ms, "taken without a lease"
         counts_under = {place for place in self.limits if place[0] in scopes}
-        self.attempts[hold_id] = Attempt(scopes, held, now_ms, owner, counts_under)
+        self.attempts[hold_id] = Attempt(scopes, bid, number, now_ms, owner, counts_under)
 
-    def close(self, hold_id, cost):
-        """False: it stands settled with another amount. cost None: given back."""
+    def close(self, hold_id, cost, tokens, *, was_sent):
+        """False: it stands settled with another amount. cost None: given back. tokens None: nobody knows."""
         attempt, amount = self.attempts[hold_id], cost or 0
+        used = 0 if cost is None else attempt.bid.held_tokens if tokens is None else tokens
         if attempt.state == "open":
-            attempt.state = "closed"
+            attempt.state, attempt.was_sent = "closed", was_sent
             attempt.lines += [] if cost is None else [cost]
+            attempt.tokens.append(used)
         elif attempt.state == "lapsed":
             attempt.state = "closed"
-            attempt.lines.append(amount - attempt.held)
+            attempt.lines.append(amount - attempt.bid.held_nanousd)
+            attempt.tokens.append(used - attempt.bid.held_tokens)
         return sum(attempt.lines) == amount
 
     def land(self, key, generation, cost, expires_at_ms):
@@ -105,7 +127,8 @@ class Oracle:
         self.flights = {key: flight for key, flight in self.flights.items() if flight[1] not in dead}
         for attempt in self.attempts.values():
             if attempt.owner in dead and attempt.state == "open":
-                attempt.state, attempt.lines = "lapsed", [attempt.held]
+                attempt.state = "lapsed"
+                attempt.lines, attempt.tokens = [attempt.bid.held_nanousd], [attempt.bid.held_tokens]
         self.leases |= dict.fromkeys(dead, 0)  # Over for good, whatever the clock does next.
 
     @property
@@ -113,7 +136,7 @@ class Oracle:
         """{measure of the spend report: what it comes to over all time}."""
         return {
             "cost_nanousd": sum(sum(attempt.lines) for attempt in self.attempts.values()),
-            "held_nanousd": sum(attempt.held for attempt in self.attempts.values() if attempt.state == "open"),
+            "held_nanousd": sum(it.bid.held_nanousd for it in self.attempts.values() if it.state == "open"),
             "saved_nanousd": self.saved,
             "generations": len(self.generations),
         }

@@ -25,8 +25,20 @@ def a_settlement_counts_twice() -> Iterator[None]:
 @contextmanager
 def a_release_is_lost() -> Iterator[None]:
     with a_statement(
-        settle, "move_room", "held_nanousd - :held_nanousd", "held_nanousd - MIN(:cost_nanousd, :held_nanousd)"
+        settle, "move_room", "'nanousd' THEN :held_nanousd", "'nanousd' THEN MIN(:cost_nanousd, :held_nanousd)"
     ):
+        yield
+
+
+@contextmanager
+def tokens_that_were_not_used_stay_held() -> Iterator[None]:
+    with a_statement(settle, "move_room", "'tokens' THEN :held_tokens", "'tokens' THEN MIN(:tokens, :held_tokens)"):
+        yield
+
+
+@contextmanager
+def a_call_counts_again_with_each_attempt() -> Iterator[None]:
+    with a_statement(settle, "move_room", "ELSE :calls END", "ELSE 1 END"):
         yield
 
 
@@ -71,6 +83,8 @@ NO_LIMIT = "DROP TRIGGER a_new_hold_fits_under_its_ceiling;"
 SEQUENTIAL_BUGS = {
     a_settlement_counts_twice: NO_SECOND_CLOSING,
     a_release_is_lost: "",
+    tokens_that_were_not_used_stay_held: "",
+    a_call_counts_again_with_each_attempt: "",
     a_window_begins_a_moment_late: "",
     money_is_a_float_of_dollars: "",
 }

@@ -24,7 +24,7 @@ from tests.simulation.books import Books
 from tests.simulation.loop import SimulatedLoop
 
 CEILINGS = tuple(
-    Ceiling(scope=scope, window="total", limit_nanousd=limit)
+    Ceiling(scope=scope, window="total", limit=limit)
     for scope, limit in (("global", 12_000), ("user:u1", 9_000), ("provider:p", 15_000))
 )
 CALLS = st.lists(

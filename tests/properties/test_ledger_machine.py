@@ -38,13 +38,26 @@ WINDOW_MS = (MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS)
 JUMPS_MS = (1, 700, 4_000, 16_000, 61_000, 3_600_000, 86_400_000, 31 * 86_400_000)
 DEPLOYMENTS = ("a:x", "a:y", "b:z")
 SCOPES = ("global", "provider:a", "provider:b", "model:a:x", "user:u1", "user:u2", "workflow:w")
-CEILINGS = st.dictionaries(
-    st.tuples(st.sampled_from(SCOPES), st.sampled_from(("minute", "hour", "day", "month", "total"))),
-    st.sampled_from((3_000, 6_000, 10_000, 10_000, 20_000, 20_000, 0)),
-    max_size=5,
+LIMITS = {
+    "usd": (3_000, 6_000, 10_000, 10_000, 20_000, 20_000, 0),
+    "tokens": (100, 200, 400, 400, 800, 800, 0),
+    "calls": (1, 2, 4, 6, 9, 12, 0),
+}
+PLACES = st.tuples(
+    st.sampled_from(SCOPES),
+    st.sampled_from(("minute", "hour", "day", "month", "total")),
+    st.sampled_from(("usd", "usd", "tokens", "calls")),
+)
+CEILINGS = st.dictionaries(PLACES, st.integers(0, 6), max_size=5).map(
+    lambda drawn: {place: LIMITS[place[2]][index] for place, index in drawn.items()}
 )
 AMOUNTS = st.one_of(st.just(0), st.integers(1, 4_000))
-BIDS = st.lists(st.tuples(st.sampled_from(DEPLOYMENTS), AMOUNTS), min_size=1, max_size=3, unique_by=lambda bid: bid[0])
+BIDS = st.lists(
+    st.tuples(st.sampled_from(DEPLOYMENTS), AMOUNTS, st.integers(0, 120)),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda bid: bid[0],
+)
 CALLS = st.lists(
     st.tuples(BIDS, st.sampled_from(("u1", "u2", "")), st.sampled_from((None, None, "k1", "k2")), st.booleans()),
     min_size=1,
@@ -94,7 +107,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(limits=CEILINGS)
     def put_in_force(self, limits):
-        ceilings = [Ceiling(scope=scope, window=window, limit_nanousd=most) for (scope, window), most in limits.items()]
+        ceilings = [
+            Ceiling(scope=scope, window=window, unit=unit, limit=most) for (scope, window, unit), most in limits.items()
+        ]
         self.run(self.ledger.configure_ceilings(tuple(ceilings)))
         self.limits = limits
         self.oracle.put_in_force(limits, self.clock.at_ms)
@@ -148,8 +163,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def made(self, bids):
         return tuple(
-            Bid(deployment=deployment, held_nanousd=held, price_version=self.price.version, price=self.price)
-            for deployment, held in bids
+            Bid(
+                deployment=deployment,
+                held_nanousd=held,
+                held_tokens=tokens,
+                price_version=self.price.version,
+                price=self.price,
+            )
+            for deployment, held, tokens in bids
         )
 
     def follow(self, request, leader_id):
@@ -158,26 +179,25 @@ class LedgerMachine(RuleBasedStateMachine):
         self.oracle.saved += 5
         self.oracle.generations.add(request.facts.generation_id)
 
-    def check_room(self, request, bids, answer):
+    def check_room(self, request, bids, answer, number=1):
         """The first bid that fits is taken; else the refusal names a ceiling that stands just as it says."""
         scopes = [self.scopes_of(request, bid) for bid in bids]
         tight = [
-            self.oracle.tight(places, bid.held_nanousd, self.clock.at_ms)
-            for places, bid in zip(scopes, bids, strict=True)
+            self.oracle.tight(places, bid, number, self.clock.at_ms) for places, bid in zip(scopes, bids, strict=True)
         ]
         fitting = [number for number, ceilings in enumerate(tight) if not ceilings]
         if fitting:
             assert isinstance(answer, Lead), answer
             assert answer.bid == fitting[0]
             bid = bids[answer.bid]
-            self.oracle.take(answer.hold_id, scopes[answer.bid], bid.held_nanousd, self.clock.at_ms, self.owner)
+            self.oracle.take(answer.hold_id, scopes[answer.bid], bid, number, self.clock.at_ms, self.owner)
             return
         assert isinstance(answer, Refused), answer
-        told = answer.tight
-        asked = [place for place, bid in zip(tight, bids, strict=True) if bid.held_nanousd == told.asked_nanousd]
-        stood = (told.limit_nanousd, told.held_nanousd, told.spent_nanousd)
-        assert stood in [place.get((told.scope, told.window)) for place in asked]
-        assert answer.held == (told.spent_nanousd + told.asked_nanousd <= told.limit_nanousd)
+        told, stood = answer.tight, tight[answer.bid]
+        assert stood[told.scope, told.window, told.unit] == (told.limit, told.held, told.spent, told.asked)
+        assert answer.held == all(
+            unit != "calls" and spent + asked <= limit for (_, _, unit), (limit, _, spent, asked) in stood.items()
+        )
 
     def scopes_of(self, request, bid):
         names = {f"{kind}:{name}" for kind, name in request.facts.attribution.items() if name}
@@ -195,11 +215,18 @@ class LedgerMachine(RuleBasedStateMachine):
         return calls.pop(data.draw(st.integers(0, len(calls) - 1)))
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), share=st.one_of(st.none(), st.integers(0, 130)), repeats=st.booleans())
-    def settle(self, data, share, repeats):
+    @rule(
+        data=st.data(),
+        share=st.one_of(st.none(), st.integers(0, 130)),
+        usage=st.one_of(st.none(), TOKENS),
+        status=st.sampled_from((None, 429)),
+        repeats=st.booleans(),
+    )
+    def settle(self, data, share, usage, status, repeats):
         call = self.pick(data, self.open)
         cost = None if share is None else call.bid.held_nanousd * share // 100
-        self.end(call, repeats, cost=cost, basis="provider_reported", outcome="cut" if cost is None else "ok")
+        outcome = "cut" if cost is None else "ok"
+        self.end(call, repeats, usage, cost=cost, basis="provider_reported", outcome=outcome, status=status)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), usage=TOKENS)
@@ -210,20 +237,25 @@ class LedgerMachine(RuleBasedStateMachine):
         rates["cached_tokens"] = base.input if base.cached_input is None else base.cached_input
         cost = call.bid.price.cost_nanousd(usage)
         assert cost == exact_cost(usage, rates)
-        self.end(call, False, cost=cost, usage=usage)
+        self.end(call, False, usage, cost=cost)
 
-    def end(self, call, repeats, **result):
+    def end(self, call, repeats, usage, **result):
         settlement = a_settlement(call.request, call.lead, **result)
-        priced = msgspec.structs.replace(settlement.attempts[0], price_version=call.bid.price_version)
+        priced = msgspec.structs.replace(settlement.attempts[0], price_version=call.bid.price_version, usage=usage)
         settlement = msgspec.structs.replace(settlement, attempts=(priced,))
         for _ in range(1 + repeats):
             self.run(self.ledger.settle(settlement))
-            assert self.oracle.close(call.lead.hold_id, result["cost"])
+            assert self.close(call, priced)
         if call.key:
             expires_at_ms = call.request.now_ms + MINUTE_MS
             cost = None if result["cost"] is None else result["cost"]
             self.oracle.land(call.key, call.request.facts.generation_id, cost, expires_at_ms)
         self.ended.append((call, result["cost"]))
+
+    def close(self, call, result):
+        tokens = None if result.usage is None else result.usage.tokens
+        was_sent = result.cost_nanousd is not None or result.status is not None
+        return self.oracle.close(call.lead.hold_id, result.cost_nanousd, tokens, was_sent=was_sent)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data(), more=st.integers(1, 9))
@@ -247,8 +279,8 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         answer = self.run(self.ledger.hold_next(request))
         self.note_owner()
-        assert self.oracle.close(call.lead.hold_id, cost)
-        self.check_room(call.request, bids, answer)
+        assert self.close(call, failed)
+        self.check_room(call.request, bids, answer, attempt)
         if isinstance(answer, Lead):
             self.open.append(Open(call.request, answer, bids[answer.bid], call.key))
 
@@ -288,16 +320,13 @@ class LedgerMachine(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         told = {
-            (status["scope"], status["window"]): (
-                status["limit_nanousd"],
-                status["held_nanousd"],
-                status["spent_nanousd"],
+            (status["scope"], status["window"], status["unit"]): tuple(
+                status[f"{name}_nanousd" if status["unit"] == "usd" else name] for name in ("limit", "held", "spent")
             )
             for status in self.run(self.ledger.ceilings())
         }
         assert told == {
-            (scope, window): (limit, *self.oracle.counted(scope, window, self.clock.at_ms))
-            for (scope, window), limit in self.limits.items()
+            place: (limit, *self.oracle.counted(*place, self.clock.at_ms)) for place, limit in self.limits.items()
         }
 
     def teardown(self):

@@ -140,8 +140,8 @@ async def campaign(tmp_path: Path, *, seed: int, calls: int) -> None:
     async with scripted_upstream() as upstream:
         targets = tuple(a_deployment(name, upstream.url, max_concurrency=15) for name in "abc")
         ceilings = (
-            Ceiling(scope="global", window="total", limit_nanousd=1250 * calls),
-            Ceiling(scope="provider:b", window="total", limit_nanousd=750 * calls),
+            Ceiling(scope="global", window="total", limit=1250 * calls),
+            Ceiling(scope="provider:b", window="total", limit=750 * calls),
         )
         async with open_gateway(
             tmp_path,

@@ -84,7 +84,7 @@ def test_what_a_call_cannot_do_without(body: dict[str, Any], wanted: set[str]):
 
 def planned(call: Any, *targets: Deployment, prompt_tokens: int | None = None) -> list[str]:
     route = Route(name="chat", targets=targets)
-    candidates = plan(call, route, is_limited=lambda _: False, returns_in_s={}, prompt_tokens=prompt_tokens)
+    candidates = plan(call, route, limited_units=lambda _: (), returns_in_s={}, prompt_tokens=prompt_tokens)
     return [candidate.deployment.model for candidate in candidates]
 
 
@@ -109,7 +109,7 @@ def test_a_call_that_is_surely_too_long_for_a_window_is_not_sent_there():
 
 def test_a_field_is_sent_under_the_name_that_the_model_knows():
     (candidate,) = plan(
-        a_call(), Route(name="chat", targets=(deployment_of("o3"),)), is_limited=lambda _: False, returns_in_s={}
+        a_call(), Route(name="chat", targets=(deployment_of("o3"),)), limited_units=lambda _: (), returns_in_s={}
     )
     assert candidate.body["max_completion_tokens"] == 50
     assert "max_tokens" not in candidate.body

@@ -280,7 +280,7 @@ async def test_a_half_open_breaker_takes_the_next_probe_after_one_whose_caller_l
 async def test_a_second_deployment_that_no_ceiling_has_room_for_ends_the_leaders_call_alone(tmp_path: Path):
     async with scripted_upstream() as upstream:
         targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url))
-        tight = (Ceiling(scope="model:b:model-b", window="day", limit_nanousd=10),)
+        tight = (Ceiling(scope="model:b:model-b", window="day", limit=10),)
         async with open_gateway(tmp_path, targets=targets, ceilings=tight) as house:
             gate = asyncio.Event()
             upstream.plays(status(500, gate=gate), answer("second time lucky"))
@@ -305,7 +305,7 @@ async def test_a_second_deployment_that_no_ceiling_has_room_for_ends_the_leaders
 async def test_an_exhausted_ceiling_refuses_new_calls_and_still_serves_hits_and_followers(tmp_path: Path):
     async with scripted_upstream() as upstream:
         call = a_call("the call that takes all the room there is")
-        limit = (Ceiling(scope="global", window="day", limit_nanousd=hold_nanousd(call)),)
+        limit = (Ceiling(scope="global", window="day", limit=hold_nanousd(call)),)
         async with open_gateway(tmp_path, upstream, ceilings=limit) as house:
             gate = asyncio.Event()
             upstream.plays(answer("dear words", prompt_tokens=9, completion_tokens=50, gate=gate))
@@ -326,7 +326,7 @@ async def test_an_exhausted_ceiling_refuses_new_calls_and_still_serves_hits_and_
 
 async def test_ten_holds_fit_and_their_room_is_usable_again_once_they_settle_cheaper(tmp_path: Path):
     async with scripted_upstream() as upstream:
-        limit = (Ceiling(scope="global", window="month", limit_nanousd=10 * hold_nanousd(a_call("call 00"))),)
+        limit = (Ceiling(scope="global", window="month", limit=10 * hold_nanousd(a_call("call 00"))),)
         async with open_gateway(tmp_path, upstream, ceilings=limit) as house:
             gate = asyncio.Event()
             upstream.default = answer("cheap", prompt_tokens=1, gate=gate)

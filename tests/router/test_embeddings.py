@@ -92,7 +92,7 @@ async def test_what_the_provider_did_not_count_is_counted_here(tmp_path):
 
 
 async def test_a_ceiling_that_makes_answers_shorter_refuses_what_has_no_length_to_lose(tmp_path):
-    ceiling = Ceiling(scope="global", window="total", limit_nanousd=80 * READ_NANOUSD, when_tight="clamp")
+    ceiling = Ceiling(scope="global", window="total", limit=80 * READ_NANOUSD, when_tight="clamp")
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, targets=(_with_a_limit(upstream.url),), ceilings=(ceiling,)) as house,

@@ -18,8 +18,8 @@ from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, 
 from tests.upstream import answer, scripted_upstream, status
 
 
-def ceiling(limit_nanousd, *, when_tight="refuse", scope="global"):
-    return Ceiling(scope=scope, window="day", limit_nanousd=limit_nanousd, when_tight=when_tight)
+def ceiling(limit, *, when_tight="refuse", scope="global"):
+    return Ceiling(scope=scope, window="day", limit=limit, when_tight=when_tight)
 
 
 def skipped(estimate):
@@ -41,9 +41,9 @@ async def test_what_is_estimated_is_what_is_held_and_nothing_was_taken(tmp_path)
         assert costs.least_nanousd == costs.prompt_tokens * READ_NANOUSD
         assert costs.least_nanousd <= finished.receipt.cost_nanousd <= costs.most_nanousd
         tight = estimate.chosen.binding
-        assert (tight.scope, tight.limit_nanousd, tight.spent_nanousd) == ("global", 10**9, 0)
+        assert (tight.scope, tight.limit, tight.spent) == ("global", 10**9, 0)
         after = (await house.gateway.estimator.estimate(a_call("and now?"))).chosen.binding
-        assert after.spent_nanousd == finished.receipt.cost_nanousd
+        assert after.spent == finished.receipt.cost_nanousd
 
 
 async def test_of_several_ceilings_the_one_with_the_least_room_binds(tmp_path):

@@ -328,7 +328,7 @@ async def test_a_call_that_could_cost_more_than_its_caller_allows_is_refused_but
 
 async def test_a_cost_that_nothing_bounds_is_refused_only_where_a_limit_applies(tmp_path: Path):
     body = {"web_search_options": {}}
-    limit = (Ceiling(scope="provider:a", window="day", limit_nanousd=10**12),)
+    limit = (Ceiling(scope="provider:a", window="day", limit=10**12),)
     async with scripted_upstream() as upstream:
         (tmp_path / "limited").mkdir()
         async with open_gateway(tmp_path, targets=(a_deployment("a", upstream.url),)) as house:

@@ -234,7 +234,7 @@ async def test_what_does_two_things_when_sent_twice_is_sent_once(tmp_path: Path,
 async def test_a_hedge_needs_a_hold_of_its_own_and_without_room_the_call_goes_on(tmp_path: Path):
     call = a_call()
     held_nanousd = input_bound_tokens(call.body, None) * READ_NANOUSD + 50 * WRITTEN_NANOUSD
-    ceiling = Ceiling(scope="global", window="month", limit_nanousd=held_nanousd * 3 // 2)
+    ceiling = Ceiling(scope="global", window="month", limit=held_nanousd * 3 // 2)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, upstream, hedge=AT_ONCE, ceilings=(ceiling,)) as house,

@@ -24,7 +24,7 @@ def planned(
     return plan(
         call,
         Route(name="chat", targets=targets),
-        is_limited=lambda deployment_id: deployment_id in limited,
+        limited_units=lambda deployment_id: {"usd"} if deployment_id in limited else (),
         returns_in_s=returns_in_s or {},
     )
 

@@ -40,7 +40,7 @@ async def next_minute(house: House) -> None:
 
 @pytest.mark.parametrize("scope", ["global", "model:dear:model-dear", "user:*"])
 async def test_a_route_goes_to_its_cheaper_targets_while_a_ceiling_is_nearly_full(tmp_path: Path, scope: str):
-    ceiling = Ceiling(scope=scope, window="minute", limit_nanousd=10 * COST_NANOUSD, downgrade_at=0.2)
+    ceiling = Ceiling(scope=scope, window="minute", limit=10 * COST_NANOUSD, downgrade_at=0.2)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, targets=targets(upstream), ceilings=(ceiling,)) as house,
@@ -58,7 +58,7 @@ async def test_a_route_goes_to_its_cheaper_targets_while_a_ceiling_is_nearly_ful
 
 
 async def test_what_is_only_held_presses_no_longer_than_it_is_held(tmp_path: Path):
-    ceiling = Ceiling(scope="global", window="total", limit_nanousd=10**9, downgrade_at=0.00002)
+    ceiling = Ceiling(scope="global", window="total", limit=10**9, downgrade_at=0.00002)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, targets=targets(upstream), ceilings=(ceiling,)) as house,
@@ -72,7 +72,7 @@ async def test_what_is_only_held_presses_no_longer_than_it_is_held(tmp_path: Pat
 
 
 async def test_the_trace_says_which_ceiling_moved_a_call(tmp_path: Path):
-    ceiling = Ceiling(scope="user:*", window="total", limit_nanousd=10 * COST_NANOUSD, downgrade_at=0.1)
+    ceiling = Ceiling(scope="user:*", window="total", limit=10 * COST_NANOUSD, downgrade_at=0.1)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, targets=targets(upstream)[:3], ceilings=(ceiling,)) as house,
@@ -89,7 +89,7 @@ async def test_the_trace_says_which_ceiling_moved_a_call(tmp_path: Path):
 
 
 async def test_at_a_full_ceiling_free_ones_go_on_and_others_are_refused(tmp_path: Path):
-    ceiling = Ceiling(scope="global", window="total", limit_nanousd=COST_NANOUSD // 100, downgrade_at=0.9)
+    ceiling = Ceiling(scope="global", window="total", limit=COST_NANOUSD // 100, downgrade_at=0.9)
     async with scripted_upstream() as upstream:
         four = targets(upstream)
         async with open_gateway(tmp_path, targets=four, ceilings=(ceiling,)) as house:
@@ -102,13 +102,13 @@ async def test_at_a_full_ceiling_free_ones_go_on_and_others_are_refused(tmp_path
 
 
 def a_pressure(name: str = "u", *, until_ms: int = 100, limit_nanousd: int = 5) -> Pressure:
-    return Pressure(ceiling_id=f"day user:{name}", limit_nanousd=limit_nanousd, until_ms=until_ms)
+    return Pressure(ceiling_id=f"day user:{name}", limit=limit_nanousd, until_ms=until_ms)
 
 
 def test_the_last_word_on_a_ceiling_counts_until_its_time_or_a_new_limit():
-    of_user = Ceiling(scope="user:u", window="day", limit_nanousd=5, downgrade_at=0.9)
-    raised = Ceiling(scope="user:u", window="day", limit_nanousd=6, downgrade_at=0.9)
-    without = Ceiling(scope="user:u", window="day", limit_nanousd=5)
+    of_user = Ceiling(scope="user:u", window="day", limit=5, downgrade_at=0.9)
+    raised = Ceiling(scope="user:u", window="day", limit=6, downgrade_at=0.9)
+    without = Ceiling(scope="user:u", window="day", limit=5)
     pressures = Pressures()
     pressures.note([a_pressure()])
     assert pressures.first_of([of_user], 99) == of_user.id
@@ -123,7 +123,7 @@ def test_no_more_than_so_many_are_remembered_and_the_oldest_go_first():
     pressures = Pressures()
     pressures.note(a_pressure(str(number)) for number in range(MOST_REMEMBERED + 2))
     ceilings = [
-        Ceiling(scope=f"user:{number}", window="day", limit_nanousd=5, downgrade_at=0.9)
+        Ceiling(scope=f"user:{number}", window="day", limit=5, downgrade_at=0.9)
         for number in (0, 1, 2, MOST_REMEMBERED + 1)
     ]
     assert [bool(pressures.first_of([it], 0)) for it in ceilings] == [False, False, True, True]

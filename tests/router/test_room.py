@@ -26,7 +26,7 @@ def held_by(call) -> int:
 
 
 def ceiling(limit, when_tight="wait", scope="global") -> Ceiling:
-    return Ceiling(scope=scope, window="month", limit_nanousd=limit, when_tight=when_tight)
+    return Ceiling(scope=scope, window="month", limit=limit, when_tight=when_tight)
 
 
 CALL = a_call("call 0")

@@ -14,6 +14,7 @@ from ledger.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
+    RateLimited,
     Tight,
 )
 from router.errors import (
@@ -45,10 +46,10 @@ def tight(**changes):
     facts = {
         "scope": "global",
         "window": "day",
-        "limit_nanousd": 10**9,
-        "spent_nanousd": 5,
-        "held_nanousd": 10**9,
-        "asked_nanousd": 7,
+        "limit": 10**9,
+        "spent": 5,
+        "held": 10**9,
+        "asked": 7,
         "window_ends_at_ms": NOW_MS + 1000,
     }
     return Tight(**(facts | changes))
@@ -63,6 +64,14 @@ TOLD = [
     (CeilingHeld(tight()), 429, "ceiling_held", {"retry-after": "1"}),
     (CeilingHeld(tight(earliest_release_at_ms=NOW_MS + 4200)), 429, "ceiling_held", {"retry-after": "5"}),
     (CeilingHeld(tight(earliest_release_at_ms=NOW_MS - 4200)), 429, "ceiling_held", {"retry-after": "1"}),
+    (RateLimited(tight(unit="calls", limit=9)), 429, "rate_limited", {"retry-after": "1"}),
+    (RateLimited(tight(unit="tokens", asked=10**9 + 1)), 429, "rate_limited", {"x-should-retry": "false"}),
+    (
+        RateLimited(tight(unit="tokens", window_ends_at_ms=None, earliest_release_at_ms=NOW_MS + 3000)),
+        429,
+        "rate_limited",
+        {"retry-after": "3"},
+    ),
     (UnpricedModel(("p:m",)), 402, "unpriced_model", {"x-should-retry": "false"}),
     (MaxCostExceeded(limit_nanousd=1, asked_nanousd=2), 402, "max_cost_exceeded", {"x-should-retry": "false"}),
     (UnboundedCost("tools"), 402, "unbounded_cost", {"x-should-retry": "false"}),

@@ -8,17 +8,17 @@ from pathlib import Path
 
 # Sums against rows, room against limits, and the right of every open hold to be there; a row is a breach.
 BREACHES = """
-SELECT 'held or spent is not what its holds and lines come to', w.ceiling_id, w.held_nanousd, w.spent_nanousd
+SELECT 'held or spent is not what its holds and lines come to', w.ceiling_id, w.held_amount, w.spent_amount
   FROM ceiling_windows AS w
- WHERE w.held_nanousd <> (SELECT COALESCE(SUM(h.held_nanousd), 0) FROM hold_windows AS l JOIN holds AS h USING (hold_id)
+ WHERE w.held_amount <> (SELECT COALESCE(SUM(h.held_nanousd), 0) FROM hold_windows AS l JOIN holds AS h USING (hold_id)
                            WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms) AND h.state = 'held')
-    OR w.spent_nanousd <> (SELECT COALESCE(SUM(p.cost_nanousd), 0)
+    OR w.spent_amount <> (SELECT COALESCE(SUM(p.cost_nanousd), 0)
                              FROM hold_windows AS l JOIN postings AS p USING (hold_id)
                             WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms))
 UNION ALL
-SELECT 'more than the limit', w.ceiling_id, w.held_nanousd + w.spent_nanousd, w.limit_nanousd
+SELECT 'more than the limit', w.ceiling_id, w.held_amount + w.spent_amount, w.limit_amount
   FROM ceiling_windows AS w
- WHERE w.held_nanousd + w.spent_nanousd > w.limit_nanousd + (
+ WHERE w.held_amount + w.spent_amount > w.limit_amount + (
        SELECT COALESCE(SUM(p.overrun_nanousd), 0) FROM hold_windows AS l JOIN postings AS p USING (hold_id)
         WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms))
 UNION ALL

@@ -27,9 +27,9 @@ from tests.simulation.disk import SimulatedConnection, open_connection
 from tests.simulation.loop import PROCESS, SimulatedLoop
 
 CEILINGS = (
-    Ceiling(scope="global", window="total", limit_nanousd=7_000),
-    Ceiling(scope="user:u1", window="total", limit_nanousd=6_000),
-    Ceiling(scope="provider:p", window="total", limit_nanousd=8_000),
+    Ceiling(scope="global", window="total", limit=7_000),
+    Ceiling(scope="user:u1", window="total", limit=6_000),
+    Ceiling(scope="provider:p", window="total", limit=8_000),
 )
 TROUBLE_ENDS_S = 5.0
 # Long enough for the callers of a schedule where everybody lives, and for the holds of those that died.

@@ -37,15 +37,17 @@ VALUES (:generation_id, :created_at_ms, :route, :stream, :trace_id, :key, :team,
     ON CONFLICT (generation_id) DO NOTHING;
 
 -- name: hold_in_window
--- Take room under one ceiling. A trigger refuses what does not fit.
+-- Take room under one ceiling, in what it counts. A trigger refuses what does not fit.
 UPDATE ceiling_windows
-   SET held_nanousd = held_nanousd + :held_nanousd
+   SET held_amount = held_amount + :amount
  WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
 
 -- name: take_hold
 -- The hold itself, after its room is taken. Repeating it is an error: look for it first.
-INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state, taken_at_ms)
-VALUES (:hold_id, :generation_id, :attempt, :owner_id, :deployment, :price_version, :held_nanousd, 'held', :taken_at_ms);
+INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, held_tokens, state,
+                   taken_at_ms)
+VALUES (:hold_id, :generation_id, :attempt, :owner_id, :deployment, :price_version, :held_nanousd, :held_tokens, 'held',
+        :taken_at_ms);
 
 -- name: link_hold
 -- Which ceiling window the hold took room in, so that closing it gives the room back there.
@@ -54,7 +56,7 @@ VALUES (:hold_id, :ceiling_id, :starts_at_ms);
 
 -- name: find_hold
 -- A hold taken before under this id, for a repeated request. No row: it was not taken.
-SELECT deployment, held_nanousd FROM holds WHERE hold_id = :hold_id;
+SELECT deployment, held_nanousd, held_tokens FROM holds WHERE hold_id = :hold_id;
 
 -- name: count_refusal
 INSERT INTO refusals (hour_ms, route, code, count)

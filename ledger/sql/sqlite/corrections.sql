@@ -21,13 +21,13 @@ SELECT hold_id, deployment, taken_at_ms, held_nanousd, price_version, state FROM
 
 -- name: lines_of_hold
 -- The oldest first, with the classes in the order of `Usage.counts`. Each half has its own index; a view over both of them is read whole where it is joined.
-SELECT seq, kind, cost_nanousd, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
+SELECT seq, kind, cost_nanousd, tokens, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
        output_tokens, reasoning_tokens, COALESCE(cache_write_1h_tokens, 0), COALESCE(input_audio_tokens, 0),
        COALESCE(cached_audio_tokens, 0), COALESCE(input_image_tokens, 0), COALESCE(output_audio_tokens, 0),
        COALESCE(output_image_tokens, 0)
   FROM postings WHERE hold_id = :hold_id AND kind <> 'correction'
  UNION ALL
-SELECT seq, kind, cost_nanousd, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
+SELECT seq, kind, cost_nanousd, tokens, cost_basis, price_version, input_tokens, cached_tokens, cache_write_tokens,
        output_tokens, reasoning_tokens, COALESCE(cache_write_1h_tokens, 0), COALESCE(input_audio_tokens, 0),
        COALESCE(cached_audio_tokens, 0), COALESCE(input_image_tokens, 0), COALESCE(output_audio_tokens, 0),
        COALESCE(output_image_tokens, 0)

@@ -1,10 +1,11 @@
 -- name: lines_after
 -- At most :most lines after this number, their columns in the order of `ledger.chain.LINE_COLUMNS`, then the digest, and
--- of their hold: deployment and amount (NULL: there is no such hold).
+-- of their hold: deployment and amount (NULL: there is no such hold); then the tokens of both.
 SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens, p.cached_tokens,
        p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.price_version, p.posted_at_ms, p.reason,
        p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens, p.input_image_tokens, p.output_audio_tokens,
-       p.output_image_tokens, p.chain, h.deployment, h.held_nanousd
+       p.output_image_tokens, p.chain, h.deployment, h.held_nanousd, p.tokens,
+       h.held_tokens
   FROM postings AS p
   LEFT JOIN holds AS h ON h.hold_id = p.hold_id
  WHERE p.seq > :seq
@@ -56,10 +57,17 @@ INSERT INTO temp.rates (deployment, price_version, request, input, cached, cache
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: right_lines
--- How many of the lines in (:after_seq, :through_seq] have a hold and cost what they should for certain: at a known
--- rate, and by numbers that cannot overflow. Of what another kind of line costs, nothing is said.
+-- How many of the lines in (:after_seq, :through_seq] have a hold, count the tokens that they used, and cost what they
+-- should for certain: at a known rate, and by numbers that cannot overflow. Of what another kind of line costs, nothing is
+-- said, nor of the tokens of a correction.
 WITH costs AS (
     SELECT p.kind, p.cost_basis, p.cost_nanousd, h.held_nanousd,
+           p.kind = 'correction'
+               OR p.tokens = COALESCE(
+                      p.input_tokens + p.cached_tokens + p.cache_write_tokens + p.output_tokens + p.reasoning_tokens
+                      + COALESCE(p.cache_write_1h_tokens + p.input_audio_tokens + p.cached_audio_tokens
+                                 + p.input_image_tokens + p.output_audio_tokens + p.output_image_tokens, 0),
+                      h.held_tokens) AS counts_tokens,
            MIN(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens) >= 0
                AND MAX(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens)
                    <= 9000000
@@ -87,10 +95,11 @@ WITH costs AS (
       JOIN holds AS h ON h.hold_id = p.hold_id
       LEFT JOIN temp.rates AS r ON r.deployment = h.deployment AND r.price_version = p.price_version
      WHERE p.seq > :after_seq AND p.seq <= :through_seq)
-SELECT COALESCE(SUM(CASE WHEN kind <> 'settlement' OR cost_basis NOT IN ('priced_usage', 'estimated') THEN 1
-                         WHEN cost_basis = 'estimated'
-                         THEN is_bounded AND cost_nanousd = MIN(expected_nanousd, held_nanousd)
-                         ELSE is_bounded AND cost_nanousd = expected_nanousd END), 0)
+SELECT COALESCE(SUM(counts_tokens
+                    AND CASE WHEN kind <> 'settlement' OR cost_basis NOT IN ('priced_usage', 'estimated') THEN 1
+                             WHEN cost_basis = 'estimated'
+                             THEN is_bounded AND cost_nanousd = MIN(expected_nanousd, held_nanousd)
+                             ELSE is_bounded AND cost_nanousd = expected_nanousd END), 0)
   FROM costs;
 
 -- name: last_folded

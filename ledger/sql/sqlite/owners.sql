@@ -23,7 +23,7 @@ SELECT owner_id FROM owners WHERE lease_until_ms < :now_ms;
 
 -- name: holds_of_owner
 -- At most :most open holds of an owner, oldest first.
-SELECT hold_id, generation_id, held_nanousd, price_version
+SELECT hold_id, generation_id, price_version
   FROM holds
  WHERE owner_id = :owner_id AND state = 'held'
  ORDER BY taken_at_ms

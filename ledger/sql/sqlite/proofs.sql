@@ -11,7 +11,7 @@ SELECT hold_id, cost_basis FROM postings WHERE kind = 'correction' ORDER BY seq;
 
 -- name: lines_by_hour
 -- The lines in (:after_seq, :through_seq] as `spend_hours` has them; how many they are, how many have a hold and a
--- generation, how many are the closing line of their hold's state, and how many such holds held anything.
+-- generation, and how many are the closing line of their hold's state.
 SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
        COALESCE(c.cost_basis, p.cost_basis),
        h.outcome,
@@ -19,8 +19,7 @@ SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id,
        SUM(COALESCE(p.prompt_tokens, 0)), SUM(COALESCE(p.completion_tokens, 0)), SUM(COALESCE(p.cache_read_tokens, 0)),
        SUM(COALESCE(p.reasoning_tokens, 0)),
        COUNT(*), COUNT(g.generation_id),
-       SUM(p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END),
-       SUM(p.kind <> 'correction' AND h.held_nanousd > 0)
+       SUM(p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END)
   FROM counted_lines AS p
   LEFT JOIN holds AS h ON h.hold_id = p.hold_id
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
@@ -34,7 +33,7 @@ SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id,
        COALESCE(c.cost_basis, 'free'),
        h.outcome,
        0, 0, 0, COUNT(*), 0, 0, 0, 0, 0, 0,
-       COUNT(*), COUNT(g.generation_id), COUNT(*), SUM(h.held_nanousd > 0)
+       COUNT(*), COUNT(g.generation_id), COUNT(*)
   FROM holds AS h
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
   LEFT JOIN temp.corrected AS c ON c.hold_id = h.hold_id
@@ -64,10 +63,10 @@ SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
   FROM spend_hours;
 
 -- name: lines_by_window
--- For each window, of the lines in (:after_seq, :through_seq] that it counts: what they come to, how many holds they
--- close, how many of these held anything, and the first and last moment and deployment of any.
-SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd), SUM(p.kind <> 'correction'),
-       SUM(p.kind <> 'correction' AND h.held_nanousd > 0),
+-- For each window, of the lines in (:after_seq, :through_seq] that it counts: what they come to in money, tokens, calls
+-- and attempts, how many holds they close, and the first and last moment and deployment of any.
+SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd), SUM(p.tokens),
+       SUM(p.kind <> 'correction' AND h.attempt = 1), SUM(p.kind <> 'correction'), SUM(p.kind <> 'correction'),
        MIN(h.taken_at_ms), MAX(h.taken_at_ms), MIN(h.deployment), MAX(h.deployment)
   FROM postings AS p
  CROSS JOIN holds AS h ON h.hold_id = p.hold_id
@@ -76,7 +75,8 @@ SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd), SUM(p.kind <> 'c
  GROUP BY 1, 2;
 
 -- name: holds_without_line_by_window
-SELECT link.ceiling_id, link.starts_at_ms, 0, COUNT(*), SUM(h.held_nanousd > 0),
+SELECT link.ceiling_id, link.starts_at_ms, 0, 0, SUM(h.state = 'released' AND h.attempt = 1),
+       SUM(h.state = 'released' AND h.status IS NOT NULL), COUNT(*),
        MIN(h.taken_at_ms), MAX(h.taken_at_ms), MIN(h.deployment), MAX(h.deployment)
   FROM holds AS h
  CROSS JOIN hold_windows AS link ON link.hold_id = h.hold_id
@@ -85,10 +85,10 @@ SELECT link.ceiling_id, link.starts_at_ms, 0, COUNT(*), SUM(h.held_nanousd > 0),
 
 -- name: windows
 -- Every window and its ceiling (scope NULL: there is none).
-SELECT w.ceiling_id, w.starts_at_ms, w.ends_at_ms, w.spent_nanousd - w.folded_nanousd, c.scope, c.window, c.active,
+SELECT w.ceiling_id, w.starts_at_ms, w.ends_at_ms, w.counts, w.spent_amount - w.folded_amount, c.scope, c.window, c.active,
        c.since_ms
   FROM ceiling_windows AS w
-  LEFT JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id;
+  LEFT JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id AND c.counts = w.counts;
 
 -- name: counts
 SELECT (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM hold_windows),

@@ -32,17 +32,34 @@ SELECT :through_seq,
  WHERE seq <= :through_seq;
 
 -- name: fold_windows
--- What the windows keep of the lines that go. What came without being admitted stays excused, to the last nano-dollar.
+-- What the windows keep of the lines that go. What came without being admitted stays excused, to the last nano-dollar
+-- and token.
 UPDATE ceiling_windows
-   SET folded_nanousd = folded_nanousd + part.cost_nanousd,
-       excused_nanousd = excused_nanousd + part.unasked_nanousd
-  FROM (SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS cost_nanousd,
+   SET folded_amount = folded_amount + CASE counts WHEN 'tokens' THEN part.tokens ELSE part.cost_nanousd END,
+       excused_amount = excused_amount + CASE counts WHEN 'tokens' THEN part.unasked_tokens ELSE part.unasked_nanousd END
+  FROM (SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS cost_nanousd, SUM(p.tokens) AS tokens,
                SUM(CASE p.kind WHEN 'correction' THEN MAX(p.cost_nanousd, 0) ELSE p.overrun_nanousd END)
-                   AS unasked_nanousd
-          FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
+                   AS unasked_nanousd,
+               SUM(MAX(CASE p.kind WHEN 'correction' THEN p.tokens ELSE p.tokens - h.held_tokens END, 0))
+                   AS unasked_tokens
+          FROM postings AS p
+         CROSS JOIN holds AS h ON h.hold_id = p.hold_id
+         CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
          WHERE p.seq <= :through_seq
          GROUP BY link.ceiling_id, link.starts_at_ms) AS part
- WHERE ceiling_windows.ceiling_id = part.ceiling_id AND ceiling_windows.starts_at_ms = part.starts_at_ms;
+ WHERE ceiling_windows.ceiling_id = part.ceiling_id AND ceiling_windows.starts_at_ms = part.starts_at_ms
+   AND ceiling_windows.counts IN ('nanousd', 'tokens');
+
+-- name: fold_call
+-- What the windows that count calls or attempts keep of an attempt that goes.
+UPDATE ceiling_windows
+   SET folded_amount = folded_amount + CASE counts WHEN 'attempts' THEN h.state <> 'released' OR h.status IS NOT NULL
+                                                   ELSE h.attempt = 1 END
+  FROM hold_windows AS link
+  JOIN holds AS h ON h.hold_id = link.hold_id
+ WHERE link.hold_id = :hold_id
+   AND ceiling_windows.ceiling_id = link.ceiling_id AND ceiling_windows.starts_at_ms = link.starts_at_ms
+   AND ceiling_windows.counts IN ('calls', 'attempts');
 
 -- name: drop_lines
 DELETE FROM postings WHERE seq <= :through_seq;

@@ -1,28 +1,29 @@
 -- name: find_window
 -- What one ceiling has in its current window. No row: nothing yet.
-SELECT limit_nanousd, held_nanousd, spent_nanousd
+SELECT limit_amount, held_amount, spent_amount
   FROM ceiling_windows
  WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
 
 -- name: open_window
 -- A ceiling's window begins with nothing held and nothing spent.
-INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, limit_nanousd, excused_nanousd, held_nanousd,
-                             spent_nanousd)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :limit_nanousd, :limit_nanousd, 0, 0);
+INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, counts, limit_amount, excused_amount, held_amount,
+                             spent_amount)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount, :limit_amount, 0, 0);
 
 -- name: name_ceiling
 -- A ceiling that its template stands for, on its first use. The others are there since they were configured.
-INSERT INTO ceilings (ceiling_id, scope, window, limit_nanousd, active, since_ms, when_tight, of_template)
-VALUES (:ceiling_id, :scope, :window, :limit_nanousd, 1, :now_ms, :when_tight, 1)
+INSERT INTO ceilings (ceiling_id, scope, window, counts, limit_amount, active, since_ms, when_tight, of_template)
+VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, 1)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET active = 1, since_ms = CASE active WHEN 1 THEN since_ms ELSE excluded.since_ms END;
 
 -- name: open_holds_under
--- Open holds under one ceiling, the oldest first.
-SELECT holds.held_nanousd, holds.taken_at_ms, holds.deployment
+-- What open holds hold under one ceiling in dollars or tokens, the oldest first.
+SELECT CASE :counts WHEN 'tokens' THEN holds.held_tokens ELSE holds.held_nanousd END AS held, holds.taken_at_ms,
+       holds.deployment
   FROM holds INDEXED BY open_holds
  WHERE holds.state = 'held'
-   AND holds.held_nanousd > 0
+   AND held > 0
    AND EXISTS (SELECT 1 FROM hold_windows
                 WHERE hold_windows.hold_id = holds.hold_id
                   AND hold_windows.ceiling_id = :ceiling_id

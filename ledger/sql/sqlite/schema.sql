@@ -43,18 +43,21 @@ CREATE TABLE generations (
 
 CREATE INDEX generations_by_time ON generations (created_at_ms);
 
--- since: from when on it is in force without a break; it counts the whole of the window that this falls into.
+-- since: from when on it is in force without a break; it counts the whole of the window that this falls into. counts: what
+-- it adds up, and what its amounts are in: nano-dollars, tokens, calls however many attempts they took, or attempts.
 CREATE TABLE ceilings (
     ceiling_id TEXT NOT NULL PRIMARY KEY,
     scope TEXT NOT NULL,
     window TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'month', 'total')),
-    limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
+    counts TEXT NOT NULL CHECK (counts IN ('nanousd', 'tokens', 'calls', 'attempts')),
+    limit_amount INTEGER NOT NULL CHECK (limit_amount >= 0),
     active INTEGER NOT NULL CHECK (active IN (0, 1)),
     since_ms INTEGER NOT NULL,
     when_tight TEXT NOT NULL CHECK (when_tight IN ('refuse', 'wait', 'clamp')),
     of_template INTEGER NOT NULL CHECK (of_template IN (0, 1)),
     downgrade_at REAL CHECK (downgrade_at > 0 AND downgrade_at <= 1),
-    UNIQUE (scope, window)
+    UNIQUE (scope, window, counts),
+    UNIQUE (ceiling_id, counts)
 ) STRICT, WITHOUT ROWID;
 
 -- Another number whenever the ceilings in force were changed, so that each process notices before it admits.
@@ -65,29 +68,33 @@ CREATE TABLE ceilings_epoch (
 
 INSERT INTO ceilings_epoch (id, epoch) VALUES (1, 0);
 
--- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings. excused: the highest
--- limit it has had, or what it counted from before it was in force, if that is more: the audit's bound for both together.
--- folded: the part of `spent` whose lines were folded into a closing.
+-- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings, or of the calls or
+-- attempts that are over; all in what it counts. excused: the highest limit it has had, or what it counted from before it
+-- was in force, if that is more: the audit's bound for both together. folded: the part of `spent` whose lines were folded
+-- into a closing.
 CREATE TABLE ceiling_windows (
-    ceiling_id TEXT NOT NULL REFERENCES ceilings (ceiling_id),
+    ceiling_id TEXT NOT NULL,
     starts_at_ms INTEGER NOT NULL,
     ends_at_ms INTEGER,
-    limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
-    excused_nanousd INTEGER NOT NULL CHECK (excused_nanousd >= limit_nanousd),
-    held_nanousd INTEGER NOT NULL CHECK (held_nanousd >= 0),
-    spent_nanousd INTEGER NOT NULL CHECK (spent_nanousd >= 0),
-    folded_nanousd INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (ceiling_id, starts_at_ms)
+    counts TEXT NOT NULL,
+    limit_amount INTEGER NOT NULL CHECK (limit_amount >= 0),
+    excused_amount INTEGER NOT NULL CHECK (excused_amount >= limit_amount),
+    held_amount INTEGER NOT NULL CHECK (held_amount >= 0),
+    spent_amount INTEGER NOT NULL CHECK (spent_amount >= 0),
+    folded_amount INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (ceiling_id, starts_at_ms),
+    FOREIGN KEY (ceiling_id, counts) REFERENCES ceilings (ceiling_id, counts)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER a_new_hold_fits_under_its_ceiling
-BEFORE UPDATE OF held_nanousd ON ceiling_windows
-WHEN new.held_nanousd > old.held_nanousd AND new.held_nanousd + new.spent_nanousd > new.limit_nanousd
+BEFORE UPDATE OF held_amount ON ceiling_windows
+WHEN new.held_amount > old.held_amount AND new.held_amount + new.spent_amount > new.limit_amount
 BEGIN
     SELECT RAISE(ABORT, 'a new hold does not fit under its ceiling');
 END;
 
--- Room taken before an attempt, and the attempt's own line: held -> settled, released or lapsed, once.
+-- Room taken before an attempt, and the attempt's own line: held -> settled, released or lapsed, once. One that was
+-- released without a status was never sent.
 CREATE TABLE holds (
     hold_id TEXT NOT NULL PRIMARY KEY,
     generation_id TEXT NOT NULL REFERENCES generations (generation_id),
@@ -104,6 +111,7 @@ CREATE TABLE holds (
     latency_us INTEGER,
     ttft_us INTEGER,
     error TEXT,
+    held_tokens INTEGER NOT NULL DEFAULT 0 CHECK (held_tokens >= 0),
     CHECK ((state = 'held') = (closed_at_ms IS NULL)),
     CHECK ((state = 'held') = (outcome IS NULL))
 ) STRICT, WITHOUT ROWID;
@@ -119,7 +127,7 @@ BEGIN
 END;
 
 CREATE TRIGGER a_hold_is_closed_once
-BEFORE UPDATE OF state, held_nanousd, generation_id, deployment, taken_at_ms ON holds
+BEFORE UPDATE OF state, held_nanousd, held_tokens, attempt, status, generation_id, deployment, taken_at_ms ON holds
 WHEN old.state <> 'held'
 BEGIN
     SELECT RAISE(ABORT, 'a hold is closed exactly once');
@@ -136,7 +144,8 @@ CREATE TABLE hold_windows (
 
 -- Immutable lines of money, numbered without a gap. overrun: by how much a settlement passed its hold. Token counts
 -- NULL: nobody knows; but of the six from cache_write_1h_tokens on, a line has all, or, where each would be 0, none.
--- chain: SHA-256 over the chain of the line before and this line (`ledger.chain`).
+-- chain: SHA-256 over the chain of the line before and this line (`ledger.chain`). tokens: what it
+-- adds to ceilings in tokens; it follows from the counts, or is the whole hold where nobody knows them.
 CREATE TABLE postings (
     seq INTEGER PRIMARY KEY,
     hold_id TEXT NOT NULL REFERENCES holds (hold_id),
@@ -159,7 +168,8 @@ CREATE TABLE postings (
     cached_audio_tokens INTEGER,
     input_image_tokens INTEGER,
     output_audio_tokens INTEGER,
-    output_image_tokens INTEGER
+    output_image_tokens INTEGER,
+    tokens INTEGER NOT NULL DEFAULT 0 CHECK (kind = 'correction' OR tokens >= 0)
 ) STRICT;
 
 CREATE UNIQUE INDEX a_hold_has_one_closing_posting ON postings (hold_id) WHERE kind <> 'correction';
@@ -589,11 +599,11 @@ CREATE TABLE failed_flights (
 ) STRICT;
 
 -- Sums that the service's own audit follows line by line, as they have to be after line `seq`: of a ceiling's window, or,
--- where ceiling_id is empty, of an hour in `spend_hours`. ceilings_epoch: the ceilings that were in force.
+-- where ceiling_id is empty, of an hour in `spend_hours` (nano-dollars). ceilings_epoch: the ceilings that were in force.
 CREATE TABLE followed_sums (
     ceiling_id TEXT NOT NULL,
     starts_at_ms INTEGER NOT NULL,
-    cost_nanousd INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
     ceilings_epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     PRIMARY KEY (ceiling_id, starts_at_ms)

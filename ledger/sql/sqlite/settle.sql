@@ -4,21 +4,24 @@ UPDATE holds
    SET state = :new_state, closed_at_ms = :closed_at_ms, outcome = :outcome, status = :status,
        latency_us = :latency_us, ttft_us = :ttft_us, error = :error
  WHERE hold_id = :hold_id AND state = 'held'
-RETURNING held_nanousd, deployment, taken_at_ms;
+RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms;
 
 -- name: find_closed_hold
 -- How a hold stands and what it was closed with. charged NULL: nothing was posted. No row: no such hold.
-SELECT holds.state, holds.outcome,
+SELECT holds.state, holds.outcome, holds.held_tokens,
        (SELECT cost_nanousd FROM postings WHERE postings.hold_id = :hold_id AND kind <> 'correction'),
        (SELECT MAX(1) FROM postings WHERE postings.hold_id = :hold_id AND kind = 'correction')
   FROM holds
  WHERE holds.hold_id = :hold_id;
 
 -- name: move_room
--- In every window that the hold took room in: give its room back and add what it cost (or a correction's difference).
+-- In every window that the hold took room in: give its room back and add what it came to (or a correction's difference),
+-- in what the window counts.
 UPDATE ceiling_windows
-   SET held_nanousd = held_nanousd - :held_nanousd,
-       spent_nanousd = spent_nanousd + :cost_nanousd
+   SET held_amount = held_amount - CASE counts WHEN 'nanousd' THEN :held_nanousd WHEN 'tokens' THEN :held_tokens
+                                               WHEN 'attempts' THEN :held_attempts ELSE :held_calls END,
+       spent_amount = spent_amount + CASE counts WHEN 'nanousd' THEN :cost_nanousd WHEN 'tokens' THEN :tokens
+                                                 WHEN 'attempts' THEN :attempts ELSE :calls END
  WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id);
 
 -- name: end_generation

@@ -3,40 +3,97 @@
 
 -- name: invariant 1: held + spent stays under the limit
 -- Above the highest limit it has had by no more than what came without being admitted: overruns that postings name, and
--- corrections. (A limit lowered below use stays excused by the higher one.)
+-- corrections. (A limit lowered below use stays excused by the higher one.) Nothing of the kind adds a call.
 WITH unasked AS MATERIALIZED (
     SELECT link.ceiling_id, link.starts_at_ms,
            SUM(CASE p.kind WHEN 'correction' THEN MAX(p.cost_nanousd, 0) ELSE p.overrun_nanousd END) AS cost_nanousd
       FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
      WHERE p.overrun_nanousd > 0 OR p.kind = 'correction'
      GROUP BY link.ceiling_id, link.starts_at_ms)
-SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, w.spent_nanousd, w.limit_nanousd, w.excused_nanousd,
+SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.held_amount, w.spent_amount, w.limit_amount, w.excused_amount,
        COALESCE(unasked.cost_nanousd, 0) AS unasked_nanousd
   FROM ceiling_windows AS w
   LEFT JOIN unasked ON unasked.ceiling_id = w.ceiling_id AND unasked.starts_at_ms = w.starts_at_ms
- WHERE w.held_nanousd + w.spent_nanousd > w.excused_nanousd + COALESCE(unasked.cost_nanousd, 0);
+                   AND w.counts = 'nanousd'
+ WHERE w.counts <> 'tokens' AND w.held_amount + w.spent_amount > w.excused_amount + COALESCE(unasked.cost_nanousd, 0);
+
+-- name: invariant 1: held + spent stays under the limit, in tokens
+-- As above. More than was held: the provider's count was above the bound.
+WITH unasked AS MATERIALIZED (
+    SELECT link.ceiling_id, link.starts_at_ms,
+           SUM(MAX(CASE p.kind WHEN 'correction' THEN p.tokens ELSE p.tokens - h.held_tokens END, 0)) AS tokens
+      FROM postings AS p
+     CROSS JOIN holds AS h ON h.hold_id = p.hold_id
+     CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
+     WHERE EXISTS (SELECT 1 FROM ceilings WHERE counts = 'tokens')
+       AND (p.tokens > h.held_tokens OR p.kind = 'correction')
+     GROUP BY link.ceiling_id, link.starts_at_ms)
+SELECT w.ceiling_id, w.starts_at_ms, w.held_amount, w.spent_amount, w.limit_amount, w.excused_amount,
+       COALESCE(unasked.tokens, 0) AS unasked_tokens
+  FROM ceiling_windows AS w
+  LEFT JOIN unasked ON unasked.ceiling_id = w.ceiling_id AND unasked.starts_at_ms = w.starts_at_ms
+ WHERE w.counts = 'tokens' AND w.held_amount + w.spent_amount > w.excused_amount + COALESCE(unasked.tokens, 0);
 
 -- name: invariant 2: held is the sum of open holds
 WITH open AS MATERIALIZED (
-    SELECT link.ceiling_id, link.starts_at_ms, SUM(h.held_nanousd) AS held_nanousd
+    SELECT link.ceiling_id, link.starts_at_ms, SUM(h.held_nanousd) AS nanousd, SUM(h.held_tokens) AS tokens,
+           SUM(h.attempt = 1) AS calls, COUNT(*) AS attempts
       FROM holds AS h CROSS JOIN hold_windows AS link ON link.hold_id = h.hold_id
      WHERE h.state = 'held'
-     GROUP BY link.ceiling_id, link.starts_at_ms)
-SELECT w.ceiling_id, w.starts_at_ms, w.held_nanousd, COALESCE(open.held_nanousd, 0) AS open_holds_nanousd
-  FROM ceiling_windows AS w
-  LEFT JOIN open ON open.ceiling_id = w.ceiling_id AND open.starts_at_ms = w.starts_at_ms
- WHERE w.held_nanousd <> COALESCE(open.held_nanousd, 0);
+     GROUP BY link.ceiling_id, link.starts_at_ms), found AS (
+    SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.held_amount,
+           COALESCE(CASE w.counts WHEN 'nanousd' THEN open.nanousd WHEN 'tokens' THEN open.tokens
+                                  WHEN 'attempts' THEN open.attempts ELSE open.calls END, 0) AS open_holds_amount
+      FROM ceiling_windows AS w
+      LEFT JOIN open ON open.ceiling_id = w.ceiling_id AND open.starts_at_ms = w.starts_at_ms)
+SELECT ceiling_id, starts_at_ms, counts, held_amount, open_holds_amount
+  FROM found
+ WHERE held_amount <> open_holds_amount;
 
 -- name: invariant 2: spent is the sum of postings
 WITH posted AS MATERIALIZED (
-    SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS cost_nanousd
+    SELECT link.ceiling_id, link.starts_at_ms, SUM(p.cost_nanousd) AS nanousd, SUM(p.tokens) AS tokens
       FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
-     GROUP BY link.ceiling_id, link.starts_at_ms)
-SELECT w.ceiling_id, w.starts_at_ms, w.spent_nanousd, w.folded_nanousd,
-       COALESCE(posted.cost_nanousd, 0) AS postings_nanousd
-  FROM ceiling_windows AS w
-  LEFT JOIN posted ON posted.ceiling_id = w.ceiling_id AND posted.starts_at_ms = w.starts_at_ms
- WHERE w.spent_nanousd <> w.folded_nanousd + COALESCE(posted.cost_nanousd, 0);
+     GROUP BY link.ceiling_id, link.starts_at_ms), found AS (
+    SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.spent_amount, w.folded_amount,
+           COALESCE(CASE w.counts WHEN 'tokens' THEN posted.tokens ELSE posted.nanousd END, 0) AS postings_amount
+      FROM ceiling_windows AS w
+      LEFT JOIN posted ON posted.ceiling_id = w.ceiling_id AND posted.starts_at_ms = w.starts_at_ms
+     WHERE w.counts IN ('nanousd', 'tokens'))
+SELECT ceiling_id, starts_at_ms, counts, spent_amount, folded_amount, postings_amount
+  FROM found
+ WHERE spent_amount <> folded_amount + postings_amount;
+
+-- name: invariant 2: spent is the number of calls that are over
+-- However many attempts they took: the first stands for all of them. Or, of a deployment, of attempts that were sent.
+WITH over AS MATERIALIZED (
+    SELECT link.ceiling_id, link.starts_at_ms, SUM(h.attempt = 1) AS calls,
+           SUM(h.state <> 'released' OR h.status IS NOT NULL) AS attempts
+      FROM holds AS h CROSS JOIN hold_windows AS link ON link.hold_id = h.hold_id
+     WHERE EXISTS (SELECT 1 FROM ceilings WHERE counts IN ('calls', 'attempts'))
+       AND h.state <> 'held'
+     GROUP BY link.ceiling_id, link.starts_at_ms), found AS (
+    SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.spent_amount, w.folded_amount,
+           COALESCE(CASE w.counts WHEN 'attempts' THEN over.attempts ELSE over.calls END, 0) AS over_amount
+      FROM ceiling_windows AS w
+      LEFT JOIN over ON over.ceiling_id = w.ceiling_id AND over.starts_at_ms = w.starts_at_ms
+     WHERE w.counts IN ('calls', 'attempts'))
+SELECT ceiling_id, starts_at_ms, counts, spent_amount, folded_amount, over_amount
+  FROM found
+ WHERE spent_amount <> folded_amount + over_amount;
+
+-- name: invariant 2: a correction counts the tokens that lines before it did not
+-- A hold's lines together count the tokens that one of them knows; where none does, the first counts the whole hold.
+SELECT p.seq, p.hold_id, p.tokens, c.prompt_tokens + c.completion_tokens AS used_tokens
+  FROM postings AS p
+  JOIN counted_lines AS c ON c.seq = p.seq
+ WHERE p.kind = 'correction'
+   AND p.tokens <> COALESCE(
+           c.prompt_tokens + c.completion_tokens
+           - (SELECT COALESCE(SUM(q.tokens), 0) FROM postings AS q
+               WHERE q.hold_id = p.hold_id AND q.kind <> 'correction')
+           - (SELECT COALESCE(SUM(q.tokens), 0) FROM postings AS q
+               WHERE q.hold_id = p.hold_id AND q.kind = 'correction' AND q.seq < p.seq), 0);
 
 -- name: invariant 3: a closed hold has the closing line of its state
 -- One closing line at most is a unique index's rule, which the check of the file looks after.
@@ -66,8 +123,7 @@ SELECT h.hold_id, w.ceiling_id, w.starts_at_ms
   JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id AND c.active = 1
                     AND (w.ends_at_ms IS NULL OR w.ends_at_ms > c.since_ms)
   JOIN holds AS h ON h.taken_at_ms >= w.starts_at_ms AND (w.ends_at_ms IS NULL OR h.taken_at_ms < w.ends_at_ms)
- WHERE h.held_nanousd > 0
-   AND (c.scope = 'global'
+ WHERE (c.scope = 'global'
         OR c.scope = 'model:' || h.deployment
         OR c.scope = 'provider:' || substr(h.deployment, 1, instr(h.deployment, ':') - 1))
    AND NOT EXISTS (SELECT 1 FROM hold_windows AS link
@@ -89,7 +145,6 @@ WITH kinds AS MATERIALIZED (
       FROM kinds AS k
      CROSS JOIN holds AS h
       JOIN generations AS g USING (generation_id)
-     WHERE h.held_nanousd > 0
 ), named AS (
     SELECT hold_id, taken_at_ms,
            kind || ':' || CASE ltrim(name, '\') WHEN '*' THEN '\' || name ELSE name END AS scope

@@ -46,8 +46,9 @@ def test_the_example_is_shown_whole() -> None:
         "config: input 0.15, output 0.60, cached input 0.075",
     ]
     assert cells(result, "local:smollm2")[-1] == "free"
-    assert cells(result, "provider:openai") == ["provider:openai", "day", "20.00", "refuse", "90%"]
-    assert cells(result, "user:*") == ["user:*", "day", "5.00", "wait"]
+    assert cells(result, "provider:openai") == ["provider:openai", "day", "$20.00", "refuse", "90%"]
+    assert cells(result, "user:*") == ["user:*", "day", "$5.00", "wait"]
+    assert cells(result, "key:*") == ["key:*", "minute", "600 calls", "refuse"]
     assert "route chat" in result.stdout
     assert "The config is valid." in result.stdout
     assert "hunter2" not in result.stdout

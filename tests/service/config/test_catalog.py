@@ -186,8 +186,13 @@ def test_a_provider_gets_as_many_attempts_at_once_as_is_usual_for_its_dialect_un
 
 def test_ceilings_are_in_nano_dollars(reads: Reads) -> None:
     text = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "0.000000001"\n'
-    one = Ceiling(scope="global", window="month", limit_nanousd=1)
+    one = Ceiling(scope="global", window="month", limit=1)
     assert catalog(reads(text)).ceilings == (one,)
+    per_minute = (
+        '[[ceilings]]\nscope = "key:*"\nwindow = "minute"\nunit = "tokens"\nlimit = 90000\nwhen_tight = "wait"\n'
+    )
+    rate = Ceiling(scope="key:*", window="minute", unit="tokens", limit=90_000, when_tight="wait")
+    assert catalog(reads(text + per_minute)).ceilings == (one, rate)
     assert catalog(reads(text + "downgrade_at = 0.9")).ceilings == (msgspec.structs.replace(one, downgrade_at=0.9),)
 
 

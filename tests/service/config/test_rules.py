@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.config.limits import limit_of
 from service.config.rules import is_loopback, is_model_name
 from tests.service.config.conftest import PROVIDER, Reads, Refuses
 
@@ -12,6 +13,11 @@ def model(**keys: str) -> str:
 
 def ceiling(scope: str, limit_usd: str = "1") -> str:
     return f'[[ceilings]]\nscope = "{scope}"\nwindow = "day"\nlimit_usd = "{limit_usd}"\n'
+
+
+def rate(unit: str, limit: str = "", window: str = "minute") -> str:
+    said = f"limit = {limit}\n" if limit else ""
+    return f'[[ceilings]]\nscope = "global"\nwindow = "{window}"\nunit = "{unit}"\n{said}'
 
 
 def provider(url: str, more: str = "") -> str:
@@ -88,6 +94,21 @@ def provider(url: str, more: str = "") -> str:
         (ceiling("global") * 2, "ceilings[1].scope: 'global a day' is there twice"),
         (ceiling("global") + "downgrade_at = 1.5", "ceilings[0].downgrade_at: expected float <= 1.0"),
         (ceiling("global", "NaN"), "ceilings[0].limit_usd: 'NaN' is not an amount"),
+        (rate("usd"), 'ceilings[0].limit_usd: is missing: limit_usd = "100", or a unit and its limit'),
+        (rate("calls"), "ceilings[0].limit: is missing: so many calls"),
+        (rate("usd", "1.5"), 'ceilings[0].limit: an amount is exact, so it goes in quotes: "1.5"'),
+        (rate("usd", '"much"'), "ceilings[0].limit: 'much' is not an amount"),
+        (rate("tokens", "1.5"), "ceilings[0].limit: 1.5 is no whole number of tokens"),
+        (rate("tokens", '"1.5"'), "ceilings[0].limit: '1.5' is no whole number of tokens, zero or more"),
+        (rate("calls", "-1"), "ceilings[0].limit: -1 is no whole number of calls, zero or more"),
+        (rate("calls", "1000000000000001"), "ceilings[0].limit: 1000000000000001 is more than 1,000,000,000,000,000"),
+        (rate("call", "1"), "ceilings[0].unit: 'call' cannot be; choose usd, tokens, calls"),
+        (rate("tokens", "1") + 'limit_usd = "1"\n', "ceilings[0].limit_usd: stands for unit"),
+        (ceiling("global") + "limit = 1", "ceilings[0].limit_usd: stands for unit"),
+        (ceiling("global") + 'unit = "calls"', "ceilings[0].limit_usd: stands for unit"),
+        (rate("calls", "1") + 'when_tight = "clamp"', "ceilings[0].when_tight: a call cannot be made smaller"),
+        (rate("tokens", "1") + "downgrade_at = 0.5", "ceilings[0].downgrade_at: is for dollars"),
+        (rate("calls", "1") * 2, "ceilings[1].scope: 'global a minute in calls' is there twice"),
         (ceiling("provider:x"), "ceilings[0].scope: there is no provider 'x'; there are local"),
         (ceiling("model:local"), "ceilings[0].scope: 'local' must be written provider:model"),
         (ceiling("user:"), "ceilings[0].scope: 'user:' must be global, or one of provider:P, model:P:M, key:ID"),
@@ -127,6 +148,12 @@ def test_a_broken_rule_is_one_line_at_its_place(refuses: Refuses, text: str, lin
     assert lines[0].startswith(line), lines
     assert len(lines) == 1
     assert "hunter2" not in lines[0]
+
+
+def test_a_scope_and_window_may_have_a_ceiling_in_each_unit(reads: Reads) -> None:
+    found = reads(rate("tokens", "5") + rate("calls", '"60"') + rate("usd", '"0.5"') + rate("tokens", "9", "hour"))
+    assert [limit_of(section) for section in found.ceilings] == [5, 60, 500_000_000, 9]
+    assert limit_of(reads(rate("usd", "3")).ceilings[0]) == 3_000_000_000
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

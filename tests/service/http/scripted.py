@@ -158,10 +158,10 @@ class ScriptedEstimates:
         tight = Tight(
             scope="user:u1",
             window="day",
-            limit_nanousd=5,
-            spent_nanousd=1,
-            held_nanousd=1,
-            asked_nanousd=2,
+            limit=5,
+            spent=1,
+            held=1,
+            asked=2,
             window_ends_at_ms=None,
         )
         costs = Costs(least_nanousd=0, likely_nanousd=1, most_nanousd=2, prompt_tokens=21)

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import time
 
 import httpx_sse
+import msgspec
+import pytest
 
-from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, Tight
+from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, RateLimited, Tight
 from router.answer import Answer, Choice, Delta, ToolCall, ToolCallDelta
 from router.errors import DeadlineExceeded, UpstreamFailed, UpstreamRejected
 from service.http.operations import GENERATE, GENERATED
@@ -14,10 +17,10 @@ from tests.service.http.scripted import an_edge, finished, raw_exchange, text
 TIGHT = Tight(
     scope="global",
     window="month",
-    limit_nanousd=1_000_000_000,
-    spent_nanousd=999_000_000,
-    held_nanousd=0,
-    asked_nanousd=2_000_000,
+    limit=1_000_000_000,
+    spent=999_000_000,
+    held=0,
+    asked=2_000_000,
     window_ends_at_ms=1_796_083_200_000,
 )
 
@@ -230,6 +233,50 @@ async def test_a_ceiling_says_what_is_spent_held_and_asked_and_that_retrying_is_
         )
         assert problem["window_ends_at"] == "2026-12-01T00:00:00.000Z"
         assert answer.headers["x-farthing-id"] == edge.gateway.calls[0].generation_id
+
+
+MINUTE = msgspec.structs.replace(
+    TIGHT, window="minute", unit="tokens", limit=1000, spent=700, held=250, asked=90, window_ends_at_ms=None
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/generate", {"prompt": "x"}),
+        ("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/embeddings", {"model": "chat", "input": "x"}),
+    ],
+)
+async def test_a_rate_says_its_unit_and_when_its_window_ends_in_every_shape(path, body):
+    async with an_edge() as (edge, client):
+        ends_at_ms = time.time_ns() // 1_000_000 + 30_000
+        edge.gateway.refusal = RateLimited(msgspec.structs.replace(MINUTE, window_ends_at_ms=ends_at_ms))
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 429
+        assert 28 <= int(answer.headers["retry-after"]) <= 30
+        assert "x-should-retry" not in answer.headers
+        told = answer.json()
+        problem = told.get("error", told)
+        assert problem["code"] == "rate_limited"
+        words = problem.get("detail") or problem["message"]
+        assert "1,000 tokens a minute for global has 700 spent and 250 held" in words
+        facts = {name: told.get(name) for name in ("scope", "window", "unit", "limit", "spent", "held", "asked")}
+        if path == "/generate":
+            assert list(facts.values()) == ["global", "minute", "tokens", 1000, 700, 250, 90]
+            assert told["window_ends_at"].endswith("Z")
+
+
+async def test_who_asks_for_more_than_a_whole_rate_is_told_so_and_not_to_come_back():
+    async with an_edge() as (edge, client):
+        for tight, words in (
+            (msgspec.structs.replace(MINUTE, asked=1001), "never has room for this call, which asks for 1,001 tokens"),
+            (msgspec.structs.replace(MINUTE, window="total", unit="calls"), "It never returns: raise the ceiling."),
+        ):
+            edge.gateway.refusal = RateLimited(tight)
+            answer = await client.post("/generate", json={"prompt": "x"})
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "false")
+            assert words in answer.json()["detail"]
 
 
 async def test_refusals_that_pass_say_when_to_come_back():

@@ -264,7 +264,7 @@ async def test_a_caller_who_hung_up_may_try_again(tmp_path, streams):
 
 async def test_a_call_that_found_no_room_may_try_again(tmp_path):
     gate = asyncio.Event()
-    ceilings = (Ceiling(scope="global", window="total", limit_nanousd=45_000),)
+    ceilings = (Ceiling(scope="global", window="total", limit=45_000),)
     async with a_service(tmp_path, ceilings=ceilings) as (house, upstream, client):
         upstream.plays(answer("first", gate=gate))
         first = asyncio.create_task(post(client, key=None))
@@ -280,7 +280,7 @@ async def test_a_call_that_found_no_room_may_try_again(tmp_path):
 
 
 async def test_a_ceiling_that_ends_a_call_midway_frees_its_key(tmp_path):
-    ceilings = (Ceiling(scope="provider:b", window="total", limit_nanousd=1),)
+    ceilings = (Ceiling(scope="provider:b", window="total", limit=1),)
     async with a_service(tmp_path, ceilings=ceilings) as (house, upstream, client):
         upstream.plays(status(500))
         problem = await post(client)
@@ -290,7 +290,7 @@ async def test_a_ceiling_that_ends_a_call_midway_frees_its_key(tmp_path):
 
 
 async def test_an_answer_made_shorter_to_fit_says_so_every_time(tmp_path):
-    ceilings = (Ceiling(scope="global", window="total", limit_nanousd=20_000, when_tight="clamp"),)
+    ceilings = (Ceiling(scope="global", window="total", limit=20_000, when_tight="clamp"),)
     async with a_service(tmp_path, ceilings=ceilings) as (_, upstream, client):
         for streams in (False, True):
             first = await post(client, key=str(streams), stream=streams)
@@ -383,7 +383,7 @@ async def test_a_follower_who_hung_up_or_was_failed_by_its_leader_may_try_again(
 async def test_a_follower_of_a_call_that_waits_in_vain_lets_go_of_its_key(tmp_path):
     gate = asyncio.Event()
     use = {"x-farthing-cache": "use"}
-    ceilings = (Ceiling(scope="provider:b", window="total", limit_nanousd=1),)
+    ceilings = (Ceiling(scope="provider:b", window="total", limit=1),)
     async with a_service(tmp_path, ceilings=ceilings) as (house, upstream, client):
         # The lead passes on when the leader finds no room for its second attempt; the follower leads and fails alike.
         upstream.plays(status(500, gate=gate), status(500))
