@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.sqlite.looks import Looks
+from ledger.sqlite.proofs import CALLED
 from ledger.sqlite.sums import HOUR_SUM, WINDOW_SUM
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
@@ -23,6 +24,8 @@ CEILINGS = (
     Ceiling(scope="global", window="month", limit=10**6),
     Ceiling(scope="model:p:m", window="minute", limit=10**6),
     Ceiling(scope="user:*", window="hour", limit=10**6),
+    Ceiling(scope="provider:p", window="day", unit="tokens", limit=10**6),
+    Ceiling(scope="global", window="minute", unit="calls", limit=10**6),
 )
 
 
@@ -129,6 +132,24 @@ async def test_a_sum_that_is_not_what_its_lines_add_up_to_is_drift(tmp_path, wha
     assert rule in "".join(subject for _, subject, _ in events(tmp_path))
 
 
+@pytest.mark.parametrize("scope", ["global", "user:*", "provider:p"])
+async def test_calls_that_a_minute_counts_otherwise_than_they_were_made_are_drift(tmp_path, scope):
+    clock, rate = Clock(), Ceiling(scope=scope, window="minute", unit="calls", limit=99)
+    async with a_watched_ledger(tmp_path, clock=clock, ceilings=[rate]) as (ledger, look):
+        for _ in range(2):
+            for cost, status in ((400, 200), (None, 429), (None, None)):
+                request = a_call(now_ms=clock.at_ms)
+                lead = await ledger.admit(request)
+                await ledger.settle(a_settlement(request, lead, cost=cost, status=status))
+            await ledger.admit(a_call(now_ms=clock.at_ms))
+            assert (await look()).drift == 0, events(tmp_path)
+        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+            newest = "SELECT MAX(starts_at_ms) FROM ceiling_windows"
+            db.execute(f"UPDATE ceiling_windows SET spent_amount = spent_amount + 1 WHERE starts_at_ms = ({newest})")
+        assert (await look()).drift == 1
+    assert CALLED in events(tmp_path)[0][1]
+
+
 async def test_sums_are_met_anew_after_a_look_by_a_process_that_does_not_follow_them(tmp_path):
     clock = Clock()
     async with a_watched_ledger(tmp_path, clock=clock, ceilings=CEILINGS) as (ledger, look):
@@ -145,7 +166,7 @@ STEPS = st.one_of(
     st.tuples(st.just("call"), st.integers(0, 2000)),
     st.tuples(st.just("late"), st.integers(0, 2000)),
     st.tuples(st.just("time"), st.sampled_from([-3_600_000, -1000, 1000, 61_000, 3_600_000])),
-    st.tuples(st.just("ceilings"), st.integers(0, 7)),
+    st.tuples(st.just("ceilings"), st.integers(0, 31)),
     st.tuples(st.just("look"), st.just(0)),
 )
 
