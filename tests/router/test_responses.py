@@ -53,7 +53,9 @@ def a_plan(body: dict[str, Any], *, is_limited=False, asked_as=AS_IT_IS, **provi
     target = msgspec.structs.replace(a_deployment("up", "http://up/v1", **provider), max_output_tokens=10)
     call = msgspec.structs.replace(a_call(), body=body)
     route = Route(name="chat", targets=(target,))
-    return plan(call, route, is_limited=lambda _: is_limited, returns_in_s={}, asked_as=lambda _: asked_as)[0]
+    return plan(
+        call, route, limited_units=lambda _: {"usd"} if is_limited else (), returns_in_s={}, asked_as=lambda _: asked_as
+    )[0]
 
 
 def test_a_body_of_another_format_is_as_it_was():
