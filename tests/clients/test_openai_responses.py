@@ -310,7 +310,7 @@ async def test_what_has_no_words_elsewhere_is_dropped_or_refused_by_name(tmp_pat
 
 
 async def test_under_a_ceiling_what_no_hold_can_bound_is_refused(tmp_path):
-    ceiling = Ceiling(scope="global", window="month", limit_nanousd=10**12)
+    ceiling = Ceiling(scope="global", window="month", limit=10**12)
     async with a_service(tmp_path, RESPONSES, ceilings=(ceiling,)) as (_, sdk):
         kept = await sdk.responses.create(model="chat", input="hello", max_output_tokens=5)
         for fields, param in (

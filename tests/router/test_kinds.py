@@ -104,7 +104,7 @@ SPOKEN = {
         "completion_tokens_details": {"audio_tokens": 40, "text_tokens": 10},
     },
 }
-DAY = Ceiling(scope="global", window="day", limit_nanousd=10**9)
+DAY = Ceiling(scope="global", window="day", limit=10**9)
 
 
 async def test_speech_is_held_for_and_charged_at_its_own_price_and_refused_under_a_ceiling_where_it_has_none(
