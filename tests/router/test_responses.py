@@ -191,7 +191,7 @@ def test_a_response_is_gone_on_with_where_it_was_given():
     assert request_of(candidate.deployment, candidate.body, stream=False)["previous_response_id"] == "resp_1"
     both = tuple(a_deployment(name, "", has_responses=True) for name in ("off", "up"))
     call = msgspec.structs.replace(a_call(), body=sent(previous_response_id=here))
-    routed = plan(call, Route(name="chat", targets=both), is_limited=lambda _: False, returns_in_s={})
+    routed = plan(call, Route(name="chat", targets=both), limited_units=lambda _: (), returns_in_s={})
     assert [candidate.deployment.id for candidate in routed] == ["up:model-up"]
     with pytest.raises(Inexpressible, match="previous_response_id"):
         a_plan(sent(previous_response_id=there), has_responses=True)
