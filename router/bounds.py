@@ -23,7 +23,8 @@ PER_INPUT: Final = 16
 PER_IMAGE: Final = 16_384
 # Providers rewrite tool schemas into text of their own; that has been seen to take up to twice the JSON's bytes.
 SCHEMA_FACTOR: Final = 2
-_IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
+# Not a set: what a caller sends may be of any type.
+_IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
 _UNBOUNDED: Final = (

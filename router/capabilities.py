@@ -29,9 +29,10 @@ VISION: Final = "vision"
 CAPABILITIES: Final = frozenset({*PARAMETERS, VISION})
 # Said so, these change nothing: whoever takes no other value takes that.
 _DEFAULTS: Final[dict[str, Any]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
-_IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+# Not sets: what a caller sends may be of any type.
+_IMAGES: Final = ("image_url", "input_image", "image")
 # Blocks of Anthropic's own format that are tool calls and their results.
-_TOOL_BLOCKS: Final = frozenset({"tool_use", "tool_result"})
+_TOOL_BLOCKS: Final = ("tool_use", "tool_result")
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 

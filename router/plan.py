@@ -23,6 +23,7 @@ from router.errors import (
 )
 from router.kinds import bound_nanousd
 from router.lessons import AS_IT_IS, Adaptation, Lesson
+from router.providers.anthropic.in_chat import callers_names
 from router.responses import ENDPOINT as RESPONSES
 from router.responses import as_sent_of, origin_of
 
@@ -206,7 +207,7 @@ def _sendable(
     shared, lost = spoken(body, deployment, _endpoint(deployment, adaptation))
     taken, refused = gated(shared, deployment)
     said, unsaid = _adapted(taken, deployment, adaptation)
-    return said, lost + refused + unsaid
+    return said, callers_names(body, lost + refused + unsaid)
 
 
 def _adapted(

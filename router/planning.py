@@ -59,12 +59,16 @@ class Planner:
         self._clock_ms = clock_ms
         self._pressures = Pressures()
 
+    def route_of(self, call: Call) -> Route:
+        """The route that the call names. Raises UnknownModel."""
+        return self._routes.resolve(call.model)
+
     async def ask(self, call: Call, *, captures_content: bool, keeps_refusal: bool = False) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight.
 
         keeps_refusal: whoever asks wants to know why another call may not go out, rather than be refused at once.
         """
-        route = self._routes.resolve(call.model)
+        route = self.route_of(call)
         lookup, ttl_s, replaces = await aside(lambda: lookup_of(call, route, self._sharing), size=call.body_bytes)
         prompt_tokens = await self._count_long(call, route)
         planned = Planned(candidates=())

@@ -1,7 +1,7 @@
 """Receipts and trace facts, made from what is known of a call. Pure but for reading the clock of a live journey."""
 
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,9 @@ from router.journey import Attempt, Event, Journey
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.stored import Stored
 from telemetry import AttemptFacts, ChatFacts
+
+_REASONING_HINTS: Final = frozenset({"reasoning_effort", "reasoning", "output_config.effort"})
+_THINKING_HINTS: Final = frozenset({"thinking_budget", "include_thoughts", "thinking", "thinking.display"})
 
 
 def landing_of(journey: Journey, answered: Attempt) -> Landing:
@@ -131,15 +134,16 @@ def router_facts(
     body = call.body
     reasoning = body.get("reasoning")
     effort = body.get("reasoning_effort")
-    thinking_budget = body.get("thinking_budget")
+    thinking = body.get("thinking")
+    thinking_budget = body.get("thinking_budget", thinking.get("budget_tokens") if isinstance(thinking, dict) else None)
     include_thoughts = body.get("include_thoughts")
     return RouterFacts(
         circuit_breaker_status=breaker_status,
         circuit_breaker_open_count=breaker_open_count,
         router_pacing_delay=was_paced,
         reasoning_effort=effort if isinstance(effort, str) else None,
-        reasoning_hint_dropped="reasoning_effort" in dropped or "reasoning" in dropped,
-        thinking_hint_dropped="thinking_budget" in dropped or "include_thoughts" in dropped,
+        reasoning_hint_dropped=not _REASONING_HINTS.isdisjoint(dropped),
+        thinking_hint_dropped=not _THINKING_HINTS.isdisjoint(dropped),
         reasoning_summary_requested=isinstance(reasoning, dict) and bool(reasoning.get("summary")),
         thinking_budget=thinking_budget if isinstance(thinking_budget, int) else None,
         include_thoughts=include_thoughts if isinstance(include_thoughts, bool) else None,

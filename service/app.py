@@ -16,6 +16,7 @@ from service.http.options import options_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
 from service.http.schema import schema_handlers
+from service.http.token_count import token_count_handler
 from service.native import NativeWire
 from service.openai_chat import OpenAIChatWire
 from service.openai_embeddings import OpenAIEmbeddingsWire
@@ -41,6 +42,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         *page_handlers(parts),
         *hint_handlers(parts),
         estimate_handler(parts),
+        token_count_handler(parts),
         *schema_handlers(),
     ]
     app = Litestar(

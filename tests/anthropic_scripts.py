@@ -20,9 +20,8 @@ def message(
 
     async def script(connection: "Connection", request: "Request") -> None:
         if request.is_stream:
-            await events(streamed(text, model=request.body["model"], usage=usage, stop_reason=stop_reason))(
-                connection, request
-            )
+            said = streamed(text, model=request.body["model"], usage=usage, stop_reason=stop_reason, **top)
+            await events(said)(connection, request)
         else:
             content = [{"type": "text", "text": text}]
             body = whole(content, model=request.body["model"], usage=usage, stop_reason=stop_reason, **top)
@@ -46,10 +45,39 @@ def whole(content: Sequence[dict[str, Any]], *, model: str = "claude-test", **to
     }
 
 
+def streamed_blocks(content: Sequence[dict[str, Any]], *, stop_reason: str = "end_turn") -> list[dict[str, Any]]:
+    """The events of a message of these blocks, each grown in one piece from what is empty at first."""
+    said = [start()]
+    for index, block in enumerate(content):
+        kind, begun, deltas = block["type"], dict(block), []
+        if kind == "text":
+            begun = {**block, "text": "", "citations": None}
+            deltas = [{"type": "text_delta", "text": block["text"]}]
+            deltas += [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+        elif kind == "thinking":
+            begun = {**block, "thinking": "", "signature": ""}
+            deltas = [
+                {"type": "thinking_delta", "thinking": block["thinking"]},
+                {"type": "signature_delta", "signature": block["signature"]},
+            ]
+        elif kind.endswith("tool_use"):
+            begun["input"] = {}
+            deltas = [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
+        said.append({"type": "content_block_start", "index": index, "content_block": begun})
+        said += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        said.append({"type": "content_block_stop", "index": index})
+    return [*said, end(stop_reason=stop_reason), {"type": "message_stop"}]
+
+
 def streamed(
-    text: str, *, model: str = "claude-test", usage: dict[str, Any] = USAGE, stop_reason: str = "end_turn"
+    text: str,
+    *,
+    model: str = "claude-test",
+    usage: dict[str, Any] = USAGE,
+    stop_reason: str = "end_turn",
+    **delta: Any,
 ) -> list[dict[str, Any]]:
-    """The events of a message of one block of text, its words one by one."""
+    """The events of a message of one block of text, its words one by one. delta: further fields of its end."""
     *words, last = text.split(" ")
     return [
         start(model=model, usage=usage),
@@ -58,7 +86,7 @@ def streamed(
         *(text_delta(f"{word} ") for word in words),
         text_delta(last),
         {"type": "content_block_stop", "index": 0},
-        end(stop_reason=stop_reason, output_tokens=usage["output_tokens"]),
+        end(stop_reason=stop_reason, output_tokens=usage["output_tokens"], **delta),
         {"type": "message_stop"},
     ]
 

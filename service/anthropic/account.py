@@ -15,9 +15,13 @@ def message_id(call: Call) -> str:
 def usage_object(finished: Finished) -> dict[str, Any]:
     """Anthropic's usage, with what it cost: input is what caches neither read nor wrote. Null where nobody knows."""
     usage, cost = finished.receipt.usage, cost_object(finished.receipt)
+    said = (finished.answer.extra or {}).get("usage")
+    # How often a hosted tool ran, say.
+    beside = said if isinstance(said, dict) else {}
     if usage is None:
-        return {"input_tokens": None, "output_tokens": None, **cost}
+        return {**beside, "input_tokens": None, "output_tokens": None, **cost}
     return {
+        **beside,
         "input_tokens": usage.prompt_tokens - usage.cache_read_tokens - usage.cache_written_tokens,
         "cache_creation_input_tokens": usage.cache_written_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,

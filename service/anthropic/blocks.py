@@ -18,9 +18,8 @@ _ENDINGS: Final = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
-_STOP_REASONS: Final = frozenset(
-    {*_ENDINGS.values(), "stop_sequence", "pause_turn", "model_context_window_exceeded", "compaction"}
-)
+# Not a set: other vendors say other things there, of any type.
+_STOP_REASONS: Final = (*_ENDINGS.values(), "stop_sequence", "pause_turn", "model_context_window_exceeded")
 
 
 def content_of(choice: Choice) -> list[Block]:
@@ -32,7 +31,7 @@ def ending(choice: Choice) -> dict[str, Any]:
     """`stop_reason`, and the sequence or the details that go with it."""
     extra = choice.extra or {}
     reason, sequence = extra.get("stop_reason"), extra.get("stop_sequence")
-    if reason not in _STOP_REASONS:
+    if reason not in _STOP_REASONS and not (choice.blocks and reason):
         # vLLM names the sequence itself there.
         sequence = reason if isinstance(reason, str) and choice.finish_reason == "stop" else sequence
         reason = "stop_sequence" if sequence else _ENDINGS.get(choice.finish_reason, "end_turn")

@@ -58,8 +58,12 @@ class MessageEvents:
 
     def closing(self, finished: Finished) -> bytes:
         choices = finished.answer.choices
-        said = {"type": "message_delta", "delta": ending(choices[0] if choices else Choice())}
-        last = event(b"message_delta", {**said, "usage": usage_object(finished)})
+        extra = dict(finished.answer.extra or {})
+        delta = ending(choices[0] if choices else Choice())
+        if "container" in extra:
+            delta["container"] = extra.pop("container")
+        usage = usage_object(finished)
+        last = event(b"message_delta", {**extra, "type": "message_delta", "delta": delta, "usage": usage})
         return self._begin() + self._leave() + last + event(b"message_stop", {"type": "message_stop"})
 
     def failure(self, problem: Problem) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS
-from service.anthropic.body import MessagesBody
+from service.anthropic.body import MessagesBody, TokensBody
 from service.http.hints import HintBody
 from service.http.report_examples import SPENT, TOOK
 from service.native import GenerateBody
@@ -361,6 +361,15 @@ OPERATIONS: Final = (
         streams=True,
         errors=_GENERATION_ERRORS,
         passes_rejections=True,
+    ),
+    Operation(
+        method="post",
+        path="/v1/messages/count_tokens",
+        summary="About how many tokens such a message has, as its route's first deployment counts; calls nobody",
+        example={"input_tokens": 21},
+        body=TokensBody,
+        body_example={name: MESSAGE[name] for name in ("model", "system", "messages")},
+        errors={404: "unknown_model"},
     ),
     Operation(
         method="post",

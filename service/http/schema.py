@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from service.anthropic.body import MessagesBody
+from service.anthropic.body import MessagesBody, TokensBody
 from service.asked import Params
 from service.headers import CACHE_MODES
 from service.http.hints import HintBody
@@ -73,7 +73,7 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
 
 def openapi_document() -> dict[str, Any]:
     """All operations as one OpenAPI 3.1 object."""
-    bodies = (GenerateBody, ChatBody, ResponsesBody, MessagesBody, EmbeddingsBody, Params, HintBody)
+    bodies = (GenerateBody, ChatBody, ResponsesBody, MessagesBody, TokensBody, EmbeddingsBody, Params, HintBody)
     _, components = msgspec.json.schema_components(bodies, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:

@@ -1,10 +1,10 @@
 """A call that came in Anthropic's own format, in the words of chat completions: for other dialects. Pure.
 
-What the other formats have no words for is left out and named, under the caller's own names where they differ little.
+What the other formats have no words for is left out and named, by the names that its caller knows.
 Source: platform.claude.com/docs: "Messages", "Extended thinking", "Effort", "Structured outputs".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from router.deployments import Dialect
@@ -15,6 +15,16 @@ from router.providers.anthropic.native import OWN, own_of
 _TRANSLATED: Final = frozenset({OWN, "messages", "tools", "thinking", "output_config", "cache_control", "top_k"})
 _TOOL_FIELDS: Final = ("type", "name", "description", "input_schema", "strict")
 _CHOICE: Final = ("tool_choice", "parallel_tool_calls")
+# {what a parameter is called in chat completions: in Anthropic's format}, where that differs.
+_CALLERS_NAMES: Final = {
+    "reasoning_effort": "thinking",
+    "thinking_budget": "thinking",
+    "include_thoughts": "thinking.display",
+    "response_format": "output_config.format",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+}
 # The nearest that every model with an effort knows.
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 # Percent of an answer's length up to which a budget for thoughts is a low or a medium effort. OpenRouter's figures.
@@ -53,6 +63,20 @@ def in_chat(body: dict[str, Any], dialect: Dialect) -> tuple[dict[str, Any], tup
     return said, tuple(words.lost)
 
 
+def callers_names(body: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """What was left out of this body as its caller calls it, each once. A body of another format has these names."""
+    if not names or own_of(body) is None:
+        return names
+    return tuple(dict.fromkeys(_callers_name(body, name) for name in names))
+
+
+def _callers_name(body: Mapping[str, Any], name: str) -> str:
+    if name == "reasoning_effort" and body.get("thinking") is None:
+        return "output_config.effort"
+    field, bracket, place = name.partition("[")
+    return _CALLERS_NAMES.get(field, field) + bracket + place
+
+
 def _say_thinking(said: dict[str, Any], thinking: Any, effort: Any, dialect: Dialect, words: Words) -> None:
     """An effort that was named counts before one that is read from a budget."""
     given = thinking if isinstance(thinking, dict) else {}
@@ -61,7 +85,7 @@ def _say_thinking(said: dict[str, Any], thinking: Any, effort: Any, dialect: Dia
         said["include_thoughts"] = given.get("display") != "omitted"
     elif given.get("display") is not None:
         words.lost["thinking.display"] = None
-    if effort in _EFFORTS:
+    if isinstance(effort, str) and effort in _EFFORTS:
         said["reasoning_effort"] = _EFFORTS[effort]
     elif effort is not None:
         words.lost["output_config.effort"] = None
@@ -117,7 +141,8 @@ def _say_tools(said: dict[str, Any], given: Any, words: Words) -> None:
         words.lost["tool_choice"] = None
         del said["tool_choice"]
     if not tools:
-        words.lost |= dict.fromkeys(name for name in _CHOICE if said.pop(name, None) is not None)
+        lost = tuple(name for name in _CHOICE if said.pop(name, None) is not None)
+        words.lost |= dict.fromkeys(_CALLERS_NAMES.get(name, name) for name in lost)
 
 
 def _chosen(choice: dict[str, Any]) -> Any:

@@ -40,10 +40,12 @@ _ERRORS: Final = {
     "rate_limit_error": Outcome.RATE_LIMITED,
 }
 _MESSAGE_FIELDS: Final = frozenset(
-    {"id", "type", "role", "model", "content", "usage", "stop_reason", "stop_sequence", "stop_details"}
+    {"id", "type", "role", "model", "content", "usage", "stop_reason", "stop_sequence", "stop_details", "delta"}
 )
 
 
+# How the names of counts end, and of what they are made up of.
+_TOKENS: Final = ("_tokens", "_tokens_details", "cache_creation")
 _TOOL_FIELDS: Final = frozenset({"type", "id", "name", "input", "cache_control"})
 
 
@@ -96,7 +98,7 @@ class MessageReader(BodyReading):
             yield from self._start(index, block)
             yield from self._stop(index)
         self._note(said)
-        self._counts.add(said.get("usage"), is_final=True)
+        self._count(said.get("usage"), is_final=True)
         yield from self._end(said)
         self.is_done = True
 
@@ -118,7 +120,7 @@ class MessageReader(BodyReading):
                 case "message_start":
                     message = self._object(said, "message")
                     self._note(message)
-                    self._counts.add(message.get("usage"), is_final=False)
+                    self._count(message.get("usage"), is_final=False)
                 case "content_block_start":
                     yield from self._start(self._place(said), said.get("content_block"))
                 case "content_block_delta":
@@ -126,8 +128,11 @@ class MessageReader(BodyReading):
                 case "content_block_stop":
                     yield from self._stop(self._place(said))
                 case "message_delta":
-                    self._counts.add(said.get("usage"), is_final=True)
-                    yield from self._end(self._object(said, "delta"))
+                    self._count(said.get("usage"), is_final=True)
+                    delta = self._object(said, "delta")
+                    self._keep(said)
+                    self._keep(delta)
+                    yield from self._end(delta)
                 case "message_stop":
                     self.is_done = True
                 case "error":
@@ -216,9 +221,19 @@ class MessageReader(BodyReading):
     def _note(self, said: dict[str, Any]) -> None:
         self.note(said, created=None)
         self._has_begun = True
+        self._keep(said)
+
+    def _keep(self, said: dict[str, Any]) -> None:
         for name in said.keys() - _MESSAGE_FIELDS:
             if said[name] is not None:
                 self.extra[name] = said[name]
+
+    def _count(self, said: Any, *, is_final: bool) -> None:
+        """Its tokens are for `closing` to tell; what else it says (how often a tool ran, at which tier) is kept."""
+        self._counts.add(said, is_final=is_final)
+        for name, value in said.items() if isinstance(said, dict) else ():
+            if not name.endswith(_TOKENS) and value is not None:
+                self.extra.setdefault("usage", {})[name] = value
 
     def error(self, data: bytes) -> Fault:
         """The fault that an error within an answer is: here its type tells more than the status of the response."""

@@ -169,6 +169,9 @@ class ScriptedEstimates:
         outlook = Outlook(deployment=target, candidate=candidate, costs=costs, binding=tight)
         return Estimate(route="chat", verdict="lead", chosen=outlook, outlooks=(outlook,))
 
+    async def prompt_tokens(self, call: Call) -> int:
+        return 21
+
 
 class ScriptedReports:
     """Says back what it was asked."""
