@@ -257,6 +257,12 @@ class Fleet:
         return found
 
 
+def own_place(source: Source, index: int, name: str) -> Place:
+    """Of a number that an entry may say beside its parameters, as older configs do, or among them."""
+    beside: Place = (MODELS, index, name)
+    return beside if source.get(*beside) is not None else (MODELS, index, PARAMS, name)
+
+
 def allowed_fails(source: Source, table: Place) -> tuple[int | None, Place]:
     """How many faults open a breaker, and where it was said: so many are allowed, the next one is not."""
     place = (*table, "allowed_fails")

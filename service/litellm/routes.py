@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from service.config.rules import MAX_MODEL_CHARS
-from service.litellm.deployments import MODELS, PARAMS, Entry, Fleet
+from service.litellm.deployments import MODELS, PARAMS, Entry, Fleet, own_place
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
 
@@ -59,7 +59,7 @@ class Routes:
     def _shares(self, entries: list[Entry]) -> list[int]:
         """How calls are spread: by `weight`, else by `rpm`, else by `tpm`, which all of them must say."""
         for name in ("weight", "rpm", "tpm"):
-            places = [self._place(entry, name) for entry in entries]
+            places = [own_place(self._source, entry.index, name) for entry in entries]
             numbers = [self._source.get(*place) for place in places]
             if weights := _whole_shares(numbers):
                 if name == "weight":
@@ -67,11 +67,6 @@ class Routes:
                         self._source.use(*place)
                 return weights
         return []
-
-    def _place(self, entry: Entry, name: str) -> Place:
-        """Of a number that the entry's own table may say, or its parameters."""
-        own: Place = (MODELS, entry.index, name)
-        return own if self._source.get(*own) is not None else (MODELS, entry.index, PARAMS, name)
 
     def _strategy(self) -> str:
         said = self._source.get(ROUTER, "routing_strategy")

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from service.config.limits import MOST
 from service.litellm.amounts import dollars, seconds, whole
-from service.litellm.deployments import MODELS, PARAMS, Fleet, allowed_fails
+from service.litellm.deployments import MODELS, PARAMS, Fleet, allowed_fails, own_place
 from service.litellm.routes import LITELLM, ROUTER
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
@@ -17,6 +18,8 @@ _WINDOWS: Final = {
     "28d": "month", "30d": "month", "31d": "month", "1mo": "month", "720h": "month", "2592000s": "month",
 }  # fmt: skip
 _CALENDAR: Final = "Its windows are those of the calendar, in UTC; LiteLLM's begin with the first call."
+_RATE: Final = "LiteLLM mostly prefers others from there on; here it is a limit, and the route's next one is asked."
+_LIMITED: Final = "another entry limits the same deployment already"
 _NO_WINDOW: Final = "no window here is as long: there are minute, hour, day, month and total"
 
 
@@ -72,7 +75,7 @@ class Ceilings:
 
     def __init__(self, source: Source, fleet: Fleet) -> None:
         self._source = source
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
         self.tables: list[Table] = []
         for section in (LITELLM, GENERAL):
             self._add("global", (section, "max_budget"), (section, "budget_duration"))
@@ -81,6 +84,8 @@ class Ceilings:
         for entry in fleet.entries:
             place = (MODELS, entry.index, PARAMS)
             self._add(f"model:{entry.target}", (*place, "max_budget"), (*place, "budget_duration"))
+            self._add_rate(f"model:{entry.target}", "calls", own_place(source, entry.index, "rpm"))
+            self._add_rate(f"model:{entry.target}", "tokens", own_place(source, entry.index, "tpm"))
 
     def _add_providers(self, fleet: Fleet) -> None:
         place = (ROUTER, "provider_budget_config")
@@ -100,12 +105,25 @@ class Ceilings:
         if limit_usd is None or limit_usd == "0":
             return
         window = "total" if span is None else _WINDOWS.get(str(span))
-        if window is None or (scope, window) in self._seen:
+        if window is None or (scope, window, "usd") in self._seen:
             for place in (limit_at, span_at):
-                self._source.explain(_NO_WINDOW if window is None else f"{scope} has a limit already", *place)
+                self._source.explain(_NO_WINDOW if window is None else _LIMITED, *place)
             return
-        self._seen.add((scope, window))
+        self._seen.add((scope, window, "usd"))
         for place in (limit_at, span_at):
             self._source.use(*place)
         values = {"scope": scope, "window": window, "limit_usd": limit_usd}
         self.tables.append(Table(header="[[ceilings]]", values=values, notes=[_CALENDAR] if span is not None else []))
+
+    def _add_rate(self, scope: str, unit: str, place: Place) -> None:
+        """Calls or tokens a minute at one deployment."""
+        limit = whole(self._source.get(*place), MOST)
+        if limit is None:
+            return
+        if (scope, "minute", unit) in self._seen:
+            self._source.explain(_LIMITED, *place)
+            return
+        self._seen.add((scope, "minute", unit))
+        self._source.use(*place)
+        values = {"scope": scope, "window": "minute", "unit": unit, "limit": limit}
+        self.tables.append(Table(header="[[ceilings]]", values=values, notes=[_RATE]))
