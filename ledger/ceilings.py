@@ -85,6 +85,10 @@ class CeilingTable:
             return []
         return [ceiling for scope in scopes_of(deployment, attribution) for ceiling in self._of_scope(scope)]
 
+    def names(self, scope: str) -> bool:
+        """Whether one of them is of exactly this scope."""
+        return scope in self._by_scope
+
     def _of_scope(self, scope: str) -> Iterable[Ceiling]:
         named = self._by_scope.get(scope, {})
         yield from named.values()

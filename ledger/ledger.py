@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.figures import LedgerFigures
@@ -57,6 +58,9 @@ class LedgerReports(Protocol):
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""
 
+    async def api_keys(self) -> list[ApiKey]:
+        """Every API key there ever was, the oldest first."""
+
 
 class Ledger(LedgerReports, Protocol):
     """Money and memory. Every method is one transaction; those that write return once it is durable.
@@ -81,8 +85,8 @@ class Ledger(LedgerReports, Protocol):
     async def admit(self, request: AdmitRequest) -> Admission:
         """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3.
 
-        Raises IdempotencyMismatch and IdempotencyInProgress; neither writes. A call that follows under a key says by
-        `record_follower` or `keep` how that ended, whatever becomes of it.
+        Raises ApiKeyOver, IdempotencyMismatch and IdempotencyInProgress; none of them writes. A call that follows under
+        an Idempotency-Key says by `record_follower` or `keep` how that ended, whatever becomes of it.
         """
 
     async def look_ahead(self, request: AdmitRequest) -> Prospect:
@@ -127,7 +131,19 @@ class Ledger(LedgerReports, Protocol):
         """How the ledger is doing, for metrics."""
 
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
-        """Put these ceilings in force and no others, keeping what was counted."""
+        """Put these ceilings in force, those of API keys beside them, and no others, keeping what was counted."""
+
+    async def create_api_key(self, kept: KeptKey) -> None:
+        """Put an API key on record and its ceilings in force. Repeating it changes nothing. Raises PepperDiffers."""
+
+    async def find_api_key(self, key_id: str) -> KeptKey | None:
+        """The API key of this id as of now, also one that is over. None: there never was one."""
+
+    async def revoke_api_key(self, key_id: str) -> ApiKey | None:
+        """Revoke an API key: once this returns, no process admits a call with it. Repeating it changes nothing.
+
+        Returns the key. None: there never was one.
+        """
 
 
 def wall_ms() -> int:

@@ -157,14 +157,20 @@ def iso(moment_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def parse_span_ms(text: str) -> int | None:
+    """The milliseconds in `90s`, `15m`, `24h`, `30d` or `2w`. None: it is no span."""
+    unit_ms = _UNITS_MS.get(text[-1:])
+    return int(text[:-1]) * unit_ms if unit_ms is not None and text[:-1].isdigit() else None
+
+
 def parse_moment(text: str, now_ms: int) -> int:
     """A moment in milliseconds from an ISO date or time (UTC where it does not say), or a span back from now: `24h`.
 
     Raises ValueError for anything else.
     """
-    unit_ms = _UNITS_MS.get(text[-1:])
-    if unit_ms is not None and text[:-1].isdigit():
-        return now_ms - int(text[:-1]) * unit_ms
+    span_ms = parse_span_ms(text)
+    if span_ms is not None:
+        return now_ms - span_ms
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:

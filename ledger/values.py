@@ -69,13 +69,17 @@ class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdmitRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask to start a generation. bids in the order they would be tried; lookup None: alone, nothing shared."""
+    """Ask to start a generation. bids in the order they would be tried; lookup None: alone, nothing shared.
+
+    api_key: the id of the key that it came with, which has to be in force; empty: it came with none.
+    """
 
     facts: GenerationFacts
     lookup: Lookup | None
     bids: tuple[Bid, ...]
     now_ms: int
     idempotency: IdempotencyKey | None = None
+    api_key: str = ""
 
 
 class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from ledger.ceilings import HOUR_MS, CeilingTable
 from ledger.errors import LeaseOver
 from ledger.sql import statements
+from ledger.sqlite.apikeys import check_key
 from ledger.sqlite.idempotency import find_replay, take_key
 from ledger.sqlite.room import Room, find_room, tightest
 from ledger.values import (
@@ -41,7 +42,11 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
-    """Hit, follow, lead or be refused. Only a hit, a lead, the count of a refusal and a key's record write."""
+    """Hit, follow, lead or be refused. Only a hit, a lead, the count of a refusal and a key's record write.
+
+    Raises ApiKeyOver: whoever revokes a key sees the last of it when that is committed, in every process.
+    """
+    check_key(db, request.api_key, now_ms=request.now_ms)
     replay = find_replay(db, request)
     if replay is not None:
         return replay

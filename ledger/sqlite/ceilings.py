@@ -10,6 +10,7 @@ from ledger.ceilings import UNIT_OF, Ceiling, CeilingTable, Span, Unit, is_templ
 from ledger.money import amount_fields
 from ledger.reports import iso
 from ledger.sql import statements
+from ledger.sqlite.apikeys import key_ceilings
 
 SQL: Final = statements("sqlite", "ceilings")
 
@@ -28,16 +29,30 @@ class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
-    """Put these ceilings in force and no others. A new one starts with what its window has seen already."""
+    """Put these ceilings in force, those that keys were made with beside them, and no others.
+
+    A new one starts with what its window has seen already. For one scope and window the configured one counts.
+    """
     in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
     db.execute(SQL["next_epoch"])
     db.execute(SQL["retire_ceilings"])
+    named = {ceiling.id for ceiling in ceilings}
+    ceilings += tuple(ceiling for ceiling in key_ceilings(db, now_ms=now_ms) if ceiling.id not in named)
     named = {ceiling.id for ceiling in ceilings}
     for ceiling in ceilings:
         _set(db, ceiling, now_ms, is_new=ceiling.id not in in_force)
     for template in ceilings:
         if template.is_template:
             _set_named(db, template, now_ms, named=named, is_new=template.id not in in_force)
+
+
+def add_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
+    """Put the ceilings of a new key, which has spent nothing, in force; where one is configured for it, that counts."""
+    in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
+    db.execute(SQL["next_epoch"])
+    for ceiling in ceilings:
+        if ceiling.id not in in_force:
+            _set(db, ceiling, now_ms, is_new=True, seen={})
 
 
 class CeilingsInForce:

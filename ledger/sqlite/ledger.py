@@ -12,13 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of, look_ahead
-from ledger.sqlite.ceilings import CeilingsInForce, configure_ceilings
+from ledger.sqlite.apikeys import create_key, find_key, revoke_key
+from ledger.sqlite.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.files import check_file
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
@@ -147,6 +149,26 @@ class SqliteLedger(SqliteReports):
             self._ceilings.now(db)
 
         await self._store.write(work, is_settlement=True)
+
+    async def create_api_key(self, kept: KeptKey) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            if create_key(db, kept):
+                add_ceilings(db, kept.key.ceilings, now_ms=kept.key.created_at_ms)
+
+        await self._store.write(work)
+
+    async def find_api_key(self, key_id: str) -> KeptKey | None:
+        kept = await self._readers.read(partial(find_key, key_id=key_id))
+        if kept is not None and kept.key.ceilings and not self._ceilings.table.names(kept.key.scope):
+            # Another process made it a moment ago: calls are planned by the ceilings as they were last seen here.
+            await self._store.write(self._see_ceilings, is_settlement=True)
+        return kept
+
+    def _see_ceilings(self, db: sqlite3.Connection) -> None:
+        self._ceilings.now(db)
+
+    async def revoke_api_key(self, key_id: str) -> ApiKey | None:
+        return await self._store.write(partial(revoke_key, key_id=key_id, now_ms=self._clock_ms()))
 
     async def record_prices(self, prices: Mapping[str, Price]) -> None:
         await self._store.write(partial(record_prices, prices=prices), is_settlement=True)

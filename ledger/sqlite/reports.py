@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ledger.apikeys import ApiKey
 from ledger.errors import NotALedger
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
+from ledger.sqlite.apikeys import all_keys
 from ledger.sqlite.ceilings import ceiling_report
 from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.latency_report import latency_report
@@ -41,6 +43,9 @@ class SqliteReports:
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
+
+    async def api_keys(self) -> list[ApiKey]:
+        return await self._readers.read(all_keys)
 
 
 @asynccontextmanager

@@ -1,0 +1,85 @@
+"""API keys in their tables: made, found, revoked. Each function is part of one transaction."""
+
+import sqlite3
+from typing import Any, Final
+
+from ledger.apikeys import ApiKey, ApiKeyOver, KeptKey, PepperDiffers
+from ledger.ceilings import Ceiling
+from ledger.sql import statements
+
+SQL: Final = statements("sqlite", "apikeys")
+
+
+def create_key(db: sqlite3.Connection, kept: KeptKey) -> bool:
+    """Put a key on record, with its ceilings. False: it is there already. Raises PepperDiffers."""
+    key = kept.key
+    before = find_key(db, key_id=key.key_id)
+    if before is not None:
+        assert before.digest == kept.digest, "a key's id was used for two different keys"
+        return False
+    if db.execute(SQL["other_pepper"], {"pepper_id": kept.pepper_id, "now_ms": key.created_at_ms}).fetchone():
+        raise PepperDiffers
+    row = {
+        "key_id": key.key_id,
+        "digest": kept.digest,
+        "pepper_id": kept.pepper_id,
+        "name": key.name,
+        "team": key.team,
+        "role": key.role,
+        "created_at_ms": key.created_at_ms,
+        "expires_at_ms": key.expires_at_ms,
+    }
+    db.execute(SQL["create_key"], row)
+    db.executemany(SQL["allow_route"], [{"key_id": key.key_id, "route": route} for route in key.routes])
+    for ceiling in key.ceilings:
+        limit = {"key_id": key.key_id, "window": ceiling.window, "limit_nanousd": ceiling.limit_nanousd}
+        db.execute(SQL["limit_key"], limit)
+    return True
+
+
+def find_key(db: sqlite3.Connection, *, key_id: str) -> KeptKey | None:
+    """The key of this id, also one that was revoked. None: there never was one."""
+    row = db.execute(SQL["find_key"], {"key_id": key_id}).fetchone()
+    return None if row is None else _kept(db, row)
+
+
+def all_keys(db: sqlite3.Connection) -> list[ApiKey]:
+    """Every key there ever was, the oldest first."""
+    return [_kept(db, row).key for row in db.execute(SQL["all_keys"]).fetchall()]
+
+
+def check_key(db: sqlite3.Connection, key_id: str, *, now_ms: int) -> None:
+    """Raise ApiKeyOver unless the key is in force at this moment of the ledger. Empty: no key, nothing to check."""
+    if key_id and db.execute(SQL["is_in_force"], {"key_id": key_id, "now_ms": now_ms}).fetchone() is None:
+        raise ApiKeyOver(key_id)
+
+
+def revoke_key(db: sqlite3.Connection, *, key_id: str, now_ms: int) -> ApiKey | None:
+    """The key, revoked now or before. None: there never was one."""
+    db.execute(SQL["revoke_key"], {"key_id": key_id, "now_ms": now_ms})
+    kept = find_key(db, key_id=key_id)
+    return None if kept is None else kept.key
+
+
+def key_ceilings(db: sqlite3.Connection, *, now_ms: int) -> tuple[Ceiling, ...]:
+    """The ceilings that come with the keys in force."""
+    rows = db.execute(SQL["ceilings_in_force"], {"now_ms": now_ms})
+    return tuple(Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for key_id, window, limit in rows)
+
+
+def _kept(db: sqlite3.Connection, row: tuple[Any, ...]) -> KeptKey:
+    key_id, digest, pepper_id, name, team, role, created_at_ms, expires_at_ms, revoked_at_ms = row
+    routes = db.execute(SQL["routes_of_key"], {"key_id": key_id})
+    limits = db.execute(SQL["ceilings_of_key"], {"key_id": key_id})
+    key = ApiKey(
+        key_id=key_id,
+        name=name,
+        team=team,
+        role=role,
+        routes=tuple(route for (route,) in routes),
+        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for window, limit in limits),
+        created_at_ms=created_at_ms,
+        expires_at_ms=expires_at_ms,
+        revoked_at_ms=revoked_at_ms,
+    )
+    return KeptKey(key=key, digest=digest, pepper_id=pepper_id)

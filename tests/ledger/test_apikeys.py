@@ -1,0 +1,130 @@
+"""API keys in the ledger: made and revoked whole, and obeyed by every admission of every process from then on."""
+
+import sqlite3
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from ledger.apikeys import ApiKey, ApiKeyOver, KeptKey, PepperDiffers
+from ledger.ceilings import Ceiling
+from ledger.ledger import open_reports
+from ledger.values import Lead, Refused
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
+
+BREACHES = {
+    "revoked, once": "UPDATE api_keys SET role = 'admin'",
+    "a key never vanishes": "DELETE FROM api_keys",
+    "CHECK constraint failed": "INSERT INTO api_keys SELECT 'x', x'00', pepper_id, name, team, role, 1, 2, NULL "
+    "FROM api_keys",
+}
+
+
+def a_key(key_id="k1", *, ceilings=(), pepper_id="p1", expires_at_ms=None, **fields):
+    key = ApiKey(
+        key_id=key_id,
+        name="a name",
+        team="t1",
+        role="caller",
+        routes=("chat", "draft"),
+        ceilings=tuple(
+            Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for window, limit in ceilings
+        ),
+        created_at_ms=BEGAN_MS,
+        expires_at_ms=expires_at_ms,
+        **fields,
+    )
+    return KeptKey(key=key, digest=key_id.encode().ljust(32, b"."), pepper_id=pepper_id)
+
+
+def a_call_with(key_id, **fields):
+    call = a_call(**fields)
+    who = {**call.facts.attribution, "key": key_id}
+    return msgspec.structs.replace(call, api_key=key_id, facts=msgspec.structs.replace(call.facts, attribution=who))
+
+
+async def test_a_key_is_kept_as_it_was_made_and_making_it_again_changes_nothing(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        kept = a_key(ceilings=[("day", 5), ("month", 50)], expires_at_ms=BEGAN_MS + 1)
+        await ledger.create_api_key(kept)
+        await ledger.create_api_key(kept)
+        assert await ledger.find_api_key("k1") == kept
+        assert await ledger.find_api_key("k2") is None
+        assert await ledger.api_keys() == [kept.key]
+    async with open_reports(f"sqlite:{tmp_path / 'farthing.db'}") as reports:
+        assert await reports.api_keys() == [kept.key]
+
+
+async def test_whoever_revokes_a_key_is_obeyed_by_every_process_at_once(tmp_path):
+    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+        await one.create_api_key(a_key())
+        assert isinstance(await other.admit(a_call_with("k1")), Lead)
+        revoked = await one.revoke_api_key("k1")
+        assert revoked.revoked_at_ms == BEGAN_MS
+        for ledger in (one, other):
+            with pytest.raises(ApiKeyOver):
+                await ledger.admit(a_call_with("k1"))
+        assert await other.revoke_api_key("k1") == revoked
+        assert await other.revoke_api_key("k2") is None
+        assert not (await other.find_api_key("k1")).key.is_in_force(BEGAN_MS)
+
+
+async def test_not_even_a_stored_answer_is_given_for_a_key_that_is_over(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        await ledger.create_api_key(a_key(expires_at_ms=BEGAN_MS + 1000))
+        await admit_and_settle(ledger, a_call_with("k1", key="same"))
+        with pytest.raises(ApiKeyOver):
+            await ledger.admit(a_call_with("k1", key="same", now_ms=BEGAN_MS + 1000))
+        with pytest.raises(ApiKeyOver):
+            await ledger.admit(a_call_with("nobody", key="same"))
+
+
+async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_config(tmp_path):
+    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+        await one.create_api_key(a_key(ceilings=[("total", 1500)]))
+        assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
+        assert isinstance(await one.admit(a_call_with("k1", held=1000)), Refused)
+        await other.configure_ceilings((Ceiling(scope="global", window="day", limit_nanousd=10**9),))
+        refused = await one.admit(a_call_with("k1", held=1000))
+        assert isinstance(refused, Refused)
+        assert (refused.tight.scope, refused.tight.held_nanousd) == ("key:k1", 1000)
+        # What the config says of the same key and window counts instead, and no longer than it says it.
+        await one.configure_ceilings((Ceiling(scope="key:k1", window="total", limit_nanousd=2500),))
+        assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
+        await one.configure_ceilings(())
+        assert isinstance(await other.admit(a_call_with("k1", held=1)), Refused)
+
+
+async def test_the_ceilings_of_a_key_that_is_over_go_with_the_next_reload(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.create_api_key(a_key(ceilings=[("day", 5)]))
+        await ledger.revoke_api_key("k1")
+        assert [ceiling["scope"] for ceiling in await ledger.ceilings()] == ["key:k1"]
+        await ledger.configure_ceilings(())
+        assert await ledger.ceilings() == []
+
+
+async def test_a_process_that_meets_a_key_plans_by_its_ceilings(tmp_path):
+    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+        await one.create_api_key(a_key(ceilings=[("day", 5)]))
+        assert not other.has_ceiling("p:m", {"key": "k1"})
+        await other.find_api_key("k1")
+        assert other.has_ceiling("p:m", {"key": "k1"})
+
+
+async def test_keys_of_two_peppers_are_not_in_force_together(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.create_api_key(a_key("k1"))
+        with pytest.raises(PepperDiffers):
+            await ledger.create_api_key(a_key("k2", pepper_id="p2"))
+        await ledger.revoke_api_key("k1")
+        await ledger.create_api_key(a_key("k2", pepper_id="p2"))
+
+
+@pytest.mark.parametrize("words", BREACHES)
+async def test_the_schema_refuses(tmp_path, words):
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.create_api_key(a_key())
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, pytest.raises(sqlite3.IntegrityError, match=words):
+        db.execute(BREACHES[words])
