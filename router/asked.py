@@ -1,12 +1,13 @@
 """One call while it is being admitted, and what it shares with equal calls."""
 
 import time
+from typing import Literal
 
 import msgspec
 
 from ledger.values import GenerationFacts, Lead, Lookup
 from router.cachekey import cache_key, shown_key
-from router.call import Call
+from router.call import Attribution, Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
 from router.lines import Line
@@ -74,12 +75,16 @@ class Asked(msgspec.Struct, kw_only=True):
         return self.lookup
 
 
+CacheScope = Literal["key", "team", "global"]
+
+
 class SharingRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What equal calls share unless they ask otherwise."""
+    """What equal calls share unless they ask otherwise. scope: whose."""
 
     cache_enabled: bool = True
     coalesce: bool = True
     ttl_s: int = 300
+    scope: CacheScope = "key"
 
 
 def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup | None, int | None, bool]:
@@ -91,7 +96,7 @@ def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup |
         return None, None, False
     key = cache_key(
         kind=call.kind,
-        scope="",
+        scope=scope_of(call.attribution, sharing.scope),
         route=route.name,
         workflow=call.attribution.workflow,
         body=call.body,
@@ -100,6 +105,16 @@ def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup |
     ttl_s = sharing.ttl_s if call.cache.ttl_s is None else call.cache.ttl_s
     lookup = Lookup(cache_key=key, reads=enabled and mode in {"use", "only"}, joins=joins)
     return lookup, (ttl_s if enabled and ttl_s > 0 else None), mode == "refresh"
+
+
+def scope_of(who: Attribution, shared_by: CacheScope) -> str:
+    """Who shares with whom, as a part of the cache key: equal for those who do. Without keys all do.
+
+    A key of no team is a team of its own.
+    """
+    if shared_by == "global" or not who.key_id:
+        return ""
+    return f"team:{who.team}" if shared_by == "team" and who.team else f"key:{who.key_id}"
 
 
 def admission_facts(asked: Asked, lead: Lead, ledger_s: float) -> dict[str, int | float | str | bool]:

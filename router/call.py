@@ -45,7 +45,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body is what the caller sent in the shape of a chat completion (`messages`, `max_tokens`, `tools`, …), or as OpenAI
     has embeddings (`input`, `dimensions`, …), less `model`, `stream` and `stream_options`: those are ours to choose.
     Fields nobody here knows stay in it untouched. Embeddings are never streamed. body_bytes: how large it was when it
-    came; work on large ones is done aside (`router.large`).
+    came; work on large ones is done aside (`router.large`). allowed_routes: the names that its
+    key may ask for; empty: all.
     """
 
     generation_id: str
@@ -62,3 +63,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyKey | None = None
     kind: Kind = "chat"
     body_bytes: int = 0
+    allowed_routes: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     has_responses: it is known to answer `/v1/responses`, too; only where the dialect is openai.
     auth_header: what the key is sent in, in lower case; empty: what the dialect's own vendor has. headers and query:
     what goes with every request beside it.
+    proxy: the http:// address through which it is reached; None: directly, whatever the environment says.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     auth_header: str = ""
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
+    proxy: str | None = None
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

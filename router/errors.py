@@ -21,6 +21,17 @@ class UnknownModel(RouterError):
         self.routes = routes
 
 
+class RouteForbidden(RouterError):
+    """The caller's key is not for this model. allowed: the names that it is for."""
+
+    code = "forbidden"
+
+    def __init__(self, route: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(route)
+        self.route = route
+        self.allowed = allowed
+
+
 class UnpricedModel(RouterError):
     """None of the deployments left has a price."""
 

@@ -179,6 +179,7 @@ class LedgerGateway:
             bids=() if asked.behind else tuple(candidate.bid for candidate in asked.candidates),
             now_ms=self._clock_ms(),
             idempotency=asked.call.idempotency,
+            api_key=asked.call.attribution.key_id,
         )
         # Before the ledger is asked: whoever it sends to follow this generation must find its flight.
         self._flights[flight.generation_id] = flight

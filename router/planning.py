@@ -16,7 +16,7 @@ from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_o
 from router.bounds import input_bound_tokens
 from router.call import Call
 from router.deployments import Deployment, Route
-from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouterError
+from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouteForbidden, RouterError, UnknownModel
 from router.health import Health
 from router.large import aside
 from router.ordering import Ordering, Planned, in_order
@@ -60,8 +60,15 @@ class Planner:
         self._pressures = Pressures()
 
     def route_of(self, call: Call) -> Route:
-        """The route that the call names. Raises UnknownModel."""
-        return self._routes.resolve(call.model)
+        """The route that the call names. Raises UnknownModel and RouteForbidden, which name no route of others."""
+        allowed = call.allowed_routes
+        try:
+            route = self._routes.resolve(call.model)
+        except UnknownModel as error:
+            raise UnknownModel(error.model, allowed or error.routes) from error
+        if allowed and route.name not in allowed:
+            raise RouteForbidden(route.name, allowed)
+        return route
 
     async def ask(self, call: Call, *, captures_content: bool, keeps_refusal: bool = False) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight.

@@ -7,11 +7,13 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from service.anthropic.wire import AnthropicMessagesWire
+from service.http.access import check_role
 from service.http.edge import Edge
 from service.http.estimate import estimate_handler
 from service.http.failures import answer_failure
 from service.http.generation import GenerationApp, Slots
 from service.http.hints import hint_handlers
+from service.http.keys import key_handlers
 from service.http.options import options_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
@@ -43,12 +45,14 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         *hint_handlers(parts),
         estimate_handler(parts),
         token_count_handler(parts),
+        *key_handlers(parts),
         *schema_handlers(),
     ]
     app = Litestar(
         # First: where a path has none of these yet, Litestar adds its own.
         route_handlers=[*options_handlers(handlers), *handlers],
         exception_handlers={HTTPException: answer_failure, Exception: answer_failure},
+        guards=[check_role],
         openapi_config=None,
         logging_config=None,
     )

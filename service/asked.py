@@ -8,6 +8,7 @@ from ledger.values import IdempotencyKey
 from router.answer import Delta
 from router.call import Attribution, CacheWish, Call, Kind, Trace
 from router.reply import Finished, Reply
+from service.auth.callers import Caller
 from service.errors import Problem
 from service.headers import NO_WISHES, Wishes, forwarded, read_wishes
 from service.requests import Headers
@@ -77,6 +78,7 @@ def build_call(
     received_at_ms: int,
     deadline_ms: int,
     body_bytes: int,
+    caller: Caller,
     idempotency: IdempotencyKey | None = None,
 ) -> Call:
     """The call that this body and these headers ask for. A field of the body wins over its header.
@@ -94,7 +96,14 @@ def build_call(
         stream=asked.stream,
         received_at_ms=received_at_ms,
         deadline_s=asked_ms / 1000,
-        attribution=Attribution(user=wishes.user, workflow=wishes.workflow, run=wishes.run, tags=wishes.tags),
+        attribution=Attribution(
+            key_id=caller.key_id,
+            team=caller.team,
+            user=wishes.user,
+            workflow=wishes.workflow,
+            run=wishes.run,
+            tags=wishes.tags,
+        ),
         cache=CacheWish(mode=wishes.cache_mode or "use", ttl_s=wishes.cache_ttl_s),
         trace=trace,
         forwarded_headers=forwarded(headers),
@@ -102,4 +111,5 @@ def build_call(
         idempotency=idempotency,
         kind=asked.kind,
         body_bytes=body_bytes,
+        allowed_routes=caller.routes,
     )

@@ -5,10 +5,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Final
 
 from ledger.ledger import Ledger, open_ledger
+from ledger.pepper import VARIABLE, open_pepper
 from ledger.prices import load_book
 from ledger.values import CacheBounds
 from router.asked import SharingRules
@@ -29,8 +31,10 @@ from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
 from router.status import RouterStatus
 from router.tokens import TokenCounter
+from service.auth.keyring import Keyring, KeyStore
 from service.config import Config
 from service.config.catalog import Catalog, CurrentCatalog
+from service.config.rules import needs_keys
 from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.reload import Reloading
@@ -91,6 +95,7 @@ async def open_parts(
             reports=ledger,
             router=RouterStatus(catalog, health, gates),
             catalog=catalog,
+            keyring=open_keyring(config, ledger, environ),
             telemetry=telemetry,
             reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
@@ -122,6 +127,18 @@ def _open_ledger(config: Config) -> AbstractAsyncContextManager[Ledger]:
         cache_bounds=CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes),
         verify_every_s=config.ledger.verify_every_s,
     )
+
+
+def open_keyring(config: Config, ledger: KeyStore, environ: Mapping[str, str]) -> Keyring:
+    """The keys of this ledger. Where nobody is answered without one, their pepper is made sure of at once.
+
+    Raises NotALedger.
+    """
+    pepper = cache(partial(open_pepper, config.ledger.url, environ.get(VARIABLE)))
+    are_needed = needs_keys(config.server)
+    if are_needed:
+        pepper()
+    return Keyring(ledger, pepper, are_needed=are_needed, now_ms=now_ms)
 
 
 def _open_gateway(
@@ -203,7 +220,7 @@ def _open_habits(ledger: Ledger, catalog: CurrentCatalog) -> AbstractAsyncContex
 
 def _sharing(config: Config) -> SharingRules:
     cache = config.cache
-    return SharingRules(cache_enabled=cache.enabled, coalesce=cache.coalesce, ttl_s=cache.ttl_s)
+    return SharingRules(cache_enabled=cache.enabled, coalesce=cache.coalesce, ttl_s=cache.ttl_s, scope=cache.scope)
 
 
 async def _open_local_models(stack: AsyncExitStack, providers: tuple[Provider, ...]) -> dict[str, LocalModel]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ledger.apikeys import ApiKeyOver, PepperDiffers
 from ledger.errors import (
     CeilingExceeded,
     CeilingHeld,
@@ -25,6 +26,7 @@ from router.errors import (
     NotCached,
     Overloaded,
     ResultNotKept,
+    RouteForbidden,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -77,7 +79,9 @@ RULES: Final[dict[type[BaseException], Rule]] = {
         (ContextTooLong, (400, "invalid_request", "The request is too long", wording.context_too_long)),
         (Inexpressible, (400, "invalid_request", "The request cannot be passed on", wording.inexpressible)),
         (Unauthenticated, (401, "unauthenticated", "The key is not known", wording.unauthenticated)),
+        (ApiKeyOver, (401, ApiKeyOver.code, "The key is not known", wording.api_key_over)),
         (Forbidden, (403, "forbidden", "Not allowed", wording.forbidden)),
+        (RouteForbidden, (403, "forbidden", "Not allowed", wording.route_forbidden)),
         (NotFound, (404, "not_found", "No such thing", wording.not_found)),
         (MethodNotAllowed, (405, "method_not_allowed", "Method not allowed", wording.method_not_allowed)),
         (BodyTimeout, (408, "body_timeout", "The body did not arrive", wording.body_timeout)),
@@ -89,6 +93,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
             ResultNotKept,
             (409, "idempotency_result_not_kept", "The result was not kept", wording.result_not_kept, False),
         ),
+        (PepperDiffers, (409, PepperDiffers.code, "Another pepper", wording.pepper_differs, False)),
         (BodyTooLarge, (413, "body_too_large", "The body is too large", wording.body_too_large)),
         (UnsupportedMediaType, (415, "unsupported_media_type", "The body is not JSON", wording.unsupported_media_type)),
         (

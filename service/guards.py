@@ -1,17 +1,17 @@
-"""Who may ask at all. Without keys a caller is trusted for being on this machine, so a web page must not pass for one.
+"""Whom the place they ask from speaks for, where no key has to. A web page must not pass for somebody on this machine.
 
 A page in a browser can send requests here, but not choose their Host and Origin: foreign ones are turned away, which
-also defeats DNS rebinding.
+also defeats DNS rebinding. Whoever shows a key is known by it alone: a browser adds no key of its own accord, so there
+is nothing for a page to abuse, and the service may go by any name. No answer lets a page of another origin read it.
 """
 
 import ipaddress
 from typing import Final
 
-from service.refusals import Forbidden, Unauthenticated
+from service.refusals import Forbidden
 from service.requests import Headers
 
 _LOOPBACK_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
-_OUR_KEYS: Final = b"fk_"
 
 
 def check_host(headers: Headers, configured_host: str) -> None:
@@ -19,19 +19,12 @@ def check_host(headers: Headers, configured_host: str) -> None:
     host = headers.get(b"host", b"").lower()
     name = _without_port(host)
     if name not in _LOOPBACK_NAMES and name != configured_host.lower().encode() and not _is_loopback_address(name):
-        raise Forbidden("This service answers to loopback names only: use http://localhost or http://127.0.0.1.")
+        raise Forbidden(
+            "Without a key this service answers to loopback names only: http://localhost, http://127.0.0.1."
+        )
     origin = headers.get(b"origin")
     if origin is not None and origin.lower() not in {b"http://" + host, b"https://" + host}:
         raise Forbidden("Requests of pages from other origins are not answered.")
-
-
-def check_key(headers: Headers) -> None:
-    """Raise Unauthenticated for a key of our kind: none exists yet. Other vendors' keys are ignored."""
-    authorization = headers.get(b"authorization", b"")
-    scheme, _, token = authorization.partition(b" ")
-    presented = token.strip() if scheme.lower() == b"bearer" else b""
-    if presented.startswith(_OUR_KEYS) or headers.get(b"x-api-key", b"").startswith(_OUR_KEYS):
-        raise Unauthenticated
 
 
 def _without_port(host: bytes) -> bytes:

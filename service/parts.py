@@ -10,6 +10,7 @@ from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
 from router.estimating import Estimates
 from router.reply import Gateway
+from service.auth.keyring import Keyring
 from telemetry.facts import RequestFacts
 
 
@@ -49,6 +50,9 @@ class RouterStatus(Protocol):
 
 class Catalog(Protocol):
     """The public model names."""
+
+    def resolve(self, model: str | None) -> Route:
+        """The route of this name, or of one `provider:model`. Raises UnknownModel."""
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -103,6 +107,7 @@ class Parts:
     reports: Reports
     router: RouterStatus
     catalog: Catalog
+    keyring: Keyring
     telemetry: Telemetry
     limits: Limits
     readiness: Callable[[], Readiness]

@@ -1,5 +1,7 @@
 """What the edge itself turns away, before the router hears of it. Statuses and words: service/errors.py."""
 
+from enum import Enum, auto
+
 
 class Refusal(Exception):
     """A request that is answered without a call."""
@@ -14,12 +16,26 @@ class InvalidRequest(Refusal):
         self.where = where
 
 
+class WhyNot(Enum):
+    """Why a caller is not known. Only whoever shows the right secret is told that it was revoked or has expired."""
+
+    MISSING = auto()
+    UNKNOWN = auto()
+    TWO = auto()
+    REVOKED = auto()
+    EXPIRED = auto()
+
+
 class Unauthenticated(Refusal):
-    """The key that was presented is not known."""
+    """Nobody knows who asks."""
+
+    def __init__(self, why: WhyNot) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Forbidden(Refusal):
-    """The Host or the Origin is not ours. detail says which."""
+    """The Host or the Origin is not ours, or the caller's key may not do this. detail says which."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -112,6 +112,8 @@ async def _serve(
         signalled = asyncio.create_task(stopping.wait(), name="stop signal")
         # One of several workers is enough to say it.
         is_first = environ.get(WORKER, "0") == "0"
+        if is_first and parts.keyring.are_needed and await parts.keyring.is_empty():
+            log.warning("nobody is answered yet: make a key with `farthing keys create --name NAME --role admin`")
         telling = asyncio.create_task(log_reachable(parts.catalog.routes if is_first else ()), name="reachability")
         await asyncio.wait((serving, signalled), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():

@@ -4,6 +4,7 @@ import datetime
 import math
 from typing import Any, Final, NamedTuple
 
+from ledger.apikeys import ApiKeyOver, PepperDiffers
 from ledger.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
@@ -19,6 +20,7 @@ from router.errors import (
     NotCached,
     Overloaded,
     ResultNotKept,
+    RouteForbidden,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -35,6 +37,7 @@ from service.refusals import (
     NotFound,
     Unauthenticated,
     UnsupportedMediaType,
+    WhyNot,
 )
 
 _STAYS: Final = frozenset({Learns.KEY_REFUSED, Learns.OUT_OF_CREDIT, Learns.NOT_SUPPORTED})
@@ -70,15 +73,45 @@ def inexpressible(error: Inexpressible, _now_ms: int) -> Told:
     )
 
 
-def unauthenticated(_error: Unauthenticated, _now_ms: int) -> Told:
-    return Told(
-        "This key is not known here. Keys of this service begin with fk_; any other is ignored while none exist.",
-        headers=((b"www-authenticate", 'Bearer realm="farthing"'),),
-    )
+_WHY_NOT: Final = {
+    WhyNot.MISSING: "A key is needed here: send `Authorization: Bearer fk_…`, or `x-api-key: fk_…`. "
+    "`farthing keys create` makes one.",
+    WhyNot.UNKNOWN: "This key is not known here.",
+    WhyNot.TWO: "Authorization and x-api-key hold different keys: send one of them.",
+    WhyNot.REVOKED: "This key was revoked.",
+    WhyNot.EXPIRED: "This key has expired.",
+}
+
+
+def unauthenticated(error: Unauthenticated, _now_ms: int) -> Told:
+    return _not_known(_WHY_NOT[error.why])
+
+
+def api_key_over(_error: ApiKeyOver, _now_ms: int) -> Told:
+    return _not_known("This key was revoked, or has expired.")
+
+
+def _not_known(detail: str) -> Told:
+    """Source of the header: RFC 9110 §11.6.1, a 401 names its scheme."""
+    return Told(detail, headers=((b"www-authenticate", 'Bearer realm="farthing"'),))
 
 
 def forbidden(error: Forbidden, _now_ms: int) -> Told:
     return Told(error.detail)
+
+
+def route_forbidden(error: RouteForbidden, _now_ms: int) -> Told:
+    return Told(
+        f"This key may not ask for {error.route!r}, but for: {', '.join(error.allowed)}.",
+        {"param": "model", "model": error.route, "routes": error.allowed},
+    )
+
+
+def pepper_differs(_error: PepperDiffers, _now_ms: int) -> Told:
+    return Told(
+        "Keys in force here were made under another pepper ($FARTHING_PEPPER, or the file farthing.pepper beside the "
+        "ledger): use that one, or revoke them first.",
+    )
 
 
 def not_found(error: NotFound, _now_ms: int) -> Told:

@@ -32,7 +32,7 @@ def create_key(db: sqlite3.Connection, kept: KeptKey) -> bool:
     db.execute(SQL["create_key"], row)
     db.executemany(SQL["allow_route"], [{"key_id": key.key_id, "route": route} for route in key.routes])
     for ceiling in key.ceilings:
-        limit = {"key_id": key.key_id, "window": ceiling.window, "limit_nanousd": ceiling.limit_nanousd}
+        limit = {"key_id": key.key_id, "window": ceiling.window, "limit_nanousd": ceiling.limit}
         db.execute(SQL["limit_key"], limit)
     return True
 
@@ -64,7 +64,7 @@ def revoke_key(db: sqlite3.Connection, *, key_id: str, now_ms: int) -> ApiKey | 
 def key_ceilings(db: sqlite3.Connection, *, now_ms: int) -> tuple[Ceiling, ...]:
     """The ceilings that come with the keys in force."""
     rows = db.execute(SQL["ceilings_in_force"], {"now_ms": now_ms})
-    return tuple(Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for key_id, window, limit in rows)
+    return tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for key_id, window, limit in rows)
 
 
 def _kept(db: sqlite3.Connection, row: tuple[Any, ...]) -> KeptKey:
@@ -77,7 +77,7 @@ def _kept(db: sqlite3.Connection, row: tuple[Any, ...]) -> KeptKey:
         team=team,
         role=role,
         routes=tuple(route for (route,) in routes),
-        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for window, limit in limits),
+        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for window, limit in limits),
         created_at_ms=created_at_ms,
         expires_at_ms=expires_at_ms,
         revoked_at_ms=revoked_at_ms,

@@ -86,7 +86,7 @@ class Http:
                     ],
                     # `content` would have httpx work out headers that the transport adds anyway.
                     stream=httpx.ByteStream(body),
-                    extensions={"timeout": {"connect": provider.connect_timeout_s}},
+                    extensions={"timeout": {"connect": provider.connect_timeout_s}, "proxy": provider.proxy},
                 )
             )
             status = response.status_code

@@ -37,8 +37,10 @@ NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "Use
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends a request and hands back the response as soon as its headers are there; its body is raw chunks.
 
-    No redirects, no cookies, no proxies from the environment, no decompression: `Accept-Encoding: identity` is sent. Of
-    httpx's timeouts only "connect" is kept, for everything up to a usable connection; after that, time is the caller's.
+    No redirects, no cookies, no proxies from the environment, no decompression: `Accept-Encoding: identity` is sent. A
+    request's extension "proxy" is the http:// address of one for it: asked to connect to an https:// server, whose
+    certificate is checked as ever, and to pass on what is for an http:// one. Of httpx's timeouts only "connect" is
+    kept, for everything up to a usable connection; after that, time is the caller's.
     Cancelling a request, or closing a response before its end, closes its connection: it never goes back to the pool.
 
     A pooled connection that the server has closed when it is taken is not written to: the request goes out on another
@@ -80,6 +82,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,
             timeout=_timeout(request),
+            proxy=request.extensions.get("proxy"),
         )
 
 
@@ -204,6 +207,7 @@ _TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], st
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, None),
     (aiohttp.ClientConnectorError, httpx.ConnectError, None),
     (aiohttp.ClientConnectorCertificateError, httpx.ConnectError, None),
+    (aiohttp.ClientHttpProxyError, httpx.ConnectError, "the proxy did not connect to the server"),
     (_ClosedUnused, httpx.ConnectError, "the server closed the connection before the request was sent"),
     (aiohttp.InvalidURL, httpx.LocalProtocolError, "the URL is not valid"),
     # From here on the request may have been read.

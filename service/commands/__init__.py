@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "correct": "Say what an attempt really cost.",
     "reprice": "Charge past attempts at the prices of now.",
     "reconcile": "Compare with a provider's export, and settle the difference.",
+    "keys": "Who may call: make, list and revoke API keys.",
     "hints": "What was learned of deployments; block, allow or prefer by hand.",
     "verify": "Audit the ledger, read-only.",
     "backup": "Copy the ledger, while it is used.",

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,11 +23,13 @@ def failing(*lines: str, status: int = 1) -> NoReturn:
 
 
 def start_logging(config: Config, level: str) -> None:
-    """Log to standard error, and never a provider's key."""
+    """Log to standard error, and never a provider's key, nor what a proxy wants to be told."""
     secrets = setup_logging(sys.stderr, level)
     for provider in config.providers:
         if provider.api_key:
             secrets.hide(provider.api_key)
+        if provider.proxy and (password := urlsplit(provider.proxy).password):
+            secrets.hide(password)
 
 
 def load_or_exit(path: str | None, **overrides: object) -> Config:

@@ -194,6 +194,7 @@ def _provider(section: ProviderSection) -> Provider:
         auth_header=(section.auth_header or usual.auth_header).lower(),
         headers={name.lower(): value for name, value in section.headers.items()},
         query=section.query,
+        proxy=section.proxy or None,
     )
 
 

@@ -19,12 +19,15 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ServerSection(Section, frozen=True):
-    """Where and how the service listens. port 0 is any free one. max_in_flight, max_connections: of one process."""
+    """Where and how the service listens. port 0 is any free one. max_in_flight, max_connections: of one process.
+
+    auth: whether nobody is answered without a key; `auto`: only if others than this machine can connect to the host.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4000
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    auth: Literal["auto", "off"] = "auto"
+    auth: Literal["auto", "required", "off"] = "auto"
     max_body_bytes: Bytes = 33_554_432
     max_in_flight: Number = 2000
     max_connections: Number = 10_000
@@ -43,7 +46,7 @@ class LedgerSection(Section, frozen=True):
 
 
 class CacheSection(Section, frozen=True):
-    """What equal calls share. scope: without keys all callers are one key and one team, so the three are the same."""
+    """What equal calls share. scope: with whom; without keys all callers are one key and one team."""
 
     enabled: bool = True
     coalesce: bool = True
@@ -76,8 +79,8 @@ class ProviderSection(Section, frozen=True):
 
     responses: whether it answers `/v1/responses`, too; None: OpenAI's own does, others do not.
     on_abort and auth_header None: what is known of the address (`router.vendors`), else `estimate` and what the
-    dialect's own vendor has. headers and query go with every request. model_path is for `local` only: None is the
-    embedded model.
+    dialect's own vendor has. headers and query go with every request. proxy: the http:// address through which it is
+    reached; None: directly. model_path is for `local` only: None is the embedded model.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ProviderSection(Section, frozen=True):
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     responses: bool | None = None
+    proxy: str | None = None
     model_path: str | None = None
 
 
@@ -207,7 +211,4 @@ LISTS: Final[dict[str, type[Section]]] = {
 KEYS_NOT_YET: Final = {
     "": {"alerts"},
     "ceilings": {"warn_at"},
-}
-VALUES_NOT_YET: Final = {
-    ("server", "auth"): {"required"},
 }

@@ -69,6 +69,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def needs_keys(server: ServerSection) -> bool:
+    """Whether nobody is answered without a key."""
+    return server.auth == "required" or (server.auth == "auto" and not is_loopback(server.host))
+
+
 def is_model_name(text: str) -> bool:
     """Whether it can name a model: in a header, in a log, and in a table."""
     return 0 < len(text) <= MAX_MODEL_CHARS and text.isascii() and text.isprintable() and " " not in text
@@ -84,10 +89,12 @@ def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem
         if getattr(provider, key) is not None and provider.dialect != dialect:
             yield Problem(f"{place}.{key}", f'is for dialect = "{dialect}" only')
     if provider.dialect == "local":
-        for key in ("base_url", "api_key", "auth_header", "headers", "query"):
+        for key in ("base_url", "api_key", "auth_header", "headers", "query", "proxy"):
             if getattr(provider, key) not in (None, {}):
                 yield Problem(f"{place}.{key}", 'dialect = "local" runs its own server; leave it out')
         return
+    if provider.proxy is not None and not _is_proxy(provider.proxy):
+        yield Problem(f"{place}.proxy", "is no http:// address of a proxy, like http://proxy.example:3128")
     yield from _header_problems(place, provider)
     yield from _base_url_problems(place, provider)
 
@@ -133,10 +140,22 @@ def _header_problems(place: str, provider: ProviderSection) -> Iterator[Problem]
             yield Problem(f"{place}.headers.{name}", "has a character in it that no header can carry")
 
 
+def _is_proxy(url: str) -> bool:
+    """Whether it is the address of a proxy, which may need a user and a password. It is not shown for their sake."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return is_address and is_model_name(url) and parts.path in {"", "/"} and not parts.query and not parts.fragment
+
+
 def _server_problems(server: ServerSection) -> Iterator[Problem]:
-    if not is_loopback(server.host):
-        text = f"{server.host!r} can be reached from outside, and this version has no keys; listen on 127.0.0.1"
-        yield Problem("server.host", text)
+    if not server.host.strip():
+        yield Problem("server.host", "is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every address that it has")
+    elif server.auth == "off" and not is_loopback(server.host):
+        text = f"off is for this machine alone, and {server.host!r} can be reached from outside; leave it at auto"
+        yield Problem("server.auth", text)
 
 
 def _ledger_problems(url: str) -> Iterator[Problem]:

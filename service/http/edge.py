@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.guards import check_host, check_key
+from ledger.errors import LedgerError
+from service.auth.callers import ANONYMOUS, Caller
+from service.guards import check_host
+from service.http.access import ANYONES
 from service.http.exchange import Exchange
 from service.http.generation import GenerationApp
 from service.parts import Parts
 from service.refusals import Refusal
 from service.requests import Receive, Send
-
-_ANYONES = ("/health", "/schema")
 
 
 class Edge:
@@ -34,16 +35,14 @@ class Edge:
             # RFC 9110 §9.3.2: as GET, without the body, which the exchange leaves out.
             scope["method"] = "GET"
         try:
-            check_host(exchange.headers, self._parts.host)
-            if not scope["path"].startswith(_ANYONES):
-                check_key(exchange.headers)
             direct = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
+            exchange.caller = await self._caller(exchange, admits=direct is not None)
             if direct is None:
                 await self._app(scope, receive, exchange.send)
             else:
                 scope["path_template"] = scope["path"]
                 await direct(scope, receive, exchange.send)
-        except Refusal as error:
+        except (Refusal, LedgerError) as error:
             await exchange.refuse(error, exchange.send)
         except Exception as error:
             if exchange.status:
@@ -52,3 +51,15 @@ class Edge:
         finally:
             if exchange.is_traced:
                 self._parts.telemetry.record(exchange.facts())
+
+    async def _caller(self, exchange: Exchange, *, admits: bool) -> Caller:
+        """As whom to answer it. admits: the ledger will be asked whether the caller's key is still in force.
+
+        Raises Unauthenticated, and Forbidden for whoever has no key and asks from elsewhere.
+        """
+        keyring, caller = self._parts.keyring, ANONYMOUS
+        if exchange.path not in ANYONES:
+            caller = await keyring.caller(exchange.headers, afresh=not admits)
+        if caller.is_anonymous and not keyring.are_needed:
+            check_host(exchange.headers, self._parts.host)
+        return caller

@@ -35,6 +35,7 @@ def estimate_handler(parts: Parts) -> HTTPRouteHandler:
             received_at_ms=now_ms,
             deadline_ms=parts.limits.deadline_ms,
             body_bytes=len(raw),
+            caller=exchange.caller,
         )
         return json_response(estimate_object(await parts.estimates.estimate(call), call, now_ms))
 

@@ -11,6 +11,8 @@ import msgspec
 from router.call import Call, Trace
 from router.reply import Origin, Reply
 from service.anthropic.errors import error_body as anthropic_error_body
+from service.auth.callers import ANONYMOUS
+from service.auth.secret import without_secrets
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
 from service.headers import HeaderPairs, answering_headers, total_timing
 from service.openai_chat import error_body
@@ -37,6 +39,7 @@ class Exchange:
         self.headers: Headers = dict(scope["headers"])
         self.trace, self.parent_span_id = _trace(self.headers, parts)
         self.path: str = scope["path"]
+        self.caller = ANONYMOUS
         self.generation_id = ""
         self.origin: Origin | None = None
         self.reply: Reply | None = None
@@ -108,7 +111,7 @@ class Exchange:
                 "unexpected %s on %s %s\n%s",
                 type(error).__name__,
                 self._method,
-                self.path,
+                without_secrets(self.path),
                 "".join(traceback.format_tb(error.__traceback__)),
                 extra={"trace_id": self.trace.trace_id, "generation_id": self.generation_id},
             )
@@ -149,7 +152,7 @@ class Exchange:
             tracestate=self.trace.tracestate,
             method=self._method,
             route=self._scope.get("path_template", ""),
-            path=self.path,
+            path=without_secrets(self.path),
             status=self.status,
             started_at_ns=self._began_ns,
             ended_at_ns=time.time_ns(),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
+from ledger.apikeys import ApiKeyOver
 from ledger.errors import LedgerError
 from ledger.values import IdempotencyKey
 from router.call import Call
@@ -71,6 +72,9 @@ class GenerationApp:
                 await self._generate(exchange, receive, send)
         except CallerGone:
             exchange.caller_left()
+        except ApiKeyOver as error:
+            self._parts.keyring.forget(error.key_id)
+            await exchange.refuse(error, send)
         except (Refusal, RouterError, LedgerError) as error:
             await exchange.refuse(error, send)
 
@@ -90,6 +94,7 @@ class GenerationApp:
             deadline_ms=limits.deadline_ms,
             body_bytes=len(raw),
             idempotency=idempotency,
+            caller=exchange.caller,
         )
         exchange.generation_id = call.generation_id
         # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
@@ -108,8 +113,7 @@ class GenerationApp:
 
     def _read(self, exchange: Exchange, raw: bytes) -> tuple[Asked, IdempotencyKey | None]:
         asked = self._wire.read(raw)
-        # Until callers have keys of their own, all share one scope.
-        return asked, read_key(exchange.headers, path=exchange.path, raw=raw, caller="")
+        return asked, read_key(exchange.headers, path=exchange.path, raw=raw, caller=exchange.caller.key_id)
 
     async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive, send: Send) -> None:
         if reply.cache == "hit" or reply.origin is not None:

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.apikeys import Role
 from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS
 from service.anthropic.body import MessagesBody, TokensBody
+from service.auth.issuing import KeyWish
 from service.http.hints import HintBody
 from service.http.report_examples import SPENT, TOOK
 from service.native import GenerateBody
@@ -270,17 +272,47 @@ ESTIMATED: Final[dict[str, Any]] = {
     ],
 }
 
+KEY_WISH: Final[dict[str, Any]] = {
+    "name": "batch jobs",
+    "team": "research",
+    "role": "caller",
+    "ceilings": ["50/month", "5/day"],
+    "routes": ["chat"],
+    "expires": "90d",
+}
+KEY: Final[dict[str, Any]] = {
+    "id": "06cq2f1q0c8m",
+    "name": "batch jobs",
+    "team": "research",
+    "role": "caller",
+    "routes": ["chat"],
+    "ceilings": [
+        {
+            "scope": "key:06cq2f1q0c8m",
+            "window": "month",
+            "limit_usd": "50.000000000",
+            "limit_nanousd": 50_000_000_000,
+        }
+    ],
+    "state": "in force",
+    "created_at": "2026-11-21T14:00:00Z",
+    "expires_at": "2027-02-19T14:00:00Z",
+    "revoked_at": None,
+}
+
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path. example: of its answer; errors: {status: what for}, beside those that are everywhere.
 
     path_example: the path with something that is there. other_media_types: the answer comes in these too, if asked for.
     varying: names of fields whose type is as the request asks. passes_rejections: a provider's 4xx passes through it.
-    is_anyones: it asks for no key. has_plain_errors: its own errors are no problems, but answers with another status.
+    role: the least that a caller's key has to have; None: it asks for no key. has_plain_errors: its own errors are no
+    problems, but answers with another status.
     """
 
     method: str
     path: str
+    role: Role | None
     summary: str
     example: Any = None
     body: type[msgspec.Struct] | None = None
@@ -294,7 +326,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[int, str] = {}
     varying: tuple[str, ...] = ()
     passes_rejections: bool = False
-    is_anyones: bool = False
     has_plain_errors: bool = False
 
 
@@ -320,6 +351,7 @@ _WINDOW: Final = ("since", "until", "group_by", "format")
 OPERATIONS: Final = (
     Operation(
         method="post",
+        role="caller",
         path="/generate",
         summary="A prompt in, an answer and its account out",
         example=GENERATED,
@@ -331,6 +363,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/v1/chat/completions",
         summary="The same in OpenAI's wire format; fields not listed here pass through to the provider",
         example=COMPLETED,
@@ -342,6 +375,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/v1/messages",
         summary="The same in Anthropic's wire format; fields not listed here pass through to Anthropic's deployments",
         example=MESSAGED,
@@ -353,6 +387,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/v1/responses",
         summary="OpenAI's responses, whoever answers; sent as they came to providers that speak them",
         example=RESPONDED,
@@ -364,6 +399,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/v1/messages/count_tokens",
         summary="About how many tokens such a message has, as its route's first deployment counts; calls nobody",
         example={"input_tokens": 21},
@@ -373,6 +409,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/v1/embeddings",
         summary="Texts in, vectors out, in OpenAI's wire format",
         example=EMBEDDED,
@@ -384,6 +421,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="post",
+        role="caller",
         path="/estimate",
         summary="What a /generate body would hold and cost, which ceiling would bind, and whether it would be let"
         " through now; calls nobody",
@@ -394,6 +432,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="get",
+        role="caller",
         path="/v1/models",
         summary="What can be named as `model`: routes, then their deployments, with windows and prices; in Anthropic's"
         " shape for who sends `anthropic-version`",
@@ -401,6 +440,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="get",
+        role="caller",
         path="/v1/models/{id}",
         path_example="/v1/models/chat",
         summary="One of them",
@@ -409,6 +449,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="get",
+        role="reader",
         path="/ledger/spend",
         path_example="/ledger/spend?group_by=model",
         summary="What was spent, on what, by whom",
@@ -419,6 +460,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="get",
+        role="reader",
         path="/ledger/latency",
         path_example="/ledger/latency?group_by=model",
         summary="How long it took, in quantiles",
@@ -429,26 +471,32 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="get",
+        role="reader",
         path="/ledger/generations",
         summary="Calls, newest first; `next` goes on as `before`; filters as of the spend report",
         query=("since", "until", "limit", "before", *SPEND_DIMENSIONS),
     ),
     Operation(
         method="get",
+        role="reader",
         path="/ledger/generations/{id}",
         summary="Every attempt, hold and posting of one call, its arithmetic from tokens to dollars",
         errors={404: "not_found"},
     ),
-    Operation(method="get", path="/ledger/ceilings", summary="Limit, spent, held and room of every ceiling"),
-    Operation(method="get", path="/router/status", summary="How every deployment is doing"),
+    Operation(
+        method="get", path="/ledger/ceilings", role="reader", summary="Limit, spent, held and room of every ceiling"
+    ),
+    Operation(method="get", path="/router/status", role="reader", summary="How every deployment is doing"),
     Operation(
         method="get",
+        role="admin",
         path="/router/hints",
         summary="What was learned of deployments from their answers and errors",
         query=("provider",),
     ),
     Operation(
         method="post",
+        role="admin",
         path="/router/hints",
         summary="Block or allow a deployment by hand, prefer one of its endpoints, or forget what was learned of it",
         body=HintBody,
@@ -457,22 +505,45 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="delete",
+        role="admin",
         path="/router/hints/{id}",
         path_example="/router/hints/openai:gpt-4o",
         summary="Forget what was learned of a deployment, an operator's word too",
         errors={404: "unknown_model", 503: "ledger_unavailable"},
     ),
-    Operation(method="get", path="/metrics", summary="Metrics in Prometheus' text form", media_type="text/plain"),
     Operation(
-        method="get", path="/health/live", summary="The process answers", example={"status": "live"}, is_anyones=True
+        method="post",
+        role="admin",
+        path="/keys",
+        summary="Make a key; its secret is shown here, once, and kept nowhere",
+        example={**KEY, "secret": "fk_06cq2f1q0c8m_…"},
+        body=KeyWish,
+        body_example=KEY_WISH,
+        errors={400: "invalid_request", 404: "unknown_model", 409: "pepper_differs", 503: "ledger_unavailable"},
+    ),
+    Operation(method="get", path="/keys", role="admin", summary="Every key there ever was", example={"keys": [KEY]}),
+    Operation(
+        method="delete",
+        role="admin",
+        path="/keys/{id}",
+        summary="Revoke a key: once this answers, no process takes it any more",
+        errors={404: "not_found", 503: "ledger_unavailable"},
     ),
     Operation(
         method="get",
+        role="reader",
+        path="/metrics",
+        summary="Metrics in Prometheus' text form",
+        media_type="text/plain",
+    ),
+    Operation(method="get", path="/health/live", role=None, summary="The process answers", example={"status": "live"}),
+    Operation(
+        method="get",
+        role=None,
         path="/health/ready",
         summary="New work is welcome",
         example={"status": "ready"},
         errors={503: "draining or not ready"},
-        is_anyones=True,
         has_plain_errors=True,
     ),
     Operation(
@@ -482,6 +553,6 @@ OPERATIONS: Final = (
         media_type="application/vnd.oai.openapi+json",
         kind="object",
         other_media_types=("text/html",),
-        is_anyones=True,
+        role=None,
     ),
 )

@@ -17,7 +17,8 @@ from ledger.reports import (
     UnknownPage,
     parse_moment,
 )
-from router.errors import UnknownModel
+from router.errors import RouteForbidden, UnknownModel
+from service.http.exchange import exchange_of
 from service.models import anthropic_object, anthropic_page, deployment_object, route_object
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
@@ -45,7 +46,8 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
     @get("/v1/models")
     async def list_models(request: AnyRequest) -> Response[bytes]:
-        objects = model_objects(parts, created_s)
+        allowed = exchange_of(request.scope).caller.routes
+        objects = [model for model in model_objects(parts, created_s) if not allowed or model["id"] in allowed]
         return json_response(
             anthropic_page(objects) if _is_anthropics(request) else {"object": "list", "data": objects}
         )
@@ -54,10 +56,13 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     async def show_model(request: AnyRequest) -> Response[bytes]:
         # Litestar's `path` parameters keep their leading slash; names such as `hub:org/model` need the rest of it.
         name = request.path_params["model_id"].removeprefix("/")
+        allowed = exchange_of(request.scope).caller.routes
         for model in model_objects(parts, created_s):
             if model["id"] == name:
+                if allowed and name not in allowed:
+                    raise RouteForbidden(name, allowed)
                 return json_response(anthropic_object(model) if _is_anthropics(request) else model)
-        raise UnknownModel(name, tuple(route.name for route in parts.catalog.routes))
+        raise UnknownModel(name, allowed or tuple(route.name for route in parts.catalog.routes))
 
     return list_models, show_model
 

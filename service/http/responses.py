@@ -33,9 +33,9 @@ VENDOR_PROBLEM: Final[dict[str, Any]] = {
 _JSON: Final = "application/json"
 # Whoever asks for anything may be told these.
 _ANYWHERE: Final = {403: "forbidden", 500: "internal_error"}
-_BEHIND_THE_DOOR: Final = {400: "invalid_request", 401: "unauthenticated"}
+# Where a key may be asked for, and the ledger whether there is such a key.
+_BEHIND_THE_DOOR: Final = {400: "invalid_request", 401: "unauthenticated", 503: "ledger_unavailable"}
 _WITH_A_BODY: Final = {408: "body_timeout", 413: "body_too_large", 415: "unsupported_media_type"}
-_OF_THE_LEDGER: Final = {503: "ledger_unavailable"}
 _VENDORS: Final = "/v1/"
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -55,12 +55,10 @@ def responses_of(operation: Operation) -> dict[str, Any]:
 def errors_of(operation: Operation) -> dict[int, str]:
     """{status: the codes that come with it}, those that are everywhere included."""
     everywhere = dict(_ANYWHERE)
-    if not operation.is_anyones:
+    if operation.role is not None:
         everywhere |= _BEHIND_THE_DOOR
     if operation.body is not None:
         everywhere |= _WITH_A_BODY
-    if operation.path.startswith("/ledger"):
-        everywhere |= _OF_THE_LEDGER
     return everywhere | operation.errors
 
 

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.anthropic.body import MessagesBody, TokensBody
 from service.asked import Params
+from service.auth.issuing import KeyWish
 from service.headers import CACHE_MODES
 from service.http.hints import HintBody
 from service.http.operations import OPERATIONS, Operation
@@ -73,7 +74,17 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
 
 def openapi_document() -> dict[str, Any]:
     """All operations as one OpenAPI 3.1 object."""
-    bodies = (GenerateBody, ChatBody, ResponsesBody, MessagesBody, TokensBody, EmbeddingsBody, Params, HintBody)
+    bodies = (
+        GenerateBody,
+        ChatBody,
+        ResponsesBody,
+        MessagesBody,
+        TokensBody,
+        EmbeddingsBody,
+        Params,
+        HintBody,
+        KeyWish,
+    )
     _, components = msgspec.json.schema_components(bodies, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:

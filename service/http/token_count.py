@@ -34,6 +34,7 @@ def token_count_handler(parts: Parts) -> HTTPRouteHandler:
             received_at_ms=now_ms,
             deadline_ms=parts.limits.deadline_ms,
             body_bytes=len(raw),
+            caller=exchange.caller,
         )
         return json_response({"input_tokens": await parts.estimates.prompt_tokens(call)})
 

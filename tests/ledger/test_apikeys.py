@@ -27,9 +27,7 @@ def a_key(key_id="k1", *, ceilings=(), pepper_id="p1", expires_at_ms=None, **fie
         team="t1",
         role="caller",
         routes=("chat", "draft"),
-        ceilings=tuple(
-            Ceiling(scope=f"key:{key_id}", window=window, limit_nanousd=limit) for window, limit in ceilings
-        ),
+        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for window, limit in ceilings),
         created_at_ms=BEGAN_MS,
         expires_at_ms=expires_at_ms,
         **fields,
@@ -85,12 +83,12 @@ async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_con
         await one.create_api_key(a_key(ceilings=[("total", 1500)]))
         assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
         assert isinstance(await one.admit(a_call_with("k1", held=1000)), Refused)
-        await other.configure_ceilings((Ceiling(scope="global", window="day", limit_nanousd=10**9),))
+        await other.configure_ceilings((Ceiling(scope="global", window="day", limit=10**9),))
         refused = await one.admit(a_call_with("k1", held=1000))
         assert isinstance(refused, Refused)
         assert (refused.tight.scope, refused.tight.held_nanousd) == ("key:k1", 1000)
         # What the config says of the same key and window counts instead, and no longer than it says it.
-        await one.configure_ceilings((Ceiling(scope="key:k1", window="total", limit_nanousd=2500),))
+        await one.configure_ceilings((Ceiling(scope="key:k1", window="total", limit=2500),))
         assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
         await one.configure_ceilings(())
         assert isinstance(await other.admit(a_call_with("k1", held=1)), Refused)

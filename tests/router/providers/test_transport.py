@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from router.providers.transport import AiohttpTransport, open_transport
+from tests.proxy import a_proxy
 from tests.upstream import (
     Script,
     ScriptedUpstream,
@@ -32,6 +33,7 @@ from tests.upstream import (
 )
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError)
+NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 EVENTS = {"model": "m", "stream": True}
 
 
@@ -151,6 +153,49 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
         assert (len(upstream.requests), proxy.connections_made) == (1, 0)
 
 
+async def test_a_proxy_passes_on_what_is_in_plain_text_and_is_told_what_it_wants_to_hear() -> None:
+    async with both() as (upstream, transport), a_proxy() as proxy:
+        with_user = proxy.url.replace("http://", "http://me:hunter2@")
+        assert b"Hello" in await post(transport, upstream.url, {"messages": [{"content": "Hello"}]}, proxy=with_user)
+        (head,) = proxy.heads
+        assert head.startswith(f"POST {upstream.url}/chat/completions HTTP/1.1")
+        assert "proxy-authorization: basic bwu6ahvudgvymg==" in head.lower()
+        # Without it, the same server is asked directly: no connection is taken for another.
+        await post(transport, upstream.url)
+        assert len(proxy.heads) == 1
+
+
+@NEEDS_OPENSSL
+async def test_a_proxy_connects_to_a_server_of_https_and_hears_nothing_of_the_call(tmp_path: Path) -> None:
+    tls, certificate = a_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=certificate)
+    async with (
+        tls_port(PlainTalker, tls) as url,
+        a_proxy() as proxy,
+        open_transport(limit=10, tls=trusting) as transport,
+    ):
+        request = httpx.Request("POST", url, headers={"authorization": "Bearer sk-1"}, extensions={"proxy": proxy.url})
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+        assert response.status_code == 400  # Its own word.
+        (head,) = proxy.heads
+        assert head.startswith("CONNECT 127.0.0.1:")
+        assert "sk-1" not in head
+    async with tls_port(PlainTalker, tls) as url, a_proxy() as proxy, open_transport(limit=10) as transport:
+        # A proxy vouches for nobody.
+        with pytest.raises(httpx.ConnectError):
+            await post(transport, url, proxy=proxy.url)
+
+
+async def test_a_proxy_that_connects_to_nobody_proves_that_nothing_was_sent() -> None:
+    async with open_transport(limit=10) as transport, a_proxy() as proxy:
+        proxy.refuses = True
+        with pytest.raises(httpx.ConnectError, match="did not connect"):
+            await post(transport, "https://127.0.0.1:9/v1", proxy=proxy.url)
+        with pytest.raises(httpx.ConnectError):
+            await post(transport, "https://127.0.0.1:9/v1", proxy=refusing_url().removesuffix("/v1"))
+
+
 def refusing_url() -> str:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -198,9 +243,9 @@ async def test_a_failed_tls_handshake_proves_that_nothing_was_sent() -> None:
             await post(transport, url)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+def a_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """For a server on 127.0.0.1, and the file by which to know it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
     made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
     subprocess.run(
         ["openssl", *made.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
@@ -209,6 +254,12 @@ async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
+    return tls, certificate
+
+
+@NEEDS_OPENSSL
+async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp_path: Path) -> None:
+    tls, certificate = a_certificate(tmp_path)
     async with tls_port(PlainTalker, tls) as url:
         async with open_transport(limit=10) as transport:
             with pytest.raises(httpx.ConnectError):

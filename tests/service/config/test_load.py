@@ -53,11 +53,12 @@ def test_a_file_that_names_nobody_to_ask_has_the_embedded_model(reads: Reads) ->
 
 def test_the_command_line_overrides_the_server_and_is_held_to_the_same_rules(reads: Reads, tmp_path: Path) -> None:
     path = write(tmp_path / "a.toml", 1)
+    Path(path).write_text(Path(path).read_text("utf-8") + 'auth = "off"\n', "utf-8")
     config = load_config(path, {}, overrides={"port": 2, "workers": 3})
     assert (config.server.port, config.server.workers) == (2, 3)
     with pytest.raises(ConfigInvalid) as invalid:
         load_config(path, {}, overrides={"host": "0.0.0.0"})
-    assert [problem.place for problem in invalid.value.problems] == ["server.host"]
+    assert [problem.place for problem in invalid.value.problems] == ["server.auth"]
 
 
 def test_an_empty_file_has_the_documented_defaults(reads: Reads) -> None:
@@ -77,7 +78,8 @@ def test_the_example_is_valid_and_shows_nearly_every_key(reads: Reads) -> None:
     hidden = {(key, name) for key, section in LISTS.items() for name in section.__struct_fields__} - shown
     rates = {name for _, name in hidden if name.endswith("_usd_per_mtok")}
     assert all(name.removesuffix("usd_per_mtok") in text for name in rates), "they are in a comment"
-    assert {key for key in hidden if key[1] not in rates} == {("providers", "model_path"), ("models", "supports")}
+    others = {key for key in hidden if key[1] not in rates}
+    assert others == {("providers", "model_path"), ("providers", "proxy"), ("models", "supports")}
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

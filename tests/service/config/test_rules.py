@@ -129,6 +129,8 @@ def provider(url: str, more: str = "") -> str:
         (provider("http://h/v1?key=hunter2"), "providers[0].base_url: must end with its path"),
         (provider("http://h/v1/chat/completions"), "providers[0].base_url: is without /chat/completions"),
         (provider("http://h/v1", 'api_key = "hun\\nter2"'), "providers[0].api_key: has a character in it"),
+        (provider("http://h/v1", 'proxy = "socks5://me:hunter2@p:1"'), "providers[0].proxy: is no http:// address"),
+        (provider("http://h/v1", 'proxy = "http://"'), "providers[0].proxy: is no http:// address"),
         (provider("http://h/v1", 'model_path = "x.gguf"'), 'providers[0].model_path: is for dialect = "local" only'),
         (
             '[[providers]]\nname="a"\ndialect="gemini"\nbase_url="http://h"\nresponses=true',
@@ -140,7 +142,7 @@ def provider(url: str, more: str = "") -> str:
             'providers[0].base_url: dialect = "local" runs',
         ),
         ('[[providers]]\nname="a"\ndialect="openai"', "providers[0].base_url: is missing"),
-        ('[server]\nhost=""', "server.host: '' can be reached from outside"),
+        ('[server]\nhost=""', "server.host: is empty; 127.0.0.1 is this machine"),
     ],
 )
 def test_a_broken_rule_is_one_line_at_its_place(refuses: Refuses, text: str, line: str) -> None:

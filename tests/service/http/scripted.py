@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from ledger.apikeys import ApiKey, KeptKey
 from ledger.errors import Tight
+from ledger.pepper import Pepper
 from ledger.prices import Price, Tier
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, page_place
 from ledger.usage import Usage
 from router.answer import Answer, Choice, Delta
 from router.call import Call
 from router.deployments import Deployment, Provider, Route
+from router.errors import UnknownModel
 from router.estimating import Costs, Estimate, Outlook
 from router.orders import order
 from router.plan import Candidate
@@ -28,6 +32,7 @@ from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Ti
 from router.reply import Finished
 from service.app import create_app
 from service.assembly import open_parts
+from service.auth.keyring import Keyring
 from service.config import load_config
 from service.http.generation import Slots
 from service.parts import Limits, Parts, Readiness
@@ -247,15 +252,55 @@ class OneRoute:
         )
         self.routes = (Route(name="chat", targets=targets),)
 
+    def resolve(self, model: str | None) -> Route:
+        for route in self.routes:
+            for target in route.targets:
+                if model == target.id:
+                    return Route(name=model, targets=(target,))
+            if model in {None, route.name}:
+                return route
+        raise UnknownModel(model or "", tuple(route.name for route in self.routes))
+
+
+class KeysAtHand:
+    """Keys in a dict, for what an edge does with them; how they are kept is for tests with a ledger."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, KeptKey] = {}
+
+    async def api_keys(self) -> list[ApiKey]:
+        return [kept.key for kept in self.kept.values()]
+
+    async def find_api_key(self, key_id: str) -> KeptKey | None:
+        return self.kept.get(key_id)
+
+    async def create_api_key(self, kept: KeptKey) -> None:
+        self.kept[kept.key.key_id] = kept
+
+    async def revoke_api_key(self, key_id: str) -> ApiKey | None:
+        kept = self.kept.get(key_id)
+        if kept is None:
+            return None
+        key = msgspec.structs.replace(kept.key, revoked_at_ms=kept.key.revoked_at_ms or time.time_ns() // 1_000_000)
+        self.kept[key_id] = msgspec.structs.replace(kept, key=key)
+        return key
+
+
+def a_keyring(*, are_needed: bool = False) -> Keyring:
+    """Keys of nobody's yet."""
+    pepper = Pepper(b"a pepper for these tests")
+    return Keyring(KeysAtHand(), lambda: pepper, are_needed=are_needed, now_ms=lambda: time.time_ns() // 1_000_000)
+
 
 class Edge:
     """A served application: where it is, and what stands behind it."""
 
-    def __init__(self, limits: Limits, gateway: Any = None) -> None:
+    def __init__(self, limits: Limits, gateway: Any = None, keyring: Keyring | None = None) -> None:
         self.gateway = gateway or ScriptedGateway()
         self.reports = ScriptedReports()
         self.telemetry = KeptTelemetry()
         self.readiness = Readiness(ready=True)
+        self.keyring = keyring or a_keyring()
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.parts = Parts(
@@ -264,6 +309,7 @@ class Edge:
             reports=self.reports,
             router=self.reports,
             catalog=OneRoute(),
+            keyring=self.keyring,
             telemetry=self.telemetry,
             limits=limits,
             readiness=lambda: self.readiness,
@@ -275,9 +321,11 @@ class Edge:
 
 
 @asynccontextmanager
-async def an_edge(*, gateway: Any = None, **limits: Any) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
+async def an_edge(
+    *, gateway: Any = None, keyring: Keyring | None = None, **limits: Any
+) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
     """The real application on granian, and a client for it. gateway: left out, a scripted one."""
-    edge = Edge(Limits(**limits), gateway)
+    edge = Edge(Limits(**limits), gateway, keyring)
     async with serving(create_app(edge.parts, edge.slots), edge.port) as client:
         yield edge, client
 

@@ -1,0 +1,130 @@
+"""A new key from what somebody wishes for, and keys as they are shown: the same for `farthing keys` and `/keys`."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, get_args
+
+import msgspec
+
+from ledger.apikeys import ROLES, ApiKey, Role
+from ledger.ceilings import Ceiling, Window
+from ledger.money import format_usd, parse_usd
+from ledger.reports import iso, parse_moment, parse_span_ms
+from router.deployments import Route
+from service.auth.secret import Secret
+
+MAX_NAME_CHARS: Final = 256
+WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
+_CEILING: Final = re.compile(r"\$?([0-9.]+)\s*(?:/|\s+a\s+|\s+per\s+)\s*(\w+)")
+
+
+class KeyWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is asked for. ceilings: dollars and a window, `50/month`. expires: `30d` from now, or ISO 8601."""
+
+    name: str
+    team: str = ""
+    role: str = "caller"
+    ceilings: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    expires: str = ""
+
+
+class WrongWish(Exception):
+    """A key that cannot be. field: what is wrong; the text says how it would be right."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+        self.text = text
+
+
+def new_key(wish: KeyWish, secret: Secret, *, resolve: Callable[[str], Route], now_ms: int) -> ApiKey:
+    """The key that this wish is for. resolve: finds a route by its name. Raises WrongWish, and what `resolve` does."""
+    return ApiKey(
+        key_id=secret.key_id,
+        name=_name("name", wish.name, least=1),
+        team=_name("team", wish.team, least=0),
+        role=_role(wish.role),
+        # By the names that calls are resolved to: an alias of a provider's is not another model.
+        routes=tuple(sorted({resolve(name).name for name in wish.routes})),
+        ceilings=_ceilings(wish.ceilings, f"key:{secret.key_id}"),
+        created_at_ms=now_ms,
+        expires_at_ms=_expiry_ms(wish.expires, now_ms) if wish.expires else None,
+    )
+
+
+def key_report(key: ApiKey, now_ms: int) -> dict[str, Any]:
+    """A key as it is shown. Its secret is not: nobody has it but its holder."""
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "team": key.team or None,
+        "role": key.role,
+        "routes": key.routes,
+        "ceilings": [
+            {
+                "scope": ceiling.scope,
+                "window": ceiling.window,
+                "limit_usd": format_usd(ceiling.limit),
+                "limit_nanousd": ceiling.limit,
+            }
+            for ceiling in key.ceilings
+        ],
+        "state": state_of(key, now_ms),
+        "created_at": iso(key.created_at_ms),
+        "expires_at": iso(key.expires_at_ms),
+        "revoked_at": iso(key.revoked_at_ms),
+    }
+
+
+def state_of(key: ApiKey, now_ms: int) -> str:
+    """In a word."""
+    if key.revoked_at_ms is not None:
+        return "revoked"
+    return "in force" if key.is_in_force(now_ms) else "expired"
+
+
+def _name(field: str, text: str, *, least: int) -> str:
+    if not least <= len(text) <= MAX_NAME_CHARS or not text.isprintable() or text != text.strip():
+        raise WrongWish(field, f"must be {least} to {MAX_NAME_CHARS} printable characters, without blanks around them")
+    return text
+
+
+def _role(text: str) -> Role:
+    for role in ROLES:
+        if role == text:
+            return role
+    raise WrongWish("role", f"must be one of {', '.join(ROLES)}")
+
+
+def _ceilings(texts: tuple[str, ...], scope: str) -> tuple[Ceiling, ...]:
+    found: dict[str, Ceiling] = {}
+    for text in texts:
+        match = _CEILING.fullmatch(text.strip())
+        if match is None or match[2] not in WINDOWS:
+            raise WrongWish("ceilings", f"{text!r} is none: write dollars and a window, 50/month; {_windows()}")
+        window = next(window for window in WINDOWS if window == match[2])
+        if window in found:
+            raise WrongWish("ceilings", f"there are two a {window}")
+        try:
+            found[window] = Ceiling(scope=scope, window=window, limit=parse_usd(match[1]))
+        except ValueError as error:
+            raise WrongWish("ceilings", str(error)) from error
+    return tuple(found[window] for window in sorted(found))
+
+
+def _windows() -> str:
+    return f"windows are {', '.join(WINDOWS)}"
+
+
+def _expiry_ms(text: str, now_ms: int) -> int:
+    span_ms = parse_span_ms(text)
+    try:
+        expires_at_ms = parse_moment(text, now_ms) if span_ms is None else now_ms + span_ms
+    except ValueError as error:
+        raise WrongWish(
+            "expires", "must be a span like 30d, or a moment like 2027-01-01 or 2027-01-01T09:00:00Z"
+        ) from error
+    if not now_ms < expires_at_ms < 1 << 53:
+        raise WrongWish("expires", "must be in the future")
+    return expires_at_ms

@@ -1,0 +1,56 @@
+"""kill -9 while keys are made and revoked: what was acknowledged is there, and nothing is there by half."""
+
+import asyncio
+import sqlite3
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import closing
+
+from ledger.ledger import open_ledger
+from tests.ledger.test_apikeys import a_key
+
+ACKNOWLEDGED = 40
+LIMITS = [("day", 5), ("month", 50)]
+# Says each thing once the ledger has acknowledged it.
+MAKER = """
+import asyncio, sys
+from ledger.ledger import open_ledger
+from tests.faults.test_keys_kill import LIMITS
+from tests.ledger.test_apikeys import a_key
+
+async def main():
+    async with open_ledger(sys.argv[1]) as ledger:
+        for number in range(10_000):
+            await ledger.create_api_key(a_key(f"k{number}", ceilings=LIMITS))
+            print("made", f"k{number}", flush=True)
+            if number % 2:
+                await ledger.revoke_api_key(f"k{number}")
+                print("revoked", f"k{number}", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_key_is_made_and_revoked_whole_or_not_at_all(tmp_path):
+    url = f"sqlite:{tmp_path / 'farthing.db'}"
+    said = {"made": set(), "revoked": set()}
+    maker = await asyncio.create_subprocess_exec(sys.executable, "-c", MAKER, url, stdin=DEVNULL, stdout=PIPE)
+    try:
+        for _ in range(ACKNOWLEDGED):
+            event, key_id = (await maker.stdout.readline()).decode().split()
+            said[event].add(key_id)
+    finally:
+        # In the middle of whatever comes next.
+        maker.kill()
+        await maker.communicate()
+    async with open_ledger(url) as ledger:
+        keys = {key.key_id: key for key in await ledger.api_keys()}
+        assert said["made"] <= keys.keys()
+        assert said["revoked"] <= {key_id for key_id, key in keys.items() if key.revoked_at_ms is not None}
+        for key_id, key in keys.items():
+            whole = a_key(key_id, ceilings=LIMITS).key
+            assert (key.routes, key.ceilings) == (whole.routes, whole.ceilings)
+        limited = {ceiling["scope"] for ceiling in await ledger.ceilings()}
+        assert limited == {key.scope for key in keys.values()}
+    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

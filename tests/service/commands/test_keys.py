@@ -1,0 +1,90 @@
+"""`farthing keys`: a secret once, a list without any, and an end that lasts."""
+
+import json
+import stat
+
+import pytest
+from click.testing import CliRunner
+
+from service.auth.secret import parse_secret
+from service.commands import main
+
+
+@pytest.fixture
+def farthing(tmp_path, monkeypatch):
+    """The command line in a folder of its own, in this process."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FARTHING_CONFIG", "FARTHING_PEPPER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(main, ["keys", *arguments])
+        assert result.exit_code == status, result.output
+        return result
+
+    return run
+
+
+def test_a_key_from_its_making_to_its_end(farthing, tmp_path):
+    limits = ("--ceiling", "50/month", "--ceiling", "$5 / day", "--route", "default", "--expires", "30d")
+    made = farthing("create", "--name", "batch jobs", "--team", "research", *limits)
+    secret = parse_secret(made.stdout.strip().encode())
+    assert secret is not None, "standard output is the secret alone"
+    assert secret.key_id in made.stderr
+    assert "not shown again" in made.stderr
+
+    listed = farthing("list", "--json").stdout
+    (key,) = json.loads(listed)["keys"]
+    assert (key["id"], key["name"], key["team"], key["role"]) == (secret.key_id, "batch jobs", "research", "caller")
+    assert [(it["window"], it["limit_usd"]) for it in key["ceilings"]] == [
+        ("day", "5.000000000"),
+        ("month", "50.000000000"),
+    ]
+    assert (key["routes"], key["state"], key["revoked_at"]) == (["default"], "in force", None)
+    table = farthing("list").stdout
+    assert "$5.00 a day, $50.00 a month" in table
+    for text in (listed, table):
+        assert secret.text.decode()[16:] not in text
+    for file in tmp_path.iterdir():
+        assert secret.text[16:] not in file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    assert (tmp_path / "farthing.pepper").read_bytes().strip() not in (tmp_path / "farthing.db").read_bytes()
+
+    first = farthing("revoke", secret.key_id).stdout
+    assert farthing("revoke", secret.key_id).stdout == first
+    assert "revoked" in farthing("list").stdout
+
+
+def test_everything_as_json_with_the_secret_in_it(farthing):
+    made = json.loads(farthing("create", "--name", "x", "--role", "admin", "--json").stdout)
+    assert parse_secret(made["secret"].encode()).key_id == made["id"]
+    assert (made["role"], made["routes"], made["expires_at"]) == ("admin", [], None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("create", "--name", "x", "--ceiling", "50/moon"), "ceilings: '50/moon' is none"),
+        (("create", "--name", "x", "--ceiling", "5/day", "--ceiling", "6/day"), "ceilings: there are two a day"),
+        (("create", "--name", "x", "--route", "nope"), "routes: 'nope' is neither a route"),
+        (("create", "--name", "x", "--expires", "soon"), "expires: must be a span like 30d"),
+        (("create", "--name", ""), "name: must be 1 to 256"),
+        (("create", "--name", "x", "--role", "root"), "'root' is not one of 'caller', 'reader', 'admin'"),
+        (("create",), "Missing option '--name'"),
+        (("revoke", "nobody"), "there is no key 'nobody'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(farthing, arguments, words):
+    assert words in farthing(*arguments, status=2).stderr
+
+
+def test_where_there_is_no_ledger_there_are_no_keys(farthing):
+    assert "there is no ledger" in farthing("list", status=4).stderr
+
+
+def test_a_key_under_another_pepper_is_not_made_beside_the_others(farthing, monkeypatch):
+    farthing("create", "--name", "one")
+    monkeypatch.setenv("FARTHING_PEPPER", "another pepper, that is long enough")
+    assert "under another pepper" in farthing("create", "--name", "two", status=2).stderr
+    monkeypatch.setenv("FARTHING_PEPPER", "short")
+    assert "FARTHING_PEPPER has fewer than" in farthing("create", "--name", "two", status=4).stderr
