@@ -29,9 +29,10 @@ def test_anything_else_is_none(text):
     assert parse_secret(text) is None
 
 
-@pytest.mark.parametrize("text", [b"fk_' OR '1'='1", b"fk_", b"", new_secret().text + b"\n", new_secret().text[:-1]])
-def test_not_even_nearly(text):
-    assert parse_secret(text) is None
+def test_not_even_nearly():
+    nearly = new_secret().text
+    for text in (b"fk_' OR '1'='1", b"fk_", b"", nearly + b"\n", nearly[:-1]):
+        assert parse_secret(text) is None, text
 
 
 @pytest.mark.parametrize(
