@@ -86,7 +86,7 @@ async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_con
         await other.configure_ceilings((Ceiling(scope="global", window="day", limit=10**9),))
         refused = await one.admit(a_call_with("k1", held=1000))
         assert isinstance(refused, Refused)
-        assert (refused.tight.scope, refused.tight.held_nanousd) == ("key:k1", 1000)
+        assert (refused.tight.scope, refused.tight.held) == ("key:k1", 1000)
         # What the config says of the same key and window counts instead, and no longer than it says it.
         await one.configure_ceilings((Ceiling(scope="key:k1", window="total", limit=2500),))
         assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
@@ -106,9 +106,9 @@ async def test_the_ceilings_of_a_key_that_is_over_go_with_the_next_reload(tmp_pa
 async def test_a_process_that_meets_a_key_plans_by_its_ceilings(tmp_path):
     async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
         await one.create_api_key(a_key(ceilings=[("day", 5)]))
-        assert not other.has_ceiling("p:m", {"key": "k1"})
+        assert not other.ceilings_of("p:m", {"key": "k1"})
         await other.find_api_key("k1")
-        assert other.has_ceiling("p:m", {"key": "k1"})
+        assert other.ceilings_of("p:m", {"key": "k1"})
 
 
 async def test_keys_of_two_peppers_are_not_in_force_together(tmp_path):
