@@ -29,12 +29,17 @@ def tables_of(source: Source) -> list[Table]:
 
 
 def _server(source: Source) -> Table | None:
+    values: dict[str, Any] = {}
+    notes = []
+    if source.get(GENERAL, "master_key") is not None:
+        # The key itself has no equivalent, and is told of at the end.
+        values["auth"] = "required"
+        notes.append("Nobody is answered without a key: make them with `farthing keys create`.")
     place = (GENERAL, "global_max_parallel_requests")
-    most = whole(source.get(*place), 1_000_000)
-    if most is None:
-        return None
-    source.use(*place)
-    return Table(header="[server]", values={"max_in_flight": most})
+    if (most := whole(source.get(*place), 1_000_000)) is not None:
+        values["max_in_flight"] = most
+        source.use(*place)
+    return Table(header="[server]", values=values, notes=notes) if values else None
 
 
 def _cache(source: Source) -> Table:
