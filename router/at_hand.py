@@ -56,6 +56,7 @@ class ReplayedReply:
         self.deployment_id = kept.deployment_id
         self.dropped_params = kept.dropped_params
         self.clamped = kept.clamped
+        self.event_format = kept.event_format
 
     async def finished(self) -> Finished:
         kept = self._kept

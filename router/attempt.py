@@ -193,6 +193,7 @@ class AttemptRunner:
                 headers=journey.headers_of(attempt),
                 on_headers=partial(self._hear_limits, deployment.id),
                 endpoint=attempt.candidate.endpoint,
+                keeps_events=journey.keeps_events(attempt),
             )
             async for event in await stack.enter_async_context(aclosing(events)):
                 if isinstance(event, Closing):

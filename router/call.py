@@ -8,6 +8,8 @@ from ledger.values import IdempotencyKey
 
 # What is asked for: an answer to messages, or the vectors of texts.
 Kind = Literal["chat", "embeddings"]
+# How a stream is written, where callers and providers share a format: events then pass as they came. Empty: otherwise.
+EventFormat = Literal["", "chat.completions", "responses", "messages"]
 CacheMode = Literal["use", "bypass", "refresh", "only"]
 
 
@@ -47,6 +49,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     Fields nobody here knows stay in it untouched. Embeddings are never streamed. body_bytes: how large it was when it
     came; work on large ones is done aside (`router.large`). allowed_routes: the names that its
     key may ask for; empty: all.
+    came; work on large ones is done aside (`router.large`).
+    event_format: how the caller's own stream is written.
     """
 
     generation_id: str
@@ -64,3 +68,4 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "chat"
     body_bytes: int = 0
     allowed_routes: tuple[str, ...] = ()
+    event_format: EventFormat = ""

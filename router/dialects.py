@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from router.call import EventFormat
 from router.deployments import Deployment, Dialect
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_embeddings, openai_responses
@@ -38,6 +39,13 @@ def spoken(body: dict[str, Any], deployment: Deployment, endpoint: str) -> tuple
     return (body, lost) if lost or dialect == "anthropic" else from_anthropic(body, dialect)
 
 
+def event_format(deployment: Deployment, endpoint: str) -> EventFormat:
+    """How the deployment writes a stream at this endpoint, where callers may speak the same format."""
+    if deployment.provider.dialect == "openai":
+        return _ENDPOINT_FORMATS.get(endpoint, "")
+    return ""
+
+
 def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
     return body, ()
 
@@ -58,3 +66,4 @@ _ENDPOINT_FITS: Final[Mapping[str, Fit]] = {
     openai_responses.ENDPOINT: openai_responses.fit,
     EMBEDDINGS: _embeddings,
 }
+_ENDPOINT_FORMATS: Final[Mapping[str, EventFormat]] = {"": "chat.completions"}

@@ -11,6 +11,7 @@ import msgspec
 
 from ledger.errors import LedgerError
 from router.answer import Answer, Delta
+from router.call import EventFormat
 from router.errors import RouterError
 from router.receipt import AttemptReport, RouterFacts, Timing
 
@@ -41,10 +42,11 @@ class LeadPassed(Exception):
 
 
 class Flight:
-    """The shared stream of one generation's answer."""
+    """The shared stream of one generation's answer. event_format: of the provider's own events in it, if any."""
 
-    def __init__(self, generation_id: str, deployment_id: str) -> None:
+    def __init__(self, generation_id: str, deployment_id: str, *, event_format: EventFormat = "") -> None:
         self.generation_id = generation_id
+        self.event_format = event_format
         self.deployment_id = deployment_id
         self.dropped_params: tuple[str, ...] = ()
         self.clamped: dict[str, int] = {}

@@ -120,7 +120,8 @@ class LedgerGateway:
             if self._is_stopped:
                 raise Overloaded
             self._room.mind_the_line(asked)
-            flight = Flight(asked.call.generation_id, asked.candidates[0].deployment.id if asked.candidates else "")
+            tried = asked.candidates[0].deployment.id if asked.candidates else ""
+            flight = Flight(asked.call.generation_id, tried, event_format=asked.call.event_format)
             listener = flight.join(deadline_s=asked.deadline_s)
             admitting_since_s = time.monotonic()
             admission = await self._admit(asked, flight, listener)

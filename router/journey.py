@@ -10,6 +10,7 @@ from ledger.values import AttemptResult, Ending, GenerationFacts, Lookup
 from router.answer import Answer, Closing
 from router.call import Call
 from router.deployments import Deployment, HedgeRule
+from router.dialects import event_format
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.errors import RouterError
 from router.faults import Fault, Outcome
@@ -170,6 +171,11 @@ class Journey(msgspec.Struct, kw_only=True):
         if trace.tracestate:
             headers["tracestate"] = trace.tracestate
         return headers
+
+    def keeps_events(self, attempt: Attempt) -> bool:
+        """Whether its provider's events can pass as they come, for they are what its caller reads."""
+        given = event_format(attempt.deployment, attempt.candidate.endpoint)
+        return self.call.stream and given != "" and given == self.call.event_format
 
     def win(self, attempt: Attempt) -> bool:
         """This attempt has output, or its end: whether it is the first to. All others are told that they have lost."""

@@ -9,10 +9,10 @@ from ledger.errors import LedgerError
 from ledger.values import Keeping
 from router.answer import Answer, Delta
 from router.assemble import Assembly
-from router.call import Call
+from router.call import Call, EventFormat
 from router.errors import DeadlineExceeded, RouterError, UpstreamFailed, UpstreamRejected
 from router.faults import Outcome
-from router.flights import Landing
+from router.flights import Flight, Landing
 from router.journey import Attempt, Journey
 from router.receipt import AttemptReport, CacheOutcome, Receipt
 from router.receipts import landing_of, leader_receipt
@@ -36,7 +36,7 @@ class KeptError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A call's result. deltas: a stream's events; then its answer's choices are what they add up to, and not kept.
 
-    With an error, deltas are what was heard before it.
+    With an error, deltas are what was heard before it. event_format: of the provider's own events among them.
     """
 
     format: int = _FORMAT
@@ -48,6 +48,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     receipt: Receipt | None = None
     error: KeptError | None = None
     deltas: tuple[Delta, ...] = ()
+    event_format: EventFormat = ""
 
     def whole_answer(self) -> Answer | None:
         """The answer with its choices. None: it ended in an error."""
@@ -72,7 +73,7 @@ def keeping_of_leader(journey: Journey, last: Attempt, error: RouterError | Ledg
         landing = landing_of(journey, last)
         latency_s = time.monotonic() - journey.began_s
         journey.receipt = leader_receipt(call, landing, cache, latency_s=latency_s)
-        return keeping_of_answer(call, landing, journey.receipt, cache, deltas=flight.deltas)
+        return keeping_of_answer(call, landing, journey.receipt, cache, flight=flight)
     ended_by = None if error is None else kept_error(error)
     if ended_by is None:
         return freeing(call)
@@ -83,15 +84,16 @@ def keeping_of_leader(journey: Journey, last: Attempt, error: RouterError | Ledg
         cache=cache,
         error=ended_by,
         deltas=tuple(flight.deltas) if call.stream else (),
+        event_format=flight.event_format,
     )
     return _keeping(call, kept)
 
 
 def keeping_of_answer(
-    call: Call, landing: Landing, receipt: Receipt, cache: CacheOutcome, *, deltas: list[Delta]
+    call: Call, landing: Landing, receipt: Receipt, cache: CacheOutcome, *, flight: Flight
 ) -> Keeping | None:
-    """What a call leaves that was answered. deltas: all that its flight told."""
-    answer = landing.answer
+    """What a call leaves that was answered in this flight."""
+    answer, deltas = landing.answer, flight.deltas
     kept = Kept(
         deployment_id=f"{landing.provider}:{landing.model}",
         dropped_params=landing.dropped_params,
@@ -100,6 +102,7 @@ def keeping_of_answer(
         answer=msgspec.structs.replace(answer, choices=()) if call.stream and deltas else answer,
         receipt=receipt,
         deltas=tuple(deltas) if call.stream else (),
+        event_format=flight.event_format,
     )
     return _keeping(call, kept)
 

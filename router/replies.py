@@ -11,6 +11,7 @@ from ledger.values import Ending, Keeping, StoredResponse
 from router.answer import Answer, Delta
 from router.assemble import replay
 from router.cachekey import shown_key
+from router.call import EventFormat
 from router.errors import DeadlineExceeded, RouterError
 from router.flights import Flight, Landing, LeadPassed, Listener
 from router.journey import Journey
@@ -31,6 +32,7 @@ class StoredReply:
 
     cache: CacheOutcome = "hit"
     origin: Origin | None = None
+    event_format: EventFormat = ""
 
     def __init__(
         self,
@@ -115,6 +117,10 @@ class LiveReply:
     @property
     def clamped(self) -> dict[str, int]:
         return self._flight.clamped if self._successor is None else self._successor.clamped
+
+    @property
+    def event_format(self) -> EventFormat:
+        return self._flight.event_format if self._successor is None else self._successor.event_format
 
     async def finished(self) -> Finished:
         try:
@@ -228,7 +234,7 @@ class LiveReply:
         call = self._asked.call
         if call.idempotency is None:
             return None
-        return keeping_of_answer(call, landing, receipt, self.cache, deltas=self._flight.deltas)
+        return keeping_of_answer(call, landing, receipt, self.cache, flight=self._flight)
 
     def _ending(self, landing: Landing | None) -> Ending:
         saved = landing.answer_cost_nanousd if landing is not None else 0

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from router.answer import Answer, Delta
-from router.call import Call
+from router.call import Call, EventFormat
 from router.receipt import CacheOutcome, Receipt
 from telemetry import ChatFacts
 
@@ -48,6 +48,10 @@ class Reply(Protocol):
     @property
     def clamped(self) -> dict[str, int]:
         """{field: its value}, where the answer was made shorter to fit under a ceiling."""
+
+    @property
+    def event_format(self) -> EventFormat:
+        """How the provider's own events are written that its deltas carry, where they carry any."""
 
     async def finished(self) -> Finished:
         """Wait for the whole answer, within the call's deadline. Raises RouterError or LedgerError."""

@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.values import IdempotencyKey
 from router.answer import Delta
-from router.call import Attribution, CacheWish, Call, Kind, Trace
+from router.call import Attribution, CacheWish, Call, EventFormat, Kind, Trace
 from router.reply import Finished, Reply
 from service.auth.callers import Caller
 from service.errors import Problem
@@ -33,7 +33,10 @@ class Params(msgspec.Struct):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One parsed body. body, kind: as in router.call.Call. include_usage: a stream ends with a usage chunk."""
+    """One parsed body. body, kind, event_format: as in router.call.Call.
+
+    include_usage: a stream ends with a usage chunk.
+    """
 
     model: str | None
     body: dict[str, Any]
@@ -41,6 +44,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     wishes: Wishes = NO_WISHES
     include_usage: bool = False
     kind: Kind = "chat"
+    event_format: EventFormat = ""
 
 
 class EventWriter(Protocol):
@@ -112,4 +116,5 @@ def build_call(
         kind=asked.kind,
         body_bytes=body_bytes,
         allowed_routes=caller.routes,
+        event_format=asked.event_format,
     )

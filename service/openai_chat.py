@@ -6,8 +6,8 @@ import msgspec
 
 from ledger.money import format_usd
 from ledger.usage import Usage
-from router.answer import Choice, Delta, ToolCall, ToolCallDelta
-from router.call import Call
+from router.answer import Answer, Choice, Delta, ToolCall, ToolCallDelta
+from router.call import Call, EventFormat
 from router.receipt import Receipt
 from router.reply import Finished, Reply
 from service.asked import Asked, Message, Params
@@ -16,6 +16,7 @@ from service.headers import NO_WISHES, Wishes
 from service.sse import data
 from service.strict_json import convert, decode_object
 
+EVENT_FORMAT: Final[EventFormat] = "chat.completions"
 _OURS: Final = ("model", "stream", "stream_options")
 # OpenAI's SDKs choose their exception by status; `type` is for people and for older clients.
 _ERROR_TYPES: Final = {
@@ -60,6 +61,7 @@ class OpenAIChatWire:
             stream=fields.stream or False,
             wishes=Wishes(user=fields.user) if fields.user else NO_WISHES,
             include_usage=options is not None and options.include_usage is True,
+            event_format=EVENT_FORMAT,
         )
 
     def answer(self, call: Call, finished: Finished) -> bytes:
@@ -81,7 +83,10 @@ class OpenAIChatWire:
 
 
 class OpenAIChatEvents:
-    """`chat.completion.chunk` objects, then `[DONE]`, or an error in place of both."""
+    """`chat.completion.chunk` objects, then `[DONE]`, or an error in place of both.
+
+    A provider's own chunks go out as they came, with its names for answer and model; then the last one has them, too.
+    """
 
     def __init__(self, call: Call, reply: Reply, *, include_usage: bool) -> None:
         self._reply = reply
@@ -92,8 +97,12 @@ class OpenAIChatEvents:
         }
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._passes = False
 
     def delta(self, delta: Delta) -> bytes:
+        if delta.raw is not None and self._reply.event_format == EVENT_FORMAT:
+            self._passes = True
+            return delta.raw
         if delta.says_nothing:
             # That a block ended, or an item began: chat completions have neither.
             return b""
@@ -118,10 +127,19 @@ class OpenAIChatEvents:
         if not self._include_usage:
             return _DONE
         extra = finished.answer.extra or {}
-        return data({**extra, **self._head, "choices": (), "usage": usage_object(finished)}) + _DONE
+        head = self._providers_head(finished.answer) if self._passes else self._head
+        return data({**extra, **head, "choices": (), "usage": usage_object(finished)}) + _DONE
 
     def failure(self, problem: Problem) -> bytes:
         return data(error_body(problem))
+
+    def _providers_head(self, answer: Answer) -> dict[str, Any]:
+        named = {
+            "id": answer.provider_response_id,
+            "created": answer.created_at_s,
+            "model": answer.provider_model or self._reply.deployment_id.partition(":")[2],
+        }
+        return {**self._head, **{name: value for name, value in named.items() if value}}
 
 
 def completion_id(call: Call) -> str:

@@ -45,12 +45,14 @@ class Upstream(Protocol):
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
+        keeps_events: bool = False,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
 
         Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
         at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
         endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
+        keeps_events: deltas of a stream carry the events that they came from, as `Delta.raw`, where the dialect can.
         """
 
     async def list_models(self, provider: Provider) -> list[str]:

@@ -40,6 +40,7 @@ class OpenAIDialect:
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
+        keeps_events: bool = False,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. An unstreamed answer is one Delta a choice."""
         provider, there = deployment.provider, _ENDPOINTS.get(endpoint, _CHAT)
@@ -56,7 +57,7 @@ class OpenAIDialect:
             if there.events is None or not stream or _is_whole(response):
                 reading = there.whole(provider, response.status_code, body)
             else:
-                reading = there.events(provider, response.status_code, body)
+                reading = there.events(provider, response.status_code, body, keeps_events=keeps_events)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 for delta in reading.feed(chunk):
@@ -91,7 +92,11 @@ class _Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     request: _Request
     whole: Callable[[Provider, int, dict[str, Any]], Reading]
-    events: Callable[[Provider, int, dict[str, Any]], Reading] | None
+    events: "_Events | None"
+
+
+class _Events(Protocol):
+    def __call__(self, provider: Provider, status: int, body: dict[str, Any], *, keeps_events: bool) -> Reading: ...
 
 
 def _chat_request(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:
@@ -109,14 +114,14 @@ _CHAT: Final = _Endpoint(
     path="/chat/completions",
     request=_chat_request,
     whole=lambda provider, status, _body: WholeAnswer(provider, status),
-    events=lambda provider, status, _body: EventStream(provider, status),
+    events=lambda provider, status, _, *, keeps_events: EventStream(provider, status, keeps_events=keeps_events),
 )
 _ENDPOINTS: Final = {
     openai_responses.ENDPOINT: _Endpoint(
         path="/responses",
         request=openai_responses.request_of,
         whole=lambda provider, status, body: WholeResponse(provider, status, keeps_items=_knows_items(body)),
-        events=lambda provider, status, body: ResponseStream(provider, status, keeps_items=_knows_items(body)),
+        events=lambda provider, status, body, **_: ResponseStream(provider, status, keeps_items=_knows_items(body)),
     ),
     EMBEDDINGS: _Endpoint(path="/embeddings", request=_embeddings_request, whole=Embeddings, events=None),
 }

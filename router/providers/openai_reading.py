@@ -11,7 +11,8 @@ from ledger.usage import Usage
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
-from router.providers.client import decode_object
+from router.providers.client import decode_object, without_key
+from router.providers.openai_passing import UNTOLD_BYTES, chunk_to_pass
 from router.providers.reading import BodyReading, WholeBody, usage_from
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
@@ -32,6 +33,8 @@ class _Answer(BodyReading):
         # {(choice, index of a tool call): its id, and its place among the choice's calls}
         self._called: dict[tuple[int, int], tuple[str, int]] = {}
         self._finished: set[int] = set()
+        # The events to pass that no delta has taken along yet. None: none are kept.
+        self._untold: bytes | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -45,17 +48,35 @@ class _Answer(BodyReading):
 
     def take(self, data: bytes, part: str) -> Iterator[Delta]:
         """The choices in one JSON object. part: where each holds its words, "message" or "delta"."""
+        data = without_key(data, self._provider)
         said = decode_object(data, status=self.status)
-        choices = said.get("choices")
-        if said.get("error") or (choices is None and _looks_like_an_error(said)):
+        if said.get("error") or (said.get("choices") is None and _looks_like_an_error(said)):
             raise self.error(data)
         self._note(said)
-        for position, choice in enumerate(self.objects(choices, "choices")):
+        choices = self.objects(said.get("choices"), "choices")
+        if self._untold is not None:
+            self._keep(said, data)
+        for position, choice in enumerate(choices):
             if choice.get("error"):
                 raise self.error_in(choice)
             delta = self._delta(choice, part, position)
             if delta is not None:
                 yield delta
+
+    def _keep(self, said: dict[str, Any], data: bytes) -> None:
+        assert self._untold is not None
+        passed = chunk_to_pass(said, data)
+        if len(self._untold) + len(passed) > UNTOLD_BYTES:
+            # Only padding has come for so long.
+            self._untold = b""
+        self._untold += passed
+
+    def _told(self) -> bytes | None:
+        """What goes with the next delta."""
+        if self._untold is None:
+            return None
+        told, self._untold = self._untold, b""
+        return told
 
     def _note(self, said: dict[str, Any]) -> None:
         if said.get("usage") is not None:
@@ -93,6 +114,7 @@ class _Answer(BodyReading):
             logprobs=logprobs if isinstance(logprobs, dict) else None,
             finish_reason=finish_reason,
             extra=extra,
+            raw=self._told(),
         )
 
     def _tool_calls(self, choice: int, calls: Any) -> Iterator[ToolCallDelta]:
@@ -141,8 +163,9 @@ class WholeAnswer(_Answer):
 class EventStream(_Answer):
     """An answer in events. Whole at [DONE], or at the end of the body if every choice said why it ended."""
 
-    def __init__(self, provider: Provider, status: int) -> None:
+    def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         super().__init__(provider, status)
+        self._untold = b"" if keeps_events else None
         self.is_done = False
         self._parser = EventParser()
 

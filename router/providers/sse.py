@@ -16,6 +16,12 @@ class SseEvent(msgspec.Struct, frozen=True):
     data: bytes
 
 
+def framed(data: bytes, event: bytes = b"") -> bytes:
+    """One event's bytes, as a server sends it. data: as an `SseEvent` has it."""
+    lines = data.replace(b"\n", b"\ndata: ") if b"\n" in data else data
+    return b"event: %b\ndata: %b\n\n" % (event, lines) if event else b"data: %b\n\n" % lines
+
+
 class StreamTooLarge(Exception):
     """One event, or the whole stream, passed its bound. Nothing more will be parsed."""
 

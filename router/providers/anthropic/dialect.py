@@ -35,6 +35,7 @@ class AnthropicDialect:
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
+        keeps_events: bool = False,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. body: as `router.dialects.fitted` gave it. There is one endpoint."""
         provider = deployment.provider

@@ -45,6 +45,7 @@ class GeminiDialect:
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
+        keeps_events: bool = False,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. body: as `router.dialects.fitted` gave it. Vectors come whole, whatever was asked."""
         provider, is_embedding = deployment.provider, endpoint == EMBEDDINGS

@@ -34,6 +34,7 @@ class LocalUpstream:
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
+        keeps_events: bool = False,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """As `Upstream.attempt`. A model that is still starting is waited for, as long as the attempt may take."""
         provider = await self._at(deployment.provider)

@@ -93,6 +93,7 @@ class ScriptedReply:
         self.deployment_id = "openai:gpt-4o-mini"
         self.dropped_params = ("logit_bias",)
         self.clamped: dict[str, int] = {}
+        self.event_format = ""
         self.closed = asyncio.Event()
         self.played = 0
 

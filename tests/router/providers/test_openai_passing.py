@@ -1,0 +1,93 @@
+"""Chunks on their way to a caller of the same format: as they came, less what is ours to say, and none lost."""
+
+import json
+import sys
+
+from router.answer import Delta
+from router.deployments import Provider
+from router.faults import Fault
+from router.providers.openai_passing import UNTOLD_BYTES
+from router.providers.openai_reading import EventStream
+
+KEY = "sk-test-0123456789"
+PROVIDER = Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1", api_key=KEY)
+ROLE = b'{"id":"c", "choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}'
+HELLO = b'{"id":"c", "odd": 1.50, "choices":[{"index":0,"delta":{"content":"Hell\\u00f6"}, "finish_reason":null}]}'
+STOP = b'{"id":"c", "choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
+
+
+def told(*events: bytes, keeps_events: bool = True) -> list[Delta]:
+    """The deltas of a stream of these payloads."""
+    stream = EventStream(PROVIDER, 200, keeps_events=keeps_events)
+    data = b"".join(b"data: %b\n\n" % event.replace(b"\n", b"\ndata: ") for event in events)
+    return [*stream.feed(data + b"data: [DONE]\n\n")]
+
+
+def raw_of(deltas: list[Delta]) -> bytes:
+    return b"".join(delta.raw or b"" for delta in deltas)
+
+
+def changed(raw: bytes) -> dict:
+    return json.loads(raw.removeprefix(b"data: "))
+
+
+def test_a_chunk_goes_out_byte_for_byte_with_those_that_said_nothing_before_it():
+    role_and_hello, stop = told(ROLE, HELLO, STOP)
+    assert role_and_hello.text == "Hellö"
+    assert role_and_hello.raw == b"data: %b\n\ndata: %b\n\n" % (ROLE, HELLO)
+    assert stop.raw == b"data: %b\n\n" % STOP
+
+
+def test_nothing_is_kept_for_callers_of_another_format():
+    assert {delta.raw for delta in told(ROLE, HELLO, STOP, keeps_events=False)} == {None}
+
+
+def test_two_choices_in_one_chunk_take_it_along_once():
+    both = b'{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}'
+    assert [delta.raw for delta in told(both, STOP)] == [b"data: %b\n\n" % both, b"", b"data: %b\n\n" % STOP]
+
+
+def test_what_spans_lines_stays_one_event():
+    pretty = HELLO.replace(b",", b",\n")
+    (delta,) = told(pretty)
+    assert delta.raw == b"data: %b\n\n" % pretty.replace(b"\n", b"\ndata: ")
+
+
+def test_usage_is_left_to_us_wherever_it_stands():
+    deltas = told(HELLO, json.dumps({"choices": [], "usage": USAGE}).encode(), STOP)
+    assert raw_of(deltas) == b"data: %b\n\ndata: %b\n\n" % (HELLO, STOP)
+    within = {**json.loads(STOP), "usage": USAGE}
+    (delta,) = told(json.dumps(within).encode())
+    assert changed(delta.raw) == {**within, "usage": None}
+
+
+def test_reasoning_goes_by_one_name():
+    (delta,) = told(b'{"choices":[{"index":0,"delta":{"reasoning":"hm","x":1}}]}')
+    assert changed(delta.raw)["choices"] == [{"index": 0, "delta": {"reasoning_content": "hm", "x": 1}}]
+    both = b'{"choices":[{"index":0,"delta":{"reasoning":"hm","reasoning_content":"hm"}}]}'
+    assert raw_of(told(both)) == b"data: %b\n\n" % both
+
+
+def test_a_providers_key_does_not_pass():
+    (delta,) = told(HELLO.replace(b"Hell", KEY.encode()))
+    assert delta.text == "[key]ö"
+    assert KEY.encode() not in delta.raw
+
+
+def test_chunks_that_say_nothing_are_not_hoarded():
+    padding = [ROLE.replace(b'"odd"', b'"x"')] * (3 * UNTOLD_BYTES // len(ROLE))
+    (delta,) = told(*padding, HELLO)
+    assert delta.raw.endswith(HELLO + b"\n\n")
+    assert len(delta.raw) <= UNTOLD_BYTES
+
+
+def test_what_is_just_not_too_deep_to_be_read_can_be_written_again():
+    outcomes = set()
+    for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
+        deep = b"[" * depth + b"]" * depth
+        try:
+            told(b'{"choices":[{"delta":{"content":"a"}}],"usage":{"a":1},"deep":%b}' % deep)
+        except Fault as fault:
+            outcomes.add(fault.message)
+    assert outcomes == {"the answer is not valid JSON"}

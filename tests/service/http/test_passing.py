@@ -1,0 +1,109 @@
+"""Streams between a caller and a provider who speak the same format: the provider's own chunks, and our last word."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import openai
+import pytest
+
+from tests.router.gateways import open_gateway
+from tests.service.http.scripted import an_edge
+from tests.upstream import scripted_upstream, stream
+
+CHAT = "/v1/chat/completions"
+BODY = {"model": "chat", "messages": [{"role": "user", "content": "a tale"}], "max_tokens": 50, "stream": True}
+WITH_USAGE = {**BODY, "stream_options": {"include_usage": True}}
+# In a way that nobody here would write it.
+CHUNK = b'data: {"choices" : [{"index":0, "delta":{"content":"Four \\u0066arthings"}}],"id":"own-1", "odd":1.0}\n\n'
+TALE = [CHUNK, " make a penny."]
+
+
+@asynccontextmanager
+async def a_service(tmp_path, **rules):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, **rules) as house,
+        an_edge(gateway=house.gateway) as (edge, client),
+    ):
+        yield edge, house, upstream, client
+
+
+def payloads(content: bytes) -> list[dict]:
+    return [json.loads(line[6:]) for line in content.split(b"\n\n") if line.startswith(b"data: {")]
+
+
+def text_in(chunks: list[dict]) -> str:
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+
+async def test_a_providers_chunks_go_out_as_they_came_and_the_cost_comes_last(tmp_path):
+    async with a_service(tmp_path) as (_, _, upstream, client):
+        upstream.plays(stream(TALE, prompt_tokens=9, completion_tokens=6, top={"system_fingerprint": "fp"}))
+        answer = await client.post(CHAT, json=WITH_USAGE)
+        assert CHUNK in answer.content
+        role, *_, stop, last = payloads(answer.content)
+        assert role["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+        assert (stop["choices"][0]["finish_reason"], stop["system_fingerprint"]) == ("stop", "fp")
+        # One chunk of usage, ours, by the names of those before it.
+        assert (last["id"], last["created"], last["model"]) == ("chatcmpl-test", 1_700_000_000, "model-a")
+        assert (last["usage"]["total_tokens"], last["usage"]["cost_nanousd"]) == (15, 9 * 100 + 6 * 400)
+        assert answer.content.count(b"prompt_tokens") == 2  # The count, and its details.
+        assert answer.content.endswith(b"data: [DONE]\n\n")
+
+
+async def test_usage_that_nobody_asked_for_does_not_go_out(tmp_path):
+    async with a_service(tmp_path) as (_, _, upstream, client):
+        upstream.plays(stream(TALE))
+        answer = await client.post(CHAT, json=BODY)
+        assert CHUNK in answer.content
+        assert b"prompt_tokens" not in answer.content
+
+
+async def test_a_stored_answer_and_one_of_another_format_are_written_by_us(tmp_path):
+    async with a_service(tmp_path) as (_, _, upstream, client):
+        upstream.plays(stream(TALE))
+        first = await client.post(CHAT, json=BODY)
+        hit = await client.post(CHAT, json=BODY)
+        native = await client.post("/generate", json={key: BODY[key] for key in ("messages", "stream")})
+        assert hit.headers["x-farthing-cache"] == "hit"
+        assert text_in(payloads(hit.content)) == text_in(payloads(first.content)) == "Four farthings make a penny."
+        assert b'"odd"' not in hit.content + native.content
+
+
+@pytest.mark.parametrize("leader", [CHAT, "/generate"])
+async def test_callers_of_two_formats_share_a_flight_and_each_hears_its_own(tmp_path, leader):
+    async with a_service(tmp_path) as (_, house, upstream, client):
+        gate = asyncio.Event()
+        upstream.plays(stream([CHUNK, gate, " make a penny."]))
+        native = {"model": "chat", "messages": BODY["messages"], "params": {"max_tokens": 50}, "stream": True}
+        asks = {CHAT: BODY, "/generate": native}
+        (follower,) = asks.keys() - {leader}
+        led = asyncio.create_task(client.post(leader, json=asks[leader]))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        followed = asyncio.create_task(client.post(follower, json=asks[follower]))
+        await house.until(lambda: any(len(it._listeners) == 2 for it in house.gateway._flights.values()))
+        gate.set()
+        heard = {leader: await led, follower: await followed}
+        assert heard[follower].headers["x-farthing-cache"] == "coalesced"
+        assert (CHUNK in heard[CHAT].content) == (leader == CHAT)
+        assert text_in(payloads(heard[CHAT].content)) == "Four farthings make a penny."
+        assert heard["/generate"].content.startswith(b'event: delta\ndata: {"text":"Four farthings"}\n\n')
+        assert len(upstream.requests) == 1
+
+
+async def test_the_sdk_reads_passed_chunks_and_what_broke_midway(tmp_path):
+    async with a_service(tmp_path) as (edge, _, upstream, _):
+        upstream.plays(stream(TALE), stream([CHUNK], then="cut"))
+        async with openai.AsyncOpenAI(base_url=f"{edge.url}/v1", api_key="x", max_retries=0) as sdk:
+            chunks = [chunk async for chunk in await sdk.chat.completions.create(**WITH_USAGE)]
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == (
+                "Four farthings make a penny."
+            )
+            assert chunks[-1].usage.cost_nanousd > 0
+            broken = await sdk.chat.completions.create(**BODY, user="another", seed=2)
+            assert (await anext(broken)).choices[0].delta.role == "assistant"
+            assert (await anext(broken)).choices[0].delta.content == "Four farthings"
+            with pytest.raises(openai.APIError) as caught:
+                await anext(broken)
+            assert caught.value.code == "upstream_failed"
