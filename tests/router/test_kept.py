@@ -16,7 +16,7 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from router.flights import Landing
+from router.flights import Flight, Landing
 from router.kept import decode_kept, freeing, keeping_of_answer, kept_error, raised_again
 from router.receipt import AttemptReport, Receipt, RouterFacts, Timing
 from tests.ledger.calls import an_idempotency_key
@@ -61,6 +61,7 @@ deltas = st.lists(
         logprobs=objects,
         finish_reason=st.none() | st.sampled_from(["stop", "length", ""]),
         extra=objects,
+        raw=st.none() | st.binary(max_size=8),
     ),
     max_size=8,
 )
@@ -109,7 +110,9 @@ def a_receipt(call, landing):
 
 def kept_of(call, answer, told):
     landing = a_landing(answer)
-    return keeping_of_answer(call, landing, a_receipt(call, landing), "miss", deltas=told), landing
+    flight = Flight("gen_1", "p:m", event_format="chat.completions")
+    flight.deltas += told
+    return keeping_of_answer(call, landing, a_receipt(call, landing), "miss", flight=flight), landing
 
 
 @given(told=deltas, extra=objects, usage=st.sampled_from([None, USAGE]), streams=st.booleans(), is_shared=st.booleans())
@@ -127,6 +130,7 @@ def test_an_answer_and_its_events_come_back_as_they_were_told(told, extra, usage
     kept = decode_kept(keeping.result)
     assert kept.whole_answer() == answer
     assert kept.deltas == (tuple(told) if streams else ())
+    assert kept.event_format == "chat.completions"
     assert kept.receipt == a_receipt(call, landing)
     assert (kept.deployment_id, kept.dropped_params, kept.cache) == ("p:m", ("top_k",), "miss")
 
