@@ -159,8 +159,7 @@ class AttemptRunner:
             attempt.limits = None
             attempt.answer = assembly.answer(attempt.closing)
         if attempt.outcome == Outcome.OK and not journey.call.stream:
-            for delta in replay(attempt.answer):
-                flight.add(delta)
+            flight.add(*replay(attempt.answer))
 
     def _limits(self, journey: Journey, attempt: Attempt) -> AttemptLimits:
         limits = AttemptLimits(
@@ -210,6 +209,8 @@ class AttemptRunner:
                         _show(flight, attempt.candidate)
                 if attempt.first_output_s is not None:
                     _tell(journey, attempt, untold)
+                    if flight.outruns_all and journey.winner is attempt:
+                        await _wait_for_readers(flight, limits)
         if attempt.closing is None:
             raise Fault(Outcome.CUT, "the answer ended without saying so")
         journey.win(attempt)
@@ -280,9 +281,17 @@ def _endpoint_of(journey: Journey, attempt: Attempt) -> str:
 def _tell(journey: Journey, attempt: Attempt, untold: list[Delta]) -> None:
     """Let a streamed flight hear what came, if this attempt was the first to have output."""
     if journey.winner is attempt and journey.call.stream:
-        for delta in untold:
-            journey.flight.add(delta)
+        journey.flight.add(*untold)
     untold.clear()
+
+
+async def _wait_for_readers(flight: Flight, limits: AttemptLimits) -> None:
+    """Read no further ahead: its connection makes the provider wait. The silence is not the provider's."""
+    limits.pause()
+    try:
+        await flight.outrun_no_more()
+    finally:
+        limits.resume()
 
 
 def _show(flight: Flight, candidate: Candidate) -> None:

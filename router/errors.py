@@ -155,6 +155,19 @@ class ResultNotKept(RouterError):
         self.generation_id = generation_id
 
 
+class SlowReader(RouterError):
+    """The caller did not take a stream as fast as it must, for the sake of those who share it and of our memory.
+
+    behind_bytes: how far it was behind the others. None: it took nothing at all for too long.
+    """
+
+    code = "slow_reader"
+
+    def __init__(self, behind_bytes: int | None = None) -> None:
+        super().__init__(behind_bytes)
+        self.behind_bytes = behind_bytes
+
+
 class Overloaded(RouterError):
     """Too many calls are in flight, the service is draining, or too many wait for what `waited_for` names."""
 

@@ -6,14 +6,22 @@ or money: `dispatch` feeds it, callers read it, and the last listener's leaving 
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from ledger.errors import LedgerError
 from router.answer import Answer, Delta
 from router.call import EventFormat
-from router.errors import RouterError
+from router.errors import RouterError, SlowReader
 from router.receipt import AttemptReport, RouterFacts, Timing
+
+# Whoever is further behind the newest event than this, and than it was when it joined, is dropped …
+BEHIND_BYTES: Final = 2**20
+# … while the first of all listeners sets the pace: no more is read than it takes, but for this much.
+AHEAD_BYTES: Final = 2**18
+# What an event takes beside its texts.
+_EVENT_BYTES: Final = 200
 
 
 class Landing(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +65,10 @@ class Flight:
         self.watchers: set[Callable[[], None]] = set()
         self.stopped_by: RouterError | None = None
         self.is_abandoned = False
+        self._ends: list[int] = []
         self._ended = asyncio.Event()
         self._listeners: set[Listener] = set()
+        self._slack: asyncio.Future[None] | None = None
 
     def join(self, *, deadline_s: float) -> "Listener":
         """Listen from the first event on. An abandoned flight is not joined: its answer will never be whole."""
@@ -95,10 +105,42 @@ class Flight:
         """Whether listeners have been told anything that cannot be taken back."""
         return bool(self.deltas)
 
-    def add(self, delta: Delta) -> None:
-        """Tell everyone the next event."""
-        self.deltas.append(delta)
+    def add(self, *deltas: Delta) -> None:
+        """Tell everyone the next events. Whoever was too far behind by then is told no more."""
+        for listener in [it for it in self._listeners if it.is_too_slow]:
+            listener.drop()
+        for delta in deltas:
+            self.deltas.append(delta)
+            self._ends.append(self.size + _size_of(delta))
         self._wake()
+
+    @property
+    def size(self) -> int:
+        """How much it has told, in bytes, about."""
+        return self.end_of(len(self._ends))
+
+    def end_of(self, heard: int) -> int:
+        """How much its first events are, in bytes, about. heard: how many of them."""
+        return self._ends[heard - 1] if heard else 0
+
+    @property
+    def outruns_all(self) -> bool:
+        """Whether everyone who listens is far behind: there is no hurry to read more."""
+        return bool(self._listeners) and not self.must_stop and all(it.is_far_behind for it in self._listeners)
+
+    async def outrun_no_more(self) -> None:
+        """Wait until somebody has caught up, or nobody is left who could."""
+        while self.outruns_all:
+            self._slack = asyncio.get_running_loop().create_future()
+            try:
+                await self._slack
+            finally:
+                self._slack = None
+
+    def caught_up(self) -> None:
+        """Somebody has heard more, or left."""
+        if self._slack is not None and not self._slack.done():
+            self._slack.set_result(None)
 
     def land(self, landing: Landing) -> None:
         """End well. For everyone, once."""
@@ -130,29 +172,59 @@ class Flight:
             listener.wake()
 
     def _changed(self) -> None:
+        self.caught_up()
         for watcher in tuple(self.watchers):
             watcher()
 
 
 class Listener:
-    """One caller's place in a flight."""
+    """One caller's place in a flight. Who only waits for its end is never slow."""
 
     def __init__(self, flight: Flight, deadline_s: float) -> None:
         self.deadline_s = deadline_s
         self._flight = flight
         self._heard = 0
+        self._may_lag: int | None = None
+        self._was_behind: int | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     async def next(self) -> Delta | Landing:
-        """The next event, or how it all ended. Raises the flight's error once every event was heard."""
+        """The next event, or how it all ended. Raises the flight's error once every event was heard.
+
+        Raises SlowReader when it was dropped.
+        """
         flight = self._flight
+        if self._may_lag is None:
+            self._may_lag = flight.size + BEHIND_BYTES
         while True:
+            if self._was_behind is not None:
+                raise SlowReader(self._was_behind)
             if self._heard < len(flight.deltas):
                 self._heard += 1
+                flight.caught_up()
                 return flight.deltas[self._heard - 1]
             if flight.is_over:
                 return self._end()
             await self._change()
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether it reads events, and is further behind than it may be."""
+        return self._may_lag is not None and self._lag > self._may_lag
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether it reads events, and has more to hear than need be at hand."""
+        return self._may_lag is not None and self._lag > AHEAD_BYTES
+
+    @property
+    def _lag(self) -> int:
+        return self._flight.size - self._flight.end_of(self._heard)
+
+    def drop(self) -> None:
+        """Have it hear no more than that it was too slow."""
+        self._was_behind = self._lag
+        self._flight.leave(self)
 
     async def landing(self) -> Landing:
         """How it all ended, without the events. Raises the flight's error."""
@@ -177,3 +249,13 @@ class Listener:
             await self._waiting
         finally:
             self._waiting = None
+
+
+def _size_of(delta: Delta) -> int:
+    """About how many bytes an event takes; exact where texts are long."""
+    size = _EVENT_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal) + len(delta.raw or b"")
+    for piece in delta.tool_calls:
+        size += len(piece.arguments)
+    if delta.extra is not None and delta.raw is None:
+        size += len(msgspec.json.encode(delta.extra))
+    return size

@@ -1,6 +1,7 @@
 """How long an attempt may take, as the one moment at which to stop, and why then."""
 
 import asyncio
+import math
 from enum import Enum, auto
 from typing import Final
 
@@ -95,6 +96,7 @@ class AttemptLimits:
         self._first_output: Stop | None = None
         self._is_cut_short = False
         self._silent_since_s: float | None = None
+        self._is_paused = False
         self._timer: asyncio.Timeout | None = None
         self._stop = self.next_stop()
 
@@ -141,6 +143,16 @@ class AttemptLimits:
             self._silent_since_s = self._loop.time()
             self._move()
 
+    def pause(self) -> None:
+        """Nothing is read for now: no silence counts."""
+        self._is_paused = True
+        self._move()
+
+    def resume(self) -> None:
+        """It is read on."""
+        self._is_paused = False
+        self.heard(is_output=True)
+
     def next_stop(self) -> Stop:
         """When to stop the attempt as things are now, and why."""
         stop = self._next_unheard() or self._next_heard()
@@ -164,7 +176,7 @@ class AttemptLimits:
             first = self._first_output
             return first if first is not None and first.at_s < deadline.at_s else deadline
         assert self._sent_at_s is not None
-        gap = Stop(self._silent_since_s + self._stream.gap_s, Why.GAP)
+        gap = Stop(math.inf if self._is_paused else self._silent_since_s + self._stream.gap_s, Why.GAP)
         length = Stop(self._sent_at_s + self._stream.max_s, Why.LENGTH)
         return min(gap, length, *([deadline] if self._is_heard_whole else []), key=lambda stop: stop.at_s)
 

@@ -27,6 +27,7 @@ from router.errors import (
     Overloaded,
     ResultNotKept,
     RouteForbidden,
+    SlowReader,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -85,6 +86,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
         (NotFound, (404, "not_found", "No such thing", wording.not_found)),
         (MethodNotAllowed, (405, "method_not_allowed", "Method not allowed", wording.method_not_allowed)),
         (BodyTimeout, (408, "body_timeout", "The body did not arrive", wording.body_timeout)),
+        (SlowReader, (408, "slow_reader", "The stream was not read", wording.slow_reader)),
         (
             IdempotencyInProgress,
             (409, "idempotency_in_progress", "The first call is in progress", wording.idempotency_in_progress),

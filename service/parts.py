@@ -74,13 +74,17 @@ class Telemetry(Protocol):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process takes on. body_timeout_s: for the whole body to arrive; keep_alive_s: silence on a stream."""
+    """What one process takes on. body_timeout_s: for the whole body to arrive; keep_alive_s: silence on a stream.
+
+    reader_timeout_s: for a caller to take some of a stream that it does not read.
+    """
 
     max_body_bytes: int = 33_554_432
     max_in_flight: int = 2000
     deadline_ms: int = 600_000
     body_timeout_s: float = 60.0
     keep_alive_s: float = 15.0
+    reader_timeout_s: float = 30.0
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):

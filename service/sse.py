@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from router.errors import SlowReader
 from service.requests import Send
 
 HeaderPairs = list[tuple[bytes, bytes]]
@@ -32,13 +33,17 @@ def data(payload: Any) -> bytes:
 class EventLine:
     """One streamed response. Its headers leave with the first write; then a comment goes out in every long silence.
 
-    headers: asked for when they leave. Writing waits while the client does not read. End it by `aclose`, always.
+    headers: asked for when they leave. Writing waits while the client does not read, for reader_timeout_s at most. End
+    it by `aclose`, always.
     """
 
-    def __init__(self, send: Send, headers: Callable[[], HeaderPairs], *, keep_alive_s: float) -> None:
+    def __init__(
+        self, send: Send, headers: Callable[[], HeaderPairs], *, keep_alive_s: float, reader_timeout_s: float
+    ) -> None:
         self._send = send
         self._headers = headers
         self._keep_alive_s = keep_alive_s
+        self._reader_timeout_s = reader_timeout_s
         self._loop = asyncio.get_running_loop()
         self._written_s = 0.0
         self._is_writing = False
@@ -47,13 +52,13 @@ class EventLine:
         self.is_open = False
 
     async def write(self, events: bytes) -> None:
-        """Send these events, whole, after all that was written before."""
-        if self._comment is not None and not self._comment.done():
-            await self._comment
+        """Send these events, whole, after all that was written before. Raises SlowReader; then they were not sent."""
         self._is_writing = True
-        if not self.is_open:
-            await self._open()
-        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+        try:
+            async with asyncio.timeout(self._reader_timeout_s):
+                await self._write(events)
+        except TimeoutError:
+            raise SlowReader from None
         self._written_s = self._loop.time()
         self._is_writing = False
 
@@ -70,6 +75,13 @@ class EventLine:
         if self._comment is not None and not self._comment.done():
             self._comment.cancel()
             await asyncio.wait((self._comment,))
+
+    async def _write(self, events: bytes) -> None:
+        if self._comment is not None and not self._comment.done():
+            await self._comment
+        if not self.is_open:
+            await self._open()
+        await self._send({"type": "http.response.body", "body": events, "more_body": True})
 
     async def _open(self) -> None:
         self.is_open = True

@@ -21,6 +21,7 @@ from router.errors import (
     Overloaded,
     ResultNotKept,
     RouteForbidden,
+    SlowReader,
     UnboundedCost,
     UnknownModel,
     UnpricedModel,
@@ -254,6 +255,16 @@ def overloaded(error: Overloaded, _now_ms: int) -> Told:
 def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
     kept = "may or may not have been kept" if error.unknown else "was not kept"
     return Told(f"No call is made that cannot be accounted for. The record of this one {kept}.", {}, 1)
+
+
+def slow_reader(error: SlowReader, _now_ms: int) -> Told:
+    if error.behind_bytes is None:
+        return Told("The stream was not read for too long, and ends here. Ask again and read what comes.")
+    return Told(
+        f"The stream was read so slowly that {error.behind_bytes:,} bytes waited, and ends here. Others who share it "
+        "go on. Ask again and read faster, or ask for an answer that is not streamed.",
+        {"behind_bytes": error.behind_bytes},
+    )
 
 
 def deadline_exceeded(error: DeadlineExceeded, _now_ms: int) -> Told:

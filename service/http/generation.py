@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from ledger.apikeys import ApiKeyOver
 from ledger.errors import LedgerError
 from ledger.values import IdempotencyKey
 from router.call import Call
-from router.errors import Overloaded, RouterError
+from router.errors import Overloaded, RouterError, SlowReader
 from router.large import aside
 from router.reply import Finished, Reply
 from service.asked import Asked, EventWriter, Wire, build_call
@@ -22,6 +22,9 @@ from service.parts import Parts
 from service.refusals import Refusal
 from service.requests import CallerGone, Receive, Send, read_json_body
 from service.sse import EventLine
+
+# For a caller who reads slowly, or not at all, to take the error that its stream ends with.
+LAST_WORD_S: Final = 2.0
 
 
 class Slots:
@@ -131,7 +134,8 @@ class GenerationApp:
             answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)
             return [*exchange.id_headers(), *answering, total_timing(exchange.total_ms)]
 
-        line = EventLine(send, headers, keep_alive_s=self._parts.limits.keep_alive_s)
+        limits = self._parts.limits
+        line = EventLine(send, headers, keep_alive_s=limits.keep_alive_s, reader_timeout_s=limits.reader_timeout_s)
         try:
             await while_connected(_pump(exchange, reply, writer, line), receive)
         finally:
@@ -145,9 +149,16 @@ async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: Eve
     except Exception as error:
         if not line.is_open:
             raise
+        # Its share of the flight must not wait for the last word.
+        await reply.aclose()
         # Headers are out: what went wrong, bugs too, can only be said as an event. `problem` logs the latter.
         problem, _, _ = exchange.problem(error)
-        await line.write(writer.failure(problem))
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                await line.write(writer.failure(problem))
+        except (SlowReader, TimeoutError):
+            # It is not read, either. Left without an end, the response tells its client that it broke off.
+            return
     await line.end()
 
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from ledger.errors import LedgerUnavailable
-from router.answer import Answer, Delta
-from router.errors import Overloaded
-from router.flights import Flight, Landing
+from router.answer import Answer, Delta, ToolCallDelta
+from router.errors import Overloaded, SlowReader
+from router.flights import AHEAD_BYTES, BEHIND_BYTES, Flight, Landing
 from router.receipt import RouterFacts, Timing
 
 LANDING = Landing(
@@ -98,3 +98,107 @@ async def test_a_cancelled_listener_misses_nothing_when_it_listens_again():
     await asyncio.wait([waiting])
     flight.add(Delta(text="still here"))
     assert (await listener.next()).text == "still here"
+
+
+A_MEGABYTE = "x" * 2**20
+
+
+async def test_whoever_is_too_far_behind_hears_no_more_while_the_others_go_on():
+    flight = a_flight()
+    slow, quick = flight.join(deadline_s=1), flight.join(deadline_s=2)
+    flight.add(Delta(text="one"))
+    for listener in (slow, quick):
+        assert (await listener.next()).text == "one"
+    for _ in range(3):
+        flight.add(Delta(text=A_MEGABYTE))
+        await quick.next()
+    with pytest.raises(SlowReader) as caught:
+        await slow.next()
+    assert BEHIND_BYTES < caught.value.behind_bytes < 3 * BEHIND_BYTES
+    flight.land(LANDING)
+    assert await quick.next() is LANDING
+    assert flight.deadline_s == 2
+
+
+async def test_what_was_there_before_somebody_joined_does_not_count_against_him():
+    flight = a_flight()
+    first = flight.join(deadline_s=1)
+    flight.add(*[Delta(text=A_MEGABYTE)] * 4)
+    late = flight.join(deadline_s=1)
+    await late.next()
+    for _ in range(4):
+        await first.next()
+    flight.add(Delta(text="more"))
+    assert [len((await late.next()).text) for _ in range(4)] == [2**20] * 3 + [4]
+
+
+async def test_what_comes_at_once_makes_nobody_slow():
+    flight = a_flight()
+    listener = flight.join(deadline_s=1)
+    waiting = asyncio.create_task(listener.next())
+    await asyncio.sleep(0)
+    flight.add(*[Delta(text=A_MEGABYTE)] * 4)
+    flight.land(LANDING)
+    await waiting
+    assert len(await hear_all(listener)) == 3 * 2**20
+
+
+async def test_the_last_reader_that_is_dropped_ends_it():
+    flight = a_flight()
+    listener = flight.join(deadline_s=1)
+    flight.add(Delta(text="one"))
+    await listener.next()
+    for _ in range(3):
+        flight.add(Delta(text=A_MEGABYTE))
+    assert flight.must_stop
+
+
+async def test_who_waits_for_the_whole_answer_is_never_slow():
+    flight = a_flight()
+    waiting = asyncio.create_task(flight.join(deadline_s=1).landing())
+    await asyncio.sleep(0)
+    for _ in range(4):
+        flight.add(Delta(text=A_MEGABYTE))
+    assert not flight.outruns_all
+    flight.land(LANDING)
+    assert await waiting is LANDING
+
+
+@pytest.mark.parametrize("then", ["reads on", "leaves", "is joined by one who only waits", "is stopped"])
+async def test_nothing_is_read_ahead_of_everybody_until_somebody_needs_it(then):
+    flight = a_flight()
+    reader = flight.join(deadline_s=1)
+    flight.add(Delta(text="one"))
+    await reader.next()
+    await flight.outrun_no_more()
+    flight.add(Delta(text="x" * AHEAD_BYTES))
+    reading_on = asyncio.create_task(flight.outrun_no_more())
+    await asyncio.sleep(0)
+    assert not reading_on.done()
+    match then:
+        case "reads on":
+            await reader.next()
+        case "leaves":
+            flight.leave(reader)
+        case "is joined by one who only waits":
+            flight.join(deadline_s=1)
+        case "is stopped":
+            flight.stop(Overloaded())
+    async with asyncio.timeout(5):
+        await reading_on
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        Delta(reasoning=A_MEGABYTE),
+        Delta(refusal=A_MEGABYTE),
+        Delta(raw=A_MEGABYTE.encode()),
+        Delta(extra={"images": [A_MEGABYTE]}),
+        Delta(tool_calls=(ToolCallDelta(index=0, arguments=A_MEGABYTE),)),
+    ],
+)
+async def test_whatever_an_event_holds_is_counted(delta):
+    flight = a_flight()
+    flight.add(delta)
+    assert 2**20 < flight.size < 2**20 + 1000
