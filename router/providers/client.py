@@ -95,6 +95,9 @@ class Http:
             try:
                 if not 200 <= status < 300:
                     raise await self._refusal(response, provider)
+                if _is_compressed(response):
+                    # Nobody asked for that, and what it would grow to has no bound.
+                    raise Fault(Outcome.BAD_ANSWER, "the answer is compressed", status=status)
                 yield response
             finally:
                 await response.aclose()
@@ -114,18 +117,28 @@ class Http:
         return self._urls[text]
 
     async def _refusal(self, response: httpx.Response, provider: Provider) -> Fault:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(ERROR_BODY_S):
-                async for chunk in chunks_of(response):
-                    body += chunk[: ERROR_BYTES - len(body)]
-                    if len(body) >= ERROR_BYTES:
-                        break
-        except (TimeoutError, httpx.TransportError):
-            # What came so far has to do.
-            pass
-        words = without_key(bytes(body), provider)
+        words = b"" if _is_compressed(response) else without_key(await _first_of(response), provider)
         return classify_status(response.status_code, response.headers, words, now_ms=self._clock_ms())
+
+
+async def _first_of(response: httpx.Response) -> bytes:
+    """The beginning of a refusal's body."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ERROR_BODY_S):
+            async for chunk in chunks_of(response):
+                body += chunk[: ERROR_BYTES - len(body)]
+                if len(body) >= ERROR_BYTES:
+                    break
+    except (TimeoutError, httpx.TransportError):
+        # What came so far has to do.
+        pass
+    return bytes(body)
+
+
+def _is_compressed(response: httpx.Response) -> bool:
+    """Whether the body is in any encoding; `identity` was asked for."""
+    return response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
 
 
 async def read_whole(response: httpx.Response) -> bytes:

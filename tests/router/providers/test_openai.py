@@ -1,8 +1,10 @@
 """The dialect, against the scripted upstream: what it sends, what it reads, and that whatever goes wrong is a Fault."""
 
 import asyncio
+import gzip
 import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -39,6 +41,7 @@ from tests.upstream import (
 )
 
 KEY = "sk-test-0123456789"
+WHOLE = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
 BODY = {"messages": [{"role": "user", "content": "Say hi"}], "temperature": 0, "some_new_field": {"deep": [1, 2.5]}}
 
 
@@ -409,6 +412,27 @@ async def test_models_are_listed() -> None:
         it.upstream.models = ["a", "b"]
         assert await it.dialect.list_models(it.deployment.provider) == ["a", "b"]
         assert it.upstream.others[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_is_compressed_though_nobody_asked_is_not_unpacked(stream: bool) -> None:
+    bomb = gzip.compress(bytes(2**26))
+    kind = "text/event-stream" if stream else "application/json"
+    async with bench() as it:
+        packed = status(200, bomb, headers={"content-type": kind, "content-encoding": "gzip"})
+        tracemalloc.start()
+        try:
+            fault = await it.fault(packed, stream=stream)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (fault.outcome, fault.message, fault.status) == (Outcome.BAD_ANSWER, "the answer is compressed", 200)
+        assert peak_bytes < 2**21
+        refusal = await it.fault(status(429, bomb, headers={"content-encoding": "br"}), stream=stream)
+        assert (refusal.outcome, refusal.status) == (Outcome.RATE_LIMITED, 429)
+        assert "\0" not in refusal.message
+        it.upstream.plays(status(200, WHOLE, headers={"content-encoding": "identity"}))
+        assert isinstance((await it.events(stream=False))[-1], Closing)
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"data": 1}', b'{"data": [{"id": 1}]}', b"<html>", b'{"data": [1]}'])
