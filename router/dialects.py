@@ -41,9 +41,13 @@ def spoken(body: dict[str, Any], deployment: Deployment, endpoint: str) -> tuple
 
 def event_format(deployment: Deployment, endpoint: str) -> EventFormat:
     """How the deployment writes a stream at this endpoint, where callers may speak the same format."""
-    if deployment.provider.dialect == "openai":
-        return _ENDPOINT_FORMATS.get(endpoint, "")
-    return ""
+    match deployment.provider.dialect:
+        case "openai":
+            return _ENDPOINT_FORMATS.get(endpoint, "")
+        case "anthropic":
+            return "messages"
+        case _:
+            return ""
 
 
 def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -1,13 +1,10 @@
 """A provider's own event on its way to a caller who speaks the same format: as it came, less what is ours to say."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from router.providers.sse import framed
-
-# Of events that say nothing, for how long they are kept for the first one that does.
-UNTOLD_BYTES: Final = 64 * 2**10
 
 
 def chunk_to_pass(said: dict[str, Any], data: bytes) -> bytes:

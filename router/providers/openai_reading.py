@@ -12,7 +12,7 @@ from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
-from router.providers.openai_passing import UNTOLD_BYTES, chunk_to_pass
+from router.providers.openai_passing import chunk_to_pass
 from router.providers.reading import BodyReading, WholeBody, usage_from
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
@@ -27,14 +27,12 @@ _MESSAGE_FIELDS: Final = frozenset({"role", "content", "refusal", "tool_calls", 
 class _Answer(BodyReading):
     """What one response has said so far, from objects shaped like a completion or a chunk of one."""
 
-    def __init__(self, provider: Provider, status: int) -> None:
-        super().__init__(provider, status)
+    def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
+        super().__init__(provider, status, keeps_events=keeps_events)
         self._seen: set[int] = set()
         # {(choice, index of a tool call): its id, and its place among the choice's calls}
         self._called: dict[tuple[int, int], tuple[str, int]] = {}
         self._finished: set[int] = set()
-        # The events to pass that no delta has taken along yet. None: none are kept.
-        self._untold: bytes | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -54,29 +52,14 @@ class _Answer(BodyReading):
             raise self.error(data)
         self._note(said)
         choices = self.objects(said.get("choices"), "choices")
-        if self._untold is not None:
-            self._keep(said, data)
+        if self.keeps_events:
+            self.keep(chunk_to_pass(said, data))
         for position, choice in enumerate(choices):
             if choice.get("error"):
                 raise self.error_in(choice)
             delta = self._delta(choice, part, position)
             if delta is not None:
                 yield delta
-
-    def _keep(self, said: dict[str, Any], data: bytes) -> None:
-        assert self._untold is not None
-        passed = chunk_to_pass(said, data)
-        if len(self._untold) + len(passed) > UNTOLD_BYTES:
-            # Only padding has come for so long.
-            self._untold = b""
-        self._untold += passed
-
-    def _told(self) -> bytes | None:
-        """What goes with the next delta."""
-        if self._untold is None:
-            return None
-        told, self._untold = self._untold, b""
-        return told
 
     def _note(self, said: dict[str, Any]) -> None:
         if said.get("usage") is not None:
@@ -114,7 +97,7 @@ class _Answer(BodyReading):
             logprobs=logprobs if isinstance(logprobs, dict) else None,
             finish_reason=finish_reason,
             extra=extra,
-            raw=self._told(),
+            raw=self.told(),
         )
 
     def _tool_calls(self, choice: int, calls: Any) -> Iterator[ToolCallDelta]:
@@ -164,8 +147,7 @@ class EventStream(_Answer):
     """An answer in events. Whole at [DONE], or at the end of the body if every choice said why it ended."""
 
     def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
-        super().__init__(provider, status)
-        self._untold = b"" if keeps_events else None
+        super().__init__(provider, status, keeps_events=keeps_events)
         self.is_done = False
         self._parser = EventParser()
 

@@ -14,6 +14,8 @@ from router.providers.client import ANSWER_BYTES, decode_object, without_key
 MAX_TOKENS: Final = 10**9
 MAX_INDEX: Final = 1023
 NAME_CHARS: Final = 256
+# Of events that say nothing, how much is kept for the first one that does.
+UNTOLD_BYTES: Final = 64 * 2**10
 # {a part of a total, as `Usage.of` calls it: its name in OpenAI's details}.
 _OF_READ: Final = {
     "cached": "cached_tokens",
@@ -44,10 +46,15 @@ class Reading(Protocol):
 
 
 class BodyReading:
-    """What one response said of itself, and its fields by the kind that they must be of."""
+    """What one response said of itself, and its fields by the kind that they must be of.
 
-    def __init__(self, provider: Provider, status: int) -> None:
+    keeps_events: see `Upstream.attempt`.
+    """
+
+    def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         self.status = status
+        self.keeps_events = keeps_events
+        self._untold = b""
         self.usage: Usage | None = None
         self.extra: dict[str, Any] = {}
         self._provider = provider
@@ -73,6 +80,20 @@ class BodyReading:
             self._id = name[:NAME_CHARS]
         if not self._created_at_s and isinstance(created, int | float) and 0 <= created <= 2**40:
             self._created_at_s = int(created)
+
+    def keep(self, passed: bytes) -> None:
+        """Have the next delta take this along, too."""
+        if len(self._untold) + len(passed) > UNTOLD_BYTES:
+            # Only padding has come for so long.
+            self._untold = b""
+        self._untold += passed
+
+    def told(self) -> bytes | None:
+        """What a delta takes along: all that was kept since the last one, if anything is."""
+        if not self.keeps_events:
+            return None
+        told, self._untold = self._untold, b""
+        return told
 
     def error(self, data: bytes) -> Fault:
         """The fault that an error within a successful response is."""

@@ -6,7 +6,7 @@ Counts at the start are 0, as nobody knows them yet: those of `message_delta` at
 from typing import Any, Final
 
 from router.answer import Choice, Delta, ToolCallDelta
-from router.call import Call
+from router.call import Call, EventFormat
 from router.reply import Finished, Reply
 from service.anthropic.account import message_id, usage_object
 from service.anthropic.blocks import Block, ending, listed, tool_block
@@ -14,6 +14,7 @@ from service.anthropic.errors import error_body
 from service.errors import Problem
 from service.sse import event
 
+EVENT_FORMAT: Final[EventFormat] = "messages"
 _NOTHING_YET: Final = {"input_tokens": 0, "output_tokens": 0}
 _PING: Final = event(b"ping", {"type": "ping"})
 # Kinds of blocks that grow. Any other is sent in one piece.
@@ -22,12 +23,16 @@ _TEXT: Final = "text"
 
 
 class MessageEvents:
-    """`message_start`, each block's start, deltas and stop, then `message_delta` and `message_stop`, or an `error`."""
+    """`message_start`, each block's start, deltas and stop, then `message_delta` and `message_stop`, or an `error`.
+
+    A provider's own events go out as they came, with its names for answer and model, up to `message_delta`.
+    """
 
     def __init__(self, call: Call, reply: Reply) -> None:
         self._call = call
         self._reply = reply
         self._has_begun = False
+        self._passes = False
         self._blocks = 0
         # The kind of the block that is open, or the tool call that it is of. None: no block is.
         self._open: str | int | None = None
@@ -35,6 +40,9 @@ class MessageEvents:
         self._tools: dict[int, int] = {}
 
     def delta(self, delta: Delta) -> bytes:
+        if delta.raw is not None and self._reply.event_format == EVENT_FORMAT:
+            self._passes = True
+            return delta.raw
         if delta.choice:
             # A message has but one answer.
             return b""
@@ -64,7 +72,8 @@ class MessageEvents:
             delta["container"] = extra.pop("container")
         usage = usage_object(finished)
         last = event(b"message_delta", {**extra, "type": "message_delta", "delta": delta, "usage": usage})
-        return self._begin() + self._leave() + last + event(b"message_stop", {"type": "message_stop"})
+        begun = b"" if self._passes else self._begin() + self._leave()
+        return begun + last + event(b"message_stop", {"type": "message_stop"})
 
     def failure(self, problem: Problem) -> bytes:
         return event(b"error", error_body(problem))

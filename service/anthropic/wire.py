@@ -8,7 +8,7 @@ from router.reply import Finished, Reply
 from service.anthropic.account import message_id, usage_object
 from service.anthropic.blocks import content_of, ending
 from service.anthropic.body import MessagesBody, canonical
-from service.anthropic.events import MessageEvents
+from service.anthropic.events import EVENT_FORMAT, MessageEvents
 from service.asked import Asked
 from service.headers import NO_WISHES, Wishes
 from service.strict_json import convert, decode_object
@@ -26,6 +26,7 @@ class AnthropicMessagesWire:
             body=canonical(value),
             stream=fields.stream or False,
             wishes=Wishes(user=user) if user else NO_WISHES,
+            event_format=EVENT_FORMAT,
         )
 
     def answer(self, call: Call, finished: Finished) -> bytes:

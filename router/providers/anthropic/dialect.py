@@ -49,7 +49,7 @@ class AnthropicDialect:
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)
-            reader = MessageReader(provider, response.status_code)
+            reader = MessageReader(provider, response.status_code, keeps_events=keeps_events)
             if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
                 for delta in reader.whole(await read_whole(response)):
                     yield delta

@@ -15,11 +15,13 @@ from router.answer import Block, Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.usage import Counts
-from router.providers.client import decode_object
+from router.providers.client import decode_object, without_key
 from router.providers.reading import BodyReading
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+from router.providers.sse import EventParser, SseEvent, StreamTooLarge, framed
 
 MAX_BLOCKS: Final = 4096
+# A message's last word is for us to say, with what it cost.
+_OURS: Final = ("message_delta", "message_stop")
 
 # A pause leaves the answer unfinished, to be gone on with: that is nearest to its having reached its length.
 _ENDINGS: Final = {
@@ -63,8 +65,8 @@ class _Block(msgspec.Struct):
 class MessageReader(BodyReading):
     """What one response has said so far. Feed it events or a whole message; a `Reading` of an event stream."""
 
-    def __init__(self, provider: Provider, status: int) -> None:
-        super().__init__(provider, status)
+    def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
+        super().__init__(provider, status, keeps_events=keeps_events)
         self.is_done = False
         self._parser = EventParser()
         self._blocks: dict[int, _Block] = {}
@@ -115,31 +117,42 @@ class MessageReader(BodyReading):
         for event in events:
             if self.is_done:
                 return
-            said = decode_object(event.data, status=self.status)
-            match said.get("type") or event.event.decode("utf-8", "replace"):
-                case "message_start":
-                    message = self._object(said, "message")
-                    self._note(message)
-                    self._count(message.get("usage"), is_final=False)
-                case "content_block_start":
-                    yield from self._start(self._place(said), said.get("content_block"))
-                case "content_block_delta":
-                    yield from self._grow(self._block(said), self._object(said, "delta"))
-                case "content_block_stop":
-                    yield from self._stop(self._place(said))
-                case "message_delta":
-                    self._count(said.get("usage"), is_final=True)
-                    delta = self._object(said, "delta")
-                    self._keep(said)
-                    self._keep(delta)
-                    yield from self._end(delta)
-                case "message_stop":
-                    self.is_done = True
-                case "error":
-                    raise self.error(event.data)
-                case _:
-                    # A ping, or an event of a kind that is yet to come: they are to be passed over.
-                    pass
+            data = without_key(event.data, self._provider)
+            said = decode_object(data, status=self.status)
+            kind = said.get("type") or event.event.decode("utf-8", "replace")
+            if kind == "error":
+                raise self.error(data)
+            if not self.keeps_events:
+                yield from self._take(kind, said)
+                continue
+            if kind not in _OURS:
+                self.keep(framed(data, event.event or _name_of(kind)))
+            for delta in self._take(kind, said):
+                yield msgspec.structs.replace(delta, raw=self.told())
+
+    def _take(self, kind: Any, said: dict[str, Any]) -> Iterator[Delta]:
+        match kind:
+            case "message_start":
+                message = self._object(said, "message")
+                self._note(message)
+                self._count(message.get("usage"), is_final=False)
+            case "content_block_start":
+                yield from self._start(self._place(said), said.get("content_block"))
+            case "content_block_delta":
+                yield from self._grow(self._block(said), self._object(said, "delta"))
+            case "content_block_stop":
+                yield from self._stop(self._place(said))
+            case "message_delta":
+                self._count(said.get("usage"), is_final=True)
+                delta = self._object(said, "delta")
+                self._keep(said)
+                self._keep(delta)
+                yield from self._end(delta)
+            case "message_stop":
+                self.is_done = True
+            case _:
+                # A ping, or an event of a kind that is yet to come: they are to be passed over.
+                pass
 
     def _start(self, index: int, given: Any) -> Iterator[Delta]:
         if not isinstance(given, dict):
@@ -265,6 +278,11 @@ class MessageReader(BodyReading):
         if not isinstance(value, dict):
             raise self.bad(f"{name} is not an object")
         return value
+
+
+def _name_of(kind: Any) -> bytes:
+    """The name under which an event of this kind is sent, where its server named none."""
+    return kind.encode() if isinstance(kind, str) and kind.isidentifier() else b""
 
 
 def _if_any(delta: Delta) -> Iterator[Delta]:

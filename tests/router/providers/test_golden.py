@@ -29,7 +29,7 @@ FOLDER: Final = Path(__file__).parent / "golden"
 READERS: Final[dict[str, Callable[[], Reading]]] = {
     "openai_chat": lambda: EventStream(PROVIDER, 200, keeps_events=True),
     "openai_responses": lambda: ResponseStream(PROVIDER, 200),
-    "anthropic_messages": lambda: MessageReader(PROVIDER, 200),
+    "anthropic_messages": lambda: MessageReader(PROVIDER, 200, keeps_events=True),
     "gemini_stream": lambda: GeminiReader(PROVIDER, 200),
 }
 FILES: Final = sorted(FOLDER.glob("*.sse"))

@@ -6,8 +6,8 @@ import sys
 from router.answer import Delta
 from router.deployments import Provider
 from router.faults import Fault
-from router.providers.openai_passing import UNTOLD_BYTES
 from router.providers.openai_reading import EventStream
+from router.providers.reading import UNTOLD_BYTES
 
 KEY = "sk-test-0123456789"
 PROVIDER = Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1", api_key=KEY)

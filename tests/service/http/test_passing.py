@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 import openai
 import pytest
 
-from tests.router.gateways import open_gateway
+from tests.anthropic_scripts import end, start, streamed, text_delta
+from tests.openai_scripts import event_stream
+from tests.router.gateways import a_deployment, open_gateway
 from tests.service.http.scripted import an_edge
 from tests.upstream import scripted_upstream, stream
 
-CHAT = "/v1/chat/completions"
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 BODY = {"model": "chat", "messages": [{"role": "user", "content": "a tale"}], "max_tokens": 50, "stream": True}
 WITH_USAGE = {**BODY, "stream_options": {"include_usage": True}}
 # In a way that nobody here would write it.
@@ -27,6 +29,17 @@ async def a_service(tmp_path, **rules):
         an_edge(gateway=house.gateway) as (edge, client),
     ):
         yield edge, house, upstream, client
+
+
+@asynccontextmanager
+async def a_service_by_anthropic(tmp_path):
+    async with scripted_upstream() as upstream:
+        targets = (a_deployment("a", upstream.root, dialect="anthropic"),)
+        async with (
+            open_gateway(tmp_path, targets=targets) as house,
+            an_edge(gateway=house.gateway) as (edge, client),
+        ):
+            yield edge, upstream, client
 
 
 def payloads(content: bytes) -> list[dict]:
@@ -107,3 +120,45 @@ async def test_the_sdk_reads_passed_chunks_and_what_broke_midway(tmp_path):
             with pytest.raises(openai.APIError) as caught:
                 await anext(broken)
             assert caught.value.code == "upstream_failed"
+
+
+def as_anthropic_says(*events) -> bytes:
+    """Named as its API names them, in a way that nobody here would write."""
+    return b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), json.dumps(it).encode()) for it in events)
+
+
+async def test_anthropics_events_go_out_as_they_came_up_to_the_last_word(tmp_path):
+    *events, delta, stop = streamed("Four farthings")
+    future = {"type": "an_event_of_tomorrow", "x": 1.0}
+    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
+        upstream.plays(event_stream(as_anthropic_says(*events, future, delta, stop)))
+        answer = await client.post(MESSAGES, json=BODY)
+        passed, last = answer.content.split(b"event: message_delta\n")
+        assert passed == as_anthropic_says(*events, future)
+        usage = json.loads(last.partition(b"\n")[0].removeprefix(b"data: "))["usage"]
+        assert (usage["output_tokens"], usage["cost_nanousd"] > 0) == (7, True)
+        assert last.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+        hit = await client.post(MESSAGES, json=BODY)
+        assert hit.headers["x-farthing-cache"] == "hit"
+        assert b"an_event_of_tomorrow" not in hit.content
+        chat = await client.post(CHAT, json={**BODY, "seed": 2})
+        assert b"message_start" not in chat.content
+
+
+async def test_an_error_of_anthropics_midway_is_ours_to_tell(tmp_path):
+    failing = {"type": "error", "error": {"type": "overloaded_error", "message": "sk-secret"}}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
+        upstream.plays(event_stream(as_anthropic_says(start(), block, text_delta("Four"), failing)))
+        answer = await client.post(MESSAGES, json=BODY)
+        assert answer.content.startswith(as_anthropic_says(start(), block, text_delta("Four")))
+        assert (answer.content.count(b"event: error"), b"upstream_failed" in answer.content) == (1, True)
+
+
+async def test_a_refusal_without_a_block_still_begins(tmp_path):
+    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
+        events = start(), end(stop_reason="refusal"), {"type": "message_stop"}
+        upstream.plays(event_stream(as_anthropic_says(*events)))
+        answer = await client.post(MESSAGES, json=BODY)
+        assert answer.content.startswith(as_anthropic_says(start()))
+        assert b'"stop_reason":"refusal"' in answer.content
