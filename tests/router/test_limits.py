@@ -9,8 +9,10 @@ import pytest
 
 from router.answer import Delta
 from router.breaker import BreakerRule
+from router.deployments import Provider
 from router.errors import DeadlineExceeded, UpstreamFailed
-from router.limits import StreamLimits
+from router.flights import Flight
+from router.limits import AttemptLimits, StreamLimits, Why
 from router.speed import ANSWERS_THAT_COUNT
 from tests.router.gateways import (
     House,
@@ -319,3 +321,18 @@ async def overrun_s(house: House, number: int, waits_for: str) -> float:
     with pytest.raises(DeadlineExceeded):
         await house.ask(a_call(f"call {number}", deadline_s=0.1, stream=waits_for == "a first output"))
     return time.monotonic() - began_s - 0.1
+
+
+async def test_a_provider_is_not_silent_while_it_is_made_to_wait():
+    flight, provider = Flight("gen_1", "p:m"), Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1")
+    flight.join(deadline_s=asyncio.get_running_loop().time() + 60)
+    limits = AttemptLimits(
+        flight, provider, StreamLimits(gap_s=1), is_streamed=True, is_heard_whole=False, has_alternative=False
+    )
+    limits.send()
+    limits.heard(is_output=True)
+    assert limits.next_stop().why is Why.GAP
+    limits.pause()
+    assert limits.next_stop().why is Why.LENGTH
+    limits.resume()
+    assert limits.next_stop().why is Why.GAP

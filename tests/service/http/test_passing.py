@@ -162,3 +162,40 @@ async def test_a_refusal_without_a_block_still_begins(tmp_path):
         answer = await client.post(MESSAGES, json=BODY)
         assert answer.content.startswith(as_anthropic_says(start()))
         assert b'"stop_reason":"refusal"' in answer.content
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_streams_heed_what_a_caller_wishes_of_the_cache(tmp_path, path):
+    async with a_service(tmp_path) as (_, _, upstream, client):
+
+        async def ask(mode):
+            answer = await client.post(path, json=BODY, headers={"x-farthing-cache": mode})
+            return answer.status_code, answer.headers.get("x-farthing-cache"), b"anew" in answer.content
+
+        upstream.plays(stream(["first"]), stream(["anew"]), stream(["anew"]))
+        code, _, _ = await ask("only")
+        assert (code, len(upstream.requests)) == (404, 0)
+        assert await ask("use") == (200, "miss", False)
+        assert await ask("only") == (200, "hit", False)
+        assert await ask("bypass") == (200, "bypass", True)
+        assert await ask("use") == (200, "hit", False)
+        assert await ask("refresh") == (200, "miss", True)
+        assert await ask("only") == (200, "hit", True)
+        assert len(upstream.requests) == 3
+
+
+async def test_streams_in_flight_are_shared_only_where_that_is_wanted(tmp_path):
+    async with a_service(tmp_path, coalesce=False) as (_, _, upstream, client):
+        gate = asyncio.Event()
+        upstream.plays(*[stream([CHUNK, gate])] * 2)
+        asks = [asyncio.create_task(client.post(CHAT, json=BODY)) for _ in range(2)]
+        await upstream.until(lambda it: len(it.requests) == 2)
+        gate.set()
+        assert [CHUNK in (await ask).content for ask in asks] == [True, True]
+
+
+async def test_a_route_may_keep_its_streams_out_of_the_cache(tmp_path):
+    async with a_service(tmp_path, route_cache=False) as (_, _, upstream, client):
+        for _ in range(2):
+            assert (await client.post(CHAT, json=BODY)).headers["x-farthing-cache"] != "hit"
+        assert len(upstream.requests) == 2
