@@ -48,9 +48,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     has embeddings (`input`, `dimensions`, …), less `model`, `stream` and `stream_options`: those are ours to choose.
     Fields nobody here knows stay in it untouched. Embeddings are never streamed. body_bytes: how large it was when it
     came; work on large ones is done aside (`router.large`). allowed_routes: the names that its
-    key may ask for; empty: all.
-    came; work on large ones is done aside (`router.large`).
-    event_format: how the caller's own stream is written.
+    key may ask for; empty: all. event_format: how the caller's own stream is written.
     """
 
     generation_id: str
