@@ -26,8 +26,10 @@ HOURS: Final = "reports: spend by the hour is what its lines come to"
 # What the proof of REFERENCES looks at: {(table, the one it refers to)}.
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
-    ("ceiling_windows", "ceilings"),
+    ("ceiling_windows", "ceilings"), ("api_key_routes", "api_keys"), ("api_key_ceilings", "api_keys"),
 })  # fmt: skip
+# Small enough for SQLite's own check.
+_OF_KEYS: Final = ("api_key_routes", "api_key_ceilings")
 PART: Final = 2000
 _NO_SUMS: Final = (0,) * 10
 
@@ -125,7 +127,7 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[
         return frozenset()
     proofs = {
         CLOSED: True,
-        REFERENCES: _leads_somewhere(found, windows, links=links),
+        REFERENCES: _leads_somewhere(found, windows, links=links) and _keys_are_there(db),
         SPENT: _is_spent(found, windows, {"nanousd", "tokens"}),
         CALLED: _is_spent(found, windows, {"calls", "attempts"}),
         COUNTED: _is_counted(found, windows),
@@ -184,6 +186,10 @@ def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -
         and found.linked.keys() <= there
         and sum(part.links for part in found.linked.values()) == links
     )
+
+
+def _keys_are_there(db: sqlite3.Connection) -> bool:
+    return not any(db.execute(f"PRAGMA foreign_key_check({table})").fetchall() for table in _OF_KEYS)
 
 
 def _is_spent(found: Gathered, windows: list[WindowRow], adding_up: set[Counts]) -> bool:

@@ -188,3 +188,14 @@ def test_rates_are_those_that_the_price_book_multiplies_by():
         counts = [millions * 10**6 for millions in range(1, len(rates) + 1)]
         cost = request + sum(count * rate for count, rate in zip(counts, rates, strict=True)) // 10**6
         assert (version, cost) == ("v", price.cost_nanousd(Usage.of_counts(counts)))
+
+
+@pytest.mark.parametrize("table", ["api_key_routes", "api_key_ceilings"])
+def test_what_belongs_to_no_key_is_no_proof(histories, table, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[0], path)
+    row = ("'nobody', 'chat'", "'nobody', 'day', 5")[table == "api_key_ceilings"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"INSERT INTO {table} VALUES ({row})")
+    assert REFERENCES in found(path)[0]
+    assert found(path) == found_without_proofs(path)
