@@ -111,7 +111,7 @@ async def test_a_lone_caller_who_reads_late_is_waited_for(tmp_path):
         async with who_does_not_read(edge) as late:
             await house.until(lambda: any(flight.outruns_all for flight in house.gateway._flights.values()))
             (flight,) = house.gateway._flights.values()
-            assert flight.size < len(LONG) * len(PIECE)
+            assert len(flight.deltas) < len(LONG)
             heard = await read_on(late)
         assert heard.count(PIECE.encode()) == len(LONG)
         assert b"data: [DONE]\n\n" in heard
