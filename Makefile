@@ -11,10 +11,10 @@ serve: $(MARK)-serve
 	$(BIN)/farthing serve
 
 test: $(MARK)-dev
-	$(BIN)/pytest -q -m "not soak" -n 3 --dist worksteal
+	$(BIN)/pytest -q -m "not soak" -n 2 --dist worksteal
 
 soak: $(MARK)-dev
-	$(BIN)/pytest -q -m soak -n 3 --dist worksteal
+	$(BIN)/pytest -q -m soak -n 2 --dist worksteal
 
 lint: $(MARK)-dev
 	$(BIN)/ruff format --check
