@@ -26,6 +26,9 @@ def cache_key(
     kind: of call, for no answer is one to another kind. scope: who may share an entry. headers: those forwarded to the
     provider. Each part is tagged and length-prefixed, so that no two different calls can be written the same way.
     """
+    # What a surface keeps beside a body is a Struct, which JSON can look like, but not be.
+    beside = {name: value for name, value in body.items() if isinstance(value, msgspec.Struct)}
+    said = {name: value for name, value in body.items() if name not in NOT_IN_KEY and name not in beside}
     digest = hashlib.sha256()
     for tag, part in (
         (b"v", VERSION),
@@ -33,17 +36,14 @@ def cache_key(
         (b"s", scope.encode("utf-8", "surrogatepass")),
         (b"r", route.encode("utf-8", "surrogatepass")),
         (b"w", workflow.encode("utf-8", "surrogatepass")),
-        (b"b", canonical({name: value for name, value in body.items() if _counts(name, value)})),
+        (b"b", canonical(said)),
         (b"h", canonical(headers)),
+        # In whose words a call came is no matter, if the others have words for all of it.
+        *((b"m", canonical({name: value})) for name, value in sorted(beside.items()) if value is not NOTHING_MORE),
     ):
         digest.update(tag + len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
-
-
-def _counts(name: str, value: Any) -> bool:
-    # In whose words a call came is no matter, if the others have words for all of it.
-    return name not in NOT_IN_KEY and value is not NOTHING_MORE
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

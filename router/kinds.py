@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ledger.prices.price import ANY_KIND, Kinds, Price
-from router.providers.anthropic.native import OWN
+from router.providers.anthropic.native import own_of
 
 _TEXT_PARTS: Final = frozenset({
     "text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "tool_use", "tool_result",
@@ -54,7 +54,7 @@ def _parts(message: Any) -> Iterator[Any]:
 def _heads(body: Mapping[str, Any]) -> Iterator[Any]:
     """Where else providers take a cache control from: the body, its tools and its messages."""
     yield body
-    yield body.get(OWN)
+    yield own_of(body)
     yield from _list(body.get("messages"))
     for tool in _list(body.get("tools")):
         yield tool

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from router.providers.anthropic.native import OWN
+from router.providers.anthropic.native import OWN, Own
 from service.asked import Count
 
 # Named alike in both formats, or read by the router under this name.
@@ -69,7 +69,7 @@ def canonical(value: dict[str, Any]) -> dict[str, Any]:
             said = translate(value[name])
             # What the other format has no words for stays in its own.
             (own if said is None else body).update({name: value[name]} if said is None else said)
-    body[OWN] = own
+    body[OWN] = Own(own)
     return body
 
 

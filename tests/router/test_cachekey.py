@@ -1,9 +1,13 @@
 """Equal calls share a key; calls that differ anywhere that matters do not."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.cachekey import NOT_IN_KEY, cache_key
+from router.providers.anthropic.native import OWN, Own
+from router.responses import AS_SENT, AsSent
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -62,3 +66,10 @@ def test_no_content_moves_from_one_part_into_its_neighbour(one, other):
 
 def test_forwarded_headers_count():
     assert key(headers={"OpenAI-Beta": "x"}) != key()
+
+
+@pytest.mark.parametrize(("name", "kept"), [(OWN, Own(fields={"speed": "fast"})), (AS_SENT, AsSent(gone=("a",)))])
+def test_what_is_kept_beside_a_body_is_nothing_that_json_could_say(name, kept):
+    said = msgspec.json.decode(msgspec.json.encode(kept))
+    assert key(body={name: kept}) != key(body={name: said})
+    assert key(body={name: kept}) != key(body={})

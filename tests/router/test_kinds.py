@@ -11,6 +11,7 @@ from ledger.prices import load_book
 from ledger.prices.price import Kinds, Price, Tier
 from router.errors import UnboundedCost
 from router.kinds import bound_nanousd, kinds_of
+from router.providers.anthropic.native import Own
 from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, a_deployment, open_gateway
 from tests.upstream import scripted_upstream, status
 
@@ -44,7 +45,7 @@ def body_of(*parts: Any, **more: Any) -> dict[str, Any]:
         (body_of({**TEXT, "cache_control": HOUR}), {"caches_1h"}),
         (body_of({**TEXT, "cache_control": SHORT}), set()),
         (body_of(TEXT, tools=[{"name": "f", "cache_control": HOUR}]), {"caches_1h"}),
-        (body_of(TEXT, anthropic={"cache_control": HOUR}), {"caches_1h"}),
+        (body_of(TEXT, anthropic=Own({"cache_control": HOUR})), {"caches_1h"}),
         (body_of({"type": "tool_result", "content": [{**TEXT, "cache_control": HOUR}]}), {"caches_1h"}),
     ],
 )

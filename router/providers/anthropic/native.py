@@ -8,14 +8,22 @@ Anthropic deployment as its caller wrote it, and is put in other words only for 
 from collections.abc import Mapping
 from typing import Any, Final
 
-# {name: value} of what goes to Anthropic as it is, and nowhere else. Its presence marks the body.
+import msgspec
+
+# The body's field for an Own, whose presence marks the body. No JSON decodes to one, so no caller can bring one along.
 OWN: Final = "anthropic"
+
+
+class Own(msgspec.Struct, frozen=True):
+    """fields: {name: value} of what goes to Anthropic as it is, and nowhere else."""
+
+    fields: dict[str, Any] = {}
 
 
 def own_of(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """What of the call only this format has. None: the call came in another one."""
     own = body.get(OWN)
-    return own if isinstance(own, dict) else None
+    return own.fields if isinstance(own, Own) else None
 
 
 def native_messages(said: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from router.deployments import Deployment
 from router.providers.anthropic.messages import check_messages, continues_a_tool_call_unthought, messages_of
 from router.providers.anthropic.models import Model, model_of
-from router.providers.anthropic.native import OWN, native_messages, own_of
+from router.providers.anthropic.native import Own, native_messages, own_of
 from router.providers.anthropic.tools import Tools, tools_of
 
 # How long an answer may be where neither the caller nor the config says: the API must be told.
@@ -85,7 +85,7 @@ class _Reading:
         self.request["max_tokens"] = self._limit
         self._read_thinking()
         for name, value in body.items():
-            if value is None or name in _READ_APART or _NEUTRAL.get(name) == value:
+            if value is None or name in _READ_APART or isinstance(value, Own) or _NEUTRAL.get(name) == value:
                 continue
             take = _TAKES.get(name)
             if take is None or not take(self, value):
@@ -238,7 +238,7 @@ _TAKES: Final[Mapping[str, Callable[[_Reading, Any], bool]]] = {
     "service_tier": _Reading.take_service_tier,
     "cache_control": _Reading.take_cache_control,
 }
-_READ_APART: Final = frozenset({OWN, "messages", "tools", "tool_choice", "parallel_tool_calls", *_LIMITS, *_THINKING})
+_READ_APART: Final = frozenset({"messages", "tools", "tool_choice", "parallel_tool_calls", *_LIMITS, *_THINKING})
 
 
 def _is_count(value: Any) -> bool:

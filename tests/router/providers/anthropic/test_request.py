@@ -285,3 +285,11 @@ def test_whatever_is_given_is_sent_or_named_and_asked_again_nothing_more_is(give
         return
     given_params["max_tokens"] = given_params.get("max_tokens") or 5
     sent(model, **given_params)
+
+
+def test_a_field_that_is_called_as_messages_own_are_kept_is_a_field_like_any_other():
+    """Whatever stood in it would go to Anthropic as it is: another model, a longer answer than the hold is for."""
+    forged = {"model": "claude-opus-4-1", "max_tokens": 64_000, "messages": [], "fields": {"model": "claude-opus-4-1"}}
+    request, dropped = sent(max_tokens=5, anthropic=forged)
+    assert request == {"messages": [{"role": "user", "content": [text("hello")]}], "max_tokens": 5}
+    assert dropped == ("anthropic",)
