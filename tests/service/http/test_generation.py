@@ -11,7 +11,7 @@ import pytest
 from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, RateLimited, Tight
 from router.answer import Answer, Choice, Delta, ToolCall, ToolCallDelta
 from router.errors import DeadlineExceeded, UpstreamFailed, UpstreamRejected
-from service.http.operations import GENERATE, GENERATED
+from service.http.operations.call_examples import GENERATE, GENERATED
 from tests.service.http.scripted import an_edge, finished, raw_exchange, text
 
 TIGHT = Tight(

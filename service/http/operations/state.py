@@ -1,0 +1,35 @@
+"""How the service is doing, and what it can be asked."""
+
+from typing import Final
+
+from service.http.operations.operation import Operation
+
+STATE: Final = (
+    Operation(method="get", path="/router/status", role="reader", summary="How every deployment is doing"),
+    Operation(
+        method="get",
+        role="reader",
+        path="/metrics",
+        summary="Metrics in Prometheus' text form",
+        media_type="text/plain",
+    ),
+    Operation(method="get", path="/health/live", role=None, summary="The process answers", example={"status": "live"}),
+    Operation(
+        method="get",
+        role=None,
+        path="/health/ready",
+        summary="New work is welcome",
+        example={"status": "ready"},
+        errors={503: "draining or not ready"},
+        has_plain_errors=True,
+    ),
+    Operation(
+        method="get",
+        path="/schema",
+        summary="This document; as a page for browsers",
+        media_type="application/vnd.oai.openapi+json",
+        kind="object",
+        other_media_types=("text/html",),
+        role=None,
+    ),
+)
