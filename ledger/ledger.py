@@ -1,7 +1,7 @@
 """The ledger's face: what every engine offers, and `open_ledger`, which opens one."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
+from ledger.events import Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import LedgerFigures
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
@@ -61,8 +62,44 @@ class LedgerReports(Protocol):
     async def api_keys(self) -> list[ApiKey]:
         """Every API key there ever was, the oldest first."""
 
+    async def events(self, query: EventsQuery) -> dict[str, Any]:
+        """A page of events with their deliveries, newest first: {"alerts": […], "next": …}. Raises UnknownPage."""
 
-class Ledger(LedgerReports, Protocol):
+
+class Outbox(Protocol):
+    """What people want to be told of, and how far it has got. Raises LedgerUnavailable, as a Ledger does."""
+
+    async def raise_event(self, raised: EventRaised) -> bool:
+        """Put an event on record. False: it was told before, and nothing is changed."""
+
+    async def acknowledge(self, event_id: str, by: str) -> bool:
+        """Note that somebody has seen to an event; who said so first stays. False: there is no such event."""
+
+    async def due_deliveries(self, targets: Mapping[str, Sequence[str]], now_ms: int, limit: int) -> list[Delivery]:
+        """What this process is to deliver now, at most `limit` for each target, the oldest first. Asking is cheap.
+
+        targets: {name: patterns of event types}. A target gets what happens after its first sight here; what happens
+        while it is not among the targets waits for it. Empty also while another process on the ledger delivers: the
+        right to passes on once that process's lease is over.
+        """
+
+    async def record_tries(self, tries: Sequence[Try]) -> None:
+        """Say how tries went. One whose delivery has ended changes nothing."""
+
+    async def fold_deliveries(self, target: str, event_ids: Sequence[str], digest: EventRaised) -> None:
+        """Have a digest, due at once, delivered to this target in the place of these events. Repeats change nothing.
+
+        They count as delivered by way of it. digest: of the type `digest`, which is delivered to no other target.
+        """
+
+    async def retry_delivery(self, event_id: str, target: str | None = None) -> list[str]:
+        """Begin again where an event's delivery is dead, by hand. target None: everywhere. Returns the targets."""
+
+    async def take_duty(self, duty: str) -> bool:
+        """Whether it is this process that does what one process does for all on the ledger. It is asked each time."""
+
+
+class Ledger(LedgerReports, Outbox, Protocol):
     """Money and memory. Every method is one transaction; those that write return once it is durable.
 
     Writes raise LedgerUnavailable; with `unknown` set, the same call may be repeated as it was.

@@ -26,10 +26,10 @@ from ledger.sqlite.files import check_file
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
+from ledger.sqlite.outbox import SqliteOutbox
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
-from ledger.sqlite.reports import SqliteReports
 from ledger.sqlite.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.sqlite.writer import Writer, open_store
 from ledger.values import (
@@ -53,7 +53,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-class SqliteLedger(SqliteReports):
+class SqliteLedger(SqliteOutbox):
     """See `ledger.ledger.Ledger`, which it implements. Made by `open_sqlite_ledger`.
 
     new_owner: makes an owner that was never before, for each lease.
@@ -69,8 +69,7 @@ class SqliteLedger(SqliteReports):
         bounds: CacheBounds,
         lease: LeaseRule | None = None,
     ):
-        super().__init__(readers, clock_ms)
-        self._store = store
+        super().__init__(store, readers, clock_ms=clock_ms)
         self._new_owner = new_owner
         self._owner = new_owner()
         self._bounds = bounds

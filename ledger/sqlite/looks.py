@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from ledger.errors import LedgerUnavailable
+from ledger.events import EventRaised
 from ledger.figures import LedgerFigures
 from ledger.sql import statements
+from ledger.sqlite.events import raise_event
 from ledger.sqlite.lines import LineAudit, Place, first_place
 from ledger.sqlite.proofs import CALLED
 from ledger.sqlite.readers import Readers
@@ -22,7 +22,6 @@ from ledger.sqlite.verify import RULES
 from ledger.sqlite.writer import Writer
 
 SQL: Final = statements("sqlite", "audit")
-DRIFT: Final = "ledger.drift"
 # Rules whose cost does not grow with the ledger.
 HELD: Final = "invariant 2: held is the sum of open holds"
 STILL_THERE: Final = "invariant 3: what was looked at is still there"
@@ -157,8 +156,12 @@ def _record(db: sqlite3.Connection, *, look: dict[str, Any], sums: Followed, bro
     told = []
     for rule, row in broken:
         names = " ".join(f"{name}={row[name]}" for name in _NAMES if row.get(name) is not None)
-        facts = msgspec.json.encode({"rule": rule, "row": row}).decode()
-        event = {"type": DRIFT, "subject": f"{rule}: {names}", "now_ms": now_ms, "facts": facts}
-        if db.execute(SQL["tell_event"], event).fetchone() is not None:
+        raised = EventRaised(
+            type="ledger.drift",
+            dedup_key=f"ledger.drift {rule}: {names}",
+            at_ms=now_ms,
+            facts={"rule": rule, "row": row},
+        )
+        if raise_event(db, raised):
             told.append((rule, row))
     return told

@@ -27,9 +27,10 @@ HOURS: Final = "reports: spend by the hour is what its lines come to"
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
     ("ceiling_windows", "ceilings"), ("api_key_routes", "api_keys"), ("api_key_ceilings", "api_keys"),
+    ("deliveries", "events"),
 })  # fmt: skip
 # Small enough for SQLite's own check.
-_OF_KEYS: Final = ("api_key_routes", "api_key_ceilings")
+_FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries")
 PART: Final = 2000
 _NO_SUMS: Final = (0,) * 10
 
@@ -127,7 +128,7 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[
         return frozenset()
     proofs = {
         CLOSED: True,
-        REFERENCES: _leads_somewhere(found, windows, links=links) and _keys_are_there(db),
+        REFERENCES: _leads_somewhere(found, windows, links=links) and _few_lead_somewhere(db),
         SPENT: _is_spent(found, windows, {"nanousd", "tokens"}),
         CALLED: _is_spent(found, windows, {"calls", "attempts"}),
         COUNTED: _is_counted(found, windows),
@@ -188,8 +189,8 @@ def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -
     )
 
 
-def _keys_are_there(db: sqlite3.Connection) -> bool:
-    return not any(db.execute(f"PRAGMA foreign_key_check({table})").fetchall() for table in _OF_KEYS)
+def _few_lead_somewhere(db: sqlite3.Connection) -> bool:
+    return not any(db.execute(f"PRAGMA foreign_key_check({table})").fetchall() for table in _FEW_ROWS)
 
 
 def _is_spent(found: Gathered, windows: list[WindowRow], adding_up: set[Counts]) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 
 from ledger.apikeys import ApiKey
 from ledger.errors import NotALedger
+from ledger.events import EventsQuery
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.apikeys import all_keys
 from ledger.sqlite.ceilings import ceiling_report
+from ledger.sqlite.events import events_report
 from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.migrate import check_identity
@@ -46,6 +48,9 @@ class SqliteReports:
 
     async def api_keys(self) -> list[ApiKey]:
         return await self._readers.read(all_keys)
+
+    async def events(self, query: EventsQuery) -> dict[str, Any]:
+        return await self._readers.read(partial(events_report, query=query))
 
 
 @asynccontextmanager

@@ -11,10 +11,13 @@ import msgspec
 from ledger.ceilings import HOUR_MS
 from ledger.chain import Line
 from ledger.errors import UsageDiffers
+from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.latency import bucket_of
+from ledger.money import amount_fields
 from ledger.sql import statements
 from ledger.sqlite.admit import generation_row
+from ledger.sqlite.events import raise_event
 from ledger.sqlite.idempotency import keep
 from ledger.sqlite.postings import post
 from ledger.usage import Usage
@@ -22,8 +25,6 @@ from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, K
 
 SQL: Final = statements("sqlite", "settle")
 RECORD: Final = statements("sqlite", "admit")["record_generation"]
-TELL: Final = statements("sqlite", "audit")["tell_event"]
-OVERRUN: Final = "posting.overrun"
 EXPIRED_PER_SWEEP: Final = 500
 # Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
 FAILURE_SHARED_MS: Final = 15_000
@@ -184,15 +185,15 @@ def _post_settlement(
     seq = post(db, msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd))
     if not overrun_nanousd:
         return
-    facts = {
-        "seq": seq,
-        "deployment": hold.deployment,
-        "held_nanousd": hold.held_nanousd,
-        "cost_nanousd": cost_nanousd,
-        "overrun_nanousd": overrun_nanousd,
-    }
-    told = msgspec.json.encode(facts).decode()
-    db.execute(TELL, {"type": OVERRUN, "subject": result.hold_id, "now_ms": now_ms, "facts": told})
+    facts = {"seq": seq, "hold_id": result.hold_id, "deployment": hold.deployment}
+    amounts = {"held": hold.held_nanousd, "cost": cost_nanousd, "overrun": overrun_nanousd}
+    raised = EventRaised(
+        type="posting.overrun",
+        dedup_key=f"posting.overrun {result.hold_id}",
+        at_ms=now_ms,
+        facts=facts | amount_fields(amounts, "usd"),
+    )
+    raise_event(db, raised)
 
 
 def _used_tokens(result: AttemptResult, held_tokens: int) -> int:

@@ -52,7 +52,7 @@ def damage(folder, statement):
 
 def events(folder):
     with closing(sqlite3.connect(folder / "farthing.db")) as db:
-        return db.execute("SELECT type, subject, facts FROM events ORDER BY event_id").fetchall()
+        return db.execute("SELECT type, dedup_key, facts FROM events ORDER BY seq").fetchall()
 
 
 async def test_a_look_goes_on_from_the_one_before(tmp_path):

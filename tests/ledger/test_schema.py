@@ -10,9 +10,10 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
+from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import migrations
-from tests.ledger.calls import a_call, a_ledger, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
 
 COLUMNS = "seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms, chain"
 BREACHES = {
@@ -39,6 +40,8 @@ BREACHES = {
         "INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state, "
         "taken_at_ms) SELECT 'x', generation_id, 2, 'nobody', 'p:m', 'v', 0, 'held', taken_at_ms FROM holds"
     ),
+    "an event changes in nothing but that it is acknowledged": "UPDATE events SET facts = '{}'",
+    "an event never vanishes": "DELETE FROM events",
 }
 
 
@@ -46,6 +49,7 @@ BREACHES = {
 async def test_the_schema_refuses(tmp_path, words):
     async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="day", limit=5000)]) as ledger:
         await admit_and_settle(ledger, a_call())
+        await ledger.raise_event(EventRaised(type="disk.low", dedup_key="disk.low", at_ms=BEGAN_MS, facts={}))
     with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
         db.execute("PRAGMA foreign_keys = 1")
         with pytest.raises(sqlite3.IntegrityError, match=words):

@@ -43,6 +43,9 @@ DAMAGE = {
     "responses are counted": "UPDATE response_totals SET entries = 5",
     "no longer than its call": "UPDATE idempotency SET generation_id = (SELECT generation_id FROM postings JOIN holds)",
     "references lead somewhere": "UPDATE holds SET generation_id = 'gone'",
+    "references lead somewhere, a delivery's": (
+        "INSERT INTO deliveries (event_seq, target, state, tries, next_at_ms) VALUES (9, 'hook', 'pending', 0, 1)"
+    ),
     "a whole chain": "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2",
     "a whole chain, two lines swapped": SWAP,
     "a whole chain, a line deleted": "DELETE FROM postings WHERE seq = 2",

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld
+from ledger.money import format_usd
 from router.answer import Delta
 from router.bounds import input_bound_tokens
 from router.breaker import BreakerRule
@@ -350,19 +351,22 @@ async def test_usage_beyond_the_hold_is_charged_as_the_provider_reports_it_and_t
         assert finished.receipt.cost_nanousd == 1000 * READ_NANOUSD + 9000 * WRITTEN_NANOUSD > hold_nanousd(call)
         (posting,) = house.rows("SELECT cost_nanousd, overrun_nanousd FROM postings")
         assert posting["overrun_nanousd"] == finished.receipt.cost_nanousd - hold_nanousd(call)
-        (event,) = house.rows("SELECT type, subject, facts FROM events")
+        (event,) = house.rows("SELECT type, dedup_key, facts FROM events")
         (told,) = [record for record in caplog.records if record.message == "posting.overrun"]
     facts = json.loads(event["facts"])
-    assert (event["type"], event["subject"]) == ("posting.overrun", f"{call.generation_id}.1")
+    hold_id = f"{call.generation_id}.1"
+    assert (event["type"], event["dedup_key"]) == ("posting.overrun", f"posting.overrun {hold_id}")
+    amounts = {**dict(posting), "held_nanousd": hold_nanousd(call)}
     assert facts == {
         "seq": 1,
+        "hold_id": hold_id,
         "deployment": f"{finished.receipt.provider}:{finished.receipt.model}",
-        **dict(posting),
-        "held_nanousd": hold_nanousd(call),
+        **amounts,
+        **{name.replace("_nanousd", "_usd"): format_usd(nanousd) for name, nanousd in amounts.items()},
     }
     said = vars(told)
     assert said["farthing.overrun.nanousd"] == posting["overrun_nanousd"]
-    assert said["farthing.attempt.id"] == event["subject"]
+    assert said["farthing.attempt.id"] == hold_id
 
 
 async def test_an_answer_without_usage_is_counted_here(tmp_path: Path):

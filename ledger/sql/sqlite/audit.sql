@@ -33,13 +33,6 @@ SELECT ceiling_id, starts_at_ms, counts, spent_amount, folded_amount, over_amoun
   FROM found
  WHERE spent_amount <> folded_amount + over_amount;
 
--- name: tell_event
--- No row: it was told before.
-INSERT INTO events (type, subject, at_ms, facts)
-VALUES (:type, :subject, :now_ms, :facts)
-    ON CONFLICT (type, subject) DO NOTHING
-RETURNING event_id;
-
 -- name: note_queue_depth
 UPDATE owners SET queue_depth = :queue_depth WHERE owner_id = :owner_id AND queue_depth <> :queue_depth;
 

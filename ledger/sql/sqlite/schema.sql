@@ -501,7 +501,7 @@ BEGIN
        AND bucket = new.bucket;
 END;
 
--- Old detail folded into closing balances, and events.
+-- Old detail folded into closing balances.
 
 -- A balance in the place of the first lines, which are gone: how many they were, what they came to, and the digest of
 -- the last of them, which the chain goes on from. Each one counts from the first line ever. before_ms: what was asked
@@ -570,16 +570,6 @@ CREATE TABLE audit (
 ) STRICT;
 
 INSERT INTO audit (id, seq, chain, took_us, next_look_at_ms) VALUES (1, 0, zeroblob(32), 0, 0);
-
--- What happened that people want to be told of, once for each subject. facts: JSON.
-CREATE TABLE events (
-    event_id INTEGER NOT NULL PRIMARY KEY,
-    type TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    at_ms INTEGER NOT NULL,
-    facts TEXT NOT NULL,
-    UNIQUE (type, subject)
-) STRICT;
 
 -- What all processes remember together, as the router wrote it (JSON), by subject: `breaker openai:gpt-4o-mini`.
 -- version: higher than any before, so that a process asks only for what it has not seen.
@@ -653,4 +643,85 @@ CREATE TABLE api_key_ceilings (
     window TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'month', 'total')),
     limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
     PRIMARY KEY (key_id, window)
+) STRICT, WITHOUT ROWID;
+
+-- What happened that people want to be told of, once for each dedup_key: written by the transaction that made it so, and
+-- kept for good, for what was told once is not to be told again. facts: JSON.
+CREATE TABLE events (
+    seq INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    dedup_key TEXT NOT NULL UNIQUE,
+    at_ms INTEGER NOT NULL,
+    facts TEXT NOT NULL,
+    acknowledged_at_ms INTEGER,
+    acknowledged_by TEXT,
+    CHECK ((acknowledged_at_ms IS NULL) = (acknowledged_by IS NULL))
+) STRICT;
+
+CREATE TRIGGER an_event_is_only_ever_acknowledged
+BEFORE UPDATE ON events
+WHEN old.acknowledged_at_ms IS NOT NULL OR new.acknowledged_at_ms IS NULL
+     OR (new.seq, new.id, new.type, new.dedup_key, new.at_ms, new.facts)
+        <> (old.seq, old.id, old.type, old.dedup_key, old.at_ms, old.facts)
+BEGIN
+    SELECT RAISE(ABORT, 'an event changes in nothing but that it is acknowledged, once');
+END;
+
+CREATE TRIGGER an_event_never_vanishes
+BEFORE DELETE ON events
+BEGIN
+    SELECT RAISE(ABORT, 'an event never vanishes: it would be told again');
+END;
+
+-- How the delivery of one event to one target goes: pending -> delivered or dead; dead -> pending by hand. next_at: when
+-- it is tried next. last_*: how the last try ended; status NULL: there was no answer. digest_seq: the event that told of
+-- it together with others, and was delivered in its place.
+CREATE TABLE deliveries (
+    event_seq INTEGER NOT NULL REFERENCES events (seq),
+    target TEXT NOT NULL CHECK (length(target) > 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    tries INTEGER NOT NULL CHECK (tries >= 0),
+    next_at_ms INTEGER,
+    last_at_ms INTEGER,
+    last_status INTEGER,
+    last_error TEXT,
+    digest_seq INTEGER REFERENCES events (seq),
+    PRIMARY KEY (event_seq, target),
+    CHECK ((state = 'pending') = (next_at_ms IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pending_deliveries ON deliveries (next_at_ms) WHERE state = 'pending';
+
+CREATE TRIGGER a_delivery_begins_pending
+BEFORE INSERT ON deliveries
+WHEN new.state <> 'pending'
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery begins pending');
+END;
+
+CREATE TRIGGER a_delivery_ends_once
+BEFORE UPDATE ON deliveries
+WHEN (new.event_seq, new.target) <> (old.event_seq, old.target)
+     OR NOT (old.state = 'pending' OR (old.state = 'dead' AND new.state = 'pending'))
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery ends once, and only a dead one is begun again');
+END;
+
+CREATE TRIGGER a_delivery_never_vanishes
+BEFORE DELETE ON deliveries
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery never vanishes');
+END;
+
+-- How far each target has seen the events: what was there before its first sight is not for it.
+CREATE TABLE alert_targets (
+    target TEXT NOT NULL PRIMARY KEY,
+    seen_seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What one process does for all on the file, and which: void once that owner's lease is over.
+CREATE TABLE duties (
+    duty TEXT NOT NULL PRIMARY KEY,
+    owner_id TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

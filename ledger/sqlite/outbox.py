@@ -1,0 +1,64 @@
+"""The outbox's operations on SQLite, each one transaction of the writer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from ledger.events import Delivery, EventRaised, Try
+from ledger.sqlite.deliveries import (
+    due_deliveries,
+    fold_deliveries,
+    is_anything_due,
+    may_have_duty,
+    record_tries,
+    retry_delivery,
+    take_duty,
+)
+from ledger.sqlite.events import acknowledge, raise_event
+from ledger.sqlite.readers import Readers
+from ledger.sqlite.reports import SqliteReports
+from ledger.sqlite.writer import Writer
+
+
+class SqliteOutbox(SqliteReports):
+    """See `ledger.ledger.Outbox`, which it implements for the process that holds the lease of `owner_id`."""
+
+    def __init__(self, store: Writer, readers: Readers, *, clock_ms: Callable[[], int]) -> None:
+        super().__init__(readers, clock_ms)
+        self._store = store
+
+    @property
+    def owner_id(self) -> str:
+        """Under which lease this process works."""
+        raise NotImplementedError
+
+    async def raise_event(self, raised: EventRaised) -> bool:
+        return await self._store.write(partial(raise_event, raised=raised))
+
+    async def acknowledge(self, event_id: str, by: str) -> bool:
+        return await self._store.write(partial(acknowledge, event_id=event_id, by=by, now_ms=self._clock_ms()))
+
+    async def due_deliveries(self, targets: Mapping[str, Sequence[str]], now_ms: int, limit: int) -> list[Delivery]:
+        owner_id = self.owner_id
+        look = partial(is_anything_due, targets=targets, owner_id=owner_id, now_ms=now_ms)
+        if not await self._readers.read(look):
+            return []
+        work = partial(due_deliveries, targets=targets, owner_id=owner_id, now_ms=now_ms, limit=limit)
+        return await self._store.write(work)
+
+    async def record_tries(self, tries: Sequence[Try]) -> None:
+        await self._store.write(partial(record_tries, tries=tries), is_settlement=True)
+
+    async def fold_deliveries(self, target: str, event_ids: Sequence[str], digest: EventRaised) -> None:
+        work = partial(fold_deliveries, target=target, event_ids=event_ids, digest=digest, now_ms=self._clock_ms())
+        await self._store.write(work)
+
+    async def retry_delivery(self, event_id: str, target: str | None = None) -> list[str]:
+        return await self._store.write(
+            partial(retry_delivery, event_id=event_id, target=target, now_ms=self._clock_ms())
+        )
+
+    async def take_duty(self, duty: str) -> bool:
+        owner_id, now_ms = self.owner_id, self._clock_ms()
+        if not await self._readers.read(partial(may_have_duty, duty=duty, owner_id=owner_id, now_ms=now_ms)):
+            return False
+        return await self._store.write(partial(take_duty, duty=duty, owner_id=owner_id, now_ms=now_ms))
