@@ -29,12 +29,16 @@ _UNITS_MS: Final = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7
 
 
 class SpendQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """group_by and filters use the names in SPEND_DIMENSIONS; every row matches all filters exactly."""
+    """group_by and filters use the names in SPEND_DIMENSIONS; every row matches all filters exactly.
+
+    top: keep apart only so many of what it is grouped by, moments aside, those of the highest cost; 0: all.
+    """
 
     since_ms: int | None = None
     until_ms: int | None = None
     group_by: tuple[str, ...] = ()
     filters: dict[str, str] = {}
+    top: int = 0
 
 
 class LatencyQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from service.anthropic.wire import AnthropicMessagesWire
 from service.http.access import check_role
+from service.http.dashboard import dashboard_handlers
 from service.http.edge import Edge
 from service.http.estimate import estimate_handler
 from service.http.failures import answer_failure
@@ -47,6 +48,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         token_count_handler(parts),
         *key_handlers(parts),
         *schema_handlers(),
+        *dashboard_handlers(),
     ]
     app = Litestar(
         # First: where a path has none of these yet, Litestar adds its own.

@@ -1,14 +1,18 @@
 """The spend report, rendered from `ledger.sqlite.spend`."""
 
 import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from ledger.money import format_usd
-from ledger.reports import Spend, SpendQuery, iso
+from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 from ledger.sqlite.lines import pruned_before
-from ledger.sqlite.spend import FAR_MS, SQL, needs_detail_before, spend_by
+from ledger.sqlite.spend import FAR_MS, SQL, Key, needs_detail_before, spend_by
+
+KeptKey = tuple[str | None, ...]
 
 
 def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]:
@@ -17,7 +21,8 @@ def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]
     total = Spend()
     for spend in groups.values():
         total.add(spend)
-    ordered = sorted(groups.items(), key=lambda item: (-item[1].cost_nanousd, item[0]))
+    kept = dearest(groups, query.group_by, query.top) if query.top else groups
+    ordered = sorted(kept.items(), key=lambda item: (-item[1].cost_nanousd, [(name is None, name) for name in item[0]]))
     rows = [dict(zip(query.group_by, key, strict=True)) | _rendered(spend) for key, spend in ordered]
     return {
         "since": iso(query.since_ms),
@@ -28,6 +33,24 @@ def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]
         "rows": rows if query.group_by else [],
         **_pruned(db, query),
     }
+
+
+def dearest(groups: Mapping[Key, Spend], group_by: tuple[str, ...], top: int) -> dict[KeptKey, Spend]:
+    """The groups with only so many names kept apart, those that cost most over all moments; the others are one: None.
+
+    Where nothing costs anything, those with the most calls.
+    """
+    named = [place for place, dimension in enumerate(group_by) if dimension not in MOMENT_LENGTHS]
+    totals: dict[Key, Spend] = defaultdict(Spend)
+    for key, spend in groups.items():
+        totals[tuple(key[place] for place in named)].add(spend)
+    order = sorted(totals, key=lambda name: (-totals[name].cost_nanousd, -totals[name].generations, name))
+    kept = set(order[:top])
+    folded: dict[KeptKey, Spend] = defaultdict(Spend)
+    for key, spend in groups.items():
+        is_kept = tuple(key[place] for place in named) in kept
+        folded[tuple(value if is_kept or place not in named else None for place, value in enumerate(key))].add(spend)
+    return folded
 
 
 def _rendered(spend: Spend) -> dict[str, Any]:

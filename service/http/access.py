@@ -17,7 +17,13 @@ from service.refusals import Forbidden
 _ROLES: Final[dict[tuple[str, str], Role | None]] = {
     (operation.method.upper(), operation.path.partition("{")[0]): operation.role for operation in OPERATIONS
 }
-ANYONES: Final = frozenset(path for (_, path), role in _ROLES.items() if role is None)
+_ANYONES: Final = frozenset(path for (_, path), role in _ROLES.items() if role is None)
+_ANYONES_BELOW: Final = tuple(path for path in _ANYONES if path.endswith("/") and path != "/")
+
+
+def is_anyones(path: str) -> bool:
+    """Whether this path is answered without a look at who asks."""
+    return path in _ANYONES or path.startswith(_ANYONES_BELOW)
 
 
 def role_for(method: str, template: str) -> Role | None:

@@ -6,7 +6,7 @@ from typing import Any
 from ledger.errors import LedgerError
 from service.auth.callers import ANONYMOUS, Caller
 from service.guards import check_host
-from service.http.access import ANYONES
+from service.http.access import is_anyones
 from service.http.exchange import Exchange
 from service.http.generation import GenerationApp
 from service.parts import Parts
@@ -58,7 +58,7 @@ class Edge:
         Raises Unauthenticated, and Forbidden for whoever has no key and asks from elsewhere.
         """
         keyring, caller = self._parts.keyring, ANONYMOUS
-        if exchange.path not in ANYONES:
+        if not is_anyones(exchange.path):
             caller = await keyring.caller(exchange.headers, afresh=not admits)
         if caller.is_anonymous and not keyring.are_needed:
             check_host(exchange.headers, self._parts.host)

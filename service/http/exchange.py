@@ -28,6 +28,7 @@ _OPENAIS: Final = ("/v1/chat/", "/v1/responses", "/v1/embeddings")
 _ANTHROPICS: Final = "/v1/messages"
 _SCOPE_KEY: Final = "farthing.exchange"
 _JSON: Final = b"application/json"
+_NOISE: Final = ("/health", "/dashboard/")
 # A kept error comes again for as long as it is kept.
 _SHOULD_NOT_RETRY: Final = (b"x-should-retry", b"false")
 
@@ -61,8 +62,8 @@ class Exchange:
 
     @property
     def is_traced(self) -> bool:
-        """Whether anybody wants to hear of it. Health checks are noise."""
-        return self._parts.telemetry.exports and not self.path.startswith("/health")
+        """Whether anybody wants to hear of it. Health checks and the files of a page are noise."""
+        return self._parts.telemetry.exports and not self.path.startswith(_NOISE)
 
     async def send(self, message: Message) -> None:
         """What the server's own `send` does, noting the status. The answer to HEAD has no body."""

@@ -70,12 +70,12 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
     @get("/ledger/spend")
     async def spend(request: AnyRequest) -> Response[bytes]:
-        query, form = read_query(request.scope["query_string"], SpendQuery, SPEND_DIMENSIONS, parts.now_ms())
+        query, form = read_spend_query(request.scope["query_string"], parts.now_ms())
         return _report(await parts.reports.spend(query), form)
 
     @get("/ledger/latency")
     async def latency(request: AnyRequest) -> Response[bytes]:
-        query, form = read_query(request.scope["query_string"], LatencyQuery, LATENCY_DIMENSIONS, parts.now_ms())
+        query, form = read_latency_query(request.scope["query_string"], parts.now_ms())
         return _report(await parts.reports.latency(query), form)
 
     @get("/ledger/generations")
@@ -140,9 +140,23 @@ def _is_anthropics(request: AnyRequest) -> bool:
     return "anthropic-version" in request.headers
 
 
-def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...], now_ms: int) -> tuple[_Query, str]:
-    """The report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
-    given = read_parameters(query_string, (*_WINDOW_FIELDS, *dimensions))
+def read_spend_query(query_string: bytes, now_ms: int) -> tuple[SpendQuery, str]:
+    """The spend report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
+    given = read_parameters(query_string, (*_WINDOW_FIELDS, "top", *SPEND_DIMENSIONS))
+    query, form = _query_and_format(given, SpendQuery, SPEND_DIMENSIONS, now_ms)
+    top = _number("top", given["top"]) if given.get("top") else 0
+    return msgspec.structs.replace(query, top=top), form
+
+
+def read_latency_query(query_string: bytes, now_ms: int) -> tuple[LatencyQuery, str]:
+    """The latency report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
+    given = read_parameters(query_string, (*_WINDOW_FIELDS, *LATENCY_DIMENSIONS))
+    return _query_and_format(given, LatencyQuery, LATENCY_DIMENSIONS, now_ms)
+
+
+def _query_and_format(
+    given: dict[str, str], to: type[_Query], dimensions: tuple[str, ...], now_ms: int
+) -> tuple[_Query, str]:
     groups = tuple(filter(None, (name.strip() for name in given.get("group_by", "").split(","))))
     refuse_unknown(groups, dimensions, "name in group_by")
     form = given.get("format", "json")
@@ -160,14 +174,11 @@ def read_query(query_string: bytes, to: type[_Query], dimensions: tuple[str, ...
 def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery:
     """The page of calls asked for. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
-    limit = given.get("limit", str(_PAGE))
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= _MOST):
-        raise InvalidRequest(f"must be a number from 1 to {_MOST}", where="limit")
     return GenerationsQuery(
         since_ms=_moment_ms("since", given, now_ms),
         until_ms=_moment_ms("until", given, now_ms),
         filters={name: value for name, value in given.items() if name in SPEND_DIMENSIONS},
-        limit=int(limit),
+        limit=_number("limit", given.get("limit", str(_PAGE))),
         before=given.get("before") or None,
     )
 
@@ -181,6 +192,12 @@ def read_parameters(query_string: bytes, known: tuple[str, ...]) -> dict[str, st
         given[name] = value
     refuse_unknown(given, known, "parameter")
     return given
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= _MOST):
+        raise InvalidRequest(f"must be a number from 1 to {_MOST}", where=name)
+    return int(text)
 
 
 def _moment_ms(name: str, given: dict[str, str], now_ms: int) -> int | None:

@@ -27,6 +27,7 @@ _REF: Final = "#/components/schemas/{name}"
 _QUERIES: Final[dict[str, dict[str, Any]]] = {
     "format": {"enum": ["json", "csv"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "top": {"type": "integer", "minimum": 1, "maximum": 1000},
     "since": {"type": "string", "examples": ["2026-11-01", "24h"]},
     "until": {"type": "string", "examples": ["2026-11-21T09:00:00Z"]},
     "group_by": {"type": "string", "examples": ["model,day"]},
@@ -66,7 +67,7 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
     async def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
         wants_page = "text/html" in request.headers.get("accept", "") and "format" not in request.query_params
         if wants_page:
-            return Response(page, media_type="text/html; charset=utf-8", headers={"vary": "accept"})
+            return Response(page, media_type="text/html", headers={"vary": "accept"})
         return Response(document, media_type="application/vnd.oai.openapi+json", headers={"vary": "accept"})
 
     return (schema,)

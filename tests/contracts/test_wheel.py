@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 from tests.processes import one_route
@@ -33,7 +34,10 @@ def install(wheel, folder):
 
 
 async def test_a_wheel_installed_elsewhere_answers_counts_and_audits(tmp_path):
-    python, site = install(build_wheel(tmp_path / "dist"), tmp_path / "env")
+    wheel = build_wheel(tmp_path / "dist")
+    pages = {str(file.relative_to(ROOT)) for file in (ROOT / "service/dashboard").rglob("*") if file.is_file()}
+    assert pages <= set(zipfile.ZipFile(wheel).namelist())
+    python, site = install(wheel, tmp_path / "env")
     dependencies = next(path for path in sys.path if path.endswith("site-packages"))
     # The editable checkout is found by a .pth file, which only a real site folder reads: PYTHONPATH leaves it out.
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), dependencies])}

@@ -111,6 +111,28 @@ def test_nothing_counted_has_no_quantiles():
     assert Tally().summary() == dict.fromkeys(["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"])
 
 
+async def test_the_dearest_names_stay_apart_and_the_others_are_one_group_at_each_moment(tmp_path):
+    clock = Clock(BEGAN_MS // HOUR_MS * HOUR_MS)
+    async with a_ledger(tmp_path, clock=clock) as ledger:
+        for hour, costs in enumerate(({"p:a": 10, "p:b": 500, "p:c": 30}, {"p:a": 600, "p:c": 40, "p:d": 0, "p:e": 0})):
+            clock.at_ms = BEGAN_MS // HOUR_MS * HOUR_MS + hour * HOUR_MS
+            for deployment, cost in costs.items():
+                await admit_and_settle(ledger, a_call(deployment=deployment, now_ms=clock.at_ms), cost=cost)
+        first, second = (iso(clock.at_ms - back)[:13] + ":00:00Z" for back in (HOUR_MS, 0))
+
+        async def told(top, *group_by):
+            report = await ledger.spend(SpendQuery(group_by=group_by, top=top))
+            assert sum(row["attempts"] for row in report["rows"]) == report["total"]["attempts"] == 7
+            return {tuple(row[name] for name in group_by): row["cost_nanousd"] for row in report["rows"]}
+
+        assert await told(2, "hour", "model") == {
+            (first, "p:a"): 10, (first, "p:b"): 500, (first, None): 30, (second, "p:a"): 600, (second, None): 40,
+        }  # fmt: skip
+        assert await told(1, "model") == {("p:a",): 610, (None,): 570}
+        assert await told(1, "hour") == await told(0, "hour") == {(first,): 540, (second,): 640}
+        assert await told(9, "model") == await told(0, "model")
+
+
 def test_what_a_report_does_not_keep_apart_is_named():
     with pytest.raises(UnknownDimension, match="colour"):
         check_dimensions(SpendQuery(group_by=("colour",)))

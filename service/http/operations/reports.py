@@ -14,10 +14,10 @@ REPORTS: Final = (
         role="reader",
         path="/ledger/spend",
         path_example="/ledger/spend?group_by=model",
-        summary="What was spent, on what, by whom",
+        summary="What was spent, on what, by whom; with `top`, so many names apart and null for all others together",
         example=SPENT,
         varying=("rows",),
-        query=(*_WINDOW, *SPEND_DIMENSIONS),
+        query=(*_WINDOW, "top", *SPEND_DIMENSIONS),
         other_media_types=("text/csv",),
     ),
     Operation(

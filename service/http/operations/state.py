@@ -32,4 +32,21 @@ STATE: Final = (
         other_media_types=("text/html",),
         role=None,
     ),
+    Operation(
+        method="get",
+        path="/",
+        role=None,
+        summary="The dashboard; what it shows takes a key of the role reader, where keys are needed",
+        media_type="text/html",
+    ),
+    Operation(
+        method="get",
+        path="/dashboard/{id}",
+        path_example="/dashboard/app.js",
+        role=None,
+        summary="A file of the dashboard",
+        media_type="text/javascript",
+        other_media_types=("text/css", "text/html", "image/svg+xml"),
+        errors={404: "not_found"},
+    ),
 )

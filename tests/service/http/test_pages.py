@@ -87,6 +87,7 @@ async def test_the_spend_report_is_asked_for_what_the_query_says():
         ("grup_by=model", "grup_by"),
         ("format=xml", "format"),
         ("model=a&model=b", "model"),
+        ("group_by=model&top=0", "top"),
     ],
 )
 async def test_a_query_that_makes_no_sense_is_named(query, param):
@@ -121,7 +122,14 @@ async def test_a_page_of_calls_is_asked_for_what_the_query_says():
 
 @pytest.mark.parametrize(
     ("query", "param"),
-    [("limit=1001", "limit"), ("limit=0", "limit"), ("limit=x", "limit"), ("before=gen_x", "before"), ("by=m", "by")],
+    [
+        ("limit=1001", "limit"),
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("limit=", "limit"),
+        ("before=gen_x", "before"),
+        ("by=m", "by"),
+    ],
 )
 async def test_a_page_of_calls_that_makes_no_sense_is_named(query, param):
     async with an_edge() as (_, client):
@@ -199,8 +207,9 @@ async def test_every_route_is_documented_and_every_documented_route_exists():
         for method, path in documented:
             answer = await client.request(method, path.replace("{id}", "chat"), json={} if method == "POST" else None)
             code = answer.json().get("code") if "json" in answer.headers["content-type"] else None
-            # Of a call and of a key that are not there.
-            assert (answer.status_code, code) != (404, "not_found") or "generations" in path or "/keys/" in path
+            # Of a call, a key and a file that are not there.
+            is_nobodys = any(prefix in path for prefix in ("generations", "/keys/", "/dashboard/"))
+            assert (answer.status_code, code) != (404, "not_found") or is_nobodys
             assert answer.status_code != 405
         refs = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', (await client.get("/schema")).text))
         assert refs <= document["components"]["schemas"].keys()
