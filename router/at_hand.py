@@ -46,6 +46,8 @@ def reply_at_hand(asked: Asked, found: Hit | Replay, *, ledger_s: float) -> Repl
 class ReplayedReply:
     """The result of an earlier call once more. Nothing is under way and nothing is charged."""
 
+    has_next = False  # An error may be.
+
     def __init__(self, asked: Asked, found: Replay, kept: Kept) -> None:
         self._asked = asked
         self._kept = kept

@@ -208,6 +208,11 @@ class Listener:
             await self._change()
 
     @property
+    def has_next(self) -> bool:
+        """Whether another event is there to hear."""
+        return self._heard < len(self._flight.deltas) and self._was_behind is None
+
+    @property
     def is_too_slow(self) -> bool:
         """Whether it reads events, and is further behind than it may be."""
         return self._may_lag is not None and self._lag > self._may_lag

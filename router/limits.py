@@ -15,6 +15,8 @@ from router.flights import Flight
 DRAIN_S: Final = 10.0
 # A wait that was cut short for the sake of the next deployment says nothing about this one before so long a silence.
 SILENCE_THAT_COUNTS_S: Final = 10.0
+# As fine as the loop's clock is.
+CLOCK_STEP_S: Final = 0.001
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +100,12 @@ class AttemptLimits:
         self._silent_since_s: float | None = None
         self._is_paused = False
         self._timer: asyncio.Timeout | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._looks_at_s = math.inf
         self._stop = self.next_stop()
 
     def watch(self, timer: asyncio.Timeout) -> None:
-        """Move this timer whenever a limit moves: listeners come and go meanwhile."""
+        """Have this timer fire at the limit, wherever it moves to: listeners come and go meanwhile."""
         self._timer = timer
         self._flight.watchers.add(self._move)
         self._move()
@@ -109,6 +113,7 @@ class AttemptLimits:
     def release(self) -> None:
         """The attempt is over: move nothing any more."""
         self._timer = None
+        self._stop_looking()
         self._flight.watchers.discard(self._move)
 
     def lose(self) -> None:
@@ -139,7 +144,10 @@ class AttemptLimits:
 
     def heard(self, *, is_output: bool) -> None:
         """An event of the answer came. Keep-alives are no events."""
-        if is_output or self._silent_since_s is not None:
+        if self._silent_since_s is not None:
+            # What ends by silence ends later now, which is seen when it would have ended.
+            self._silent_since_s = self._loop.time()
+        elif is_output:
             self._silent_since_s = self._loop.time()
             self._move()
 
@@ -151,7 +159,8 @@ class AttemptLimits:
     def resume(self) -> None:
         """It is read on."""
         self._is_paused = False
-        self.heard(is_output=True)
+        self._silent_since_s = self._loop.time()
+        self._move()
 
     def next_stop(self) -> Stop:
         """When to stop the attempt as things are now, and why."""
@@ -208,7 +217,28 @@ class AttemptLimits:
         return Fault(outcome, words.format(waited_s), sent=is_sent)
 
     def _move(self) -> None:
+        """Have the timer fire at the moment to stop, as things are now.
+
+        It is seldom reached, and mostly moves on: it is looked at when it would have come, not set anew each time.
+        """
         # A timer that has fired stands: its reason is not revised by what happens while the attempt ends.
-        if self._timer is not None and not self._timer.expired():
-            self._stop = self.next_stop()
+        if self._timer is None or self._timer.expired():
+            return
+        self._stop = self.next_stop()
+        if self._stop.at_s <= self._loop.time() + CLOCK_STEP_S:
             self._timer.reschedule(self._stop.at_s)
+            return
+        if self._timer.when() is not None:
+            self._timer.reschedule(None)
+        if self._stop.at_s < self._looks_at_s:
+            self._stop_looking()
+            self._looks_at_s = self._stop.at_s
+            self._look = self._loop.call_at(self._looks_at_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_at_s = math.inf
+        self._move()
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class StoredReply:
     """An answer from the ledger. The call is over already."""
 
+    has_next = True
     cache: CacheOutcome = "hit"
     origin: Origin | None = None
     event_format: EventFormat = ""
@@ -121,6 +122,10 @@ class LiveReply:
     @property
     def event_format(self) -> EventFormat:
         return self._flight.event_format if self._successor is None else self._successor.event_format
+
+    @property
+    def has_next(self) -> bool:
+        return self._listener.has_next if self._successor is None else self._successor.has_next
 
     async def finished(self) -> Finished:
         try:

@@ -53,6 +53,10 @@ class Reply(Protocol):
     def event_format(self) -> EventFormat:
         """How the provider's own events are written that its deltas carry, where they carry any."""
 
+    @property
+    def has_next(self) -> bool:
+        """Whether the next of its `events` is there already, and no error: what this one said may leave with it."""
+
     async def finished(self) -> Finished:
         """Wait for the whole answer, within the call's deadline. Raises RouterError or LedgerError."""
 

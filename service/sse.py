@@ -33,8 +33,8 @@ def data(payload: Any) -> bytes:
 class EventLine:
     """One streamed response. Its headers leave with the first write; then a comment goes out in every long silence.
 
-    headers: asked for when they leave. Writing waits while the client does not read, for reader_timeout_s at most. End
-    it by `aclose`, always.
+    headers: asked for when they leave. Writing waits while the client does not read, for reader_timeout_s at most. All
+    writes come from one task. End it by `aclose`, always.
     """
 
     def __init__(
@@ -45,22 +45,29 @@ class EventLine:
         self._keep_alive_s = keep_alive_s
         self._reader_timeout_s = reader_timeout_s
         self._loop = asyncio.get_running_loop()
-        self._written_s = 0.0
-        self._is_writing = False
+        # Of the last write: when it began, if it still waits, else when it was done.
+        self._since_s = 0.0
+        self._writing: asyncio.Task[Any] | None = None
+        self._has_given_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
         self.is_open = False
 
     async def write(self, events: bytes) -> None:
         """Send these events, whole, after all that was written before. Raises SlowReader; then they were not sent."""
-        self._is_writing = True
+        self._writing, self._since_s = asyncio.current_task(), self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(min(self._keep_alive_s, self._reader_timeout_s), self._tick)
         try:
-            async with asyncio.timeout(self._reader_timeout_s):
-                await self._write(events)
-        except TimeoutError:
-            raise SlowReader from None
-        self._written_s = self._loop.time()
-        self._is_writing = False
+            await self._write(events)
+        except asyncio.CancelledError:
+            assert self._writing is not None
+            # The timer's, unless somebody else wants this task to end as well.
+            if self._has_given_up and self._writing.uncancel() == 0:
+                self._has_given_up = False
+                raise SlowReader from None
+            raise
+        self._writing, self._since_s = None, self._loop.time()
 
     async def end(self) -> None:
         """Close the response: nothing follows."""
@@ -87,19 +94,24 @@ class EventLine:
         self.is_open = True
         headers = [*STREAM_HEADERS, *self._headers()]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._timer = self._loop.call_later(self._keep_alive_s, self._tick)
 
     def _tick(self) -> None:
-        """A timer rather than a task: most streams end before it strikes once."""
-        silent_s = self._loop.time() - self._written_s
-        is_busy = self._is_writing or (self._comment is not None and not self._comment.done())
-        if is_busy or silent_s < self._keep_alive_s:
-            wait_s = self._keep_alive_s if is_busy else self._keep_alive_s - silent_s
+        """One timer a stream, which looks how long ago the last write was, for most streams end before it strikes."""
+        since_s, is_busy = self._loop.time() - self._since_s, self._comment is not None and not self._comment.done()
+        if self._writing is not None:
+            wait_s = self._reader_timeout_s - since_s
+            if wait_s <= 0:
+                self._has_given_up = True
+                self._writing.cancel()
+                return
+        elif is_busy or since_s < self._keep_alive_s:
+            wait_s = self._keep_alive_s if is_busy else self._keep_alive_s - since_s
         else:
             self._comment = asyncio.create_task(self._send_comment())
             wait_s = self._keep_alive_s
-        self._timer = self._loop.call_later(wait_s, self._tick)
+        # A write may begin meanwhile.
+        self._timer = self._loop.call_later(min(wait_s, self._reader_timeout_s), self._tick)
 
     async def _send_comment(self) -> None:
         await self._send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
-        self._written_s = self._loop.time()
+        self._since_s = self._loop.time()

@@ -25,6 +25,8 @@ from service.sse import EventLine
 
 # For a caller who reads slowly, or not at all, to take the error that its stream ends with.
 LAST_WORD_S: Final = 2.0
+# No write of several events is larger, but for its last one.
+WRITE_BYTES: Final = 65_536
 
 
 class Slots:
@@ -163,16 +165,24 @@ async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: Eve
 
 
 async def _copy(reply: Reply, writer: EventWriter, line: EventLine) -> None:
-    """Nothing leaves before the first output: until then a failure still has its own status."""
-    withheld = b""
+    """Nothing leaves before the first output: until then a failure still has its own status.
+
+    What is at hand leaves together: a write costs more than an event.
+    """
+    withheld: list[bytes] = []
+    size, is_due = 0, False
     async with aclosing(reply.events()) as events:
         async for event in events:
             if isinstance(event, Finished):
-                await line.write(withheld + writer.closing(event))
+                await line.write(b"".join(withheld) + writer.closing(event))
                 return
-            withheld += writer.delta(event)
-            if line.is_open or event.is_output:
-                if withheld or not line.is_open:
-                    await line.write(withheld)
-                withheld = b""
+            said = writer.delta(event)
+            withheld.append(said)
+            size += len(said)
+            is_due = is_due or event.is_output
+            if is_due and (size >= WRITE_BYTES or not reply.has_next):
+                if size or not line.is_open:
+                    await line.write(b"".join(withheld))
+                withheld.clear()
+                size = 0
     raise AssertionError("a reply ended without its account")

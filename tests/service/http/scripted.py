@@ -85,6 +85,7 @@ class ScriptedReply:
     """Plays its steps: deltas come, exceptions are raised, events are waited for. Finished ends it."""
 
     origin = None
+    has_next = False
 
     def __init__(self, call: Call, steps: list[Step], cache: CacheOutcome) -> None:
         self._call = call
