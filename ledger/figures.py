@@ -16,3 +16,14 @@ class LedgerFigures(msgspec.Struct, frozen=True, kw_only=True):
     verify_s: float
     wal_bytes: int
     queue_depth: int
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Writes that shared one commit: how many, how long the oldest had waited, and how long they took together.
+
+    The turn at the file is part of that, so with several processes it tells how they crowd each other.
+    """
+
+    writes: int
+    waited_s: float
+    took_s: float

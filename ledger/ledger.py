@@ -10,7 +10,7 @@ from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.events import Delivery, EventRaised, EventsQuery, Try
-from ledger.figures import LedgerFigures
+from ledger.figures import Batch, LedgerFigures
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
 from ledger.values import (
@@ -113,6 +113,10 @@ class Ledger(LedgerReports, Outbox, Protocol):
     def is_ready(self) -> bool:
         """Whether it takes writes now."""
 
+    @property
+    def queue_age_s(self) -> float:
+        """How long the oldest of this process's writes that wait has waited; 0: none does."""
+
     def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
         """The ceilings that count what these callers spend at `provider:model`."""
 
@@ -196,19 +200,20 @@ async def open_ledger(
     synchronous: Literal["full", "normal"] = "full",
     cache_bounds: CacheBounds | None = None,
     verify_every_s: float | None = None,
+    tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
 
     It is one more process on the file: a service that runs on it goes on undisturbed. Who only reads takes
     `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
-    processes on it looks whether its new lines add up; None: this one never. Raises NotALedger for what cannot serve as
-    one.
+    processes on it looks whether its new lines add up; None: this one never. tell: hears of each commit. Raises
+    NotALedger for what cannot serve as one.
     """
     from ledger.sqlite.ledger import open_sqlite_ledger
 
     path, bounds = _sqlite_path(url), cache_bounds or CacheBounds()
     async with open_sqlite_ledger(
-        path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s
+        path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s, tell=tell
     ) as ledger:
         yield ledger
 

@@ -14,6 +14,7 @@ from ledger.values import Lead, Refused
 from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
+from router.books import Books
 from router.bounds import unbounded_field
 from router.cachekey import shown_key
 from router.call import Call
@@ -36,6 +37,7 @@ from router.receipts import landing_of
 from router.settling import Settler, fail_flight
 from router.token_estimates import TokenEstimates
 from router.tokens import TokenCounter
+from telemetry.metrics import Recorder
 
 
 class Dispatcher:
@@ -48,9 +50,11 @@ class Dispatcher:
         counter: TokenCounter,
         estimates: TokenEstimates,
         *,
+        books: Books | None = None,
         clock_ms: Callable[[], int],
     ) -> None:
-        self._settler = Settler(ledger, clock_ms=clock_ms)
+        self.books = books or Books(Recorder())
+        self._settler = Settler(ledger, self.books, clock_ms=clock_ms)
         self._clock_ms = clock_ms
         self._runner = runner
         self.counter = counter

@@ -139,3 +139,7 @@ class Gates:
     def gate(self, provider: Provider) -> Gate:
         """The provider's gate, made on first sight for one that is not in the config."""
         return self._gates.setdefault(provider.name, Gate(provider.max_concurrency))
+
+    def each(self) -> Iterable[tuple[str, Gate]]:
+        """Every provider's name and gate."""
+        return self._gates.items()

@@ -57,6 +57,7 @@ class LedgerGateway:
         )
         self._ledger = ledger
         self._dispatcher = dispatcher
+        self._books = dispatcher.books
         self._health = health
         self._clock_ms = clock_ms
         self._flights: dict[str, Flight] = {}
@@ -89,6 +90,7 @@ class LedgerGateway:
         """Put a follower on record. It cost nothing, so it is answered even while the ledger takes no writes."""
         try:
             await self._ledger.record_follower(asked.facts, ending, leader_id=flight.generation_id, keeping=keeping)
+            self._books.count_follower(asked, ending)
         except LedgerUnavailable:
             log.warning("a coalesced call is not on record: the ledger takes no writes")
             self.keys.keep_soon(keeping)
@@ -126,7 +128,7 @@ class LedgerGateway:
             admitting_since_s = time.monotonic()
             admission = await self._admit(asked, flight, listener)
             ledger_s = time.monotonic() - admitting_since_s
-            self._planner.note(admission)
+            self._note(asked, admission)
             match admission:
                 case Lead() as lead:
                     journey = self._begin(asked, flight, lead, ledger_s)
@@ -145,6 +147,11 @@ class LedgerGateway:
                     await self._wait(asked)
                 case Refused() as refused:
                     await self._room.make(asked, refused)
+
+    def _note(self, asked: Asked, admission: Admission) -> None:
+        self._planner.note(admission)
+        if isinstance(admission, Hit):
+            self._books.count_hit(asked, admission)
 
     async def _wait(self, asked: Asked) -> None:
         """For whoever came before it, or for its provider's word. Raises its refusal if it may not go out at all."""

@@ -13,6 +13,7 @@ from ledger.ledger import Ledger
 from ledger.values import AttemptResult, Ending, Lead, NextAttempt, Refused, Settlement, StoredResponse, Storing
 from router import charge
 from router.assemble import is_storable
+from router.books import Books
 from router.errors import RouterError
 from router.failures import failure_to_share
 from router.faults import Outcome
@@ -35,10 +36,11 @@ Result = TypeVar("Result")
 
 
 class Settler:
-    """Writes what must not be lost, for all calls of a process."""
+    """Writes what must not be lost, for all calls of a process. books: what it counts, once the ledger has it."""
 
-    def __init__(self, ledger: Ledger, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, books: Books, *, clock_ms: Callable[[], int]) -> None:
         self._ledger = ledger
+        self._books = books
         self._clock_ms = clock_ms
 
     async def hold_next(self, journey: Journey, untried: tuple[Candidate, ...]) -> Lead | Refused:
@@ -46,7 +48,7 @@ class Settler:
         closed = journey.unclosed()
         request = self._next_attempt(journey, untried, closed)
         held = await self._write(journey, lambda: self._ledger.hold_next(request))
-        _close(journey, closed)
+        self._close(journey, closed)
         return _on_candidates(journey, untried, held)
 
     async def hold_hedge(self, journey: Journey, untried: tuple[Candidate, ...]) -> Lead | None:
@@ -81,7 +83,7 @@ class Settler:
         closed = journey.unclosed()
         settlement = Settlement(attempts=_results(closed), ending=journey.ending)
         await self._write(journey, lambda: self._ledger.settle(settlement))
-        _close(journey, closed)
+        self._close(journey, closed)
 
     async def settle(self, journey: Journey, last: Attempt, error: RouterError | LedgerError | None = None) -> None:
         """error: what the call's own caller is told."""
@@ -109,7 +111,25 @@ class Settler:
             failure=failure_to_share(journey, last, error),
         )
         await self._write(journey, lambda: self._ledger.settle(settlement))
-        _close(journey, closed)
+        self._close(journey, closed)
+        self._books.count_lead(journey, last, journey.ending)
+
+    def _close(self, journey: Journey, attempts: tuple[Attempt, ...]) -> None:
+        """The ledger has their ends. One that cost more than it held is told of: a limit may have been passed."""
+        for attempt in attempts:
+            attempt.is_closed = True
+            overrun_nanousd = self._books.count_attempt(journey, attempt)
+            if overrun_nanousd <= 0:
+                continue
+            facts: Facts = {
+                "farthing.attempt.id": attempt.hold_id,
+                "farthing.deployment": attempt.deployment.id,
+                "farthing.held.nanousd": attempt.candidate.held_nanousd,
+                "farthing.cost.nanousd": attempt.candidate.held_nanousd + overrun_nanousd,
+                "farthing.overrun.nanousd": overrun_nanousd,
+            }
+            journey.events.append((OVERRUN, time.time_ns(), facts))
+            log.warning(OVERRUN, extra=facts)
 
     def _next_attempt(
         self, journey: Journey, untried: tuple[Candidate, ...], closed: tuple[Attempt, ...]
@@ -190,25 +210,6 @@ def _on_candidates(journey: Journey, untried: tuple[Candidate, ...], held: Lead 
 
 def _results(attempts: tuple[Attempt, ...]) -> tuple[AttemptResult, ...]:
     return tuple(attempt.result for attempt in attempts if attempt.result is not None)
-
-
-def _close(journey: Journey, attempts: tuple[Attempt, ...]) -> None:
-    """The ledger has their ends. One that cost more than it held is told of: a limit may have been passed."""
-    for attempt in attempts:
-        attempt.is_closed = True
-        cost_nanousd = (attempt.result.cost_nanousd or 0) if attempt.result is not None else 0
-        overrun_nanousd = cost_nanousd - attempt.candidate.held_nanousd
-        if overrun_nanousd <= 0:
-            continue
-        facts: Facts = {
-            "farthing.attempt.id": attempt.hold_id,
-            "farthing.deployment": attempt.deployment.id,
-            "farthing.held.nanousd": attempt.candidate.held_nanousd,
-            "farthing.cost.nanousd": cost_nanousd,
-            "farthing.overrun.nanousd": overrun_nanousd,
-        }
-        journey.events.append((OVERRUN, time.time_ns(), facts))
-        log.warning(OVERRUN, extra=facts)
 
 
 def fail_flight(flight: Flight, error: Exception) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from ledger.ledger import Ledger, open_ledger
@@ -15,6 +16,7 @@ from ledger.prices import load_book
 from ledger.values import CacheBounds
 from router.asked import SharingRules
 from router.attempt import AttemptRunner
+from router.books import Books
 from router.deployments import Provider
 from router.dispatch import Dispatcher
 from router.gates import Gates
@@ -37,9 +39,11 @@ from service.config.catalog import Catalog, CurrentCatalog
 from service.config.rules import needs_keys
 from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
+from service.pulse import Pulse
 from service.reload import Reloading
+from service.workers import FIGURES, WORKER
 from telemetry import Telemetry, TelemetrySettings, open_telemetry
-from telemetry.metrics import open_metrics
+from telemetry.metrics import Metrics, Recorder, open_metrics
 
 UPSTREAM_CONNECTIONS: Final = 4096
 
@@ -70,7 +74,9 @@ async def open_parts(
     draining = draining or Draining()
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(_open_telemetry(config, environ))
-        ledger = await stack.enter_async_context(_open_ledger(config))
+        metrics = _open_metrics(stack, environ)
+        recorder = metrics.recorder
+        ledger = await stack.enter_async_context(_open_ledger(config, recorder))
         opened = Catalog(config, load_book(), now_ms=now_ms())
         catalog = CurrentCatalog(opened)
         await ledger.configure_ceilings(opened.ceilings)
@@ -87,20 +93,25 @@ async def open_parts(
             runner=runner,
             health=health,
             habits=habits,
+            recorder=recorder,
             captures_content=telemetry.capture_content,
         )
+        status = RouterStatus(catalog, health, gates)
+        pulse = Pulse(recorder.tally, ledger=ledger, gates=gates, telemetry=telemetry)
+        await stack.enter_async_context(pulse.kept())
         yield Parts(
             gateway=gateway,
             estimates=gateway.estimator,
             reports=ledger,
-            router=RouterStatus(catalog, health, gates),
+            router=status,
             catalog=catalog,
             keyring=open_keyring(config, ledger, environ),
             telemetry=telemetry,
             reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
             is_draining=lambda: draining.is_on,
-            metrics=MetricsPage(open_metrics(), ledger).render,
+            metrics=MetricsPage(metrics, ledger, status, pulse, now_ms=now_ms).render,
+            recorder=recorder,
             now_ms=now_ms,
             limits=Limits(
                 max_body_bytes=config.server.max_body_bytes,
@@ -119,13 +130,22 @@ def _open_telemetry(config: Config, environ: Mapping[str, str]) -> AbstractAsync
     return open_telemetry(settings, environ=environ, service_version=version("farthing"))
 
 
-def _open_ledger(config: Config) -> AbstractAsyncContextManager[Ledger]:
+def _open_metrics(stack: AsyncExitStack, environ: Mapping[str, str]) -> Metrics:
+    """Where several workers serve, with those of the others."""
+    folder = environ.get(FIGURES)
+    metrics = open_metrics(Path(folder) if folder else None, environ.get(WORKER, "0"))
+    stack.callback(metrics.close)
+    return metrics
+
+
+def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextManager[Ledger]:
     return open_ledger(
         config.ledger.url,
         clock_ms=now_ms,
         synchronous=config.ledger.synchronous,
         cache_bounds=CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes),
         verify_every_s=config.ledger.verify_every_s,
+        tell=lambda batch: recorder.batch(batch.writes, batch.waited_s, batch.took_s),
     )
 
 
@@ -150,6 +170,7 @@ def _open_gateway(
     runner: AttemptRunner,
     health: Health,
     habits: Habits,
+    recorder: Recorder,
     captures_content: bool,
 ) -> LedgerGateway:
     counter = TokenCounter()
@@ -157,7 +178,7 @@ def _open_gateway(
     gateway = LedgerGateway(
         catalog,
         ledger,
-        Dispatcher(ledger, runner, counter, health.token_estimates, clock_ms=now_ms),
+        Dispatcher(ledger, runner, counter, health.token_estimates, books=Books(recorder), clock_ms=now_ms),
         health,
         _sharing(config),
         # Nobody gains by guessing which deployment is asked.

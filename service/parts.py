@@ -1,7 +1,7 @@
 """What the HTTP edge needs from the rest of the house, in one frozen value that `service/app.py` is handed."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ from router.estimating import Estimates
 from router.reply import Gateway
 from service.auth.keyring import Keyring
 from telemetry.facts import RequestFacts
+from telemetry.metrics import Recorder
 
 
 class Reports(Protocol):
@@ -103,7 +104,7 @@ async def _no_metrics() -> bytes:
 class Parts:
     """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC.
 
-    metrics: all of them, as Prometheus reads them.
+    metrics: all of them, as Prometheus reads them; recorder: counts requests for them.
     """
 
     gateway: Gateway
@@ -119,5 +120,6 @@ class Parts:
     now_ms: Callable[[], int]
     reload: Callable[[], Awaitable[None]] | None = None
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics
+    recorder: Recorder = field(default_factory=Recorder)
     host: str = "127.0.0.1"
     port: int = 4000

@@ -7,12 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 # Which of the workers a process is, counted from 0.
 WORKER: Final = "FARTHING_WORKER"
+# The folder where each worker keeps what it counts, for all of them to read.
+FIGURES: Final = "FARTHING_FIGURES"
 RESPAWN_DELAY_S: Final = 1.0
 POLL_S: Final = 0.1
 # Above the drain: a worker that is still there then is stuck.
@@ -39,11 +42,13 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
-        self._running = [self._start(index) for index in range(self._count)]
-        while not self._is_stopping:
-            time.sleep(POLL_S)
-            self._replace_dead()
-        return self._join(drain_s + KILL_GRACE_S)
+        with tempfile.TemporaryDirectory(prefix="farthing-figures-", ignore_cleanup_errors=True) as folder:
+            self._environ[FIGURES] = folder
+            self._running = [self._start(index) for index in range(self._count)]
+            while not self._is_stopping:
+                time.sleep(POLL_S)
+                self._replace_dead()
+            return self._join(drain_s + KILL_GRACE_S)
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         command = [

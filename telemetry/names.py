@@ -69,6 +69,11 @@ DROPPED_PARAMS: Final = "farthing.dropped_params"
 ATTEMPT: Final = "farthing.attempt"
 LINK: Final = "farthing.link"
 
+# Source: semantic-conventions, "HTTP": any other method is `_OTHER`.
+HTTP_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
+)
+
 # What a call's own parameters are called on a span, and the type that the conventions give them.
 REQUEST_PARAMS: Final[Mapping[str, tuple[str, type]]] = MappingProxyType(
     {

@@ -20,7 +20,6 @@ Attributes = dict[str, Scalar | tuple[str, ...]]
 CALLER_GONE: Final = "caller_gone"
 CANCELLED: Final = "cancelled"
 _OTHER: Final = "_OTHER"
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _INT64: Final = range(-(2**63), 2**63)
 _NS_PER_S: Final = 1_000_000_000
 
@@ -83,7 +82,7 @@ def span_count(facts: RequestFacts) -> int:
 
 
 def _server_span(facts: RequestFacts) -> Span:
-    method = facts.method if facts.method in _METHODS else _OTHER
+    method = facts.method if facts.method in names.HTTP_METHODS else _OTHER
     attributes: Attributes = {
         names.HTTP_REQUEST_METHOD: method,
         names.URL_SCHEME: facts.scheme,

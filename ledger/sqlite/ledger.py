@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.errors import LeaseOver, LedgerUnavailable
-from ledger.figures import LedgerFigures
+from ledger.figures import Batch, LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
 from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of, look_ahead
@@ -85,6 +85,10 @@ class SqliteLedger(SqliteOutbox):
     @property
     def is_ready(self) -> bool:
         return self._store.is_ready
+
+    @property
+    def queue_age_s(self) -> float:
+        return self._store.queue_age_s
 
     def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
         return self._ceilings.table.for_attempt(deployment, attribution)
@@ -286,11 +290,12 @@ async def open_sqlite_ledger(
     bounds: CacheBounds,
     verify_every_s: float | None = None,
     lease: LeaseRule | None = None,
+    tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[SqliteLedger]:
     """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks."""
     check_file(path)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(path, synchronous))
+        store = await stack.enter_async_context(open_store(path, synchronous, tell=tell))
         readers = await stack.enter_async_context(open_readers(path))
         ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
         await ledger.join()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ledger.errors import LedgerUnavailable, NotALedger
+from ledger.figures import Batch
 from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.connection import Connection, Synchronous, open_writer
 from ledger.sqlite.opening import START_TRIES, may_pass, prepare, refusal
@@ -46,6 +48,7 @@ class Job(msgspec.Struct):
 
     work: Work[Any]
     done: asyncio.Future[Any]
+    came_s: float
 
 
 class BatchLost(Exception):
@@ -59,7 +62,8 @@ class BatchLost(Exception):
 class Writer:
     """A queue of transactions and the task that commits them. Made by `open_store`.
 
-    open_connection: where its connection comes from; a simulation has its own, without threads.
+    open_connection: where its connection comes from; a simulation has its own, without threads. tell: hears of each
+    batch that was committed.
     """
 
     def __init__(
@@ -68,8 +72,11 @@ class Writer:
         synchronous: Synchronous,
         open_connection: OpenConnection = open_writer,
         wal_rule: WalRule | None = None,
+        *,
+        tell: Callable[[Batch], None] | None = None,
     ) -> None:
         self.path = path
+        self._tell = tell
         self._checkpoints = Checkpoints(path, wal_rule)
         self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
@@ -94,7 +101,7 @@ class Writer:
         if not takes or self.queue_depth >= QUEUE_LIMIT:
             raise LedgerUnavailable
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        (self._first if is_settlement else self._second).append(Job(work, done))
+        (self._first if is_settlement else self._second).append(Job(work, done, time.monotonic()))
         self._wake.set()
         return await done
 
@@ -129,6 +136,12 @@ class Writer:
     def queue_depth(self) -> int:
         """How many writes wait."""
         return len(self._first) + len(self._second)
+
+    @property
+    def queue_age_s(self) -> float:
+        """How long the oldest write that waits has waited; 0: none does."""
+        oldest = [queue[0].came_s for queue in (self._first, self._second) if queue]
+        return time.monotonic() - min(oldest) if oldest else 0.0
 
     def close(self) -> None:
         """Commit what is queued, then end `run`. No write is taken from now on."""
@@ -172,6 +185,7 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            began_s = time.monotonic()
             try:
                 results, trouble = await commit([job.work for job in jobs])
             except BatchLost as lost:
@@ -185,6 +199,9 @@ class Writer:
                 raise
             for job, result in zip(jobs, results, strict=True):
                 _answer(job, result)
+            if self._tell is not None:
+                waited_s = began_s - min(job.came_s for job in jobs)
+                self._tell(Batch(len(jobs), waited_s, time.monotonic() - began_s))
             if trouble is not None:
                 raise trouble
 
@@ -208,9 +225,11 @@ async def open_store(
     synchronous: Synchronous,
     open_connection: OpenConnection = open_writer,
     wal_rule: WalRule | None = None,
+    *,
+    tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[Writer]:
     """A writer on this file, made and migrated if need be. Raises NotALedger."""
-    writer = Writer(path, synchronous, open_connection, wal_rule)
+    writer = Writer(path, synchronous, open_connection, wal_rule, tell=tell)
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(writer.run(opened), name="ledger writer")

@@ -49,6 +49,7 @@ class Edge:
                 raise
             await exchange.refuse(error, exchange.send)
         finally:
+            exchange.count()
             if exchange.is_traced:
                 self._parts.telemetry.record(exchange.facts())
 

@@ -143,6 +143,11 @@ class Exchange:
         self.status = self.status or CALLER_GONE_STATUS
         self.error_code = "caller_gone"
 
+    def count(self) -> None:
+        """Count this request as a metric, once the response has been sent."""
+        route = self._scope.get("path_template", "")
+        self._parts.recorder.request(self._method, route, self.status, self.error_code, self.total_ms / 1000)
+
     def facts(self) -> RequestFacts:
         """What telemetry is told, once the response has been sent."""
         return RequestFacts(

@@ -43,12 +43,15 @@ class Slots:
         """One slot, while the block runs. Raises Overloaded at once if there is none, or the process is draining."""
         if self.in_use >= self._parts.limits.max_in_flight or self._parts.is_draining():
             raise Overloaded
+        recorder = self._parts.recorder
         self.in_use += 1
+        recorder.calls_in_flight(self.in_use)
         self._is_empty.clear()
         try:
             yield
         finally:
             self.in_use -= 1
+            recorder.calls_in_flight(self.in_use)
             if self.in_use == 0:
                 self._is_empty.set()
 

@@ -1,0 +1,23 @@
+"""What is counted: how it is called, kept, added up over worker processes, and told.
+
+`instruments` names every figure; a `tally` keeps those of one process in a block of memory that outlives it; a
+`recorder` counts what happened; `page` adds up all workers' figures and writes them as Prometheus reads them.
+"""
+
+from telemetry.metrics.instruments import Instrument
+from telemetry.metrics.page import CONTENT_TYPE, Metrics, open_metrics
+from telemetry.metrics.recorder import AttemptAccount, CallAccount, OperationAccount, Recorder
+from telemetry.metrics.tally import Reading, Tally
+
+__all__ = [
+    "CONTENT_TYPE",
+    "AttemptAccount",
+    "CallAccount",
+    "Instrument",
+    "Metrics",
+    "OperationAccount",
+    "Reading",
+    "Recorder",
+    "Tally",
+    "open_metrics",
+]
