@@ -45,7 +45,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     block: the block that ended with this event, if the answer comes in blocks.
     vector: of an embedding, as JSON: a list of numbers, or a text that is base64 of little-endian float32.
-    event: for callers who know them, the event of OpenAI's `/v1/responses` that this was. items: see `Choice`.
+    event: for callers who know them, the event of OpenAI's `/v1/responses` that this was; beside `raw` only its number,
+    and the item that it holds and where. items: see `Choice`.
     raw: the provider's own events that led to it since the delta before, as bytes of an SSE stream, for callers who
     speak the same format. Empty: they went with the delta before. None: they were not kept.
     """

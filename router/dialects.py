@@ -42,7 +42,7 @@ def spoken(body: dict[str, Any], deployment: Deployment, endpoint: str) -> tuple
 def event_format(deployment: Deployment, endpoint: str) -> EventFormat:
     """How the deployment writes a stream at this endpoint, where callers may speak the same format."""
     match deployment.provider.dialect:
-        case "openai":
+        case "openai" | "local":
             return _ENDPOINT_FORMATS.get(endpoint, "")
         case "anthropic":
             return "messages"
@@ -70,4 +70,7 @@ _ENDPOINT_FITS: Final[Mapping[str, Fit]] = {
     openai_responses.ENDPOINT: openai_responses.fit,
     EMBEDDINGS: _embeddings,
 }
-_ENDPOINT_FORMATS: Final[Mapping[str, EventFormat]] = {"": "chat.completions"}
+_ENDPOINT_FORMATS: Final[Mapping[str, EventFormat]] = {
+    "": "chat.completions",
+    openai_responses.ENDPOINT: "responses",
+}

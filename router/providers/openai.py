@@ -121,7 +121,9 @@ _ENDPOINTS: Final = {
         path="/responses",
         request=openai_responses.request_of,
         whole=lambda provider, status, body: WholeResponse(provider, status, keeps_items=_knows_items(body)),
-        events=lambda provider, status, body, **_: ResponseStream(provider, status, keeps_items=_knows_items(body)),
+        events=lambda provider, status, body, *, keeps_events: ResponseStream(
+            provider, status, keeps_items=_knows_items(body), keeps_events=keeps_events
+        ),
     ),
     EMBEDDINGS: _Endpoint(path="/embeddings", request=_embeddings_request, whole=Embeddings, events=None),
 }

@@ -14,7 +14,8 @@ import msgspec
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
-from router.providers.client import decode_object
+from router.providers.client import decode_object, without_key
+from router.providers.openai_passing import ResponseEventsToPass
 from router.providers.reading import NAME_CHARS, BodyReading, WholeBody, usage_from
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
@@ -202,7 +203,7 @@ class WholeResponse(_Response):
         return iter(())
 
     def finish(self) -> Iterator[Delta]:
-        data = self._body.joined()
+        data = without_key(self._body.joined(), self._provider)
         response = decode_object(data, status=self.status)
         if response.get("output") is None and not response.get("error"):
             # An error of a server that has no other shape for it, or no response at all.
@@ -211,12 +212,15 @@ class WholeResponse(_Response):
 
 
 class ResponseStream(_Response):
-    """A response in events. Whole once its last one has come."""
+    """A response in events. Whole once its last one has come. keeps_events: see `Upstream.attempt`."""
 
-    def __init__(self, provider: Provider, status: int, *, keeps_items: bool = False) -> None:
+    def __init__(
+        self, provider: Provider, status: int, *, keeps_items: bool = False, keeps_events: bool = False
+    ) -> None:
         super().__init__(provider, status, keeps_items=keeps_items)
         self.is_done = False
         self._parser = EventParser()
+        self._passing = ResponseEventsToPass(keeps_bytes=keeps_events)
 
     def feed(self, chunk: bytes) -> Iterator[Delta]:
         try:
@@ -245,15 +249,14 @@ class ResponseStream(_Response):
                     yield delta
 
     def _take(self, event: SseEvent) -> Delta | None:
-        said = decode_object(event.data, status=self.status)
-        kind = self.text(said, "type") or event.event.decode("utf-8", "replace")
+        data = without_key(event.data, self._provider)
+        said = decode_object(data, status=self.status)
+        named = self.text(said, "type")
+        kind = named or event.event.decode("utf-8", "replace")
         delta = self._meaning(event, said, kind)
         if not self._keeps_items or self.is_done or not _EVENT_NAME.fullmatch(kind):
             return delta
-        if isinstance(response := said.get("response"), dict):
-            # How it goes by its name; the rest is yet to come.
-            said = {"response": {"id": response.get("id")}}
-        return msgspec.structs.replace(delta or Delta(), event={**said, "type": kind})
+        return self._passing.beside(delta or Delta(), {**said, "type": kind}, data if named else b"")
 
     def _meaning(self, event: SseEvent, said: dict[str, Any], kind: str) -> Delta | None:
         if kind == "error" or (not kind and said.get("error")):

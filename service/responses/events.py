@@ -1,9 +1,10 @@
 """A response as it comes: the published events, numbered."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from router.answer import Delta
-from router.call import Call
+from router.call import Call, EventFormat
 from router.reply import Finished, Reply
 from router.responses import response_id
 from service.errors import Problem
@@ -13,9 +14,12 @@ from service.responses.items import ItemWriter, is_complete
 from service.responses.told import whole_item_events
 from service.sse import event
 
+EVENT_FORMAT: Final[EventFormat] = "responses"
+
 
 class OpenAIResponsesEvents:
-    """The published events, numbered. A provider's own go on as they came; other answers are told in their like.
+    """The published events, numbered. A provider's own go on as they came, but for those that hold the whole response,
+    and for their numbers where those do not follow ours; other answers are told in their like.
 
     A stored answer comes at once, and its items are told at its end.
     """
@@ -32,7 +36,7 @@ class OpenAIResponsesEvents:
 
     def delta(self, delta: Delta) -> bytes:
         if delta.event is not None:
-            return self._pass(delta.event)
+            return self._pass(delta.event, delta.raw)
         if delta.items or self._passed:
             self._items = delta.items
             return b""
@@ -79,8 +83,8 @@ class OpenAIResponsesEvents:
             {"type": "response.in_progress", "response": begun}
         )
 
-    def _pass(self, said: Fields) -> bytes:
-        """An event of the provider's own, under a number of ours. It begins with its name for the response."""
+    def _pass(self, said: Fields, raw: bytes | None) -> bytes:
+        """An event of the provider's own, which begin with its name for the response. raw: its bytes, if they pass."""
         response = said.get("response")
         if isinstance(response, dict):
             provider_id = response.get("id")
@@ -88,7 +92,11 @@ class OpenAIResponsesEvents:
         index, item = said.get("output_index"), said.get("item")
         if type(index) is int and isinstance(item, dict):
             self._passed[index] = item
-        return self._begin("") + self._write(said)
+        begun = self._begin("")
+        if raw is None:
+            return begun + self._write(said)
+        self._number = said["sequence_number"] + 1
+        return begun + raw
 
     def _written(self, events: Iterable[Fields]) -> bytes:
         return b"".join(map(self._write, events))

@@ -10,7 +10,7 @@ from service.asked import Asked, Count
 from service.headers import NO_WISHES, Wishes
 from service.responses.answer import choice_of, digits, ended, id_of
 from service.responses.body import chat_body
-from service.responses.events import OpenAIResponsesEvents
+from service.responses.events import EVENT_FORMAT, OpenAIResponsesEvents
 from service.responses.items import items_of
 from service.strict_json import convert, decode_object
 
@@ -49,6 +49,7 @@ class OpenAIResponsesWire:
             body=chat_body(value),
             stream=fields.stream or False,
             wishes=Wishes(user=fields.user) if fields.user else NO_WISHES,
+            event_format=EVENT_FORMAT,
         )
 
     def answer(self, call: Call, finished: Finished) -> bytes:

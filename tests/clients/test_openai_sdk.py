@@ -29,11 +29,14 @@ async def test_the_sdk_streams_from_the_local_model_and_the_same_call_again_is_a
             stream = await client.chat.completions.create(
                 model="default", messages=question, max_tokens=12, stream=True, stream_options={"include_usage": True}
             )
-            text, usage = "", None
+            text, usage, prints = "", None, set()
             async for chunk in stream:
                 usage = chunk.usage or usage
+                prints.add(chunk.system_fingerprint)
                 text += "".join(choice.delta.content or "" for choice in chunk.choices)
             assert text
+            # Its chunks come as it made them.
+            assert None not in prints
             assert usage.completion_tokens > 0
             assert usage.cost_usd == "0.000000000"
             again = await client.chat.completions.with_raw_response.create(

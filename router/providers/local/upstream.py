@@ -40,7 +40,13 @@ class LocalUpstream:
         provider = await self._at(deployment.provider)
         there = msgspec.structs.replace(deployment, provider=provider)
         events = self._openai.attempt(
-            there, body, stream=stream, headers=headers, on_headers=on_headers, endpoint=endpoint
+            there,
+            body,
+            stream=stream,
+            headers=headers,
+            on_headers=on_headers,
+            endpoint=endpoint,
+            keeps_events=keeps_events,
         )
         try:
             async with aclosing(events):

@@ -28,7 +28,7 @@ PROVIDER: Final = Provider(name="p", dialect="openai", base_url="http://127.0.0.
 FOLDER: Final = Path(__file__).parent / "golden"
 READERS: Final[dict[str, Callable[[], Reading]]] = {
     "openai_chat": lambda: EventStream(PROVIDER, 200, keeps_events=True),
-    "openai_responses": lambda: ResponseStream(PROVIDER, 200),
+    "openai_responses": lambda: ResponseStream(PROVIDER, 200, keeps_items=True, keeps_events=True),
     "anthropic_messages": lambda: MessageReader(PROVIDER, 200, keeps_events=True),
     "gemini_stream": lambda: GeminiReader(PROVIDER, 200),
 }

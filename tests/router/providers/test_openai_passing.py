@@ -7,6 +7,7 @@ from router.answer import Delta
 from router.deployments import Provider
 from router.faults import Fault
 from router.providers.openai_reading import EventStream
+from router.providers.openai_responses_reading import ResponseStream
 from router.providers.reading import UNTOLD_BYTES
 
 KEY = "sk-test-0123456789"
@@ -73,6 +74,16 @@ def test_a_providers_key_does_not_pass():
     (delta,) = told(HELLO.replace(b"Hell", KEY.encode()))
     assert delta.text == "[key]ö"
     assert KEY.encode() not in delta.raw
+
+
+def test_a_providers_key_passes_in_no_event_of_a_response_either():
+    stream = ResponseStream(PROVIDER, 200, keeps_items=True, keeps_events=True)
+    said = {"type": "response.output_text.delta", "delta": f"{KEY}!", "sequence_number": 4}
+    (passed,) = stream.feed(b"data: %b\n\n" % json.dumps(said).encode())
+    (written,) = stream.feed(b"data: %b\n\n" % json.dumps({**said, "sequence_number": None}).encode())
+    assert passed.text == written.text == written.event["delta"] == "[key]!"
+    assert KEY.encode() not in passed.raw
+    assert written.raw is None
 
 
 def test_chunks_that_say_nothing_are_not_hoarded():

@@ -1,6 +1,7 @@
 """Streams between a caller and a provider who speak the same format: the provider's own chunks, and our last word."""
 
 import asyncio
+import itertools
 import json
 from contextlib import asynccontextmanager
 
@@ -8,12 +9,12 @@ import openai
 import pytest
 
 from tests.anthropic_scripts import end, start, streamed, text_delta
-from tests.openai_scripts import event_stream
+from tests.openai_scripts import event_stream, text_events
 from tests.router.gateways import a_deployment, open_gateway
 from tests.service.http.scripted import an_edge
 from tests.upstream import scripted_upstream, stream
 
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 BODY = {"model": "chat", "messages": [{"role": "user", "content": "a tale"}], "max_tokens": 50, "stream": True}
 WITH_USAGE = {**BODY, "stream_options": {"include_usage": True}}
 # In a way that nobody here would write it.
@@ -32,9 +33,10 @@ async def a_service(tmp_path, **rules):
 
 
 @asynccontextmanager
-async def a_service_by_anthropic(tmp_path):
+async def a_service_by(tmp_path, dialect, **provider):
     async with scripted_upstream() as upstream:
-        targets = (a_deployment("a", upstream.root, dialect="anthropic"),)
+        base_url = upstream.url if dialect == "openai" else upstream.root
+        targets = (a_deployment("a", base_url, dialect=dialect, **provider),)
         async with (
             open_gateway(tmp_path, targets=targets) as house,
             an_edge(gateway=house.gateway) as (edge, client),
@@ -122,19 +124,19 @@ async def test_the_sdk_reads_passed_chunks_and_what_broke_midway(tmp_path):
             assert caught.value.code == "upstream_failed"
 
 
-def as_anthropic_says(*events) -> bytes:
-    """Named as its API names them, in a way that nobody here would write."""
+def as_vendors_say(*events) -> bytes:
+    """Named as APIs name them, in a way that nobody here would write."""
     return b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), json.dumps(it).encode()) for it in events)
 
 
 async def test_anthropics_events_go_out_as_they_came_up_to_the_last_word(tmp_path):
     *events, delta, stop = streamed("Four farthings")
     future = {"type": "an_event_of_tomorrow", "x": 1.0}
-    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
-        upstream.plays(event_stream(as_anthropic_says(*events, future, delta, stop)))
+    async with a_service_by(tmp_path, "anthropic") as (_, upstream, client):
+        upstream.plays(event_stream(as_vendors_say(*events, future, delta, stop)))
         answer = await client.post(MESSAGES, json=BODY)
         passed, last = answer.content.split(b"event: message_delta\n")
-        assert passed == as_anthropic_says(*events, future)
+        assert passed == as_vendors_say(*events, future)
         usage = json.loads(last.partition(b"\n")[0].removeprefix(b"data: "))["usage"]
         assert (usage["output_tokens"], usage["cost_nanousd"] > 0) == (7, True)
         assert last.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
@@ -148,20 +150,67 @@ async def test_anthropics_events_go_out_as_they_came_up_to_the_last_word(tmp_pat
 async def test_an_error_of_anthropics_midway_is_ours_to_tell(tmp_path):
     failing = {"type": "error", "error": {"type": "overloaded_error", "message": "sk-secret"}}
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
-        upstream.plays(event_stream(as_anthropic_says(start(), block, text_delta("Four"), failing)))
+    async with a_service_by(tmp_path, "anthropic") as (_, upstream, client):
+        upstream.plays(event_stream(as_vendors_say(start(), block, text_delta("Four"), failing)))
         answer = await client.post(MESSAGES, json=BODY)
-        assert answer.content.startswith(as_anthropic_says(start(), block, text_delta("Four")))
+        assert answer.content.startswith(as_vendors_say(start(), block, text_delta("Four")))
         assert (answer.content.count(b"event: error"), b"upstream_failed" in answer.content) == (1, True)
 
 
 async def test_a_refusal_without_a_block_still_begins(tmp_path):
-    async with a_service_by_anthropic(tmp_path) as (_, upstream, client):
+    async with a_service_by(tmp_path, "anthropic") as (_, upstream, client):
         events = start(), end(stop_reason="refusal"), {"type": "message_stop"}
-        upstream.plays(event_stream(as_anthropic_says(*events)))
+        upstream.plays(event_stream(as_vendors_say(*events)))
         answer = await client.post(MESSAGES, json=BODY)
-        assert answer.content.startswith(as_anthropic_says(start()))
+        assert answer.content.startswith(as_vendors_say(start()))
         assert b'"stop_reason":"refusal"' in answer.content
+
+
+def events_in(content: bytes) -> list[dict]:
+    return [json.loads(line[6:]) for line in content.splitlines() if line.startswith(b"data: ")]
+
+
+def numbered(*events) -> list[dict]:
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+async def test_a_responses_events_go_out_as_they_came_between_our_first_and_last(tmp_path):
+    created, going, *told, done = text_events("Four farthings")
+    # Of another kind than anybody here knows.
+    *head, middle, last = numbered(created, going, *told, {"type": "response.odd", "x": 1.0}, done)
+    passed = as_vendors_say(*head[2:], middle)
+    asked = {"model": "chat", "input": "a tale", "stream": True}
+    async with a_service_by(tmp_path, "openai", has_responses=True) as (_, upstream, client):
+        upstream.plays(event_stream(as_vendors_say(*head, middle, last)))
+        answer = await client.post(RESPONSES, json=asked)
+        begun, found, ended = answer.content.partition(passed)
+        assert found, answer.text
+        first, second, third = *events_in(begun), *events_in(ended)
+        assert [event["type"] for event in (first, second, third)] == [created["type"], going["type"], done["type"]]
+        names = {event["response"]["id"] for event in (first, second, third)}
+        assert names == {first["response"]["id"]} != {"resp_1"}
+        assert third["response"]["usage"]["cost_nanousd"] > 0
+        assert [event["sequence_number"] for event in events_in(answer.content)] == list(range(len(head) + 2))
+        hit = await client.post(RESPONSES, json=asked)
+        assert hit.headers["x-farthing-cache"] == "hit"
+        assert b"response.odd" not in hit.content
+        # Whoever speaks otherwise hears none of it.
+        upstream.plays(event_stream(as_vendors_say(*head, middle, last)))
+        chat = await client.post(CHAT, json={**BODY, "seed": 2})
+        assert b"sequence_number" not in chat.content
+
+
+@pytest.mark.parametrize("number", [lambda at: at - 3, lambda at: 7, lambda at: None, lambda at: True, str])
+async def test_events_of_a_response_are_in_order_however_their_provider_counts(tmp_path, number):
+    said = [{**event, "sequence_number": number(at)} for at, event in enumerate(text_events("Four farthings"))]
+    async with a_service_by(tmp_path, "openai", has_responses=True) as (_, upstream, client):
+        upstream.plays(event_stream(as_vendors_say(*said)))
+        answer = await client.post(RESPONSES, json={"model": "chat", "input": "a tale", "stream": True})
+        told = events_in(answer.content)
+        assert [event["type"] for event in told] == [event["type"] for event in said]
+        numbers = [event["sequence_number"] for event in told]
+        assert all(before < after for before, after in itertools.pairwise(numbers)), numbers
+        assert told[4]["delta"] == "Four "
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
