@@ -43,7 +43,7 @@ from service.pulse import Pulse
 from service.reload import Reloading
 from service.workers import FIGURES, WORKER
 from telemetry import Telemetry, TelemetrySettings, open_telemetry
-from telemetry.metrics import Metrics, Recorder, open_metrics
+from telemetry.metrics import Metrics, Recorder, exporting_metrics, open_metrics
 
 UPSTREAM_CONNECTIONS: Final = 4096
 
@@ -84,6 +84,12 @@ async def open_parts(
         health = await stack.enter_async_context(_open_health(ledger, catalog))
         habits = await stack.enter_async_context(_open_habits(ledger, catalog))
         gates = Gates(opened.providers)
+        status = RouterStatus(catalog, health, gates)
+        pulse = Pulse(recorder.tally, ledger=ledger, gates=gates, telemetry=telemetry)
+        await stack.enter_async_context(pulse.kept())
+        page = MetricsPage(metrics, ledger, status, pulse, now_ms=now_ms)
+        # Before the gateway, so that what ends last is still told.
+        await stack.enter_async_context(_exporting_metrics(metrics, page, config, environ))
         runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
         gateway = _open_gateway(
             stack,
@@ -96,9 +102,6 @@ async def open_parts(
             recorder=recorder,
             captures_content=telemetry.capture_content,
         )
-        status = RouterStatus(catalog, health, gates)
-        pulse = Pulse(recorder.tally, ledger=ledger, gates=gates, telemetry=telemetry)
-        await stack.enter_async_context(pulse.kept())
         yield Parts(
             gateway=gateway,
             estimates=gateway.estimator,
@@ -110,7 +113,7 @@ async def open_parts(
             reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
             is_draining=lambda: draining.is_on,
-            metrics=MetricsPage(metrics, ledger, status, pulse, now_ms=now_ms).render,
+            metrics=page.render,
             recorder=recorder,
             now_ms=now_ms,
             limits=Limits(
@@ -136,6 +139,18 @@ def _open_metrics(stack: AsyncExitStack, environ: Mapping[str, str]) -> Metrics:
     metrics = open_metrics(Path(folder) if folder else None, environ.get(WORKER, "0"))
     stack.callback(metrics.close)
     return metrics
+
+
+def _exporting_metrics(
+    metrics: Metrics, page: MetricsPage, config: Config, environ: Mapping[str, str]
+) -> AbstractAsyncContextManager[None]:
+    return exporting_metrics(
+        metrics,
+        page.told,
+        otlp_endpoint=config.telemetry.otlp_endpoint,
+        environ=environ,
+        version=version("farthing"),
+    )
 
 
 def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextManager[Ledger]:

@@ -7,11 +7,12 @@ seconds where the Python SDK reads seconds (`OTEL_EXPORTER_OTLP_TIMEOUT`).
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
+from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_TRACES_EXPORTER
 from opentelemetry.sdk.environment_variables import (
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BSP_MAX_QUEUE_SIZE,
@@ -22,8 +23,10 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_COMPRESSION,
     OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_HEADERS,
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
     OTEL_EXPORTER_OTLP_PROTOCOL,
     OTEL_EXPORTER_OTLP_TIMEOUT,
+    OTEL_METRIC_EXPORT_INTERVAL,
     OTEL_RESOURCE_ATTRIBUTES,
     OTEL_SDK_DISABLED,
     OTEL_SERVICE_NAME,
@@ -39,14 +42,20 @@ log = logging.getLogger(__name__)
 
 Environ = Mapping[str, str]
 Compression = Literal["none", "gzip", "deflate"]
+Signal = Literal["traces", "metrics"]
 
-TRACES_PATH: Final = "v1/traces"
+# {signal: (its path below a base, the variable that names its exporters)}.
+SIGNALS: Final[dict[Signal, tuple[str, str]]] = {
+    "traces": ("v1/traces", OTEL_TRACES_EXPORTER),
+    "metrics": ("v1/metrics", OTEL_METRICS_EXPORTER),
+}
 DEFAULT_SERVICE_NAME: Final = "farthing"
 DEFAULT_SAMPLER: Final = "parentbased_always_on"
 DEFAULT_TIMEOUT_S: Final = 10.0
 # A process that ends waits for its last request; other SDKs read this variable in milliseconds.
 MAX_TIMEOUT_S: Final = 60.0
 DEFAULT_DELAY_MS: Final = 5000.0
+DEFAULT_INTERVAL_MS: Final = 60_000.0
 # Without a lower bound the thread would spin; without an upper one the platform's clock overflows.
 MIN_DELAY_MS: Final = 10.0
 MAX_DELAY_MS: Final = 3_600_000.0
@@ -56,7 +65,7 @@ DEFAULT_QUEUE_SPANS: Final = 16_384
 
 
 class CollectorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where spans are sent, and how. A file that is empty is not set. timeout_s: for one request and its repeats."""
+    """Where a signal is sent, and how. A file that is empty is not set. timeout_s: for one request and its repeats."""
 
     url: str
     headers: dict[str, str]
@@ -75,31 +84,40 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_spans: int = DEFAULT_QUEUE_SPANS
 
 
-def collector_settings(otlp_endpoint: str, environ: Environ) -> CollectorSettings | None:
-    """Where to send traces, or None where nobody asked for them or somebody switched them off."""
-    url = _traces_url(otlp_endpoint, environ)
-    if not url or not _is_switched_on(environ):
+def collector_settings(otlp_endpoint: str, environ: Environ, *, signal: Signal = "traces") -> CollectorSettings | None:
+    """Where to send a signal, or None where nobody asked for it or somebody switched it off."""
+    own = partial(_own, environ, signal)
+    url = _url(otlp_endpoint, environ, signal)
+    if not url or not _is_switched_on(environ, signal):
         return None
     if urlsplit(url).scheme not in {"http", "https"}:
-        log.warning("the OTLP endpoint is no http:// or https:// URL: no spans are exported")
+        log.warning("the OTLP endpoint is no http:// or https:// URL: no %s are exported", signal)
         return None
-    protocol = _of_traces(environ, OTEL_EXPORTER_OTLP_PROTOCOL)
+    protocol = own(OTEL_EXPORTER_OTLP_PROTOCOL)
     if protocol not in {"", "http/protobuf"}:
         log.warning("OTLP protocol %r is not spoken here; http/protobuf is used", protocol)
-    compression = _of_traces(environ, OTEL_EXPORTER_OTLP_COMPRESSION).lower() or "none"
+    compression = own(OTEL_EXPORTER_OTLP_COMPRESSION).lower() or "none"
     if compression not in {"none", "gzip", "deflate"}:
         log.warning("OTLP compression %r is not known; none is used", compression)
+    timeout_s = _number(environ, _own_name(environ, signal, OTEL_EXPORTER_OTLP_TIMEOUT), 0) or DEFAULT_TIMEOUT_S
     return CollectorSettings(
         url=url,
-        headers=dict(parse_env_headers(_of_traces(environ, OTEL_EXPORTER_OTLP_HEADERS), liberal=True)),
-        timeout_s=min(
-            _number(environ, _traces_name(environ, OTEL_EXPORTER_OTLP_TIMEOUT), 0) or DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
-        ),
+        headers=dict(parse_env_headers(own(OTEL_EXPORTER_OTLP_HEADERS), liberal=True)),
+        timeout_s=min(timeout_s, MAX_TIMEOUT_S),
         compression="gzip" if compression == "gzip" else "deflate" if compression == "deflate" else "none",
-        ca_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CERTIFICATE),
-        client_cert_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE),
-        client_key_file=_of_traces(environ, OTEL_EXPORTER_OTLP_CLIENT_KEY),
+        ca_file=own(OTEL_EXPORTER_OTLP_CERTIFICATE),
+        client_cert_file=own(OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE),
+        client_key_file=own(OTEL_EXPORTER_OTLP_CLIENT_KEY),
     )
+
+
+def export_interval_s(environ: Environ) -> float:
+    """How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds."""
+    temporality = environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "").strip().lower()
+    if temporality not in {"", "cumulative"}:
+        log.warning("metrics of temporality %r are not made here; they are cumulative", temporality)
+    interval_ms = _number(environ, OTEL_METRIC_EXPORT_INTERVAL, DEFAULT_INTERVAL_MS)
+    return min(max(interval_ms, MIN_DELAY_MS), MAX_DELAY_MS) / 1000
 
 
 def batch_settings(environ: Environ) -> BatchSettings:
@@ -140,37 +158,37 @@ def resource(environ: Environ, *, service_version: str) -> Resource:
     return Resource.create(told)
 
 
-def _traces_url(otlp_endpoint: str, environ: Environ) -> str:
-    """A base has the signal's path appended; the variable for traces alone is taken as it is."""
-    if not otlp_endpoint and (url := environ.get(_for_traces(OTEL_EXPORTER_OTLP_ENDPOINT), "").strip()):
+def _url(otlp_endpoint: str, environ: Environ, signal: Signal) -> str:
+    """A base has the signal's path appended; the variable for this signal alone is taken as it is."""
+    name = _name_for(signal, OTEL_EXPORTER_OTLP_ENDPOINT)
+    if not otlp_endpoint and (url := environ.get(name, "").strip()):
         return url
     base = otlp_endpoint or environ.get(OTEL_EXPORTER_OTLP_ENDPOINT, "").strip()
-    return f"{base.rstrip('/')}/{TRACES_PATH}" if base else ""
+    return f"{base.rstrip('/')}/{SIGNALS[signal][0]}" if base else ""
 
 
-def _is_switched_on(environ: Environ) -> bool:
+def _is_switched_on(environ: Environ, signal: Signal) -> bool:
     if environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
         return False
-    exporters = {name.strip() for name in environ.get(OTEL_TRACES_EXPORTER, "").split(",")} - {""}
+    variable = SIGNALS[signal][1]
+    exporters = {name.strip() for name in environ.get(variable, "").split(",")} - {""}
     if exporters - {"otlp", "none"}:
-        log.warning(
-            "%s names exporters that are not known here: %s", OTEL_TRACES_EXPORTER, ", ".join(sorted(exporters))
-        )
+        log.warning("%s names exporters that are not known here: %s", variable, ", ".join(sorted(exporters)))
     return not exporters or "otlp" in exporters
 
 
-def _of_traces(environ: Environ, general: str) -> str:
-    """The variable for traces, else the one for all signals."""
-    return environ.get(_traces_name(environ, general), "").strip()
+def _own(environ: Environ, signal: Signal, general: str) -> str:
+    """The variable for this signal, else the one for all signals."""
+    return environ.get(_own_name(environ, signal, general), "").strip()
 
 
-def _traces_name(environ: Environ, general: str) -> str:
-    own = _for_traces(general)
+def _own_name(environ: Environ, signal: Signal, general: str) -> str:
+    own = _name_for(signal, general)
     return own if environ.get(own) else general
 
 
-def _for_traces(general: str) -> str:
-    return general.replace("OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_")
+def _name_for(signal: Signal, general: str) -> str:
+    return general.replace("OTEL_EXPORTER_OTLP_", f"OTEL_EXPORTER_OTLP_{signal.upper()}_")
 
 
 def _number(environ: Environ, name: str, default: float) -> float:

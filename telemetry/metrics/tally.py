@@ -48,6 +48,11 @@ class Count:
         self._cells = cells
         self._at = at
 
+    @property
+    def value(self) -> float:
+        """How it stands."""
+        return self._cells[self._at]
+
     def add(self, amount: float = 1.0) -> None:
         """So much more."""
         self._cells[self._at] += amount

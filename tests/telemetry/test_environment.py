@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from telemetry.context import ParentContext
-from telemetry.environment import batch_settings, collector_settings, resource, sampling
+from telemetry.environment import batch_settings, collector_settings, export_interval_s, resource, sampling
 
 SAMPLED = ParentContext(trace_id="1" * 32, span_id="2" * 16, sampled=True)
 UNSAMPLED = ParentContext(trace_id="1" * 32, span_id="2" * 16, sampled=False)
@@ -32,6 +32,24 @@ UNSAMPLED = ParentContext(trace_id="1" * 32, span_id="2" * 16, sampled=False)
 def test_where_spans_are_sent(endpoint: str, environ: dict[str, str], url: str | None) -> None:
     settings = collector_settings(endpoint, environ)
     assert (settings and settings.url) == url
+
+
+def test_metrics_have_a_path_and_variables_of_their_own() -> None:
+    environ = {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "b=2"}
+    settings = collector_settings("http://a", environ, signal="metrics")
+    assert settings is not None
+    assert (settings.url, settings.headers) == ("http://a/v1/metrics", {"b": "2"})
+    assert collector_settings("http://a", {"OTEL_METRICS_EXPORTER": "none"}, signal="metrics") is None
+
+
+@pytest.mark.parametrize(("text", "interval_s"), [("", 60.0), ("15000", 15.0), ("0", 0.01), ("soon", 60.0)])
+def test_metrics_are_told_every_so_often(text: str, interval_s: float) -> None:
+    assert export_interval_s({"OTEL_METRIC_EXPORT_INTERVAL": text}) == interval_s
+
+
+def test_metrics_are_cumulative_whatever_is_preferred(caplog: pytest.LogCaptureFixture) -> None:
+    export_interval_s({"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"})
+    assert "delta" in caplog.text
 
 
 def test_a_variable_for_traces_wins_over_the_general_one() -> None:
