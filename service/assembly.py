@@ -5,13 +5,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from ledger.ledger import Ledger, open_ledger
-from ledger.pepper import VARIABLE, open_pepper
 from ledger.prices import load_book
 from ledger.values import CacheBounds
 from router.asked import SharingRules
@@ -33,10 +31,10 @@ from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
 from router.status import RouterStatus
 from router.tokens import TokenCounter
-from service.auth.keyring import Keyring, KeyStore
+from service.auth.keyring import open_keyring
+from service.clock import now_ms
 from service.config import Config
 from service.config.catalog import Catalog, CurrentCatalog
-from service.config.rules import needs_keys
 from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.pulse import Pulse
@@ -164,18 +162,6 @@ def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextMana
     )
 
 
-def open_keyring(config: Config, ledger: KeyStore, environ: Mapping[str, str]) -> Keyring:
-    """The keys of this ledger. Where nobody is answered without one, their pepper is made sure of at once.
-
-    Raises NotALedger.
-    """
-    pepper = cache(partial(open_pepper, config.ledger.url, environ.get(VARIABLE)))
-    are_needed = needs_keys(config.server)
-    if are_needed:
-        pepper()
-    return Keyring(ledger, pepper, are_needed=are_needed, now_ms=now_ms)
-
-
 def _open_gateway(
     stack: AsyncExitStack,
     config: Config,
@@ -203,11 +189,6 @@ def _open_gateway(
     )
     stack.push_async_callback(gateway.aclose)
     return gateway
-
-
-def now_ms() -> int:
-    """Wall time, milliseconds UTC."""
-    return time.time_ns() // 1_000_000
 
 
 def readiness(

@@ -11,7 +11,8 @@ from router.call import Attribution, CacheWish, Call, Trace
 from router.errors import RouterError
 from router.providers.local import LocalModelUnavailable
 from router.reply import Reply
-from service.assembly import now_ms, open_parts
+from service.assembly import open_parts
+from service.clock import now_ms
 from service.config import Config, ConfigInvalid, load_config
 from service.errors import problem_of
 from service.ids import new_generation_id

@@ -2,14 +2,18 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Final, Protocol
 
 from ledger.apikeys import ApiKey, KeptKey
-from ledger.pepper import Pepper
+from ledger.pepper import VARIABLE, Pepper, open_pepper
 from service.auth.callers import ANONYMOUS, Caller, caller_of
 from service.auth.presented import presented
 from service.auth.secret import Secret, parse_secret
+from service.clock import now_ms
+from service.config import Config
+from service.config.rules import needs_keys
 from service.refusals import Unauthenticated, WhyNot
 from service.requests import Headers
 
@@ -125,3 +129,15 @@ class Keyring:
         if self._pepper is None:
             self._pepper = self._open_pepper()
         return self._pepper
+
+
+def open_keyring(config: Config, ledger: KeyStore, environ: Mapping[str, str]) -> Keyring:
+    """The keys of this ledger. Where nobody is answered without one, their pepper is made sure of at once.
+
+    Raises NotALedger.
+    """
+    pepper = cache(partial(open_pepper, config.ledger.url, environ.get(VARIABLE)))
+    are_needed = needs_keys(config.server)
+    if are_needed:
+        pepper()
+    return Keyring(ledger, pepper, are_needed=are_needed, now_ms=now_ms)

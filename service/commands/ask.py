@@ -14,7 +14,8 @@ from router.errors import RouterError
 from router.providers.local import LocalModelUnavailable
 from router.receipt import Receipt
 from router.reply import Finished, Reply
-from service.assembly import now_ms, open_parts
+from service.assembly import open_parts
+from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config
 from service.errors import problem_of

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from ledger.ceilings import Ceiling
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
+from service.clock import now_ms
 from service.commands.failing import load_or_exit
 from service.commands.tables import plain_console
 from service.config.catalog import Catalog
@@ -31,7 +31,7 @@ _UNKNOWN: Final = "-"
 @click.option("--probe", is_flag=True, help="Also ask each provider for its models; exit 1 if one does not answer.")
 def check(path: str | None, *, probe: bool) -> None:
     """Validate the config and show routes, prices and ceilings."""
-    catalog = Catalog(load_or_exit(path), load_book(), now_ms=time.time_ns() // 1_000_000)
+    catalog = Catalog(load_or_exit(path), load_book(), now_ms=now_ms())
     console = plain_console()
     for route in catalog.routes:
         console.print(_route_table(route))

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ledger.corrections import BATCH, Charged, Corrector, NotCorrectable, open_corrector
 from ledger.errors import LedgerError
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.failing import failing
 from service.config import Config
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.errors import LedgerError
 from ledger.ledger import open_reports
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit
 from service.commands.story import story_view
 from service.commands.tables import plain_console

@@ -20,7 +20,7 @@ from router.hints import Hint
 from router.lessons import ENDPOINTS
 from router.memory import Memory
 from router.orders import WrongOrder, order
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.correcting import REFUSED, UNREADABLE
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console, printable

@@ -18,10 +18,10 @@ from ledger.money import format_usd
 from ledger.prices import load_book
 from ledger.reports import iso
 from router.errors import UnknownModel
-from service.assembly import now_ms, open_keyring
 from service.auth.issuing import KeyWish, WrongWish, key_report, new_key, state_of
-from service.auth.keyring import Keyring
+from service.auth.keyring import Keyring, open_keyring
 from service.auth.secret import new_secret, without_secrets
+from service.clock import now_ms
 from service.commands.correcting import REFUSED, UNREADABLE
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console, printable

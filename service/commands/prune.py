@@ -5,7 +5,7 @@ import click
 from ledger.errors import NotALedger, TooRecent
 from ledger.reports import iso, parse_moment
 from ledger.upkeep import prune_ledger
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, progress
 
 

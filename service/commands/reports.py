@@ -11,7 +11,7 @@ from rich.table import Table
 from ledger.errors import LedgerError
 from ledger.ledger import LedgerReports, open_reports
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console, report_csv
 

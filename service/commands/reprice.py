@@ -14,7 +14,7 @@ from ledger.corrections import Charged, Corrector, PriceAt, repriced
 from ledger.money import format_usd
 from ledger.prices import Price, load_book
 from ledger.reports import parse_moment
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.correcting import REFUSED, batches, with_corrector
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console

@@ -14,7 +14,7 @@ from ledger.errors import NotALedger
 from ledger.ledger import check_ledger
 from ledger.prices import load_book
 from router.providers.local import LocalModelUnavailable
-from service.assembly import now_ms
+from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config, load_config
 from service.config.catalog import Catalog

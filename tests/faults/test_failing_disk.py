@@ -21,7 +21,7 @@ from ledger.sqlite.owners import LeaseRule
 from ledger.sqlite.writer import open_store
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
-from service.assembly import now_ms
+from service.clock import now_ms
 from tests.faults.disk import Disk, Face, RecordingVFS
 from tests.processes import farthing_serve, one_route, run_farthing
 from tests.upstream import answer, scripted_upstream
@@ -216,7 +216,7 @@ from pathlib import Path
 from ledger.sqlite.ledger import open_sqlite_ledger
 from ledger.sqlite.owners import LeaseRule
 from ledger.values import CacheBounds
-from service.assembly import now_ms
+from service.clock import now_ms
 from tests.ledger.calls import a_call, a_settlement
 
 async def main(path):

@@ -4,9 +4,10 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ledger.ledger import open_ledger
-from service.assembly import now_ms, open_keyring
 from service.auth.issuing import KeyWish, new_key
+from service.auth.keyring import open_keyring
 from service.auth.secret import new_secret
+from service.clock import now_ms
 from service.config import load_config
 from tests.processes import farthing_serve, one_route, run_farthing
 from tests.service.http.scripted import a_service
