@@ -5,14 +5,16 @@ from typing import Literal
 
 import msgspec
 
-from ledger.values import GenerationFacts, Lead, Lookup
+from ledger.values import Follow, GenerationFacts, Lead, Lookup
 from router.cachekey import cache_key, shown_key
 from router.call import Attribution, Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
+from router.journey import Event, Facts
 from router.lines import Line
 from router.ordering import Turn
 from router.plan import Candidate
+from telemetry import names
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -25,6 +27,7 @@ class Asked(msgspec.Struct, kw_only=True):
     pressed_by: the nearly full ceiling for whose sake it goes to a cheaper target first.
     was_paced: it waited until its provider wanted to be asked again.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
+    events: what its trace says of it before it leads.
     """
 
     call: Call
@@ -49,6 +52,7 @@ class Asked(msgspec.Struct, kw_only=True):
     line: Line | None = None
     skips_line: bool = False
     clamps: int = 0
+    events: list[Event] = []
 
     def give_up_stored(self) -> None:
         """What is stored cannot be read by this version: ask for a new answer, to take its place."""
@@ -117,15 +121,17 @@ def scope_of(who: Attribution, shared_by: CacheScope) -> str:
     return f"team:{who.team}" if shared_by == "team" and who.team else f"key:{who.key_id}"
 
 
-def admission_facts(asked: Asked, lead: Lead, ledger_s: float) -> dict[str, int | float | str | bool]:
+def admitted(asked: Asked, admission: Lead | Follow, ledger_s: float) -> Event:
     """What its trace says of how it was admitted."""
-    facts: dict[str, int | float | str | bool] = {
-        "farthing.duration_ms": round(ledger_s * 1000, 3),
-        "farthing.held.nanousd": asked.candidates[lead.bid].held_nanousd,
-    }
+    facts: Facts = {names.DURATION_MS: round(ledger_s * 1000, 3)}
+    if isinstance(admission, Lead):
+        facts[names.ADMISSION] = "lead"
+        facts[names.HELD_NANOUSD] = asked.candidates[admission.bid].held_nanousd
+    else:
+        facts[names.ADMISSION], facts[names.ANSWER_OF] = "follow", admission.leader_id
     if asked.pressed_by:
-        facts["farthing.downgraded_by"] = asked.pressed_by
-    return facts
+        facts[names.DOWNGRADED_BY] = asked.pressed_by
+    return names.ADMIT, time.time_ns(), facts
 
 
 def attribution_of(call: Call) -> dict[str, str]:

@@ -12,10 +12,11 @@ from router.call import Call
 from router.errors import ResultNotKept
 from router.kept import Kept, decode_kept, raised_again
 from router.receipt import CacheOutcome
-from router.receipts import chat_facts, hit_receipt
+from router.receipts import hit_receipt
 from router.replies import StoredReply
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored, decode_stored
+from router.tracing import chat_facts
 from telemetry import ChatFacts
 
 
@@ -80,18 +81,8 @@ class ReplayedReply:
         """Nothing is under way."""
 
     def chat_facts(self) -> ChatFacts:
-        return chat_facts(
-            self._asked.call,
-            route=self._asked.route.name,
-            cache=self.cache,
-            began_at_ns=self._asked.began_at_ns,
-            outcome="ok" if self._kept.error is None else "aborted",
-            receipt=None,
-            answer=None,
-            attempts=[],
-            events=(),
-            captures_content=False,
-        )
+        outcome = "ok" if self._kept.error is None else "aborted"
+        return chat_facts(self._asked, cache=self.cache, outcome=outcome)
 
 
 def _first_call(call: Call, found: Replay) -> Call:

@@ -51,7 +51,13 @@ class AttemptRunner:
         """The attempt that this hold is for, not yet under way. hedges: the span of the one it is started beside."""
         candidate = journey.candidates[lead.bid]
         attempt = Attempt(
-            number=lead.attempt, candidate=candidate, hold_id=lead.hold_id, span_id=new_span_id(), hedges=hedges
+            number=lead.attempt,
+            candidate=candidate,
+            hold_id=lead.hold_id,
+            span_id=new_span_id(),
+            hedges=hedges,
+            breaker=self._health.breaker(candidate.deployment.id),
+            asked_as=self._health.hints.asked_as(candidate.deployment.id),
         )
         journey.attempts.append(attempt)
         if not hedges:
@@ -237,7 +243,7 @@ class AttemptRunner:
         wait_s = attempt.fault.retry_after_s if attempt.fault is not None else None
         if wait_s is not None:
             self._health.pacing.pace(deployment_id, wait_s)
-        self._health.record(deployment_id, BreakerEvent.FAULT if _counts(attempt) else BreakerEvent.NEUTRAL)
+        self._health.record(deployment_id, BreakerEvent.FAULT if attempt.counts_for_breaker else BreakerEvent.NEUTRAL)
 
     def _record_hint(self, journey: Journey, attempt: Attempt) -> None:
         hints, workflow = self._health.hints, journey.call.attribution.workflow
@@ -298,14 +304,3 @@ def _show(flight: Flight, candidate: Candidate) -> None:
     """Whose answer the flight is, as far as is known: a stream's headers say so."""
     flight.deployment_id = candidate.deployment.id
     flight.dropped_params, flight.clamped = candidate.dropped_params, candidate.clamped
-
-
-def _counts(attempt: Attempt) -> bool:
-    """Whether the provider is to blame. A rate limit is its right, but one without a word of when to come back, again
-    and again, is an outage by another name.
-    """
-    if attempt.outcome is None or attempt.was_cut_short:
-        return False
-    if attempt.outcome == Outcome.RATE_LIMITED:
-        return attempt.fault is not None and attempt.fault.retry_after_s is None
-    return FAULT_RULES[attempt.outcome].counts_for_breaker

@@ -37,6 +37,7 @@ from router.receipts import landing_of
 from router.settling import Settler, fail_flight
 from router.token_estimates import TokenEstimates
 from router.tokens import TokenCounter
+from telemetry import names
 from telemetry.metrics import Recorder
 
 
@@ -108,8 +109,8 @@ class Dispatcher:
         if held is None:
             return None
         hedge = self._runner.begin(journey, held, hedges=first.span_id)
-        facts: Facts = {"farthing.attempt": hedge.number, "farthing.deployment": hedge.deployment.id}
-        journey.events.append(("farthing.hedge", time.time_ns(), facts))
+        facts: Facts = {names.ATTEMPT: hedge.number, names.DEPLOYMENT: hedge.deployment.id}
+        journey.events.append((names.HEDGE, time.time_ns(), facts))
         return hedge
 
     async def _give_up(self, journey: Journey, last: Attempt) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
-from router.asked import Asked, SharingRules, admission_facts
+from router.asked import Asked, SharingRules, admitted
 from router.at_hand import reply_at_hand
 from router.call import Call
 from router.dispatch import Dispatcher
@@ -84,6 +84,10 @@ class LedgerGateway:
         """Wall time, as the ledger has it."""
         return self._clock_ms()
 
+    def ceilings_of(self, asked: Asked, deployment_id: str) -> tuple[str, ...]:
+        """The ids of the ceilings that this call counts under at a deployment."""
+        return tuple(it.id for it in self._ledger.ceilings_of(deployment_id, asked.facts.attribution))
+
     async def record_follower(
         self, asked: Asked, ending: Ending, flight: Flight, keeping: Keeping | None = None
     ) -> None:
@@ -140,6 +144,7 @@ class LedgerGateway:
                     asked.give_up_stored()
                 case Follow() as follow:
                     asked.has_followed = True
+                    asked.events.append(admitted(asked, follow, ledger_s))
                     led = await self._follow(asked, follow)
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
@@ -259,7 +264,7 @@ class LedgerGateway:
         asked.turn = None  # It is used.
         breaker = self._health.breaker(asked.candidates[lead.bid].deployment.id)
         journey.breaker_status, journey.breaker_open_count = breaker.state.value, breaker.open_count
-        journey.events.append(("farthing.admit", time.time_ns(), admission_facts(asked, lead, ledger_s)))
+        journey.events.append(admitted(asked, lead, ledger_s))
         self.own(self._drive(journey, lead))
         return journey
 

@@ -8,14 +8,15 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.values import AttemptResult, Ending, GenerationFacts, Lookup
 from router.answer import Answer, Closing
+from router.breaker import Breaker
 from router.call import Call
 from router.deployments import Deployment, HedgeRule
 from router.dialects import event_format
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.errors import RouterError
-from router.faults import Fault, Outcome
+from router.faults import FAULT_RULES, Fault, Outcome
 from router.flights import Flight
-from router.lessons import Lesson, lesson_of
+from router.lessons import AS_IT_IS, Adaptation, Lesson, lesson_of
 from router.limits import AttemptLimits
 from router.plan import Candidate
 from router.receipt import AttemptReport, Receipt, Timing
@@ -33,7 +34,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
-    is_closed: the ledger has its end.
+    is_closed: the ledger has its end. breaker, asked_as: its deployment's, as they stood when it was begun.
     """
 
     number: int
@@ -54,6 +55,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     full_for_s: float | None = None
     was_cut_short: bool = False
     hedges: str = ""
+    breaker: Breaker = Breaker()
+    asked_as: Adaptation = AS_IT_IS
     limits: AttemptLimits | None = None
     is_closed: bool = False
 
@@ -98,6 +101,17 @@ class Attempt(msgspec.Struct, kw_only=True):
         """When its first output came, as wall time. None: not streamed, or none came."""
         ttft_s = self.ttft_s
         return None if ttft_s is None else self.started_at_ns + round(ttft_s * 1e9)
+
+    @property
+    def counts_for_breaker(self) -> bool:
+        """Whether the provider is to blame. A rate limit is its right, but one without a word of when to come back,
+        again and again, is an outage by another name.
+        """
+        if self.outcome is None or self.was_cut_short:
+            return False
+        if self.outcome == Outcome.RATE_LIMITED:
+            return self.fault is not None and self.fault.retry_after_s is None
+        return FAULT_RULES[self.outcome].counts_for_breaker
 
     def lesson(self) -> Lesson | None:
         """What its provider's refusal taught. None: nothing."""

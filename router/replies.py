@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
@@ -14,13 +15,14 @@ from router.cachekey import shown_key
 from router.call import EventFormat
 from router.errors import DeadlineExceeded, RouterError
 from router.flights import Flight, Landing, LeadPassed, Listener
-from router.journey import Journey
+from router.journey import Facts, Journey
 from router.kept import freeing, keeping_of_answer
 from router.receipt import CacheOutcome, Receipt
-from router.receipts import chat_facts, follower_receipt, hit_receipt, leader_receipt
+from router.receipts import follower_receipt, hit_receipt, leader_receipt
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored
-from telemetry import ChatFacts
+from router.tracing import chat_facts
+from telemetry import ChatFacts, names
 
 if TYPE_CHECKING:
     from router.asked import Asked
@@ -45,6 +47,7 @@ class StoredReply:
         latency_s: float | None = None,
     ) -> None:
         self._asked = asked
+        self._answer_of = response.generation_id
         self.deployment_id = response.deployment
         self.dropped_params: tuple[str, ...] = ()
         self.clamped: dict[str, int] = {}
@@ -65,17 +68,17 @@ class StoredReply:
         """Nothing is under way."""
 
     def chat_facts(self) -> ChatFacts:
+        receipt = self._finished.receipt
+        admitted_at_ns = self._asked.began_at_ns + round(receipt.latency_ms * 1e6)
+        admitted: Facts = {names.DURATION_MS: receipt.timing.ledger_ms, names.ADMISSION: "hit"}
         return chat_facts(
-            self._asked.call,
-            route=self._asked.route.name,
+            self._asked,
             cache="hit",
-            began_at_ns=self._asked.began_at_ns,
             outcome="ok",
-            receipt=self._finished.receipt,
+            receipt=receipt,
             answer=self._finished.answer,
-            attempts=[],
-            events=(),
-            captures_content=self._asked.captures_content,
+            events=((names.ADMIT, admitted_at_ns, admitted),),
+            answer_of=self._answer_of,
         )
 
 
@@ -169,16 +172,15 @@ class LiveReply:
             return self._successor.chat_facts()
         journey = self._journey
         return chat_facts(
-            self._asked.call,
-            route=self._asked.route.name,
+            self._asked,
             cache=self.cache,
-            began_at_ns=self._asked.began_at_ns,
             outcome=self._outcome,
             receipt=self._receipt,
             answer=self._answer,
             attempts=journey.attempts if journey is not None else [],
-            events=tuple(journey.events) if journey is not None else (),
-            captures_content=self._asked.captures_content,
+            events=(*self._asked.events, *(journey.events if journey is not None else ())),
+            answer_of=self._flight.generation_id if journey is None else "",
+            ceilings_of=partial(self._gateway.ceilings_of, self._asked),
         )
 
     async def _own_events(self) -> AsyncGenerator[Delta | Finished, None]:

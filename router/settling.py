@@ -22,6 +22,7 @@ from router.journey import Attempt, Facts, Journey
 from router.kept import keeping_of_leader
 from router.plan import Candidate
 from router.stored import encode_stored
+from telemetry import names
 
 WRITE_TRIES: Final = 6
 WRITE_RETRY_S: Final = 0.1
@@ -47,7 +48,7 @@ class Settler:
         """A hold for the next attempt, at one of these, in one transaction with the end of what failed before."""
         closed = journey.unclosed()
         request = self._next_attempt(journey, untried, closed)
-        held = await self._write(journey, lambda: self._ledger.hold_next(request))
+        held = await self._write(journey, lambda: self._ledger.hold_next(request), event=names.HOLD)
         self._close(journey, closed)
         return _on_candidates(journey, untried, held)
 
@@ -122,11 +123,11 @@ class Settler:
             if overrun_nanousd <= 0:
                 continue
             facts: Facts = {
-                "farthing.attempt.id": attempt.hold_id,
-                "farthing.deployment": attempt.deployment.id,
-                "farthing.held.nanousd": attempt.candidate.held_nanousd,
-                "farthing.cost.nanousd": attempt.candidate.held_nanousd + overrun_nanousd,
-                "farthing.overrun.nanousd": overrun_nanousd,
+                names.HOLD_ID: attempt.hold_id,
+                names.DEPLOYMENT: attempt.deployment.id,
+                names.HELD_NANOUSD: attempt.candidate.held_nanousd,
+                names.CHARGED_NANOUSD: attempt.candidate.held_nanousd + overrun_nanousd,
+                names.OVERRUN_NANOUSD: overrun_nanousd,
             }
             journey.events.append((OVERRUN, time.time_ns(), facts))
             log.warning(OVERRUN, extra=facts)
@@ -143,8 +144,10 @@ class Settler:
             now_ms=self._clock_ms(),
         )
 
-    async def _write(self, journey: Journey, write: Callable[[], Awaitable[Result]]) -> Result:
-        """Write what must not be lost, again if it may not have been kept: repeats are harmless.
+    async def _write(
+        self, journey: Journey, write: Callable[[], Awaitable[Result]], *, event: str = names.SETTLE
+    ) -> Result:
+        """Write what must not be lost, again if it may not have been kept: repeats are harmless. event: its name.
 
         Callers wait for WRITE_TRIES of them and are then told; the call is written all the same as soon as the ledger
         takes it, or its hold would stay open for as long as this process lives.
@@ -166,7 +169,7 @@ class Settler:
         finally:
             took_s = time.monotonic() - began_s
             journey.ledger_s += took_s
-            journey.events.append(("farthing.settle", began_at_ns, {"farthing.duration_ms": round(took_s * 1000, 3)}))
+            journey.events.append((event, began_at_ns, {names.DURATION_MS: round(took_s * 1000, 3)}))
 
 
 def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:

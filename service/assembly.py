@@ -44,6 +44,8 @@ from telemetry import Telemetry, TelemetrySettings, open_telemetry
 from telemetry.metrics import Metrics, Recorder, exporting_metrics, open_metrics
 
 UPSTREAM_CONNECTIONS: Final = 4096
+# Addresses to listen at that are nobody's to ask for.
+ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  Nothing is bound to it here.
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,19 @@ async def open_parts(
             ),
             host=config.server.host,
             port=config.server.port if port is None else port,
+            public_url=public_url(config, port=port),
         )
+
+
+def public_url(config: Config, *, port: int | None = None) -> str:
+    """Where people find this service: what the config says, else its own host and port. port: None, the config's."""
+    if configured := config.telemetry.public_url:
+        return configured.rstrip("/")
+    host = config.server.host
+    if host in ANYWHERE:
+        host = "localhost"
+    at = f"[{host}]" if ":" in host else host
+    return f"http://{at}:{config.server.port if port is None else port}"
 
 
 def _open_telemetry(config: Config, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Telemetry]:

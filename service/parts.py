@@ -104,7 +104,8 @@ async def _no_metrics() -> bytes:
 class Parts:
     """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC.
 
-    metrics: all of them, as Prometheus reads them; recorder: counts requests for them.
+    metrics: all of them, as Prometheus reads them; recorder: counts requests for them. public_url: where people find
+    this service, without a slash at its end.
     """
 
     gateway: Gateway
@@ -123,3 +124,4 @@ class Parts:
     recorder: Recorder = field(default_factory=Recorder)
     host: str = "127.0.0.1"
     port: int = 4000
+    public_url: str = ""

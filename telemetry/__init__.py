@@ -5,6 +5,7 @@ and `export` hands them to a `collector` from a thread of its own. `environment`
 the W3C headers; `logs` dresses the standard logging module.
 """
 
+from telemetry.content import messages_json
 from telemetry.context import ParentContext, format_traceparent, new_span_id, new_trace_id, parse_traceparent
 from telemetry.export import Telemetry, TelemetrySettings, open_telemetry
 from telemetry.facts import AttemptFacts, ChatFacts, RequestFacts
@@ -20,6 +21,7 @@ __all__ = [
     "TelemetrySettings",
     "format_traceparent",
     "log_context",
+    "messages_json",
     "new_span_id",
     "new_trace_id",
     "open_telemetry",

@@ -36,7 +36,7 @@ from opentelemetry.sdk.environment_variables import (
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.util.re import parse_env_headers
 
-from telemetry.sampling import SAMPLERS, Sampling
+from telemetry.sampling import SAMPLERS, SILENT_SAMPLERS, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,10 @@ SIGNALS: Final[dict[Signal, tuple[str, str]]] = {
 }
 DEFAULT_SERVICE_NAME: Final = "farthing"
 DEFAULT_SAMPLER: Final = "parentbased_always_on"
+# Of the GenAI conventions; the SDK's package does not know it. `true` and `false` are its previous values.
+CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CAPTURING: Final = frozenset({"span_only", "span_and_event", "true"})
+_NOT_CAPTURING: Final = frozenset({"no_content", "event_only", "false"})
 DEFAULT_TIMEOUT_S: Final = 10.0
 # A process that ends waits for its last request; other SDKs read this variable in milliseconds.
 MAX_TIMEOUT_S: Final = 60.0
@@ -142,6 +146,23 @@ def sampling(environ: Environ) -> Sampling:
     if ratio > 1:
         log.warning("%s is more than 1: every trace is recorded", OTEL_TRACES_SAMPLER_ARG)
     return SAMPLERS[name](min(ratio, 1.0))
+
+
+def is_silenced(environ: Environ) -> bool:
+    """Whether `OTEL_TRACES_SAMPLER` says that no trace is wanted but a caller's own."""
+    return environ.get(OTEL_TRACES_SAMPLER, "").strip().lower() in SILENT_SAMPLERS
+
+
+def captures_content(environ: Environ, configured: bool) -> bool:
+    """Whether prompts and answers are told: the config or the standard switch asks for it, and the latter has not
+    forbidden it. Here they are told on spans or nowhere.
+    """
+    asked = environ.get(CAPTURE_CONTENT, "").strip().lower()
+    if asked in _NOT_CAPTURING:
+        return False
+    if asked and asked not in _CAPTURING:
+        log.warning("%s=%r is not known", CAPTURE_CONTENT, asked)
+    return configured or asked in _CAPTURING
 
 
 def resource(environ: Environ, *, service_version: str) -> Resource:

@@ -21,12 +21,14 @@ from telemetry.context import ParentContext
 from telemetry.environment import (
     BatchSettings,
     batch_settings,
+    captures_content,
     collector_settings,
+    is_silenced,
     resource,
     sampling,
 )
 from telemetry.facts import MAX_CONTENT_CHARS, RequestFacts, content_chars, with_content_cut
-from telemetry.sampling import Sampling, by_parent, never
+from telemetry.sampling import Sampling, by_parent, kept_for, never
 from telemetry.spans import span_count, spans_of
 from telemetry.wire import SpanEncoder
 
@@ -197,12 +199,15 @@ class SpanExporter:
 class Telemetry:
     """Where finished requests are told. Without an exporter nothing is kept and nothing leaves."""
 
-    def __init__(self, exporter: SpanExporter | None, decide: Sampling, *, capture_content: bool) -> None:
+    def __init__(
+        self, exporter: SpanExporter | None, decide: Sampling, *, capture_content: bool, keeps_notable: bool = False
+    ) -> None:
         # Whether anybody listens, and whether they may hear prompts and outputs.
         self.exports = exporter is not None
         self.capture_content = capture_content and self.exports
         self._exporter = exporter
         self._decide = decide
+        self._keeps_notable = keeps_notable
 
     @property
     def dropped(self) -> int:
@@ -214,8 +219,11 @@ class Telemetry:
         return self._decide(parent, trace_id)
 
     def record(self, facts: RequestFacts) -> None:
-        """Take the facts of one finished request. Never blocks, never raises."""
-        if self._exporter is not None and facts.sampled:
+        """Take the facts of one finished request. Never blocks, never raises.
+
+        What is worth having is kept even of traces that are not sampled: `sampling.kept_for`.
+        """
+        if self._exporter is not None and (facts.sampled or (self._keeps_notable and kept_for(facts))):
             self._exporter.record(facts)
 
     async def flush(self) -> bool:
@@ -239,14 +247,15 @@ async def open_telemetry(
     from telemetry.collector import Collector  # It loads an HTTP client, which is for those who export only.
 
     told = resource(environ, service_version=service_version)
+    captures = captures_content(environ, settings.capture_content)
     exporter = SpanExporter(
         Collector(endpoint, user_agent=f"{SCOPE_NAME}/{service_version}"),
         SpanEncoder(_plain(told), scope_name=SCOPE_NAME, scope_version=service_version),
         batch_settings(environ),
-        capture_content=settings.capture_content,
+        capture_content=captures,
     )
     try:
-        yield Telemetry(exporter, sampling(environ), capture_content=settings.capture_content)
+        yield Telemetry(exporter, sampling(environ), capture_content=captures, keeps_notable=not is_silenced(environ))
     finally:
         await asyncio.to_thread(exporter.close, CLOSE_S)
 

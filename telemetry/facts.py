@@ -6,11 +6,18 @@ import msgspec
 
 MAX_CONTENT_CHARS: Final = 32_768
 
+Scalar = int | float | str | bool
+
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one deployment. Moments are Unix nanoseconds; tokens None where nobody knows.
+    """One attempt at one deployment. Moments are Unix nanoseconds.
 
-    hedges_span_id: of the attempt that it was started beside; empty: of none.
+    hedges_span_id: of the attempt that it was started beside; empty: of none. held_nanousd: at most this it may cost;
+    charged_nanousd: what it did, None: nobody knows yet. queued_s: it waited that long for a place at its provider.
+    breaker_state, breaker_open_count: of its deployment, when it began. ceilings: ids of those that it counts under.
+    endpoint: where it was asked, if not at its dialect's own. hints: what was learned before, and heeded.
+    error_code: the provider's own, if it told one. counts_for_breaker, tries_next: how its end was classified.
+    retry_after_s: when its provider wants to be asked again.
     """
 
     span_id: str
@@ -26,9 +33,22 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     response_model: str = ""
     finish_reason: str = ""
-    input_tokens: int | None = None
-    output_tokens: int | None = None
     hedges_span_id: str = ""
+    held_nanousd: int = 0
+    charged_nanousd: int | None = None
+    charged_basis: str = ""
+    price_version: str = ""
+    queued_s: float = 0.0
+    breaker_state: str = ""
+    breaker_open_count: int = 0
+    ceilings: tuple[str, ...] = ()
+    endpoint: str = ""
+    dropped_params: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    error_code: str = ""
+    counts_for_breaker: bool = False
+    tries_next: bool = False
+    retry_after_s: float | None = None
 
 
 class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +59,8 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     Token counts include their parts, as the conventions have it: cached ones and audio are input too. 0 of a kind that
     most calls have none of is as good as not said.
     model and provider: whose answer was given, else the last tried, else empty. input_messages, output_messages: JSON
-    text, given only where content is to be captured.
+    text, given only where content is to be captured. answer_of: the generation whose answer was given, if another's.
+    attribution: {`key`|`team`|`user`|`workflow`|`run`: name}. clamped: {parameter: the value it was lowered to}.
     """
 
     generation_id: str
@@ -68,18 +89,26 @@ class ChatFacts(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     first_output_at_ns: int | None = None
     dropped_params: tuple[str, ...] = ()
-    request: dict[str, int | float | str | bool] = {}
-    events: tuple[tuple[str, int, dict[str, int | float | str | bool]], ...] = ()
+    request: dict[str, Scalar] = {}
+    events: tuple[tuple[str, int, dict[str, Scalar]], ...] = ()
     attempts: tuple[AttemptFacts, ...] = ()
     response_model: str = ""
     response_id: str = ""
     input_messages: str | None = None
     output_messages: str | None = None
     operation: str = "chat"
+    answer_of: str = ""
+    was_paced: bool = False
+    clamped: dict[str, int] = {}
+    attribution: dict[str, str] = {}
 
 
 class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request: the SERVER span, and the root of all of ours. parent_span_id is the caller's, or empty."""
+    """One HTTP request: the SERVER span, and the root of all of ours. parent_span_id is the caller's, or empty.
+
+    sampled: as its trace's flag says. generation_id: of the call that it asked for, admitted or not; empty: it asked
+    for none. public_url: where people find this service. refusal: {attribute: value}, of a call that was refused.
+    """
 
     trace_id: str
     span_id: str
@@ -97,6 +126,9 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str = ""
     chat: ChatFacts | None = None
     scheme: str = "http"
+    generation_id: str = ""
+    public_url: str = ""
+    refusal: dict[str, Scalar] = {}
 
 
 def content_chars(facts: RequestFacts) -> int:

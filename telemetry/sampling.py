@@ -1,4 +1,11 @@
-"""Which traces are recorded. The SDK's samplers' answers, without a span context to be made for each."""
+"""Which traces are recorded. The SDK's samplers' answers, without a span context to be made for each.
+
+The flag in `traceparent` is decided when a request comes, and is what those who are called hear: whether all of its
+trace is to be recorded. Spans are made when it is over, and by then some are worth having whatever the flag says
+(`kept_for`). They are told beside the sampled ones, and their flag stays as it was: whoever was called was not asked to
+record, and must not seem to have lost what it never had. W3C Trace Context §3.2.2.5 has it so: an unset flag says only
+that the caller may not have recorded.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -7,6 +14,7 @@ from typing import Final
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from telemetry.context import ParentContext
+from telemetry.facts import RequestFacts
 
 Sampling = Callable[[ParentContext | None, str], bool]
 
@@ -46,3 +54,23 @@ SAMPLERS: Final[Mapping[str, Callable[[float], Sampling]]] = MappingProxyType(
         "parentbased_traceidratio": lambda ratio: by_parent(by_ratio(ratio)),
     }
 )
+# Those that say: no trace but a caller's own. Under them nothing is kept for its own sake.
+SILENT_SAMPLERS: Final = frozenset({"always_off", "parentbased_always_off"})
+
+
+def kept_for(facts: RequestFacts) -> str:
+    """Why a request is told although its trace is not sampled; empty: it is not.
+
+    Each of these is rare, or a bill: errors (of the service, the call or one attempt), refusals of a call, hedges, and
+    costs above what was held.
+    """
+    chat = facts.chat
+    if facts.status >= 500 or not facts.status or (chat is not None and chat.outcome != "ok"):
+        return "error"
+    if chat is None:
+        return "refusal" if facts.generation_id and facts.error_code else ""
+    if any(attempt.hedges_span_id for attempt in chat.attempts):
+        return "hedge"
+    if any((attempt.charged_nanousd or 0) > attempt.held_nanousd for attempt in chat.attempts):
+        return "overrun"
+    return "error" if any(attempt.outcome != "ok" for attempt in chat.attempts) else ""

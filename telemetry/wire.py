@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from telemetry import names
-from telemetry.facts import MAX_CONTENT_CHARS
-from telemetry.spans import Attributes, Scalar, Span, SpanEvent
+from telemetry.attributes import Attributes
+from telemetry.facts import MAX_CONTENT_CHARS, Scalar
+from telemetry.spans import Span, SpanEvent
 
 ResourceValue = str | bool | int | float | Sequence[str]
 
@@ -19,8 +20,12 @@ ResourceValue = str | bool | int | float | Sequence[str]
 UNREPEATED: Final = frozenset(
     {
         names.GENERATION_ID,
+        names.GENERATION_URL,
+        names.ANSWER_OF,
+        names.ATTRIBUTION["run"],
         names.RESPONSE_ID,
         names.COST_NANOUSD,
+        names.CHARGED_NANOUSD,
         names.SAVED_NANOUSD,
         names.INPUT_TOKENS,
         names.OUTPUT_TOKENS,

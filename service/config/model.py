@@ -170,10 +170,14 @@ class ReconcileSection(Section, frozen=True):
 
 
 class TelemetrySection(Section, frozen=True):
-    """Where traces go. An empty endpoint leaves it to the standard OTEL_* variables."""
+    """Where traces go. An empty endpoint leaves it to the standard OTEL_* variables.
+
+    public_url: where people find this service, for links to it; empty: at its own host and port.
+    """
 
     otlp_endpoint: str = ""
     capture_content: bool = False
+    public_url: str = ""
 
 
 class Config(Section, frozen=True):

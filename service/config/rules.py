@@ -57,6 +57,8 @@ def problems_of(config: Config) -> Iterator[Problem]:
         yield from _reconcile_problems(f"reconcile[{index}]", export, providers)
     if endpoint := config.telemetry.otlp_endpoint:
         yield from _address_problems("telemetry.otlp_endpoint", endpoint)
+    if url := config.telemetry.public_url:
+        yield from _address_problems("telemetry.public_url", url)
 
 
 def is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited, Tight
 from router.call import Call, Trace
 from router.reply import Origin, Reply
 from service.anthropic.errors import error_body as anthropic_error_body
@@ -18,8 +19,9 @@ from service.headers import HeaderPairs, answering_headers, total_timing
 from service.openai_chat import error_body
 from service.parts import Parts
 from service.requests import Headers, Message, Send
+from telemetry import names
 from telemetry.context import new_span_id, new_trace_id, parse_traceparent
-from telemetry.facts import ChatFacts, RequestFacts
+from telemetry.facts import ChatFacts, RequestFacts, Scalar
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Exchange:
         self.reply: Reply | None = None
         self.chat: ChatFacts | None = None
         self.error_code = ""
+        self.refusal: dict[str, Scalar] = {}
         self.status = 0
         self._method: str = scope["method"]
         self._scope = scope
@@ -106,6 +109,8 @@ class Exchange:
         """The problem that this error is, in this path's shape; logged if it is a fault of ours."""
         problem = problem_of(error, self._parts.now_ms())
         self.error_code = problem.code
+        if isinstance(error, CeilingExceeded | CeilingHeld | RateLimited):
+            self.refusal = _facts_of(error.tight)
         if problem is INTERNAL_ERROR:
             # Where, and what kind: an exception's own text may hold a prompt or a key.
             log.error(
@@ -166,6 +171,9 @@ class Exchange:
             server_port=self._parts.port,
             error_code=self.error_code,
             chat=self.chat,
+            generation_id=self.generation_id,
+            public_url=self._parts.public_url,
+            refusal=self.refusal,
         )
 
 
@@ -174,6 +182,19 @@ def exchange_of(scope: Any) -> Exchange:
     exchange = scope[_SCOPE_KEY]
     assert isinstance(exchange, Exchange)
     return exchange
+
+
+def _facts_of(tight: Tight) -> dict[str, Scalar]:
+    """What a trace says of the ceiling that had no room."""
+    return {
+        names.CEILING_SCOPE: tight.scope,
+        names.CEILING_WINDOW: tight.window,
+        names.CEILING_UNIT: tight.unit,
+        names.CEILING_LIMIT: tight.limit,
+        names.CEILING_SPENT: tight.spent,
+        names.CEILING_HELD: tight.held,
+        names.CEILING_ASKED: tight.asked,
+    }
 
 
 def _trace(headers: Headers, parts: Parts) -> tuple[Trace, str]:

@@ -366,7 +366,7 @@ async def test_usage_beyond_the_hold_is_charged_as_the_provider_reports_it_and_t
     }
     said = vars(told)
     assert said["farthing.overrun.nanousd"] == posting["overrun_nanousd"]
-    assert said["farthing.attempt.id"] == hold_id
+    assert said["farthing.hold.id"] == hold_id
 
 
 async def test_an_answer_without_usage_is_counted_here(tmp_path: Path):

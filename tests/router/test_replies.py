@@ -167,7 +167,7 @@ async def test_the_trace_of_a_call_says_who_was_tried_and_what_it_cost(tmp_path:
             ("upstream_error", 500),
             ("ok", 200),
         ]
-        assert [name for name, _, _ in facts.events] == ["farthing.admit", "farthing.settle", "farthing.settle"]
+        assert [name for name, _, _ in facts.events] == ["farthing.admit", "farthing.hold", "farthing.settle"]
         assert facts.ended_at_ns >= facts.attempts[-1].ended_at_ns >= facts.started_at_ns
         assert (following.outcome, following.cache, following.cost_nanousd, following.attempts) == (
             "ok",

@@ -1,16 +1,13 @@
 """What the telemetry tests are told, and whom they tell."""
 
-import gzip
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from telemetry import AttemptFacts, ChatFacts, RequestFacts
+from tests.collector import ScriptedCollector
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 BEGAN_NS = 1_795_000_000_000_000_000
@@ -27,6 +24,17 @@ FAILED = AttemptFacts(
     first_output_at_ns=None,
     outcome="rate_limited",
     status=429,
+    held_nanousd=900_000,
+    charged_nanousd=0,
+    charged_basis="priced_usage",
+    price_version="book-7",
+    queued_s=0.0125,
+    breaker_state="closed",
+    breaker_open_count=2,
+    ceilings=("month global", "day key:k1"),
+    error_code="rate_limit_error",
+    tries_next=True,
+    retry_after_s=1.5,
 )
 ANSWERED = AttemptFacts(
     span_id="b" * 16,
@@ -42,8 +50,15 @@ ANSWERED = AttemptFacts(
     status=200,
     response_model="gemini-2.5-pro-002",
     finish_reason="stop",
-    input_tokens=21,
-    output_tokens=40,
+    held_nanousd=500_000,
+    charged_nanousd=123_000,
+    charged_basis="priced_usage",
+    price_version="book-7",
+    breaker_state="half_open",
+    breaker_open_count=1,
+    endpoint="v1/responses",
+    dropped_params=("seed",),
+    hints=("drop seed",),
 )
 CHAT = ChatFacts(
     generation_id="gen_1",
@@ -66,8 +81,9 @@ CHAT = ChatFacts(
     first_output_at_ns=BEGAN_NS + 333_000_000,
     dropped_params=("seed",),
     request={"max_tokens": 100, "temperature": 0, "n": 1},
-    events=(("admitted", BEGAN_NS + 1_500_000, {"duration_ms": 0.5, "holds": 1}),),
+    events=(("farthing.admit", BEGAN_NS + 1_500_000, {"farthing.duration_ms": 0.5, "farthing.admission": "lead"}),),
     attempts=(FAILED, ANSWERED),
+    attribution={"key": "k1", "team": "", "user": "u1", "workflow": "summarise", "run": "r1"},
 )
 REQUEST = RequestFacts(
     trace_id=TRACE_ID,
@@ -84,6 +100,8 @@ REQUEST = RequestFacts(
     server_address="127.0.0.1",
     server_port=4000,
     chat=CHAT,
+    generation_id="gen_1",
+    public_url="https://llm.example.com",
 )
 
 # Facts of a call that failed over, with some fields changed: of the request by `x=`, of its chat by `chat_x=`.
@@ -107,70 +125,6 @@ def facts_of() -> FactsOf:
 def attempts() -> tuple[AttemptFacts, AttemptFacts]:
     """The failed attempt and the one that answered."""
     return FAILED, ANSWERED
-
-
-class ScriptedCollector:
-    """An OTLP collector that answers with the statuses it was given, then with 200, and keeps what it took."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.headers: list[dict[str, str]] = []
-        self.bodies: list[bytes] = []
-        self.took = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """The base that `otlp_endpoint` takes."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @property
-    def requests(self) -> list[ExportTraceServiceRequest]:
-        """Everything that came, parsed."""
-        return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
-
-    @property
-    def span_names(self) -> list[str]:
-        """The names of all spans that came."""
-        return [
-            span.name
-            for request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def close(self) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def _handler_of(collector: ScriptedCollector) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        # One request a connection, so that no handler outlives its test.
-        protocol_version = "HTTP/1.0"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            collector.headers.append({name.lower(): value for name, value in self.headers.items()} | {"": self.path})
-            is_gzip = self.headers.get("content-encoding") == "gzip"
-            collector.bodies.append(gzip.decompress(body) if is_gzip else body)
-            status = collector.statuses.pop(0) if collector.statuses else 200
-            self.send_response(status)
-            if status == 503:
-                self.send_header("retry-after", "0")
-            self.send_header("content-length", "0")
-            self.end_headers()
-            collector.took.set()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  The name is inherited.
-            """Keep quiet."""
-
-    return Handler
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
-from telemetry import RequestFacts, TelemetrySettings, new_trace_id, open_telemetry, parse_traceparent
+from telemetry import AttemptFacts, RequestFacts, TelemetrySettings, new_trace_id, open_telemetry, parse_traceparent
 from telemetry.collector import Collector
 from telemetry.environment import BatchSettings, CollectorSettings
 from telemetry.export import CLOSE_S, SpanExporter
@@ -21,6 +21,7 @@ from telemetry.facts import MAX_CONTENT_CHARS
 from telemetry.wire import SpanEncoder
 
 FactsOf = Callable[..., RequestFacts]
+Attempts = tuple[AttemptFacts, AttemptFacts]
 SPANS_A_CALL = 4
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -114,11 +115,47 @@ async def test_the_environment_names_service_headers_and_compression(collector: 
     assert resource.scope_spans[0].scope.name == "farthing"
 
 
-async def test_an_unsampled_request_is_not_told(collector: Any, facts_of: FactsOf) -> None:
+async def test_an_unsampled_request_is_not_told(collector: Any, facts_of: FactsOf, attempts: Attempts) -> None:
     async with telemetry_to(collector.url) as telemetry:
-        telemetry.record(facts_of(sampled=False))
+        telemetry.record(facts_of(sampled=False, chat_attempts=attempts[1:]))
     assert collector.bodies == []
     assert telemetry.dropped == 0
+
+
+async def test_an_unsampled_request_that_failed_is_told_and_says_why(collector: Any, facts_of: FactsOf) -> None:
+    async with telemetry_to(collector.url, {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}) as telemetry:
+        telemetry.record(facts_of(sampled=False))
+    server = collector.requests[0].resource_spans[0].scope_spans[0].spans[0]
+    assert _attribute(server, "farthing.kept_for").string_value == "error"
+
+
+@pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
+async def test_who_wants_no_trace_gets_none(collector: Any, facts_of: FactsOf, sampler: str) -> None:
+    async with telemetry_to(collector.url, {"OTEL_TRACES_SAMPLER": sampler}) as telemetry:
+        telemetry.record(facts_of(sampled=False))
+    assert collector.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "switch", "captures"),
+    [
+        (False, "", False),
+        (True, "", True),
+        (False, "SPAN_ONLY", True),
+        (False, "span_and_event", True),
+        (False, "true", True),
+        (True, "NO_CONTENT", False),
+        (True, "false", False),
+        (False, "EVENT_ONLY", False),
+        (False, "perhaps", False),
+    ],
+)
+async def test_content_is_captured_where_the_config_or_the_standard_switch_asks(
+    dead_endpoint: str, configured: bool, switch: str, captures: bool
+) -> None:
+    environ = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": switch}
+    async with telemetry_to(dead_endpoint, environ, capture_content=configured) as telemetry:
+        assert telemetry.capture_content is captures
 
 
 async def test_flush_waits_until_all_has_arrived(collector: Any, facts_of: FactsOf) -> None:

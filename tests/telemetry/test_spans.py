@@ -39,6 +39,7 @@ def test_only_the_chat_span_has_cost_and_tokens(facts_of: FactsOf) -> None:
     assert chat.attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "gcp.gemini",
+        "gen_ai.system": "gcp.gemini",
         "gen_ai.request.model": "gemini-2.5-pro",
         "gen_ai.request.stream": True,
         "gen_ai.request.max_tokens": 100,
@@ -50,16 +51,57 @@ def test_only_the_chat_span_has_cost_and_tokens(facts_of: FactsOf) -> None:
         "gen_ai.usage.output_tokens": 40,
         "gen_ai.usage.cache_read.input_tokens": 8,
         "gen_ai.usage.reasoning.output_tokens": 16,
+        "gen_ai.usage.cost": 0.000123,
         "farthing.generation.id": "gen_1",
+        "farthing.generation.url": "https://llm.example.com/ledger/generations/gen_1",
         "farthing.route": "chat",
         "farthing.outcome": "ok",
         "farthing.cache": "miss",
         "farthing.cost.nanousd": 123_000,
         "farthing.cost.basis": "priced_usage",
         "farthing.dropped_params": ("seed",),
+        "farthing.price.version": "book-7",
+        "farthing.breaker.state": "half_open",
+        "farthing.breaker.open_count": 1,
+        "farthing.key.id": "k1",
+        "user.id": "u1",
+        "farthing.workflow": "summarise",
+        "farthing.run": "r1",
     }
     for span in (server, *attempts):
         assert not any("usage" in name or "cost" in name for name in span.attributes)
+
+
+def test_attempts_share_the_calls_cost_under_a_name_of_their_own(facts_of: FactsOf) -> None:
+    _, chat, attempts = parts(facts_of())
+    charged = [span.attributes["farthing.charged.nanousd"] for span in attempts]
+    assert charged == [0, 123_000]
+    assert chat.attributes["farthing.cost.nanousd"] == 123_000
+
+
+def test_every_span_of_a_call_says_which_generation_it_is_and_where_to_read_of_it(facts_of: FactsOf) -> None:
+    url = "https://llm.example.com/ledger/generations/gen_1"
+    for facts in (facts_of(), facts_of(chat_cache="hit", chat_attempts=())):
+        for span in spans_of(facts):
+            assert (span.attributes["farthing.generation.id"], span.attributes["farthing.generation.url"]) == (
+                "gen_1",
+                url,
+            )
+
+
+def test_a_refused_call_says_which_ceiling_had_no_room_and_has_no_story_to_read(facts_of: FactsOf) -> None:
+    refusal = {"farthing.ceiling.scope": "user:u1", "farthing.ceiling.limit": 5}
+    [span] = spans_of(facts_of(chat=None, status=402, error_code="ceiling_exceeded", refusal=refusal))
+    assert not span.is_error
+    told = {name: span.attributes[name] for name in span.attributes if name.startswith("farthing.")}
+    assert told == {**refusal, "farthing.generation.id": "gen_1", "farthing.error.code": "ceiling_exceeded"}
+
+
+def test_no_name_is_the_beginning_of_another(facts_of: FactsOf) -> None:
+    facts = facts_of(chat_cache_write_tokens=1, chat_saved_nanousd=1, chat_answer_of="gen_0", chat_was_paced=True)
+    for span in spans_of(facts):
+        for name in span.attributes:
+            assert not any(other.startswith(f"{name}.") for other in span.attributes), name
 
 
 def test_kinds_of_tokens_that_most_calls_have_none_of_are_said_where_there_are_any(facts_of: FactsOf) -> None:
@@ -69,6 +111,7 @@ def test_kinds_of_tokens_that_most_calls_have_none_of_are_said_where_there_are_a
     usual = parts(facts_of())[1].attributes
     assert {name: value for name, value in chat.attributes.items() if name not in usual} == {
         "gen_ai.usage.cache_write.input_tokens": 1,
+        "gen_ai.usage.cache_creation.input_tokens": 1,
         "farthing.usage.cache_write_1h.input_tokens": 2,
         "gen_ai.usage.audio.input_tokens": 3,
         "gen_ai.usage.image.input_tokens": 4,
@@ -78,10 +121,11 @@ def test_kinds_of_tokens_that_most_calls_have_none_of_are_said_where_there_are_a
 
 
 def test_an_attempt_says_whom_it_asked_and_how_it_ended(facts_of: FactsOf) -> None:
-    _, _, (first, _) = parts(facts_of())
+    _, _, (first, second) = parts(facts_of())
     assert first.attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "anthropic",
+        "gen_ai.system": "anthropic",
         "gen_ai.request.model": "claude-sonnet-4-5",
         "server.address": "api.anthropic.com",
         "server.port": 443,
@@ -89,7 +133,19 @@ def test_an_attempt_says_whom_it_asked_and_how_it_ended(facts_of: FactsOf) -> No
         "error.type": "429",
         "farthing.attempt": 1,
         "farthing.outcome": "rate_limited",
+        "farthing.generation.id": "gen_1",
+        "farthing.generation.url": "https://llm.example.com/ledger/generations/gen_1",
+        "farthing.held.nanousd": 900_000,
+        "farthing.charged.nanousd": 0,
+        "farthing.charged.basis": "priced_usage",
+        "farthing.price.version": "book-7",
+        "farthing.ceilings": ("month global", "day key:k1"),
+        "farthing.queued_ms": 12.5,
+        "farthing.breaker.state": "closed",
+        "farthing.breaker.open_count": 2,
     }
+    heeded = {name: second.attributes[f"farthing.{name}"] for name in ("endpoint", "dropped_params", "hints")}
+    assert heeded == {"endpoint": "v1/responses", "dropped_params": ("seed",), "hints": ("drop seed",)}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +181,25 @@ def test_a_hedge_links_to_the_attempt_it_hedges(facts_of: FactsOf, attempts: Att
 def test_what_happened_within_the_call_is_told_as_events(facts_of: FactsOf) -> None:
     server, chat, _ = parts(facts_of())
     assert server.events == ()
-    assert [(event.name, event.attributes) for event in chat.events] == [("admitted", {"duration_ms": 0.5, "holds": 1})]
+    assert [(event.name, event.attributes) for event in chat.events] == [
+        ("farthing.admit", {"farthing.duration_ms": 0.5, "farthing.admission": "lead"})
+    ]
+
+
+def test_an_attempt_tells_of_its_first_output_and_what_its_failure_was_taken_for(facts_of: FactsOf) -> None:
+    _, _, (failed, answered) = parts(facts_of())
+    [classified] = failed.events
+    assert (classified.name, classified.at_ns) == ("farthing.classify", failed.ended_at_ns)
+    assert classified.attributes == {
+        "farthing.outcome": "rate_limited",
+        "farthing.counts_for_breaker": False,
+        "farthing.tries_next": True,
+        "farthing.provider_error.code": "rate_limit_error",
+        "farthing.retry_after_ms": 1500,
+        "farthing.duration_ms": 80.0,
+    }
+    [spoke] = answered.events
+    assert (spoke.name, spoke.attributes) == ("farthing.first_output", {"farthing.duration_ms": 250.0})
 
 
 def test_a_hit_is_one_span_without_tokens(facts_of: FactsOf) -> None:
@@ -144,6 +218,10 @@ def test_a_hit_is_one_span_without_tokens(facts_of: FactsOf) -> None:
         "farthing.cost.basis": "free",
         "farthing.saved.nanousd": 5,
         "farthing.dropped_params": ("seed",),
+        "farthing.generation.url": "https://llm.example.com/ledger/generations/gen_1",
+        "farthing.key.id": "k1",
+        "farthing.workflow": "summarise",
+        "farthing.run": "r1",
     }
     assert not any("usage" in name for name in span.attributes)
 

@@ -5,9 +5,10 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -333,11 +334,13 @@ async def an_edge(
 
 
 @asynccontextmanager
-async def a_service(config_file: Path) -> AsyncIterator[tuple[Parts, httpx.AsyncClient]]:
+async def a_service(
+    config_file: Path, environ: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[tuple[Parts, httpx.AsyncClient]]:
     """The whole service of this config, within this process, and a client for it."""
     port = _free_port()
     async with (
-        open_parts(load_config(str(config_file), {}), {}, port=port) as parts,
+        open_parts(load_config(str(config_file), environ), environ, port=port) as parts,
         serving(create_app(parts), port) as client,
     ):
         yield parts, client
