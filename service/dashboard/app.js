@@ -30,7 +30,7 @@ function App() {
 
 function Bar({ current }) {
   const { since } = useStore(address);
-  const { key } = useStore(session);
+  const { key, refusal } = useStore(session);
   return html`<header class="bar">
     <${Link} class="brand" href="./"><img src="dashboard/coin.svg" alt="" />Farthing<//>
     <nav aria-label="Views">
@@ -44,7 +44,7 @@ function Bar({ current }) {
     </nav>
     <div class="tools">
       <${ThemeButton} />
-      ${key && html`<button class="button quiet" type="button" onClick=${signOut}>Sign out</button>`}
+      ${key && !refusal && html`<button class="button quiet" type="button" onClick=${signOut}>Sign out</button>`}
     </div>
   </header>`;
 }

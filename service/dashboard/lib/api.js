@@ -44,7 +44,10 @@ async function send(path, request) {
 }
 
 async function problemOf(response) {
-  const said = await response.json().catch(() => ({}));
+  const said = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {}; // A proxy's page, not a problem of ours.
+  });
   return new Problem({
     status: response.status,
     code: said.code ?? "",
