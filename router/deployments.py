@@ -18,6 +18,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded.
 
     has_responses: it is known to answer `/v1/responses`, too; only where the dialect is openai.
+    counts_tokens: it says how long a call is, for nothing; only where the dialect has a way to ask.
     auth_header: what the key is sent in, in lower case; empty: what the dialect's own vendor has. headers and query:
     what goes with every request beside it.
     proxy: the http:// address through which it is reached; None: directly, whatever the environment says.
@@ -34,6 +35,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     on_abort: OnAbort = "estimate"
     model_path: str | None = None
     has_responses: bool = False
+    counts_tokens: bool = False
     auth_header: str = ""
     headers: dict[str, str] = {}
     query: dict[str, str] = {}

@@ -124,9 +124,6 @@ class Estimates(Protocol):
         Raises RouterError for one that could never be made, as the gateway does, and LedgerError.
         """
 
-    async def prompt_tokens(self, call: Call) -> int:
-        """About how much of this call its route's first deployment would read. Raises UnknownModel."""
-
 
 class Estimator:
     """Implements `Estimates` over the parts of a gateway."""
@@ -164,9 +161,14 @@ class Estimator:
         ending = self._ending(asked, usable, prospect)
         return msgspec.structs.replace(ending, outlooks=outlooks)
 
-    async def prompt_tokens(self, call: Call) -> int:
-        """See `Estimates`."""
-        return await self._count(call, self._planner.route_of(call).targets[0])
+    def first_of(self, call: Call) -> Deployment:
+        """The first deployment of its route. Raises UnknownModel and RouteForbidden."""
+        return self._planner.route_of(call).targets[0]
+
+    async def count(self, call: Call, deployment: Deployment) -> int:
+        """About how much of this call the deployment would read, in tokens."""
+        prompt = await self._counter.count_prompt(call, deployment.encoding)
+        return self._health.token_estimates.estimated_tokens(deployment.id, prompt)
 
     async def _look(self, asked: Asked) -> Prospect:
         bids = tuple(candidate.bid for candidate in asked.candidates)
@@ -178,13 +180,9 @@ class Estimator:
     async def _priced(self, call: Call, outlook: Outlook) -> Outlook:
         if outlook.candidate is None:
             return outlook
-        prompt_tokens = await self._count(call, outlook.deployment)
+        prompt_tokens = await self.count(call, outlook.deployment)
         costing = partial(self._costs, outlook.candidate, prompt_tokens)
         return msgspec.structs.replace(outlook, costs=await aside(costing, size=call.body_bytes))
-
-    async def _count(self, call: Call, deployment: Deployment) -> int:
-        prompt = await self._counter.count_prompt(call, deployment.encoding)
-        return self._health.token_estimates.estimated_tokens(deployment.id, prompt)
 
     def _costs(self, candidate: Candidate, prompt_tokens: int) -> Costs:
         usual = self._habits.usually_written(candidate.deployment.id)

@@ -92,6 +92,20 @@ class Gate:
             self.usual.add(self._now_s() - self._taken[place])
             self._leave(place)
 
+    @asynccontextmanager
+    async def pass_if_free(self) -> AsyncIterator[None]:
+        """Have a place for the length of the block, if one is free now. How long it is taken says nothing of answers.
+
+        Raises NoPlace.
+        """
+        if self.limit is not None and self.in_use >= self.limit:
+            raise NoPlace(RETRY_AFTER_S)
+        place = await self._enter(0.0)
+        try:
+            yield
+        finally:
+            self._leave(place)
+
     async def _enter(self, within_s: float) -> Place:
         place: Place = asyncio.get_running_loop().create_future()
         if self.limit is None or self.in_use < self.limit:

@@ -39,12 +39,21 @@ _GO_ON: Final = re.compile(
     re.IGNORECASE,
 )
 
+# Whose formats have a question for how long a call is.
+COUNTING_DIALECTS: Final[frozenset[Dialect]] = frozenset({"anthropic", "gemini"})
+# Who publishes that counting a call's tokens is free, under limits of its own.
+# Sources: platform.claude.com/docs, "Token counting"; ai.google.dev and cloud.google.com, "CountTokens".
+_COUNT_FOR_NOTHING: Final = re.compile(
+    r"https://(api\.anthropic\.com|generativelanguage\.googleapis\.com)(:\d+)?(/|$)", re.IGNORECASE
+)
+
 
 class Usual(msgspec.Struct, frozen=True):
     """What holds for a provider unless its config says otherwise. auth_header empty: its dialect's own."""
 
     on_abort: OnAbort
     auth_header: str = ""
+    counts_tokens: bool = False
 
 
 def usual_of(dialect: Dialect, base_url: str) -> Usual:
@@ -55,8 +64,11 @@ def usual_of(dialect: Dialect, base_url: str) -> Usual:
     on_abort: OnAbort = "drain" if _GO_ON.match(base_url) else "estimate"
     if AZURE.match(base_url):
         return Usual(on_abort, "api-key")
-    # Google's keys are for AI Studio; at Vertex AI it is a token, as at most others.
-    return Usual(on_abort, "authorization" if VERTEX.match(base_url) else "")
+    if VERTEX.match(base_url):
+        # Google's keys are for AI Studio; here it is a token, as at most others.
+        return Usual(on_abort, "authorization", counts_tokens=dialect == "gemini")
+    is_free = dialect in COUNTING_DIALECTS and _COUNT_FOR_NOTHING.match(base_url) is not None
+    return Usual(on_abort, counts_tokens=is_free)
 
 
 def credentials(provider: Provider, header: str) -> dict[str, str]:

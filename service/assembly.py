@@ -27,9 +27,10 @@ from router.ordering import Ordering
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
-from router.providers.remote import remote_dialects
-from router.providers.transport import open_transport
+from router.providers.remote import remote_counts, remote_dialects
+from router.providers.transport import AiohttpTransport, open_transport
 from router.status import RouterStatus
+from router.token_counts import Counts
 from router.tokens import TokenCounter
 from service.auth.keyring import open_keyring
 from service.clock import now_ms
@@ -90,7 +91,8 @@ async def open_parts(
         page = MetricsPage(metrics, ledger, status, pulse, now_ms=now_ms)
         # Before the gateway, so that what ends last is still told.
         await stack.enter_async_context(_exporting_metrics(metrics, page, config, environ))
-        runner = await _open_runner(stack, config, local_models, gates=gates, health=health)
+        transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
+        runner = _runner(config, transport, local_models, gates=gates, health=health)
         gateway = _open_gateway(
             stack,
             config,
@@ -105,6 +107,7 @@ async def open_parts(
         yield Parts(
             gateway=gateway,
             estimates=gateway.estimator,
+            counts=Counts(gateway.estimator, remote_counts(transport), gates=gates, health=health),
             reports=ledger,
             router=status,
             catalog=catalog,
@@ -224,10 +227,9 @@ def _is_waiting(provider: Provider, local_models: Mapping[str, LocalModel]) -> b
     return model is not None and not model.is_ready
 
 
-async def _open_runner(
-    stack: AsyncExitStack, config: Config, local_models: Mapping[str, LocalModel], *, gates: Gates, health: Health
+def _runner(
+    config: Config, transport: AiohttpTransport, local_models: Mapping[str, LocalModel], *, gates: Gates, health: Health
 ) -> AttemptRunner:
-    transport = await stack.enter_async_context(open_transport(limit=UPSTREAM_CONNECTIONS))
     remote = remote_dialects(transport)
     upstreams: dict[str, Upstream] = {**remote, "local": LocalUpstream(remote["openai"], local_models)}
     limits = StreamLimits(gap_s=config.router.stream_gap_s, max_s=config.router.stream_max_s)

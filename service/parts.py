@@ -10,6 +10,7 @@ from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
 from router.estimating import Estimates
 from router.reply import Gateway
+from router.token_counts import TokenCounts
 from service.auth.keyring import Keyring
 from telemetry.facts import RequestFacts
 from telemetry.metrics import Recorder
@@ -110,6 +111,7 @@ class Parts:
 
     gateway: Gateway
     estimates: Estimates
+    counts: TokenCounts
     reports: Reports
     router: RouterStatus
     catalog: Catalog

@@ -60,6 +60,7 @@ __all__ = [
 
 # Where calls go. They are answered by scripts.
 SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages", ":generateContent", ":batchEmbedContents")
+COUNTS = ("/v1/messages/count_tokens", ":countTokens")
 GEMINI_STREAM = ":streamGenerateContent?alt=sse"
 
 
@@ -219,7 +220,7 @@ class ScriptedUpstream:
 
     def script_for(self, request: Request) -> Script:
         """The script to play, and the request noted: calls in `requests`, all else in `others`."""
-        if request.method == "POST" and request.path.endswith((*SCRIPTED, GEMINI_STREAM)):
+        if request.method == "POST" and request.path.endswith((*SCRIPTED, *COUNTS, GEMINI_STREAM)):
             self.requests.append(request)
             self.changed()
             return self._scripts.popleft() if self._scripts else self.default

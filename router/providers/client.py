@@ -18,6 +18,7 @@ from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome, classify_status
 from router.said import clean
 
+MAX_TOKENS: Final = 10**9
 ANSWER_BYTES: Final = 64 * 2**20
 ERROR_BYTES: Final = 64 * 2**10
 # The status is known by then; the words are worth no more than this.
@@ -57,6 +58,16 @@ class Upstream(Protocol):
 
     async def list_models(self, provider: Provider) -> list[str]:
         """The names of the models that the provider offers. Raises Fault; time is the caller's."""
+
+
+class CountsTokens(Protocol):
+    """One dialect that has a question for how long a call is, ready to ask any provider that answers it for nothing."""
+
+    async def count_tokens(self, deployment: Deployment, body: dict[str, Any], *, headers: dict[str, str]) -> int:
+        """The tokens that the deployment would read of this call. Raises Fault; time is the caller's.
+
+        body: as `router.dialects.fitted` gave it.
+        """
 
 
 class Http:
@@ -151,6 +162,19 @@ async def read_whole(response: httpx.Response) -> bytes:
             raise Fault(Outcome.BAD_ANSWER, "the answer is too long", status=response.status_code)
         pieces.append(chunk)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def ask_count(
+    http: Http, provider: Provider, path: str, *, headers: Mapping[str, str], request: dict[str, Any], field: str
+) -> int:
+    """The count in this field of the answer. Raises Fault."""
+    body = msgspec.json.encode(request)
+    async with http.exchange(provider, "POST", path, headers=headers, body=body) as response:
+        count = decode_object(await read_whole(response), status=response.status_code).get(field)
+        # By type, for True is an int too.
+        if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+            raise Fault(Outcome.BAD_ANSWER, "this is not a count of tokens", status=response.status_code)
+        return count
 
 
 async def read_to_the_end(chunks: AsyncIterator[bytes]) -> None:

@@ -9,9 +9,8 @@ from ledger.usage import Usage
 from router.answer import Closing, Delta
 from router.deployments import Provider
 from router.faults import Fault, Outcome, classify_error_object
-from router.providers.client import ANSWER_BYTES, decode_object, without_key
+from router.providers.client import ANSWER_BYTES, MAX_TOKENS, decode_object, without_key
 
-MAX_TOKENS: Final = 10**9
 MAX_INDEX: Final = 1023
 NAME_CHARS: Final = 256
 # Of events that say nothing, how much is kept for the first one that does.

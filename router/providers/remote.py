@@ -2,8 +2,11 @@
 
 import httpx
 
+from router.deployments import Dialect
+from router.providers.anthropic.counting import AnthropicCount
 from router.providers.anthropic.dialect import AnthropicDialect
-from router.providers.client import Upstream
+from router.providers.client import CountsTokens, Upstream
+from router.providers.gemini.counting import GeminiCount
 from router.providers.gemini.dialect import GeminiDialect
 from router.providers.openai import OpenAIDialect
 
@@ -15,3 +18,8 @@ def remote_dialects(transport: httpx.AsyncBaseTransport) -> dict[str, Upstream]:
         "anthropic": AnthropicDialect(transport),
         "gemini": GeminiDialect(transport),
     }
+
+
+def remote_counts(transport: httpx.AsyncBaseTransport) -> dict[Dialect, CountsTokens]:
+    """{dialect: who asks in it how long a call is}, over one transport."""
+    return {"anthropic": AnthropicCount(transport), "gemini": GeminiCount(transport)}

@@ -191,6 +191,7 @@ def _provider(section: ProviderSection) -> Provider:
         on_abort=section.on_abort or usual.on_abort,
         model_path=section.model_path,
         has_responses=_has_responses(section),
+        counts_tokens=usual.counts_tokens if section.count_tokens is None else section.count_tokens == "provider",
         auth_header=(section.auth_header or usual.auth_header).lower(),
         headers={name.lower(): value for name, value in section.headers.items()},
         query=section.query,

@@ -78,9 +78,9 @@ class ProviderSection(Section, frozen=True):
     """Who hosts and bills. max_concurrency None: what is usual for the dialect.
 
     responses: whether it answers `/v1/responses`, too; None: OpenAI's own does, others do not.
-    on_abort and auth_header None: what is known of the address (`router.vendors`), else `estimate` and what the
-    dialect's own vendor has. headers and query go with every request. proxy: the http:// address through which it is
-    reached; None: directly. model_path is for `local` only: None is the embedded model.
+    on_abort, auth_header and count_tokens None: what is known of the address (`router.vendors`), else `estimate`, what
+    the dialect's own vendor has, and `here`. headers and query go with every request. proxy: the http:// address
+    through which it is reached; None: directly. model_path is for `local` only: None is the embedded model.
     """
 
     name: str
@@ -96,6 +96,7 @@ class ProviderSection(Section, frozen=True):
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     responses: bool | None = None
+    count_tokens: Literal["provider", "here"] | None = None
     proxy: str | None = None
     model_path: str | None = None
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
 from router.capabilities import CAPABILITIES
-from router.vendors import AZURE, AZURE_DEPLOYMENTS, VERTEX, VERTEX_MODELS
+from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
 from service.config.limits import limit_of, name_of
 from service.config.model import (
     CeilingSection,
@@ -90,6 +90,8 @@ def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem
     for key, dialect in _ONLY_FOR.items():
         if getattr(provider, key) is not None and provider.dialect != dialect:
             yield Problem(f"{place}.{key}", f'is for dialect = "{dialect}" only')
+    if provider.count_tokens == "provider" and provider.dialect not in COUNTING_DIALECTS:
+        yield Problem(f"{place}.count_tokens", 'is "provider" for dialect = "anthropic" and "gemini" only')
     if provider.dialect == "local":
         for key in ("base_url", "api_key", "auth_header", "headers", "query", "proxy"):
             if getattr(provider, key) not in (None, {}):

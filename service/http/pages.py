@@ -1,6 +1,6 @@
 """The paths that only read: models, reports, the router's status, health."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -32,6 +32,7 @@ _PAGE: Final = 100
 _MOST: Final = 1000
 _FORMATS: Final = ("json", "csv")
 _NO_STORE: Final = {"cache-control": "no-store"}
+_NONE_FURTHER: Final[Mapping[str, str]] = {}
 _Query = TypeVar("_Query", SpendQuery, LatencyQuery)
 AnyRequest = Request[Any, Any, Any]
 
@@ -221,6 +222,7 @@ def _report(report: dict[str, Any], form: str) -> Response[bytes]:
     return Response(report_csv(report).encode(), media_type="text/csv", headers=_NO_STORE)
 
 
-def json_response(value: Any, *, status_code: int = 200) -> Response[bytes]:
+def json_response(value: Any, *, status_code: int = 200, headers: Mapping[str, str] = _NONE_FURTHER) -> Response[bytes]:
     """A JSON answer that nobody stores."""
-    return Response(msgspec.json.encode(value), media_type=JSON, status_code=status_code, headers=_NO_STORE)
+    headers = {**_NO_STORE, **headers}
+    return Response(msgspec.json.encode(value), media_type=JSON, status_code=status_code, headers=headers)

@@ -1,6 +1,8 @@
-"""How long a message is, in tokens: `POST /v1/messages/count_tokens`. It calls nobody, and nobody pays."""
+"""How long a message is, in tokens: `POST /v1/messages/count_tokens`. Nobody pays for it; `x-farthing-count` says who
+counted.
+"""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
@@ -14,6 +16,8 @@ from service.http.pages import json_response
 from service.ids import new_generation_id
 from service.parts import Parts
 from service.strict_json import convert, decode_object
+
+COUNTED_BY: Final = "x-farthing-count"
 
 
 def token_count_handler(parts: Parts) -> HTTPRouteHandler:
@@ -36,7 +40,8 @@ def token_count_handler(parts: Parts) -> HTTPRouteHandler:
             body_bytes=len(raw),
             caller=exchange.caller,
         )
-        return json_response({"input_tokens": await parts.estimates.prompt_tokens(call)})
+        count = await parts.counts.count(call)
+        return json_response({"input_tokens": count.tokens}, headers={COUNTED_BY: count.by})
 
     return count_tokens
 

@@ -44,7 +44,7 @@ class AnthropicDialect:
             provider,
             "POST",
             "/v1/messages",
-            headers=_headers(provider, headers, accept=accept),
+            headers=headers_of(provider, headers, accept=accept),
             body=msgspec.json.encode(request_of(body, deployment.model, stream=stream)),
         ) as response:
             if on_headers is not None:
@@ -67,12 +67,13 @@ class AnthropicDialect:
 
     async def list_models(self, provider: Provider) -> list[str]:
         """See Upstream.list_models."""
-        headers = _headers(provider, {}, accept="application/json")
+        headers = headers_of(provider, {}, accept="application/json")
         async with self._http.exchange(provider, "GET", MODELS_PATH, headers=headers) as response:
             return await read_model_names(response)
 
 
-def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+def headers_of(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+    """What goes with a request to this provider. given: what a caller had forwarded."""
     headers = {"anthropic-version": VERSION}
     headers |= {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}

@@ -55,8 +55,8 @@ class GeminiDialect:
         async with self._http.exchange(
             provider,
             "POST",
-            f"{_root(provider)}/models/{quote(deployment.model, safe='')}:{method}",
-            headers=_headers(provider, headers, accept="text/event-stream" if stream else "application/json"),
+            path_of(deployment, method),
+            headers=headers_of(provider, headers, accept="text/event-stream" if stream else "application/json"),
             body=msgspec.json.encode(request(body, deployment.model)),
         ) as response:
             if on_headers is not None:
@@ -82,8 +82,8 @@ class GeminiDialect:
 
     async def list_models(self, provider: Provider) -> list[str]:
         """See Upstream.list_models."""
-        headers, path = _headers(provider, {}, accept="application/json"), MODELS_PATH
-        if not _root(provider):
+        headers, path = headers_of(provider, {}, accept="application/json"), MODELS_PATH
+        if not root_of(provider):
             # Vertex AI lists what there is for everybody, and under another version.
             host = provider.base_url.partition("/v1/projects/")[0]
             provider, path = msgspec.structs.replace(provider, base_url=host), VERTEX_MODELS_PATH
@@ -108,12 +108,18 @@ class _Models(msgspec.Struct):
     publisher_models: list[_Model] | None = msgspec.field(default=None, name="publisherModels")
 
 
-def _root(provider: Provider) -> str:
+def root_of(provider: Provider) -> str:
     """What stands before a model's name: the version, unless the base URL has it, as at Vertex AI."""
     return "" if provider.base_url.rstrip("/").endswith(VERTEX_MODELS) else VERSION_PATH
 
 
-def _headers(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+def path_of(deployment: Deployment, method: str) -> str:
+    """Where this method of its model is."""
+    return f"{root_of(deployment.provider)}/models/{quote(deployment.model, safe='')}:{method}"
+
+
+def headers_of(provider: Provider, given: dict[str, str], *, accept: str) -> dict[str, str]:
+    """What goes with a request to this provider. given: what a caller had forwarded."""
     headers = {lower: value for name, value in given.items() if (lower := name.lower()) not in _NOT_FORWARDED}
     headers |= {"accept": accept, "content-type": "application/json", "user-agent": "farthing"}
     return headers | credentials(provider, "x-goog-api-key")

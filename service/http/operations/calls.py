@@ -94,7 +94,8 @@ CALLS: Final = (
         method="post",
         role="caller",
         path="/v1/messages/count_tokens",
-        summary="About how many tokens such a message has, as its route's first deployment counts; calls nobody",
+        summary="How many tokens such a message has for its route's first deployment: as its provider counts, where"
+        " that is free, else about; `x-farthing-count` says which",
         example={"input_tokens": 21},
         body=TokensBody,
         body_example={name: MESSAGE[name] for name in ("model", "system", "messages")},

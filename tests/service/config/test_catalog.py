@@ -241,27 +241,35 @@ def test_a_models_breaker_is_its_own_where_it_says_so(reads: Reads) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "base_url", "on_abort", "auth_header"),
+    ("dialect", "base_url", "on_abort", "auth_header", "counts_tokens"),
     [
-        ("openai", "https://api.openai.com/v1", "estimate", ""),
-        ("openai", "https://x.openai.azure.com/openai/v1", "estimate", "api-key"),
-        ("openai", "https://x.services.ai.azure.com/openai/v1", "estimate", "api-key"),
-        ("openai", "https://openai.azure.com.evil.example/openai/v1", "estimate", ""),
-        ("openai", "https://api.groq.com/openai/v1", "drain", ""),
-        ("openai", "http://127.0.0.1:11434/v1", "estimate", ""),
-        ("anthropic", "https://api.anthropic.com", "estimate", ""),
-        ("gemini", "https://generativelanguage.googleapis.com", "drain", ""),
-        ("gemini", VERTEX, "drain", "authorization"),
+        ("openai", "https://api.openai.com/v1", "estimate", "", False),
+        ("openai", "https://x.openai.azure.com/openai/v1", "estimate", "api-key", False),
+        ("openai", "https://x.services.ai.azure.com/openai/v1", "estimate", "api-key", False),
+        ("openai", "https://openai.azure.com.evil.example/openai/v1", "estimate", "", False),
+        ("openai", "https://generativelanguage.googleapis.com/v1beta/openai", "drain", "", False),
+        ("openai", "https://api.groq.com/openai/v1", "drain", "", False),
+        ("openai", "http://127.0.0.1:11434/v1", "estimate", "", False),
+        ("anthropic", "https://api.anthropic.com", "estimate", "", True),
+        ("anthropic", "https://api.anthropic.com.evil.example", "estimate", "", False),
+        ("gemini", "https://generativelanguage.googleapis.com", "drain", "", True),
+        ("gemini", VERTEX, "drain", "authorization", True),
+        ("gemini", "http://127.0.0.1:1", "estimate", "", False),
     ],
 )
 def test_what_is_known_of_an_address_holds_unless_the_config_says_otherwise(
-    reads: Reads, dialect: str, base_url: str, on_abort: str, auth_header: str
+    reads: Reads, dialect: str, base_url: str, on_abort: str, auth_header: str, *, counts_tokens: bool
 ) -> None:
     section = f'[[providers]]\nname = "p"\ndialect = "{dialect}"\nbase_url = "{base_url}"\n'
     (provider,) = catalog(reads(section)).providers
     assert (provider.on_abort, provider.auth_header) == (on_abort, auth_header)
+    assert provider.counts_tokens == counts_tokens
     (provider,) = catalog(reads(section + 'on_abort = "hold"\nauth_header = "X-Key"')).providers
     assert (provider.on_abort, provider.auth_header) == ("hold", "x-key")
+    if dialect != "openai":
+        for said in ("provider", "here"):
+            (provider,) = catalog(reads(section + f'count_tokens = "{said}"')).providers
+            assert provider.counts_tokens == (said == "provider")
 
 
 def test_what_the_embedded_model_is_stopped_at_costs_nothing(reads: Reads) -> None:

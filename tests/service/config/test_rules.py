@@ -133,6 +133,10 @@ def provider(url: str, more: str = "") -> str:
         (provider("http://h/v1", 'proxy = "http://"'), "providers[0].proxy: is no http:// address"),
         (provider("http://h/v1", 'model_path = "x.gguf"'), 'providers[0].model_path: is for dialect = "local" only'),
         (
+            '[[providers]]\nname="a"\ndialect="openai"\nbase_url="http://h"\ncount_tokens="provider"',
+            'providers[0].count_tokens: is "provider" for dialect = "anthropic" and "gemini" only',
+        ),
+        (
             '[[providers]]\nname="a"\ndialect="gemini"\nbase_url="http://h"\nresponses=true',
             'providers[0].responses: is for dialect = "openai" only',
         ),

@@ -31,6 +31,7 @@ from router.orders import order
 from router.plan import Candidate
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.reply import Finished
+from router.token_counts import TokenCount
 from service.app import create_app
 from service.assembly import open_parts
 from service.auth.keyring import Keyring
@@ -177,8 +178,8 @@ class ScriptedEstimates:
         outlook = Outlook(deployment=target, candidate=candidate, costs=costs, binding=tight)
         return Estimate(route="chat", verdict="lead", chosen=outlook, outlooks=(outlook,))
 
-    async def prompt_tokens(self, call: Call) -> int:
-        return 21
+    async def count(self, call: Call) -> TokenCount:
+        return TokenCount(21, "here")
 
 
 class ScriptedReports:
@@ -306,9 +307,11 @@ class Edge:
         self.keyring = keyring or a_keyring()
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        estimates = ScriptedEstimates()
         self.parts = Parts(
             gateway=self.gateway,
-            estimates=ScriptedEstimates(),
+            estimates=estimates,
+            counts=estimates,
             reports=self.reports,
             router=self.reports,
             catalog=OneRoute(),
