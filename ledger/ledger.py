@@ -11,6 +11,7 @@ from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.events import Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import Batch, LedgerFigures
+from ledger.latest import MOST_LATEST, CallSummary
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
 from ledger.values import (
@@ -55,6 +56,12 @@ class LedgerReports(Protocol):
 
     async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
         """A page of calls, newest first: {"generations": […], "next": where it goes on}. Raises UnknownPage."""
+
+    async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
+        """The calls that began last, the open ones, and those whose attempts began last: at most so many of each.
+
+        also: ids of further ones. Oldest first.
+        """
 
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""

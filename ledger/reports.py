@@ -161,6 +161,11 @@ def iso(moment_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def ms_of_us(us: int | None) -> float | None:
+    """Microseconds as the milliseconds that reports tell; None stays None."""
+    return None if us is None else round(us / 1000, 3)
+
+
 def parse_span_ms(text: str) -> int | None:
     """The milliseconds in `90s`, `15m`, `24h`, `30d` or `2w`. None: it is no span."""
     unit_ms = _UNITS_MS.get(text[-1:])

@@ -15,6 +15,7 @@ from service.http.failures import answer_failure
 from service.http.generation import GenerationApp, Slots
 from service.http.hints import hint_handlers
 from service.http.keys import key_handlers
+from service.http.live import live_handler
 from service.http.options import options_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
@@ -44,6 +45,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         *generation_handlers(generations),
         *page_handlers(parts),
         *hint_handlers(parts),
+        live_handler(parts),
         estimate_handler(parts),
         token_count_handler(parts),
         *key_handlers(parts),

@@ -36,6 +36,8 @@ from service.auth.keyring import open_keyring
 from service.clock import now_ms
 from service.config import Config
 from service.config.catalog import Catalog, CurrentCatalog
+from service.live.board import LiveBoard
+from service.live.elsewhere import telling_of_others
 from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.pulse import Pulse
@@ -104,7 +106,10 @@ async def open_parts(
             recorder=recorder,
             captures_content=telemetry.capture_content,
         )
+        live = LiveBoard()
+        await stack.enter_async_context(telling_of_others(live, ledger))
         yield Parts(
+            live=live,
             gateway=gateway,
             estimates=gateway.estimator,
             counts=Counts(gateway.estimator, remote_counts(transport), gates=gates, health=health),

@@ -6,12 +6,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
 from router.estimating import Estimates
 from router.reply import Gateway
 from router.token_counts import TokenCounts
 from service.auth.keyring import Keyring
+from service.live.board import LiveBoard
 from telemetry.facts import RequestFacts
 from telemetry.metrics import Recorder
 
@@ -30,6 +32,9 @@ class Reports(Protocol):
 
     async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
         """A page of calls, newest first. Raises UnknownPage."""
+
+    async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
+        """The newest calls of all processes, the open ones and those named, oldest first."""
 
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""
@@ -106,7 +111,7 @@ class Parts:
     """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC.
 
     metrics: all of them, as Prometheus reads them; recorder: counts requests for them. public_url: where people find
-    this service, without a slash at its end.
+    this service, without a slash at its end. live: what those who watch calls are told.
     """
 
     gateway: Gateway
@@ -121,6 +126,7 @@ class Parts:
     readiness: Callable[[], Readiness]
     is_draining: Callable[[], bool]
     now_ms: Callable[[], int]
+    live: LiveBoard = field(default_factory=LiveBoard)
     reload: Callable[[], Awaitable[None]] | None = None
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     recorder: Recorder = field(default_factory=Recorder)

@@ -117,6 +117,7 @@ async def _serve(
         telling = asyncio.create_task(log_reachable(parts.catalog.routes if is_first else ()), name="reachability")
         await asyncio.wait((serving, signalled), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
+            await parts.live.close(within_s=LAST_WORDS_S)
             await slots.emptied(within_s=config.server.drain_s)
             parts.gateway.stop()
             await slots.emptied(within_s=LAST_WORDS_S)

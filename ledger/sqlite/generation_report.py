@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ledger.chain import FURTHER_CLASSES
 from ledger.money import format_usd
-from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, page_name, page_place
+from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, ms_of_us, page_name, page_place
 from ledger.sql import statements
 from ledger.sqlite.prices import PriceUnreadable, find_price
 from ledger.usage import Usage
@@ -81,8 +81,8 @@ def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
         "saved_nanousd": generation["saved_nanousd"],
         "held_nanousd": sum(attempt["held_nanousd"] for attempt in attempts if attempt["state"] == "held"),
         "estimated_prompt_tokens": generation["estimated_prompt_tokens"],
-        "latency_ms": _ms(generation["latency_us"]),
-        "ttft_ms": _ms(generation["ttft_us"]),
+        "latency_ms": ms_of_us(generation["latency_us"]),
+        "ttft_ms": ms_of_us(generation["ttft_us"]),
         "attempts": attempts,
     }
 
@@ -107,8 +107,8 @@ def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row]) -> dict[str,
         "outcome": row["outcome"],
         "status": row["status"],
         "error": row["error"],
-        "latency_ms": _ms(row["latency_us"]),
-        "ttft_ms": _ms(row["ttft_us"]),
+        "latency_ms": ms_of_us(row["latency_us"]),
+        "ttft_ms": ms_of_us(row["ttft_us"]),
         "taken_at": iso(row["taken_at_ms"]),
         "closed_at": iso(row["closed_at_ms"]),
         "postings": own,
@@ -162,7 +162,3 @@ def _rows(db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> lis
     cursor = db.execute(SQL[statement], values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _ms(us: int | None) -> float | None:
-    return None if us is None else round(us / 1000, 3)

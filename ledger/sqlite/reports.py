@@ -1,6 +1,6 @@
 """What readers are told: each reading on a read-only connection, with or without a writer beside it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Any
 from ledger.apikeys import ApiKey
 from ledger.errors import NotALedger
 from ledger.events import EventsQuery
+from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.apikeys import all_keys
 from ledger.sqlite.ceilings import ceiling_report
 from ledger.sqlite.events import events_report
 from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.latency_report import latency_report
+from ledger.sqlite.latest import latest_calls
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
@@ -42,6 +44,9 @@ class SqliteReports:
 
     async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
         return await self._readers.read(partial(generations_report, query=query))
+
+    async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
+        return await self._readers.read(partial(latest_calls, also=also, most=most))
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))

@@ -12,6 +12,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     role: Role
     key_id: str = ""
+    key_name: str = ""
     team: str = ""
     routes: tuple[str, ...] = ()
 
@@ -31,4 +32,4 @@ ANONYMOUS: Final = Caller(role="admin")
 
 def caller_of(key: ApiKey) -> Caller:
     """Whoever shows this key."""
-    return Caller(role=key.role, key_id=key.key_id, team=key.team, routes=key.routes)
+    return Caller(role=key.role, key_id=key.key_id, key_name=key.name, team=key.team, routes=key.routes)

@@ -16,6 +16,7 @@ from service.auth.callers import ANONYMOUS
 from service.auth.secret import without_secrets
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
 from service.headers import HeaderPairs, answering_headers, total_timing
+from service.live.told import UNWATCHED, Watched
 from service.openai_chat import error_body
 from service.parts import Parts
 from service.requests import Headers, Message, Send
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 VENDOR_PREFIX: Final = "/v1/"
 _OPENAIS: Final = ("/v1/chat/", "/v1/responses", "/v1/embeddings")
 _ANTHROPICS: Final = "/v1/messages"
+CALLER_GONE: Final = "caller_gone"
 _SCOPE_KEY: Final = "farthing.exchange"
 _JSON: Final = b"application/json"
 _NOISE: Final = ("/health", "/dashboard/")
@@ -47,6 +49,7 @@ class Exchange:
         self.origin: Origin | None = None
         self.reply: Reply | None = None
         self.chat: ChatFacts | None = None
+        self.live: Watched = UNWATCHED
         self.error_code = ""
         self.refusal: dict[str, Scalar] = {}
         self.status = 0
@@ -146,7 +149,7 @@ class Exchange:
     def caller_left(self) -> None:
         """Nobody was there to take the answer."""
         self.status = self.status or CALLER_GONE_STATUS
-        self.error_code = "caller_gone"
+        self.error_code = CALLER_GONE
 
     def count(self) -> None:
         """Count this request as a metric, once the response has been sent."""

@@ -15,9 +15,10 @@ from router.reply import Finished, Reply
 from service.asked import Asked, EventWriter, Wire, build_call
 from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
-from service.http.exchange import Exchange, exchange_of
+from service.http.exchange import CALLER_GONE, Exchange, exchange_of
 from service.idempotency import read_key
 from service.ids import new_generation_id
+from service.live.told import watched
 from service.parts import Parts
 from service.refusals import Refusal
 from service.requests import CallerGone, Receive, Send, read_json_body
@@ -105,8 +106,8 @@ class GenerationApp:
             caller=exchange.caller,
         )
         exchange.generation_id = call.generation_id
-        # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
-        reply = exchange.reply = await self._parts.gateway.generate(call)
+        exchange.live = watched(self._parts.live, call, exchange.caller, route_of=self._route_of)
+        reply = exchange.reply = await self._admitted(exchange, call)
         if reply.origin is not None:
             call = exchange.replays(call, reply.origin)
         try:
@@ -114,10 +115,26 @@ class GenerationApp:
                 await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
             else:
                 await self._whole(exchange, call, reply, receive, send)
+        except (RouterError, LedgerError, CallerGone) as error:
+            exchange.live.failed(CALLER_GONE if isinstance(error, CallerGone) else error.code)
+            raise
         finally:
             await reply.aclose()
             if exchange.is_traced and reply.origin is None:
                 exchange.chat = reply.chat_facts()
+
+    async def _admitted(self, exchange: Exchange, call: Call) -> Reply:
+        try:
+            # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
+            reply = await self._parts.gateway.generate(call)
+        except (RouterError, LedgerError) as error:
+            exchange.live.refused(error.code)
+            raise
+        exchange.live.admitted(reply)
+        return reply
+
+    def _route_of(self, model: str | None) -> str:
+        return self._parts.catalog.resolve(model).name
 
     def _read(self, exchange: Exchange, raw: bytes) -> tuple[Asked, IdempotencyKey | None]:
         asked = self._wire.read(raw)
@@ -131,6 +148,7 @@ class GenerationApp:
             finished = await while_connected(reply.finished(), receive)
         body = self._wire.answer(call, finished)
         await exchange.answer(body, receipt_headers(finished.receipt, total_ms=exchange.total_ms), send)
+        exchange.live.answered(reply, finished.receipt)
 
     async def _stream(
         self, exchange: Exchange, reply: Reply, writer: EventWriter, receive: Receive, send: Send
@@ -150,7 +168,7 @@ class GenerationApp:
 async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: EventLine) -> None:
     """The reply's events, and exactly one last word. Raises only what came before the first write."""
     try:
-        await _copy(reply, writer, line)
+        await _copy(exchange, reply, writer, line)
     except Exception as error:
         if not line.is_open:
             raise
@@ -158,6 +176,7 @@ async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: Eve
         await reply.aclose()
         # Headers are out: what went wrong, bugs too, can only be said as an event. `problem` logs the latter.
         problem, _, _ = exchange.problem(error)
+        exchange.live.failed(problem.code)
         try:
             async with asyncio.timeout(LAST_WORD_S):
                 await line.write(writer.failure(problem))
@@ -167,7 +186,7 @@ async def _pump(exchange: Exchange, reply: Reply, writer: EventWriter, line: Eve
     await line.end()
 
 
-async def _copy(reply: Reply, writer: EventWriter, line: EventLine) -> None:
+async def _copy(exchange: Exchange, reply: Reply, writer: EventWriter, line: EventLine) -> None:
     """Nothing leaves before the first output: until then a failure still has its own status.
 
     What is at hand leaves together: a write costs more than an event.
@@ -178,12 +197,15 @@ async def _copy(reply: Reply, writer: EventWriter, line: EventLine) -> None:
         async for event in events:
             if isinstance(event, Finished):
                 await line.write(b"".join(withheld) + writer.closing(event))
+                exchange.live.answered(reply, event.receipt)
                 return
             said = writer.delta(event)
             withheld.append(said)
             size += len(said)
             is_due = is_due or event.is_output
             if is_due and (size >= WRITE_BYTES or not reply.has_next):
+                if not line.is_open:
+                    exchange.live.output(reply)
                 if size or not line.is_open:
                     await line.write(b"".join(withheld))
                 withheld.clear()

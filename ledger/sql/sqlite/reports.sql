@@ -146,3 +146,47 @@ SELECT deployment, taken_at_ms, outcome, latency_us, ttft_us
 SELECT COALESCE(SUM(count), 0)
   FROM refusals
  WHERE hour_ms > :since_ms - 3600000 AND hour_ms < :until_ms;
+
+-- name: latest_calls
+-- The :most calls that began last, the :most open ones that began last, those of the :most attempts that were begun last,
+-- and those of :also (a JSON array of ids), oldest first. Tokens NULL: no attempt answered, or nobody knows.
+WITH wanted (generation_id) AS MATERIALIZED (
+    SELECT generation_id
+      FROM (SELECT generation_id FROM generations ORDER BY created_at_ms DESC LIMIT :most)
+     UNION
+    SELECT generation_id
+      FROM (SELECT generation_id FROM generations INDEXED BY open_generations
+             WHERE outcome IS NULL ORDER BY created_at_ms DESC LIMIT :most)
+     UNION
+    SELECT generation_id
+      FROM (SELECT generation_id FROM holds ORDER BY taken_at_ms DESC LIMIT :most)
+     UNION
+    SELECT value FROM json_each(:also)
+), begun (generation_id, hold_id, attempt, deployment, outcome) AS MATERIALIZED (
+    SELECT h.generation_id, h.hold_id, h.attempt, h.deployment, h.outcome
+      FROM wanted AS w
+     CROSS JOIN holds AS h
+        ON h.hold_id >= w.generation_id || '.' AND h.hold_id < w.generation_id || '/' AND h.generation_id = w.generation_id
+), charged (generation_id, outcome, cost_nanousd, prompt_tokens, completion_tokens) AS MATERIALIZED (
+    SELECT b.generation_id, b.outcome, l.cost_nanousd, l.prompt_tokens, l.completion_tokens
+      FROM begun AS b CROSS JOIN counted_lines AS l ON l.hold_id = b.hold_id AND l.kind <> 'correction'
+     UNION ALL
+    SELECT b.generation_id, b.outcome, l.cost_nanousd, l.prompt_tokens, l.completion_tokens
+      FROM begun AS b CROSS JOIN counted_lines AS l ON l.hold_id = b.hold_id AND l.kind = 'correction'
+), sums (generation_id, cost_nanousd, prompt_tokens, completion_tokens) AS MATERIALIZED (
+    SELECT generation_id, SUM(cost_nanousd), SUM(CASE outcome WHEN 'ok' THEN prompt_tokens END),
+           SUM(CASE outcome WHEN 'ok' THEN completion_tokens END)
+      FROM charged
+     GROUP BY generation_id
+)
+SELECT g.generation_id, g.created_at_ms, g.route, g.deployment, g.key_id, COALESCE(k.name, '') AS key_name, g.team,
+       g.user_id, g.workflow, g.stream, g.cache, g.outcome, g.error_code, g.saved_nanousd, g.latency_us, g.ttft_us,
+       g.trace_id, COALESCE(s.cost_nanousd, 0) AS cost_nanousd, s.prompt_tokens, s.completion_tokens,
+       (SELECT COUNT(*) FROM begun AS b WHERE b.generation_id = g.generation_id) AS attempts,
+       (SELECT b.deployment FROM begun AS b WHERE b.generation_id = g.generation_id ORDER BY b.attempt DESC LIMIT 1)
+           AS tried
+  FROM wanted AS w
+ CROSS JOIN generations AS g ON g.generation_id = w.generation_id
+  LEFT JOIN sums AS s ON s.generation_id = w.generation_id
+  LEFT JOIN api_keys AS k ON k.key_id = g.key_id
+ ORDER BY g.created_at_ms, g.generation_id;

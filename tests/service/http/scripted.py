@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from granian.server.embed import Server
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.errors import Tight
+from ledger.latest import CallSummary
 from ledger.pepper import Pepper
 from ledger.prices import Price, Tier
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, page_place
@@ -187,6 +188,7 @@ class ScriptedReports:
 
     def __init__(self) -> None:
         self.query: SpendQuery | LatencyQuery | GenerationsQuery | None = None
+        self.latest: list[CallSummary] = []
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
         self.query = query
@@ -204,6 +206,9 @@ class ScriptedReports:
         if query.before is not None:
             page_place(query.before)
         return {"generations": [], "next": None}
+
+    async def latest_calls(self, *, also: Sequence[str] = (), most: int = 1) -> list[CallSummary]:
+        return self.latest[-most:]
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return [{"scope": "global"}]

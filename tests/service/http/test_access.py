@@ -16,6 +16,7 @@ WHO = {
     "/v1/": "caller",
     "/estimate": "caller",
     "/ledger/": "reader",
+    "/live": "reader",
     "/router/status": "reader",
     "/router/hints": "admin",
     "/keys": "admin",
