@@ -204,7 +204,10 @@ Admission = Hit | Follow | Lead | Replay | Missing | Refused
 
 
 class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one attempt ended. cost_nanousd None: nothing is charged, the hold is given back whole."""
+    """How one attempt ended. cost_nanousd None: nothing is charged, the hold is given back whole.
+
+    queued_us: how long it waited for a place at its provider. hedge: it was started beside another one.
+    """
 
     hold_id: str
     outcome: str
@@ -216,6 +219,8 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     latency_us: int
     ttft_us: int | None = None
     error: str | None = None
+    queued_us: int = 0
+    hedge: bool = False
 
 
 class Storing(msgspec.Struct, frozen=True, kw_only=True):

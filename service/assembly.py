@@ -129,6 +129,7 @@ async def open_parts(
                 max_in_flight=config.server.max_in_flight,
                 deadline_ms=config.router.deadline_ms,
             ),
+            trace_url=config.telemetry.trace_url,
             host=config.server.host,
             port=config.server.port if port is None else port,
             public_url=public_url(config, port=port),

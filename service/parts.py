@@ -111,7 +111,8 @@ class Parts:
     """Everything behind the edge. host: the name this service was told to listen on; now_ms: wall time, UTC.
 
     metrics: all of them, as Prometheus reads them; recorder: counts requests for them. public_url: where people find
-    this service, without a slash at its end. live: what those who watch calls are told.
+    this service, without a slash at its end. live: what those who watch calls are told. trace_url: where a trace can be
+    looked at, TRACE_ID in the place of its id; empty: nowhere.
     """
 
     gateway: Gateway
@@ -130,6 +131,7 @@ class Parts:
     reload: Callable[[], Awaitable[None]] | None = None
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics
     recorder: Recorder = field(default_factory=Recorder)
+    trace_url: str = ""
     host: str = "127.0.0.1"
     port: int = 4000
     public_url: str = ""

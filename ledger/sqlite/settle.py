@@ -111,6 +111,8 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
             "latency_us": result.latency_us,
             "ttft_us": result.ttft_us,
             "error": result.error,
+            "queued_us": result.queued_us,
+            "hedge": result.hedge,
         },
     ).fetchall()
     if not closed:

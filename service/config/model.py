@@ -13,6 +13,9 @@ Tokens = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
+# In whose place `telemetry.trace_url` has a trace's id.
+TRACE_ID: Final = "{trace_id}"
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file. Keys it does not know are an error."""
@@ -174,11 +177,13 @@ class TelemetrySection(Section, frozen=True):
     """Where traces go. An empty endpoint leaves it to the standard OTEL_* variables.
 
     public_url: where people find this service, for links to it; empty: at its own host and port.
+    trace_url: where a trace can be looked at, `{trace_id}` in the place of its id; empty: nowhere.
     """
 
     otlp_endpoint: str = ""
     capture_content: bool = False
     public_url: str = ""
+    trace_url: str = ""
 
 
 class Config(Section, frozen=True):

@@ -11,6 +11,7 @@ from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
 from service.config.limits import limit_of, name_of
 from service.config.model import (
+    TRACE_ID,
     CeilingSection,
     Config,
     ModelSection,
@@ -59,6 +60,10 @@ def problems_of(config: Config) -> Iterator[Problem]:
         yield from _address_problems("telemetry.otlp_endpoint", endpoint)
     if url := config.telemetry.public_url:
         yield from _address_problems("telemetry.public_url", url)
+    if viewer := config.telemetry.trace_url:
+        yield from _address_problems("telemetry.trace_url", viewer.partition("?")[0])
+        if TRACE_ID not in viewer:
+            yield Problem("telemetry.trace_url", f"has no {TRACE_ID} in it, which the id is put in the place of")
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ from ledger.reports import (
     parse_moment,
 )
 from router.errors import RouteForbidden, UnknownModel
+from service.config.model import TRACE_ID
 from service.http.exchange import exchange_of
 from service.models import anthropic_object, anthropic_page, deployment_object, route_object
 from service.parts import Parts
@@ -93,7 +94,8 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         story = await parts.reports.generation(generation_id)
         if story is None:
             raise NotFound(f"generation {generation_id!r}")
-        return json_response(story)
+        viewer = parts.trace_url.replace(TRACE_ID, story["trace_id"])
+        return json_response({**story, "trace_url": viewer or None})
 
     @get("/ledger/ceilings")
     async def ceilings() -> Response[bytes]:

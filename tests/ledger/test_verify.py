@@ -24,7 +24,7 @@ UPDATE postings SET seq = -seq WHERE seq < 0;
 """
 INSERTED = """
 INSERT INTO holds SELECT 'forged', generation_id, 9, owner_id, deployment, price_version, 0, 'settled', taken_at_ms, 1,
-    'ok', NULL, NULL, NULL, NULL, 0 FROM holds LIMIT 1;
+    'ok', NULL, NULL, NULL, NULL, 0, NULL, 0 FROM holds LIMIT 1;
 INSERT INTO postings SELECT 4, 'forged', kind, 0, 'free', 0, 0, 0, 0, 0, 0, price_version, posted_at_ms, reason, chain,
   NULL, NULL, NULL, NULL, NULL, NULL, 0 FROM postings WHERE seq = 3;
 """

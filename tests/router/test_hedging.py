@@ -111,6 +111,9 @@ async def test_hedges_are_staggered_until_there_is_no_deployment_left(tmp_path: 
         gate.set()
         assert told(await asking) == [("a", "aborted", False), ("b", "aborted", True), ("c", "ok", True)]
         assert [hold["outcome"] for hold in house.holds(call.generation_id)] == ["aborted", "aborted", "ok"]
+        story = await house.ledger.generation(call.generation_id)
+        assert story is not None
+        assert [attempt["hedge"] for attempt in story["attempts"]] == [False, True, True]
         await all_closed(upstream, but=1)
 
 

@@ -33,7 +33,7 @@ SELECT generation_id, created_at_ms, route, stream, trace_id, key_id, team, user
 -- name: attempts_of_generation
 -- A hold is named after its generation, so that no index is needed.
 SELECT hold_id, attempt, deployment, state, held_nanousd, held_tokens, price_version, outcome, status, latency_us, ttft_us, error,
-       taken_at_ms, closed_at_ms, owner_id
+       taken_at_ms, closed_at_ms, owner_id, queued_us, hedge
   FROM holds
  WHERE hold_id >= :generation_id || '.' AND hold_id < :generation_id || '/' AND generation_id = :generation_id
  ORDER BY attempt;

@@ -94,7 +94,8 @@ BEGIN
 END;
 
 -- Room taken before an attempt, and the attempt's own line: held -> settled, released or lapsed, once. One that was
--- released without a status was never sent.
+-- released without a status was never sent. queued_us: for how long it waited for a place at its provider; NULL: nobody
+-- knows. hedge: 1 for an attempt that was started beside another.
 CREATE TABLE holds (
     hold_id TEXT NOT NULL PRIMARY KEY,
     generation_id TEXT NOT NULL REFERENCES generations (generation_id),
@@ -112,6 +113,8 @@ CREATE TABLE holds (
     ttft_us INTEGER,
     error TEXT,
     held_tokens INTEGER NOT NULL DEFAULT 0 CHECK (held_tokens >= 0),
+    queued_us INTEGER,
+    hedge INTEGER NOT NULL DEFAULT 0 CHECK (hedge IN (0, 1)),
     CHECK ((state = 'held') = (closed_at_ms IS NULL)),
     CHECK ((state = 'held') = (outcome IS NULL))
 ) STRICT, WITHOUT ROWID;

@@ -120,6 +120,8 @@ def provider(url: str, more: str = "") -> str:
         ('[ledger]\nurl="farthing.db"', "ledger.url: must be a file, written sqlite:farthing.db"),
         ('[ledger]\nurl="sqlite::memory:"', "ledger.url: must be a file: what is kept in memory is no ledger"),
         ('[ledger]\nurl="sqlite://farthing.db"', "ledger.url: a path follows the colon at once"),
+        ('[telemetry]\ntrace_url="localhost/{trace_id}"', "telemetry.trace_url: is no http:// or https:// address"),
+        ('[telemetry]\ntrace_url="http://viewer/traces"', "telemetry.trace_url: has no {trace_id} in it, which the id"),
         ('[telemetry]\notlp_endpoint="localhost:4318"', "telemetry.otlp_endpoint: is no http:// or https:// address"),
         (provider("api.openai.com"), "providers[0].base_url: is no http:// or https:// address"),
         (provider("http://[::1/v1"), "providers[0].base_url: is no http:// or https:// address"),

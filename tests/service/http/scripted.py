@@ -199,7 +199,7 @@ class ScriptedReports:
         return {"group_by": list(query.group_by), "rows": []}
 
     async def generation(self, generation_id: str) -> dict[str, Any] | None:
-        return {"id": generation_id} if generation_id == "gen_known" else None
+        return {"id": generation_id, "trace_id": "4bf9"} if generation_id == "gen_known" else None
 
     async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
         self.query = query

@@ -106,7 +106,8 @@ async def test_a_report_comes_as_csv_too():
 
 async def test_generations_are_found_or_not():
     async with an_edge() as (_, client):
-        assert (await client.get("/ledger/generations/gen_known")).json() == {"id": "gen_known"}
+        known = (await client.get("/ledger/generations/gen_known")).json()
+        assert known == {"id": "gen_known", "trace_id": "4bf9", "trace_url": None}
         missing = await client.get("/ledger/generations/gen_lost")
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
