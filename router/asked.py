@@ -22,7 +22,7 @@ class Asked(msgspec.Struct, kw_only=True):
 
     behind: the ceiling that others wait for, before whom it takes no room. line: where it is the first, itself.
     skips_line: there was none for it. clamps: how often its answer was made shorter.
-    prompt_tokens: counted where it may be too long for a deployment.
+    is_planned: its candidates were looked for. prompt_tokens: counted where it may be too long for a deployment.
     turn: what it took from its weighted route's other calls, to be given back unless it leads.
     pressed_by: the nearly full ceiling for whose sake it goes to a cheaper target first.
     was_paced: it waited until its provider wanted to be asked again.
@@ -42,6 +42,7 @@ class Asked(msgspec.Struct, kw_only=True):
     began_at_ns: int
     deadline_s: float
     captures_content: bool
+    is_planned: bool = True
     prompt_tokens: int | None = None
     turn: Turn | None = None
     pressed_by: str = ""

@@ -26,6 +26,7 @@ from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate, mended
 from router.providers.client import Upstream
 from router.ratelimit import wait_after_success_s
+from router.until import Until
 from telemetry import new_span_id
 
 
@@ -138,7 +139,7 @@ class AttemptRunner:
         assembly = Assembly()
         waiting_since_s = time.monotonic()
         try:
-            async with asyncio.timeout(None) as timer:
+            with Until(None) as timer:
                 limits.watch(timer)
                 await self._exchange(journey, attempt, limits, assembly)
         except TimeoutError:

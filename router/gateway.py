@@ -27,6 +27,7 @@ from router.planning import Planner, Routes
 from router.replies import LiveReply
 from router.reply import Reply
 from router.room import RoomMaker
+from router.until import Until
 
 ADMIT_TRIES: Final = 3
 GIVE_BACK_TRIES: Final = 600
@@ -154,13 +155,15 @@ class LedgerGateway:
                     await self._room.make(asked, refused)
 
     def _note(self, asked: Asked, admission: Admission) -> None:
-        self._planner.note(admission)
+        self._planner.note(asked, admission)
         if isinstance(admission, Hit):
             self._books.count_hit(asked, admission)
 
     async def _wait(self, asked: Asked) -> None:
-        """For whoever came before it, or for its provider's word. Raises its refusal if it may not go out at all."""
-        if asked.behind:
+        """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out at all."""
+        if not asked.is_planned:
+            await self._planner.plan(asked)
+        elif asked.behind:
             await self._room.stand_in_line(asked)
         else:
             await self._planner.wait_out_pacing(asked)
@@ -179,7 +182,7 @@ class LedgerGateway:
             return flight
         # Everyone left it: what it has of an answer will never be whole, and its end is being written.
         try:
-            async with asyncio.timeout_at(asked.deadline_s):
+            with Until(asked.deadline_s):
                 await flight.ended()
         except TimeoutError:
             raise asked.too_late("an equal call to end") from None
@@ -199,7 +202,7 @@ class LedgerGateway:
         admission: Admission | None = None
         may_lead = False
         try:
-            async with asyncio.timeout_at(asked.deadline_s):
+            with Until(asked.deadline_s):
                 admission = await self._repeat_admit(request)
             may_lead = isinstance(admission, Lead)
         except TimeoutError:

@@ -10,6 +10,7 @@ import msgspec
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.flights import Flight
+from router.until import Until
 
 # An answer that nobody waits for any more is read on for so long, where its provider's charge is to be learned by that.
 DRAIN_S: Final = 10.0
@@ -99,12 +100,12 @@ class AttemptLimits:
         self._is_cut_short = False
         self._silent_since_s: float | None = None
         self._is_paused = False
-        self._timer: asyncio.Timeout | None = None
+        self._timer: Until | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looks_at_s = math.inf
         self._stop = self.next_stop()
 
-    def watch(self, timer: asyncio.Timeout) -> None:
+    def watch(self, timer: Until) -> None:
         """Have this timer fire at the limit, wherever it moves to: listeners come and go meanwhile."""
         self._timer = timer
         self._flight.watchers.add(self._move)
@@ -222,14 +223,14 @@ class AttemptLimits:
         It is seldom reached, and mostly moves on: it is looked at when it would have come, not set anew each time.
         """
         # A timer that has fired stands: its reason is not revised by what happens while the attempt ends.
-        if self._timer is None or self._timer.expired():
+        if self._timer is None or self._timer.has_struck:
             return
         self._stop = self.next_stop()
         if self._stop.at_s <= self._loop.time() + CLOCK_STEP_S:
-            self._timer.reschedule(self._stop.at_s)
+            self._timer.move(self._stop.at_s)
             return
-        if self._timer.when() is not None:
-            self._timer.reschedule(None)
+        if self._timer.at_s is not None:
+            self._timer.move(None)
         if self._stop.at_s < self._looks_at_s:
             self._stop_looking()
             self._looks_at_s = self._stop.at_s

@@ -11,7 +11,7 @@ import msgspec
 
 from ledger.ceilings import Unit
 from ledger.ledger import Ledger
-from ledger.values import Admission, Lead, Refused
+from ledger.values import Admission, Hit, Lead, Refused
 from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
@@ -19,6 +19,7 @@ from router.deployments import Deployment, Route
 from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouteForbidden, RouterError, UnknownModel
 from router.health import Health
 from router.large import aside
+from router.likely import LikelyHits
 from router.ordering import Ordering, Planned, in_order
 from router.plan import Candidate, plan
 from router.pressure import Pressures
@@ -58,6 +59,7 @@ class Planner:
         self._sharing = sharing
         self._clock_ms = clock_ms
         self._pressures = Pressures()
+        self._likely_hits = LikelyHits()
 
     def route_of(self, call: Call) -> Route:
         """The route that the call names. Raises UnknownModel and RouteForbidden, which name no route of others."""
@@ -73,38 +75,40 @@ class Planner:
     async def ask(self, call: Call, *, captures_content: bool, keeps_refusal: bool = False) -> Asked:
         """What to ask the ledger. A call that may not go out may still be answered from what is stored or in flight.
 
-        keeps_refusal: whoever asks wants to know why another call may not go out, rather than be refused at once.
+        One that is likely to be is planned only once it was not. keeps_refusal: whoever asks wants to know why another
+        call may not go out, rather than be refused at once.
         """
         route = self.route_of(call)
         lookup, ttl_s, replaces = await aside(lambda: lookup_of(call, route, self._sharing), size=call.body_bytes)
-        prompt_tokens = await self._count_long(call, route)
-        planned = Planned(candidates=())
-        refusal: RouterError = NotCached()
-        if call.cache.mode != "only":
-            try:
-                planned = await self._plan(call, route, prompt_tokens, left_s=call.deadline_s)
-            except RouterError as error:
-                may_be_answered = lookup is not None or call.idempotency is not None or self._paced(route)
-                if not may_be_answered and not keeps_refusal:
-                    raise
-                refusal = error
-        return Asked(
+        asked = Asked(
             call=call,
             route=route,
             facts=facts_of(call, route),
             lookup=lookup,
             storing_ttl_s=ttl_s,
             replaces_stored=replaces,
-            candidates=planned.candidates,
-            refusal=refusal,
+            candidates=(),
+            refusal=NotCached(),
             began_s=time.monotonic(),
             began_at_ns=time.time_ns(),
             deadline_s=asyncio.get_running_loop().time() + call.deadline_s,
             captures_content=captures_content,
-            prompt_tokens=prompt_tokens,
-            turn=planned.turn,
-            pressed_by=planned.pressed_by,
+            is_planned=call.cache.mode == "only",
         )
+        is_likely_hit = lookup is not None and lookup.reads and lookup.cache_key in self._likely_hits
+        if not asked.is_planned and (keeps_refusal or not is_likely_hit):
+            await self.plan(asked, keeps_refusal=keeps_refusal)
+        return asked
+
+    async def plan(self, asked: Asked, *, keeps_refusal: bool = False) -> None:
+        """Find where the call may go, for the first time. Raises its refusal where nothing else can answer it."""
+        call, route = asked.call, asked.route
+        asked.is_planned = True
+        asked.prompt_tokens = await self._count_long(call, route)
+        await self._plan_again(asked, left_s=call.deadline_s)
+        may_be_answered = asked.lookup is not None or call.idempotency is not None or self._paced(route)
+        if not asked.candidates and not may_be_answered and not keeps_refusal:
+            raise asked.refusal
 
     def now_ms(self) -> int:
         """Wall time, as the ledger has it."""
@@ -142,10 +146,12 @@ class Planner:
                 self._ordering.give_back(asked.turn)
                 asked.turn = None
 
-    def note(self, admission: Admission) -> None:
-        """Remember which ceilings it found nearly full."""
+    def note(self, asked: Asked, admission: Admission) -> None:
+        """Remember which ceilings it found nearly full, and whether its answer was stored."""
         if isinstance(admission, Lead | Refused):
             self._pressures.note(admission.pressures)
+        if asked.lookup is not None and asked.lookup.reads:
+            self._likely_hits.note(asked.lookup.cache_key, is_hit=isinstance(admission, Hit))
 
     async def wait_out_pacing(self, asked: Asked) -> None:
         """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.

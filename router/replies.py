@@ -1,6 +1,5 @@
 """The replies that callers hold: a stored answer, or a place in a flight."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -22,6 +21,7 @@ from router.receipts import follower_receipt, hit_receipt, leader_receipt
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored
 from router.tracing import chat_facts
+from router.until import Until
 from telemetry import ChatFacts, names
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class LiveReply:
 
     async def finished(self) -> Finished:
         try:
-            async with asyncio.timeout_at(self._asked.deadline_s):
+            with Until(self._asked.deadline_s):
                 landing = await self._listener.landing()
             return await self._land(landing)
         except LeadPassed as passed:
@@ -189,7 +189,7 @@ class LiveReply:
             if has_output:
                 event = await self._listener.next()
             else:
-                async with asyncio.timeout_at(self._asked.deadline_s):
+                with Until(self._asked.deadline_s):
                     event = await self._listener.next()
             if isinstance(event, Landing):
                 yield await self._land(event)

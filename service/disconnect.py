@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from service.requests import CallerGone, Receive
+from service.requests import CallerGone, Message, Receive
 
 T = TypeVar("T")
 
@@ -13,33 +13,50 @@ async def while_connected(work: Awaitable[T], receive: Receive) -> T:
     """What this work returns or raises, unless the client leaves first.
 
     Raises CallerGone then, with the work cancelled and ended. The request's body must have been read. The work runs in
-    the caller's own task, and one more watches: a task fewer a call than racing two.
+    the caller's own task.
     """
     working = asyncio.current_task()
     assert working is not None
-    has_left = False
-
-    def leave(watch: asyncio.Task[None]) -> None:
-        nonlocal has_left
-        if not watch.cancelled():
-            has_left = True
-            working.cancel()
-
-    watching = asyncio.create_task(left(receive))
-    watching.add_done_callback(leave)
+    watch = _Watch(receive, working)
     try:
         return await work
     except asyncio.CancelledError:
         # Ours, unless somebody else wants this task to end as well.
-        if has_left and working.uncancel() == 0:
+        if watch.has_left and working.uncancel() == 0:
             raise CallerGone from None
         raise
     finally:
-        watching.remove_done_callback(leave)
-        watching.cancel()
+        watch.end()
 
 
-async def left(receive: Receive) -> None:
-    """Return once the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Waits for the word that the client has gone, and cancels the task that works for it then.
+
+    What a server's `receive` returns is mostly a future: asked by callbacks, it takes no task of its own.
+    """
+
+    def __init__(self, receive: Receive, working: asyncio.Task[Any]) -> None:
+        self.has_left = False
+        self._is_over = False
+        self._receive = receive
+        self._working = working
+        self._listen()
+
+    def end(self) -> None:
+        """Wait no more."""
+        self._is_over = True
+        self._word.remove_done_callback(self._hear)
+        self._word.cancel()
+
+    def _listen(self) -> None:
+        self._word: asyncio.Future[Message] = asyncio.ensure_future(self._receive())
+        self._word.add_done_callback(self._hear)
+
+    def _hear(self, word: asyncio.Future[Message]) -> None:
+        if self._is_over or word.cancelled():
+            return
+        if word.exception() is None and word.result()["type"] != "http.disconnect":
+            self._listen()
+            return
+        self.has_left = True
+        self._working.cancel()

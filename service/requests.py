@@ -1,10 +1,10 @@
 """The request as it comes in: its body, read within bounds, and the headers that count."""
 
-import asyncio
 import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
+from router.until import within
 from service.refusals import BodyTimeout, BodyTooLarge, InvalidRequest, Refusal, UnsupportedMediaType
 
 Message = MutableMapping[str, Any]
@@ -26,7 +26,7 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
     Raises UnsupportedMediaType, BodyTooLarge, BodyTimeout, InvalidRequest for a wrong content-length, CallerGone.
     """
     try:
-        async with asyncio.timeout(timeout_s):
+        with within(timeout_s):
             declared = _declared_length(headers)
             refusal = _refusal(headers, declared, max_bytes)
             if refusal is not None:

@@ -1,0 +1,66 @@
+"""A deadline ends its block, and nobody else's cancel is taken for it."""
+
+import asyncio
+
+import pytest
+
+from router.until import Until, within
+
+
+async def test_a_block_that_takes_too_long_is_ended_with_a_timeout():
+    with pytest.raises(TimeoutError), within(0.01):
+        await asyncio.Event().wait()
+    await asyncio.sleep(0)  # Nothing of the cancel is left.
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_a_block_that_is_done_in_time_is_left_alone_later():
+    with within(0.01) as until:
+        pass
+    await asyncio.sleep(0.02)
+    assert not until.has_struck
+
+
+async def test_anybody_elses_cancel_stays_one():
+    async def work():
+        with within(60):
+            waiting.set()
+            await asyncio.Event().wait()
+
+    waiting = asyncio.Event()
+    task = asyncio.create_task(work())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancel_at_the_same_moment_wins():
+    async def work():
+        with Until(0.0):
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(work())
+
+
+async def test_it_can_be_put_off_put_forward_and_taken_back():
+    now_s = asyncio.get_running_loop().time
+    with Until(None) as until:
+        until.move(now_s() + 60)
+        until.move(None)
+        assert until.at_s is None
+    with pytest.raises(TimeoutError), Until(now_s() + 60) as until:
+        until.move(now_s())
+        await asyncio.Event().wait()
+    assert until.has_struck
+
+
+async def test_what_the_block_raises_comes_out_of_it_though_the_time_is_over():
+    with pytest.raises(KeyError), within(0.0):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise KeyError
+    assert asyncio.current_task().cancelling() == 0
