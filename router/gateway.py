@@ -160,7 +160,7 @@ class LedgerGateway:
             self._books.count_hit(asked, admission)
 
     async def _wait(self, asked: Asked) -> None:
-        """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out at all."""
+        """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out."""
         if not asked.is_planned:
             await self._planner.plan(asked)
         elif asked.behind:

@@ -8,7 +8,6 @@ that it may have been sent. Source: DESIGN §9.
 
 import asyncio
 import io
-import select
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -20,6 +19,18 @@ import httpx
 from aiohttp.connector import Connection
 from yarl import URL
 
+from router.providers.direct import (
+    ORIGINS_KEPT,
+    Answer,
+    ClosedUnused,
+    Headers,
+    NotHttp,
+    Sender,
+    Unsendable,
+    is_closed,
+    is_sendable,
+)
+
 # Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
 KEEPALIVE_S: Final = 4.0
 DNS_TTL_S: Final = 30
@@ -28,8 +39,6 @@ DNS_TTL_S: Final = 30
 UNACKNOWLEDGED_MS: Final = 30_000
 # aiohttp writes more than this piece by piece, if given as a file.
 PIECEWISE_BYTES: Final = 2**20
-# Where the system can tell; elsewhere only a reset is seen, which is always reported.
-_CLOSED_BY_THE_OTHER_SIDE: Final = getattr(select, "POLLRDHUP", 0)
 # All headers are the caller's own.
 NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -50,6 +59,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._sender = Sender(session)
+        # {as httpx has it: as aiohttp does}.
+        self._urls: dict[str, URL] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.TransportError only; the module's text says which kinds prove that nothing was sent."""
@@ -59,7 +71,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         try:
             try:
                 response = await self._send(request)
-            except _ClosedUnused:
+            except ClosedUnused:
                 # The loop now hears of all that were closed with it, and drops them.
                 await asyncio.sleep(0)
                 response = await self._send(request)
@@ -72,50 +84,49 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             request=request,
         )
 
-    async def _send(self, request: httpx.Request) -> aiohttp.ClientResponse:
-        body = request.content
+    async def _send(self, request: httpx.Request) -> Answer | aiohttp.ClientResponse:
+        body, url, proxy = request.content, self._url(request), request.extensions.get("proxy")
+        headers = [(b"Accept-Encoding", b"identity")]
+        headers += [(name, value) for name, value in request.headers.raw if name.lower() != b"accept-encoding"]
+        if proxy is None and len(body) <= PIECEWISE_BYTES:
+            try:
+                return await self._sender.send(request.method, url, headers, body, timeout=_timeout(request))
+            except Unsendable as error:
+                raise httpx.LocalProtocolError("a header cannot be sent", request=request) from error
         return await self._session.request(
             request.method,
-            _url(request),
+            url,
             data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
-            headers=_headers(request),
+            headers=_texts(headers, request),
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,
             timeout=_timeout(request),
-            proxy=request.extensions.get("proxy"),
+            proxy=proxy,
         )
 
-
-class _ClosedUnused(aiohttp.ClientError):
-    """The server had closed the connection before a byte of the request was written."""
+    def _url(self, request: httpx.Request) -> URL:
+        text = str(request.url)
+        if text not in self._urls:
+            if len(self._urls) >= ORIGINS_KEPT:
+                self._urls.clear()
+            self._urls[text] = _checked(text, request)
+        return self._urls[text]
 
 
 class _Request(aiohttp.ClientRequest):
     """Looks at its connection before it writes."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Raises _ClosedUnused; then aiohttp closes the connection."""
-        if _is_closed(conn.transport):
-            raise _ClosedUnused
+        """Raises ClosedUnused; then aiohttp closes the connection."""
+        if is_closed(conn):
+            raise ClosedUnused
         return await super().send(conn)
-
-
-def _is_closed(transport: asyncio.Transport | None) -> bool:
-    """Whether the other side has closed the connection, which the loop may not have heard yet."""
-    if transport is None or transport.is_closing():
-        return True
-    descriptor = transport.get_extra_info("socket").fileno()
-    if descriptor < 0:
-        return True
-    poll = select.poll()
-    poll.register(descriptor, _CLOSED_BY_THE_OTHER_SIDE)
-    return bool(poll.poll(0))
 
 
 class _Body(httpx.AsyncByteStream):
     """The chunks of one response as they come. Done, its connection is free again; closed early, it is gone."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, response: Answer | aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response = response
         self._request = request
 
@@ -181,9 +192,9 @@ def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
 
 
-def _url(request: httpx.Request) -> URL:
+def _checked(text: str, request: httpx.Request) -> URL:
     try:
-        url = URL(str(request.url), encoded=True)
+        url = URL(text, encoded=True)
     except ValueError as error:
         raise httpx.LocalProtocolError("the URL is not valid", request=request) from error
     if url.scheme not in {"http", "https"} or not url.host:
@@ -191,14 +202,11 @@ def _url(request: httpx.Request) -> URL:
     return url
 
 
-def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    headers = [("Accept-Encoding", "identity")]
-    for name, value in request.headers.raw:
-        if not name.isascii() or b"\r" in value or b"\n" in value or b"\0" in value:
-            raise httpx.LocalProtocolError("a header cannot be sent", request=request)
-        if name.lower() != b"accept-encoding":
-            headers.append((name.decode("ascii"), value.decode("utf-8", "replace")))
-    return headers
+def _texts(headers: Headers, request: httpx.Request) -> list[tuple[str, str]]:
+    """Headers as aiohttp's session takes them."""
+    if not all(is_sendable(name, value) for name, value in headers):
+        raise httpx.LocalProtocolError("a header cannot be sent", request=request)
+    return [(name.decode("ascii"), value.decode("utf-8", "replace")) for name, value in headers]
 
 
 # The first line that fits. None: aiohttp's own words, which name the host; its other errors repeat the response.
@@ -208,12 +216,13 @@ _TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], st
     (aiohttp.ClientConnectorError, httpx.ConnectError, None),
     (aiohttp.ClientConnectorCertificateError, httpx.ConnectError, None),
     (aiohttp.ClientHttpProxyError, httpx.ConnectError, "the proxy did not connect to the server"),
-    (_ClosedUnused, httpx.ConnectError, "the server closed the connection before the request was sent"),
+    (ClosedUnused, httpx.ConnectError, "the server closed the connection before the request was sent"),
     (aiohttp.InvalidURL, httpx.LocalProtocolError, "the URL is not valid"),
     # From here on the request may have been read.
     (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server closed the connection without an answer"),
     (aiohttp.ClientPayloadError, httpx.RemoteProtocolError, "the response broke off"),
     (aiohttp.ClientResponseError, httpx.RemoteProtocolError, "the response is not valid HTTP"),
+    (NotHttp, httpx.RemoteProtocolError, "the response is not valid HTTP"),
     (TimeoutError, httpx.ReadTimeout, "the server was silent for too long"),
     (Exception, httpx.ReadError, "the connection broke off"),
 )
