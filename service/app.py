@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 
 from service.anthropic.wire import AnthropicMessagesWire
 from service.http.access import check_role
+from service.http.alerts import alert_handlers
 from service.http.dashboard import dashboard_handlers
 from service.http.edge import Edge
 from service.http.estimate import estimate_handler
@@ -49,6 +50,7 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
         estimate_handler(parts),
         token_count_handler(parts),
         *key_handlers(parts),
+        *alert_handlers(parts),
         *schema_handlers(),
         *dashboard_handlers(),
     ]

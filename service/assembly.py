@@ -114,6 +114,7 @@ async def open_parts(
             estimates=gateway.estimator,
             counts=Counts(gateway.estimator, remote_counts(transport), gates=gates, health=health),
             reports=ledger,
+            alerts=ledger,
             router=status,
             catalog=catalog,
             keyring=open_keyring(config, ledger, environ),

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.deployments import Route
@@ -38,6 +39,16 @@ class Reports(Protocol):
 
     async def ceilings(self) -> list[dict[str, Any]]:
         """Limit, spent, held, room and window end of every ceiling in force."""
+
+    async def events(self, query: EventsQuery) -> dict[str, Any]:
+        """A page of events with their deliveries, newest first. Raises UnknownPage."""
+
+
+class Alerts(Protocol):
+    """What people are told of."""
+
+    async def acknowledge(self, event_id: str, by: str) -> bool:
+        """Note that somebody has seen to an event. False: there is no such event. Raises LedgerError."""
 
 
 class RouterStatus(Protocol):
@@ -119,6 +130,7 @@ class Parts:
     estimates: Estimates
     counts: TokenCounts
     reports: Reports
+    alerts: Alerts
     router: RouterStatus
     catalog: Catalog
     keyring: Keyring

@@ -29,7 +29,7 @@ from telemetry.metrics import CONTENT_TYPE as METRICS_TYPE
 JSON: Final = "application/json"
 _WINDOW_FIELDS: Final = ("since", "until", "group_by", "format")
 _PAGE_FIELDS: Final = ("since", "until", "limit", "before")
-_PAGE: Final = 100
+PAGE: Final = 100
 _MOST: Final = 1000
 _FORMATS: Final = ("json", "csv")
 _NO_STORE: Final = {"cache-control": "no-store"}
@@ -147,7 +147,7 @@ def read_spend_query(query_string: bytes, now_ms: int) -> tuple[SpendQuery, str]
     """The spend report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_WINDOW_FIELDS, "top", *SPEND_DIMENSIONS))
     query, form = _query_and_format(given, SpendQuery, SPEND_DIMENSIONS, now_ms)
-    top = _number("top", given["top"]) if given.get("top") else 0
+    top = read_number("top", given["top"]) if given.get("top") else 0
     return msgspec.structs.replace(query, top=top), form
 
 
@@ -166,8 +166,8 @@ def _query_and_format(
     if form not in _FORMATS:
         raise InvalidRequest("must be json or csv", where="format")
     query = to(
-        since_ms=_moment_ms("since", given, now_ms),
-        until_ms=_moment_ms("until", given, now_ms),
+        since_ms=read_moment("since", given, now_ms),
+        until_ms=read_moment("until", given, now_ms),
         group_by=tuple(dict.fromkeys(groups)),
         filters={name: value for name, value in given.items() if name in dimensions},
     )
@@ -178,10 +178,10 @@ def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery
     """The page of calls asked for. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
     return GenerationsQuery(
-        since_ms=_moment_ms("since", given, now_ms),
-        until_ms=_moment_ms("until", given, now_ms),
+        since_ms=read_moment("since", given, now_ms),
+        until_ms=read_moment("until", given, now_ms),
         filters={name: value for name, value in given.items() if name in SPEND_DIMENSIONS},
-        limit=_number("limit", given.get("limit", str(_PAGE))),
+        limit=read_number("limit", given.get("limit", str(PAGE))),
         before=given.get("before") or None,
     )
 
@@ -197,13 +197,15 @@ def read_parameters(query_string: bytes, known: tuple[str, ...]) -> dict[str, st
     return given
 
 
-def _number(name: str, text: str) -> int:
+def read_number(name: str, text: str) -> int:
+    """A number of rows, as this parameter says it. Raises InvalidRequest."""
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= _MOST):
         raise InvalidRequest(f"must be a number from 1 to {_MOST}", where=name)
     return int(text)
 
 
-def _moment_ms(name: str, given: dict[str, str], now_ms: int) -> int | None:
+def read_moment(name: str, given: dict[str, str], now_ms: int) -> int | None:
+    """The moment in milliseconds UTC that this parameter says. None: it is not given. Raises InvalidRequest."""
     text = given.get(name)
     if not text:
         return None

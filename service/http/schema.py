@@ -13,6 +13,7 @@ from service.anthropic.body import MessagesBody, TokensBody
 from service.asked import Params
 from service.auth.issuing import KeyWish
 from service.headers import CACHE_MODES
+from service.http.alerts import STATES
 from service.http.hints import HintBody
 from service.http.operations import OPERATIONS, Operation
 from service.http.responses import PROBLEM, VENDOR_PROBLEM, errors_of, responses_of
@@ -31,6 +32,8 @@ _QUERIES: Final[dict[str, dict[str, Any]]] = {
     "since": {"type": "string", "examples": ["2026-11-01", "24h"]},
     "until": {"type": "string", "examples": ["2026-11-21T09:00:00Z"]},
     "group_by": {"type": "string", "examples": ["model,day"]},
+    "type": {"type": "string", "examples": ["ceiling.*", "ledger.drift,disk.low"]},
+    "state": {"enum": list(STATES)},
 }
 _REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "x-farthing-workflow": {"type": "string"},

@@ -39,6 +39,7 @@ READ = (
     "/ledger/latency",
     "/ledger/generations?limit=1000",
     "/ledger/ceilings",
+    "/alerts",
     "/router/status",
     "/router/hints",
     "/metrics",

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from ledger.events import EventRaised
 from service.http.operations import OPERATIONS
 from tests.openai_scripts import embedded
 from tests.scripts import echo
@@ -46,6 +47,7 @@ scope = "user:u1"
 window = "month"
 limit_usd = "100"
 """
+AN_EVENT = EventRaised(type="disk.low", dedup_key="disk.low", at_ms=1_795_219_200_000, facts={"free_mb": 7})
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -100,6 +102,8 @@ async def examples_are_answered(client) -> None:
         if operation.path == "/ledger/generations/{id}":
             newest = (await client.get("/ledger/generations?limit=1")).json()["generations"][0]
             path = f"/ledger/generations/{newest['id']}"
+        if operation.path == "/alerts/{id}/acknowledge":
+            path = f"/alerts/{(await client.get('/alerts')).json()['alerts'][0]['id']}/acknowledge"
         if operation.path == "/keys/{id}":
             path = f"/keys/{(await client.get('/keys')).json()['keys'][0]['id']}"
         answer = await client.request(method, path, json=operation.body_example)
@@ -118,7 +122,8 @@ async def explore(tmp_path, *, examples: int) -> int:
         upstream.default = answered
         file = tmp_path / "farthing.toml"
         file.write_text(CONFIG.format(folder=tmp_path, url=upstream.url), "utf-8")
-        async with a_service(file) as (_, client):
+        async with a_service(file) as (parts, client):
+            await parts.alerts.raise_event(AN_EVENT)
             await examples_are_answered(client)
             return await asyncio.to_thread(campaign, str(client.base_url).rstrip("/"), examples=examples)
 

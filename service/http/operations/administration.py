@@ -1,4 +1,4 @@
-"""What admins do: hints by hand, and keys."""
+"""What admins do: hints by hand, keys, and alerts that they have seen to."""
 
 from typing import Any, Final
 
@@ -75,6 +75,13 @@ ADMINISTRATION: Final = (
         role="admin",
         path="/keys/{id}",
         summary="Revoke a key: once this answers, no process takes it any more",
+        errors={404: "not_found", 503: "ledger_unavailable"},
+    ),
+    Operation(
+        method="post",
+        role="admin",
+        path="/alerts/{id}/acknowledge",
+        summary="Say that an alert is seen to; who says so first stays on record",
         errors={404: "not_found", 503: "ledger_unavailable"},
     ),
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 from ledger.reports import LATENCY_DIMENSIONS, SPEND_DIMENSIONS
 from service.http.operations.operation import Operation
-from service.http.operations.report_examples import SPENT, TOOK
+from service.http.operations.report_examples import ALERTS, SPENT, TOOK
 
 _WINDOW: Final = ("since", "until", "group_by", "format")
 
@@ -47,5 +47,15 @@ REPORTS: Final = (
     ),
     Operation(
         method="get", path="/ledger/ceilings", role="reader", summary="Limit, spent, held and room of every ceiling"
+    ),
+    Operation(
+        method="get",
+        role="reader",
+        path="/alerts",
+        path_example="/alerts?type=ceiling.*&state=open",
+        summary="What people are told of, newest first, and how its delivery stands; `next` goes on as `before`",
+        example=ALERTS,
+        varying=("facts",),
+        query=("since", "until", "type", "state", "limit", "before"),
     ),
 )

@@ -18,10 +18,11 @@ from granian.server.embed import Server
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.errors import Tight
+from ledger.events import EventsQuery
 from ledger.latest import CallSummary
 from ledger.pepper import Pepper
 from ledger.prices import Price, Tier
-from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, page_place
+from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery, UnknownPage, page_place
 from ledger.usage import Usage
 from router.answer import Answer, Choice, Delta
 from router.call import Call
@@ -187,7 +188,7 @@ class ScriptedReports:
     """Says back what it was asked."""
 
     def __init__(self) -> None:
-        self.query: SpendQuery | LatencyQuery | GenerationsQuery | None = None
+        self.query: SpendQuery | LatencyQuery | GenerationsQuery | EventsQuery | None = None
         self.latest: list[CallSummary] = []
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
@@ -212,6 +213,15 @@ class ScriptedReports:
 
     async def ceilings(self) -> list[dict[str, Any]]:
         return [{"scope": "global"}]
+
+    async def events(self, query: EventsQuery) -> dict[str, Any]:
+        self.query = query
+        if query.before is not None:
+            raise UnknownPage(query.before)
+        return {"alerts": [], "next": None}
+
+    async def acknowledge(self, event_id: str, by: str) -> bool:
+        return event_id == f"evt_of_{by}"
 
     def status(self) -> dict[str, Any]:
         return {"deployments": []}
@@ -318,6 +328,7 @@ class Edge:
             estimates=estimates,
             counts=estimates,
             reports=self.reports,
+            alerts=self.reports,
             router=self.reports,
             catalog=OneRoute(),
             keyring=self.keyring,

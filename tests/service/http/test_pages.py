@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from ledger.events import EventsQuery
 from router.receipt import RouterFacts
 from service.http.operations import OPERATIONS
 from service.parts import Readiness
@@ -138,6 +139,38 @@ async def test_a_page_of_calls_that_makes_no_sense_is_named(query, param):
         assert (answer.status_code, answer.json()["param"]) == (400, param)
 
 
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", EventsQuery()),
+        ("type=ceiling.threshold&state=dead", EventsQuery(types=("ceiling.threshold",), state="dead")),
+        ("type=digest,&state=open&limit=7", EventsQuery(types=("digest",), acknowledged=False, limit=7)),
+        ("since=2026-11-21&state=acknowledged", EventsQuery(since_ms=1_795_219_200_000, acknowledged=True)),
+    ],
+)
+async def test_alerts_are_asked_for_by_type_state_and_time(query, wanted):
+    async with an_edge() as (edge, client):
+        answer = await client.get(f"/alerts?{query}")
+        assert (answer.status_code, answer.json()) == (200, {"alerts": [], "next": None})
+        assert edge.reports.query == wanted
+
+
+async def test_alerts_that_make_no_sense_are_named_and_acknowledging_says_by_whom():
+    async with an_edge() as (_, client):
+        wrongs = {
+            "type=ceiling.treshold": "ceiling.treshold",
+            "state=lost": "lost",
+            "before=x": "before",
+            "limit=0": "limit",
+        }
+        for query, param in wrongs.items():
+            answer = await client.get(f"/alerts?{query}")
+            assert (answer.status_code, answer.json()["param"]) == (400, param)
+        assert (await client.post("/alerts/evt_nothing/acknowledge")).status_code == 404
+        answer = await client.post("/alerts/evt_of_anonymous/acknowledge")
+        assert (answer.status_code, answer.json()) == (200, {"id": "evt_of_anonymous", "acknowledged": True})
+
+
 async def test_readiness_goes_at_once_and_new_calls_are_turned_away_while_draining():
     async with an_edge() as (edge, client):
         assert (await client.get("/health/ready")).status_code == 200
@@ -208,8 +241,8 @@ async def test_every_route_is_documented_and_every_documented_route_exists():
         for method, path in documented:
             answer = await client.request(method, path.replace("{id}", "chat"), json={} if method == "POST" else None)
             code = answer.json().get("code") if "json" in answer.headers["content-type"] else None
-            # Of a call, a key and a file that are not there.
-            is_nobodys = any(prefix in path for prefix in ("generations", "/keys/", "/dashboard/"))
+            # Of a call, a key, an alert and a file that are not there.
+            is_nobodys = any(prefix in path for prefix in ("generations", "/keys/", "/alerts/", "/dashboard/"))
             assert (answer.status_code, code) != (404, "not_found") or is_nobodys
             assert answer.status_code != 405
         refs = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', (await client.get("/schema")).text))
