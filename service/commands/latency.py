@@ -1,17 +1,25 @@
 """`farthing latency`."""
 
-from typing import cast
+from typing import Any, Final
 
 import click
 
 from ledger.reports import LatencyQuery
-from service.commands.reports import make_query, print_report, report_options
+from service.commands.reports import Kind, Options, report_options, show_report
+from service.commands.sparks import Figure
 from service.commands.tables import latency_table
+
+LATENCY: Final = Kind(
+    query=LatencyQuery,
+    read=lambda reports, query: reports.latency(query),
+    table=latency_table,
+    # Of several hours' 95th percentiles the greatest is at least theirs together.
+    figure=Figure("p95", lambda row: row["p95_ms"], max),
+)
 
 
 @click.command()
 @report_options
-def latency(path: str | None, by: str, since: str | None, until: str | None, *, as_json: bool, as_csv: bool) -> None:
+def latency(**given: Any) -> None:
     """How long answers took, by model, provider, hour, day or month."""
-    query = cast("LatencyQuery", make_query(LatencyQuery, by, since, until))
-    print_report(path, lambda reports: reports.latency(query), latency_table, as_json=as_json, as_csv=as_csv)
+    show_report(LATENCY, Options(**given))

@@ -1,21 +1,53 @@
-"""What `farthing spend` and `farthing latency` share: their options, and how a report is read and printed."""
+"""What `farthing spend` and `farthing latency` share: their options, and how a report is read and shown."""
 
 import asyncio
+import datetime
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Final, Generic, TypeVar, cast
 
 import click
 import msgspec
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import LedgerReports, open_reports
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
 from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit
-from service.commands.tables import plain_console, report_csv
+from service.commands.sparks import BLOCKS, FEWEST_CELLS, Courses, Figure, Report, courses
+from service.commands.tables import Sparks, plain_console, report_csv
 
-Query = SpendQuery | LatencyQuery
+WATCH_S: Final = 2.0
+# Beside a column's own characters: a blank on either side, and one that rich keeps.
+_COLUMN_EXTRA: Final = 3
+
+Query = TypeVar("Query", SpendQuery, LatencyQuery)
+
+
+class Kind(msgspec.Struct, Generic[Query], frozen=True):
+    """A report: what it is asked with, how it is read, its table, and the figure whose course is shown beside it."""
+
+    query: type[Query]
+    read: Callable[[LedgerReports, Query], Awaitable[Report]]
+    table: Callable[[Report, Sparks | None], Table]
+    figure: Figure
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for. watch: refresh after so many seconds; None: show it once."""
+
+    path: str | None
+    by: str
+    since: str | None
+    until: str | None
+    as_json: bool
+    as_csv: bool
+    no_spark: bool
+    watch: float | None
 
 
 def report_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,19 +60,45 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--until", help="As --since; not included."),
             click.option("--json", "as_json", is_flag=True, help="The report as JSON."),
             click.option("--csv", "as_csv", is_flag=True, help="The rows as CSV."),
+            click.option("--no-spark", is_flag=True, help="Without the course of each row over the window."),
+            click.option(
+                "--watch",
+                is_flag=False,
+                flag_value=WATCH_S,
+                type=click.FloatRange(min=0.1),
+                metavar="[SECONDS]",
+                help=f"Refresh in place every so often ({WATCH_S:g} s), until Ctrl-C.",
+            ),
         )
     ):
         command = option(command)
     return command
 
 
-def make_query(kind: type[SpendQuery] | type[LatencyQuery], by: str, since: str | None, until: str | None) -> Query:
-    """The query that these options ask for, or exit 2 saying what is wrong with them."""
+def show_report(kind: Kind[Query], options: Options) -> None:
+    """Read the report from the config's ledger, with or without a service running on it, and show it."""
+    make_query(kind, options)
+    if options.watch is not None and (options.as_json or options.as_csv or not sys.stdout.isatty()):
+        failing("--watch refreshes a table on a terminal: it goes with neither --json, --csv nor a pipe", status=2)
+    config = load_or_exit(options.path)
+    show = _print_once if options.watch is None else _keep_showing
     try:
-        query = kind(
-            since_ms=None if since is None else parse_moment(since, now_ms()),
-            until_ms=None if until is None else parse_moment(until, now_ms()),
-            group_by=tuple(name.strip() for name in by.split(",") if name.strip()),
+        asyncio.run(show(kind, options, config.ledger.url))
+    except LedgerError as error:
+        failing(str(error), status=4)
+    except KeyboardInterrupt:
+        # Asked for by name: it is how a watch ends.
+        if options.watch is None:
+            raise
+
+
+def make_query(kind: Kind[Query], options: Options) -> Query:
+    """The query that these options ask for now, or exit 2 saying what is wrong with them."""
+    try:
+        query = kind.query(
+            since_ms=None if options.since is None else parse_moment(options.since, now_ms()),
+            until_ms=None if options.until is None else parse_moment(options.until, now_ms()),
+            group_by=tuple(name.strip() for name in options.by.split(",") if name.strip()),
         )
         check_dimensions(query)
     except (UnknownDimension, ValueError) as error:
@@ -48,28 +106,61 @@ def make_query(kind: type[SpendQuery] | type[LatencyQuery], by: str, since: str 
     return query
 
 
-def print_report(
-    path: str | None,
-    read: Callable[[LedgerReports], Awaitable[dict[str, Any]]],
-    table: Callable[[dict[str, Any]], Table],
-    *,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
-    """Read the report from the config's ledger, with or without a service running on it, and print it."""
-    config = load_or_exit(path)
-
-    async def run() -> dict[str, Any]:
-        async with open_reports(config.ledger.url, clock_ms=now_ms) as reports:
-            return await read(reports)
-
-    try:
-        report = asyncio.run(run())
-    except LedgerError as error:
-        failing(str(error), status=4)
-    if as_json:
+async def _print_once(kind: Kind[Query], options: Options, url: str) -> None:
+    async with open_reports(url, clock_ms=now_ms) as reports:
+        if not options.as_json and not options.as_csv:
+            console = plain_console()
+            console.print(await _table(kind, options, reports, console))
+            return
+        report = await kind.read(reports, make_query(kind, options))
+    if options.as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
-    elif as_csv:
-        click.echo(report_csv(report), nl=False)
     else:
-        plain_console().print(table(report))
+        click.echo(report_csv(report), nl=False)
+
+
+async def _keep_showing(kind: Kind[Query], options: Options, url: str) -> None:
+    """The table, anew every so often. While the ledger cannot be read the last one stands, and says so."""
+    assert options.watch is not None
+    console = plain_console()
+    async with open_reports(url, clock_ms=now_ms) as reports:
+        table = await _table(kind, options, reports, console)
+        with Live(console=console, auto_refresh=False) as live:
+            told = ""
+            while True:
+                at = datetime.datetime.now(datetime.UTC).strftime("%H:%M:%S")
+                table.caption = told or f"{at} UTC, every {options.watch:g} s; Ctrl-C ends"
+                table.caption_justify = "left"
+                live.update(cast("RenderableType", table), refresh=True)
+                await asyncio.sleep(options.watch)
+                try:
+                    table, told = await _table(kind, options, reports, console), ""
+                except LedgerUnavailable as error:
+                    told = f"as it was: {error}"
+
+
+async def _table(kind: Kind[Query], options: Options, reports: LedgerReports, console: Console) -> Table:
+    """The report, with the course of each row where that is wished for and there is room for it."""
+    query = make_query(kind, options)
+    report = await kind.read(reports, query)
+    table = kind.table(report, None)
+    if options.no_spark or not console.is_terminal or not _shows_blocks(console):
+        return table
+    course = await courses(lambda it: kind.read(reports, it), query, kind.figure, now_ms=now_ms())
+    if course is None:
+        return table
+    taken = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    cells = course.cells(console.width - taken - _COLUMN_EXTRA)
+    return kind.table(report, _sparks(course, cells)) if cells >= FEWEST_CELLS else table
+
+
+def _sparks(course: Courses, cells: int) -> Sparks:
+    return Sparks(course.heading(cells), lambda key: course.line(key, cells))
+
+
+def _shows_blocks(console: Console) -> bool:
+    try:
+        BLOCKS.encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -16,6 +16,14 @@ from ledger.money import format_usd
 Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
 
+
+class Sparks(NamedTuple):
+    """A line for each row, under its heading. line: by the values of the report's group_by; None: all rows together."""
+
+    heading: str
+    line: Callable[[tuple[str, ...] | None], str]
+
+
 # Output that is piped is not cut to the width of a terminal that is not there.
 PIPED_WIDTH: Final = 400
 
@@ -25,19 +33,19 @@ def plain_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
 
 
-def spend_table(report: dict[str, Any]) -> Table:
+def spend_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table:
     """The spend report, money in dollars to the last place, with its total last. What is zero throughout has no column.
 
     Printing it on 60 columns or more loses no digit: what does not fit is folded.
     """
     every_row = [*report["rows"], report["total"]]
     shown = {name: cell for name, cell in _SPEND.items() if name in _ALWAYS or any(map(_is_not_zero(name), every_row))}
-    return _table("spend", report, {_HEADINGS.get(name, name): cell for name, cell in shown.items()})
+    return _table("spend", report, {_HEADINGS.get(name, name): cell for name, cell in shown.items()}, sparks)
 
 
-def latency_table(report: dict[str, Any]) -> Table:
+def latency_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table:
     """The latency report in milliseconds, with its total last. A dash where nothing was measured."""
-    return _table("latency, ms", report, _LATENCY)
+    return _table("latency, ms", report, _LATENCY, sparks)
 
 
 def report_csv(report: dict[str, Any]) -> str:
@@ -54,18 +62,22 @@ def report_csv(report: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def _table(title: str, report: dict[str, Any], columns: Mapping[str, Cell]) -> Table:
+def _table(title: str, report: dict[str, Any], columns: Mapping[str, Cell], sparks: Sparks | None) -> Table:
     groups: list[str] = report["group_by"]
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE)
     for name in groups:
         table.add_column(name, overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", overflow="fold")
+    if sparks is not None:
+        table.add_column(sparks.heading, no_wrap=True)
     for row in report["rows"]:
-        table.add_row(*(_name(row[name]) for name in groups), *(cell(row) for cell in columns.values()))
+        line = () if sparks is None else (sparks.line(tuple(row[name] for name in groups)),)
+        table.add_row(*(_name(row[name]) for name in groups), *(cell(row) for cell in columns.values()), *line)
     table.add_section()
     label = ["total", *[""] * (len(groups) - 1)] if groups else []
-    table.add_row(*label, *(cell(report["total"]) for cell in columns.values()), style="bold")
+    line = () if sparks is None else (sparks.line(None),)
+    table.add_row(*label, *(cell(report["total"]) for cell in columns.values()), *line, style="bold")
     return table
 
 

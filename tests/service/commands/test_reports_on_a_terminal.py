@@ -1,0 +1,148 @@
+"""`farthing spend` and `farthing latency` as people see them: on a terminal, where they also refresh in place."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from ledger.values import Settlement
+from tests.ledger.calls import Clock, a_call, a_ledger, a_result, an_ending
+from tests.processes import FARTHING
+
+HOUR_MS = 3_600_000
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Terminal:
+    """A command on a terminal of its own. seen: all that it wrote, without what only moves the cursor."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self.raw = ""
+        self._descriptor = descriptor
+
+    @property
+    def seen(self) -> str:
+        return ESCAPES.sub("", self.raw)
+
+    def read_until(self, words: str, *, within_s: float = 30.0) -> None:
+        ends_at_s = time.monotonic() + within_s
+        while words not in self.seen:
+            assert time.monotonic() < ends_at_s, self.seen
+            assert self._read(), self.seen
+
+    def ended(self) -> int:
+        while self._read():
+            pass
+        return self.process.wait(30)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:  # Linux: nobody has the other end any more.
+            return False
+        self.raw += data.decode()
+        return bool(data)
+
+
+@contextmanager
+def on_a_terminal(folder: Path, *arguments: str, columns: int = 140, **environ: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    told = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environ}
+    process = subprocess.Popen(
+        [FARTHING, *arguments], cwd=folder, env=told, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(ours)
+
+
+async def spend_some(folder: Path, *costs: tuple[str, int, int]) -> None:
+    """Attempts: (deployment, its cost, how many hours ago)."""
+    clock = Clock()
+    now_ms = time.time_ns() // 1_000_000
+    async with a_ledger(folder, clock=clock) as ledger:
+        for deployment, cost, ago in costs:
+            clock.at_ms = now_ms - ago * HOUR_MS
+            request = a_call(deployment=deployment, now_ms=clock.at_ms, held=10**9)
+            lead = await ledger.admit(request)
+            ending = an_ending(request, deployment=deployment)
+            result = a_result(lead, cost=cost, latency_us=cost)
+            await ledger.settle(Settlement(attempts=(result,), ending=ending))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("terminal")
+    (folder / "farthing.toml").write_text('[ledger]\nurl = "sqlite:farthing.db"\n', "utf-8")
+    asyncio.run(spend_some(folder, ("p:even", 500_000, 3), ("p:even", 500_000, 1), ("p:odd", 900_000, 2)))
+    return folder
+
+
+def test_each_row_has_its_course_over_the_window_where_there_is_room(folder: Path) -> None:
+    with on_a_terminal(folder, "spend", "--since", "5h") as terminal:
+        assert terminal.ended() == 0
+    lines = terminal.seen.splitlines()
+    heading = next(line for line in lines if "cost by hour" in line)
+    begins = heading.index("cost by hour")
+    blocks = {
+        line.split()[0]: line[begins:].rstrip() for line in lines if line.split()[:1] != ["model"] and "p:" in line
+    }
+    assert blocks == {"p:even": "  █ █", "p:odd": "   █"}
+
+    with on_a_terminal(folder, "latency", "--since", "5h", columns=160) as terminal:
+        assert terminal.ended() == 0
+    assert "p95 by hour" in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [(("--no-spark",), {}), ((), {"COLUMNS": "70"}), ((), {"PYTHONIOENCODING": "ascii:replace"})],
+    ids=["not wished for", "no room", "no such characters"],
+)
+def test_it_has_none_where_it_cannot_or_shall_not(
+    folder: Path, arguments: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    with on_a_terminal(folder, "spend", "--since", "5h", *arguments, **environ) as terminal:
+        assert terminal.ended() == 0
+    assert "total" in terminal.seen
+    assert "by hour" not in terminal.seen
+
+
+def test_watching_refreshes_in_place_until_it_is_interrupted(folder: Path) -> None:
+    with on_a_terminal(folder, "spend", "--watch", "0.2") as terminal:
+        terminal.read_until("Ctrl-C ends")
+        assert "p:new" not in terminal.seen
+        asyncio.run(spend_some(folder, ("p:new", 7, 0)))
+        terminal.read_until("p:new")
+        os.kill(terminal.process.pid, signal.SIGINT)
+        assert terminal.ended() == 0
+    assert "Traceback" not in terminal.seen
+    # The cursor went up over the last table, and was hidden meanwhile.
+    assert "\x1b[1A" in terminal.raw
+    assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")
+
+
+def test_watching_takes_a_terminal_and_a_table(folder: Path) -> None:
+    piped = subprocess.run(
+        [FARTHING, "spend", "--watch"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (piped.returncode, piped.stdout) == (2, "")
+    assert "--watch" in piped.stderr
