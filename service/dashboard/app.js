@@ -35,11 +35,11 @@ function Bar({ current }) {
     <${Link} class="brand" href="./"><img src="dashboard/coin.svg" alt="" />Farthing<//>
     <nav aria-label="Views">
       <ul>
-        ${VIEWS.filter((view) => !view.isHidden).map(
-          ({ name, title }) => html`<li key=${name}>
-            <${Link} href=${hrefOf({ view: name, since })} aria-current=${name === current ? "page" : undefined}>${title}<//>
-          </li>`,
-        )}
+        ${VIEWS.filter((view) => !view.isHidden).map(({ name, title }) => {
+          const place = name === current ? "page" : undefined;
+          const href = hrefOf({ view: name, since });
+          return html`<li key=${name}><${Link} href=${href} aria-current=${place}>${title}<//></li>`;
+        })}
       </ul>
     </nav>
     <div class="tools">

@@ -6,7 +6,7 @@ from service.auth.issuing import KeyWish, new_key
 from service.auth.secret import new_secret
 from tests.service.http.scripted import a_service
 
-VIEWS = ("spend",)
+VIEWS = ("spend", "latency")
 WIDTHS = {"phone": (360, 740), "wall": (2560, 1440)}
 
 

@@ -1,4 +1,4 @@
-// Numbers as people read them. Pure. Money comes in nano-dollars, spans in milliseconds, moments in ms since 1970 (UTC).
+// Numbers as people read them. Pure. Money comes in nano-dollars, spans in ms, moments in ms since 1970 (UTC).
 
 const NANOUSD_PER_USD = 1_000_000_000;
 const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
@@ -17,6 +17,11 @@ export function usd(nanousd) {
   if (dollars >= 0.995) return `${sign}$${cents.format(dollars)}`;
   const places = Math.min(9, 2 - Math.floor(Math.log10(dollars)));
   return `${sign}$${trimmed(dollars.toFixed(places), 2)}`;
+}
+
+/** A limit as it was most likely written: $50 rather than $50.00. */
+export function limitUsd(nanousd) {
+  return usd(nanousd).replace(/\.00$/, "");
 }
 
 /** Dollars with all nine places, as reports have them. */

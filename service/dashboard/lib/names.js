@@ -1,7 +1,5 @@
 import { useReport } from "./report.js";
 
-const NOBODY = { model: "no model", provider: "no provider", user: "no user", key: "no key", team: "no team", workflow: "no workflow", run: "no run" };
-
 /**
  * (dimension, value) => what people call it. null: all others together.
  *
@@ -12,7 +10,7 @@ export function useNames(needsKeys) {
   const names = new Map(report?.keys.map((key) => [key.id, `${key.name} (${key.id})`]));
   return (dimension, value) => {
     if (value === null) return "All others";
-    if (value === "") return NOBODY[dimension] ?? "none";
+    if (value === "") return `no ${dimension}`;
     return (dimension === "key" && names.get(value)) || value;
   };
 }

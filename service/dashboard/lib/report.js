@@ -9,7 +9,7 @@ const NOTHING_YET = { report: null, problem: null, at_ms: 0 };
  * What a path answers, asked again every so often while somebody can see the page.
  *
  * pathAt: (now_ms) => path, for windows that move on; null: ask nothing. name: says when it is another question.
- * Returns {report, problem, at_ms}: the last answer stays where a later request failed; at_ms: when it came, 0: not yet.
+ * Returns {report, problem, at_ms}. The last answer stays where a later request failed; at_ms: when it came.
  */
 export function useReport(pathAt, name, { everyMs = 15_000 } = {}) {
   const { key } = useStore(session);

@@ -15,10 +15,10 @@ export const SPANS = [
 ];
 
 /**
- * {since_ms, until_ms, bucket, every_ms} of what the address says; since_ms null: from the beginning; until_ms null: now.
+ * {since_ms, until_ms, bucket, every_ms} of what the address says. since_ms null: from the beginning; until_ms null:
+ * until now; every_ms: how often it is worth asking again.
  *
- * A window begins with a whole bucket: half ones would look like a slow start, and take the ledger longer. every_ms: how
- * often it is worth asking again.
+ * A window begins with a whole bucket: half ones would look like a slow start, and take the ledger longer.
  */
 export function spanOf({ since = DEFAULT_SPAN, until }, now_ms) {
   const until_ms = moment(until);

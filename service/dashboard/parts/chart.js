@@ -9,8 +9,10 @@ import { theme } from "../lib/theme.js";
  * A chart over time, with a legend that tells the values under the cursor, and the same as a table.
  *
  * label: what it shows, for those who do not see it. shape: {starts, bucket, groups: [{name, colour, values, told}],
- * isStacked, lines: [{label, value}], format}; colour: the place of one, -1 for the grey of all others; told: what the
- * legend says of a group while nothing is pointed at. The arrow keys move the cursor.
+ * isStacked, lines: [{label, value}], format, tick}. format, tick: value => text, beside the chart and along it; colour:
+ * the place of one, -1 for the grey of all others; told: what the legend says of a group while nothing is pointed at.
+ *
+ * The arrow keys move the cursor.
  */
 export function Chart({ label, shape }) {
   const canvas = useRef(null);
@@ -40,7 +42,9 @@ export function Chart({ label, shape }) {
   }
 
   const pointed = place !== null && place < starts.length;
-  const unseen = shape.isStacked ? lines.filter((line) => !linesInSight(tallest(groups, starts), lines).includes(line)) : [];
+  const seen = linesInSight(tallest(shape), lines);
+  const unseen = lines.filter((line) => !seen.includes(line)).map((line) => `${line.label}: far above what is shown `);
+  const said = pointed && groups.map((group) => `${group.name} ${format(group.values[place])}`).join(", ");
   return html`<figure class="chart">
     <ul class="legend">
       ${groups.map(
@@ -50,10 +54,11 @@ export function Chart({ label, shape }) {
         </li>`,
       )}
     </ul>
-    <div class="canvas" ref=${canvas} role="group" tabindex="0" aria-label=${`${label}. Chart; the arrow keys move through time.`} onKeyDown=${moved}></div>
+    <div class="canvas" ref=${canvas} role="group" tabindex="0" onKeyDown=${moved}
+      aria-label=${`${label}. Chart; the arrow keys move through time.`}></div>
     <p class="when" aria-live="polite">
-      ${pointed ? bucketName(starts[place], bucket) : unseen.map((line) => `${line.label}: far above what is shown. `)}
-      ${pointed && html`<span class="unseen">${groups.map((group) => `${group.name} ${format(group.values[place])}`).join(", ")}</span>`}
+      ${pointed ? bucketName(starts[place], bucket) : unseen}
+      ${pointed && html`<span class="unseen">${said}</span>`}
     </p>
     <${AsTable} label=${label} shape=${shape} />
   </figure>`;
@@ -85,6 +90,6 @@ function AsTable({ label, shape }) {
 }
 
 /** The height of the highest stack. */
-function tallest(groups, starts) {
+function tallest({ groups, starts }) {
   return Math.max(0, ...starts.map((_, place) => groups.reduce((sum, { values }) => sum + values[place], 0)));
 }

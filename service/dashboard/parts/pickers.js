@@ -36,16 +36,21 @@ export function SpanPicker() {
     onPick=${(picked) => picked !== "custom" && go(hrefWith({ since: picked, until: null }))} />`;
 }
 
+/** {dimension: value} of those parameters that are filters here. */
+export function filtersIn(given, dimensions) {
+  return Object.fromEntries(dimensions.filter((name) => name in given).map((name) => [name, given[name]]));
+}
+
 /** What the page is narrowed to, each with a way out. dimensions: the parameters that are filters here. */
 export function Filters({ dimensions, nameOf = (_, value) => value }) {
   const given = useStore(address);
-  const filters = dimensions.filter((dimension) => dimension in given);
+  const filters = Object.entries(filtersIn(given, dimensions));
   if (!filters.length) return null;
   return html`<ul class="chips" aria-label="Filters">
     ${filters.map(
-      (dimension) => html`<li key=${dimension}>
+      ([dimension, value]) => html`<li key=${dimension}>
         <${Link} href=${hrefWith({ [dimension]: null })} title="Take this filter away">
-          <span>${dimension}: ${nameOf(dimension, given[dimension]) || "none"}</span>
+          <span>${dimension}: ${nameOf(dimension, value)}</span>
           <span aria-hidden="true">×</span><span class="unseen">, take it away</span>
         <//>
       </li>`,

@@ -15,9 +15,12 @@ export function SignIn({ refusal }) {
     <p class="note" role="status">${refusal}</p>
     <form onSubmit=${submitted}>
       <label for="key">Key</label>
-      <input id="key" ref=${field} type="password" autocomplete="off" spellcheck=${false} placeholder="fk_…" required />
-      <p class="note">A key of the role reader or admin: <code>farthing keys create --name dashboard --role reader</code>.
-        This tab alone keeps it, until it is closed.</p>
+      <input id="key" ref=${field} type="password" autocomplete="off" spellcheck=${false} placeholder="fk_…"
+        required />
+      <p class="note">
+        A key of the role reader or admin: <code>farthing keys create --name dashboard --role reader</code>.
+        This tab alone keeps it, until it is closed.
+      </p>
       <button class="button main" type="submit">Sign in</button>
     </form>
   </section>`;

@@ -35,3 +35,23 @@ export function Failed({ problem }) {
 function Stale({ problem, at_ms }) {
   return html`<p class="stale" role="status">As of ${clock(at_ms)}: ${problem.detail}</p>`;
 }
+
+/** Nothing happened in the window. isNarrowed: or nothing of what the filters leave in. */
+export function NoCalls({ isNarrowed }) {
+  if (isNarrowed) {
+    return html`<strong>Nothing matches</strong><p>No call in this window is of what the filters above say.</p>`;
+  }
+  const example = [
+    `curl ${location.origin}/generate \\`,
+    "  -H 'content-type: application/json' \\",
+    `  -d '{"prompt": "Name the smallest coin there was."}'`,
+  ].join("\n");
+  return html`<strong>No calls in this window</strong>
+    <p>The first one shows up here a few seconds after its answer:</p><pre>${example}</pre>`;
+}
+
+export function NoCeilings() {
+  const example = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "100"';
+  return html`<strong>No ceilings</strong><p>Nothing limits what is spent. Four lines of the config do:</p>
+    <pre>${example}</pre>`;
+}
