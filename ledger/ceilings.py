@@ -21,6 +21,8 @@ HELD_IS_BELIEVED_MS: Final = 5000
 # The least patient of them decides.
 STRICTNESS: Final[tuple[WhenTight, ...]] = ("refuse", "clamp", "wait")
 UNIT_OF: Final[dict[Counts, Unit]] = {"nanousd": "usd", "tokens": "tokens", "calls": "calls", "attempts": "calls"}
+# Of what is spent. A limit by the minute is a rate: it is reached as a matter of course, and calls nobody unasked.
+USUAL_SHARES: Final = (0.8, 1.0)
 _OF_DEPLOYMENTS: Final = frozenset({"provider", "model"})
 
 
@@ -30,7 +32,8 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     limit: in nano-dollars where the unit is `usd`, else in the unit; one scope and window may have one in each.
     A template, `key:*`, gives every key a ceiling of its own, but for those that are named. when_tight: what becomes of
     a call that does not fit. downgrade_at: the share of it, held and spent, from which on routes prefer their cheaper
-    targets; None: they never do for it.
+    targets; None: they never do for it. warn_at: the shares of it that people are told of once they are spent; None:
+    the usual ones.
     """
 
     scope: str
@@ -39,6 +42,7 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit = "usd"
     when_tight: WhenTight = "refuse"
     downgrade_at: float | None = None
+    warn_at: tuple[float, ...] | None = None
 
     @property
     def id(self) -> str:
@@ -55,6 +59,13 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
                 return "tokens"
             case "calls":
                 return "attempts" if kind_of(self.scope) in _OF_DEPLOYMENTS else "calls"
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares of it that people are told of."""
+        if self.warn_at is None:
+            return () if self.window == "minute" else USUAL_SHARES
+        return self.warn_at
 
     @property
     def is_template(self) -> bool:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ledger.ceilings import Unit, ceiling_id
+from ledger.ceilings import Unit, Window, ceiling_id
 
 
 class LedgerError(Exception):
@@ -15,7 +15,7 @@ class Tight(msgspec.Struct, frozen=True, kw_only=True):
     """The ceiling that had no room, as it stood when it was asked. Amounts as in `ledger.ceilings.Ceiling`."""
 
     scope: str
-    window: str
+    window: Window
     unit: Unit = "usd"
     limit: int
     spent: int

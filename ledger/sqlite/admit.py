@@ -10,6 +10,7 @@ from ledger.ceilings import HOUR_MS, CeilingTable
 from ledger.errors import LeaseOver
 from ledger.sql import statements
 from ledger.sqlite.apikeys import check_key
+from ledger.sqlite.crossings import tell_refusal
 from ledger.sqlite.idempotency import find_replay, take_key
 from ledger.sqlite.room import Room, find_room, tightest
 from ledger.values import (
@@ -167,9 +168,11 @@ def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: t
 
 
 def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_ms: int) -> None:
-    """A call was not admitted: it leaves nothing but this."""
+    """A call was not admitted: it leaves nothing but this, and that people hear of a ceiling that is used up."""
     row = {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": refused.error.code}
     db.execute(SQL["count_refusal"], row)
+    if not refused.held:
+        tell_refusal(db, refused.tight, now_ms=now_ms)
 
 
 def _find_fit(

@@ -1,5 +1,6 @@
 """The configured ceilings, brought into the tables without losing what was counted."""
 
+import json
 import sqlite3
 from collections import defaultdict
 from typing import Any, Final
@@ -11,6 +12,7 @@ from ledger.money import amount_fields
 from ledger.reports import iso
 from ledger.sql import statements
 from ledger.sqlite.apikeys import key_ceilings
+from ledger.sqlite.crossings import open_limits, shares_text, warn_anew
 
 SQL: Final = statements("sqlite", "ceilings")
 
@@ -74,8 +76,11 @@ class CeilingsInForce:
                     limit=limit,
                     when_tight=when_tight,
                     downgrade_at=downgrade_at,
+                    warn_at=tuple(json.loads(warn_at)),
                 )
-                for scope, window, counts, limit, when_tight, downgrade_at in db.execute(SQL["configured_ceilings"])
+                for scope, window, counts, limit, when_tight, downgrade_at, warn_at in db.execute(
+                    SQL["configured_ceilings"]
+                )
             )
             self._epoch = epoch
         return self.table
@@ -102,13 +107,16 @@ def _set(
         "when_tight": ceiling.when_tight,
         "of_template": of_template,
         "downgrade_at": ceiling.downgrade_at,
+        "warn_at": shares_text(ceiling),
     }
+    before = {} if is_new else open_limits(db, ceiling, now_ms=now_ms)
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:
         for span in _spans_from(db, ceiling, now_ms) if seen is None else seen:
             _count_missed(db, ceiling, span, None if seen is None else seen[span])
     limit = {"ceiling_id": ceiling.id, "limit_amount": ceiling.limit, "now_ms": now_ms}
     db.execute(SQL["set_window_limit"], limit)
+    warn_anew(db, ceiling, before, now_ms=now_ms)
 
 
 def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:

@@ -62,7 +62,7 @@ def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> 
         record_prices(db, {before.deployment: correction.price})
     # Calls stay what they are; tokens change only where they become known.
     tokens = 0 if correction.usage is None else correction.usage.tokens - before.tokens
-    add_to_windows(db, correction.hold_id, cost_nanousd=difference, tokens=tokens)
+    add_to_windows(db, correction.hold_id, cost_nanousd=difference, tokens=tokens, now_ms=now_ms)
     line = Line(
         hold_id=correction.hold_id,
         kind="correction",

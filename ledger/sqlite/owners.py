@@ -91,7 +91,8 @@ def _lapse(db: sqlite3.Connection, hold_id: str, price_version: str, now_ms: int
     closed = db.execute(SETTLE["close_hold"], closing).fetchall()
     assert closed, f"hold {hold_id} was open a statement ago"
     hold = ClosedHold(*closed[0])
-    give_back(db, hold_id, hold, cost_nanousd=hold.held_nanousd, tokens=hold.held_tokens, is_attempt=True)
+    cost = {"cost_nanousd": hold.held_nanousd, "tokens": hold.held_tokens}
+    give_back(db, hold_id, hold, **cost, is_attempt=True, now_ms=now_ms)
     line = Line(
         hold_id=hold_id,
         kind="lapse",

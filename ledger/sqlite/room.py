@@ -10,6 +10,7 @@ import msgspec
 from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_until_ms, strictest, window_span
 from ledger.errors import Tight
 from ledger.sql import statements
+from ledger.sqlite.crossings import first_line, shares_text
 from ledger.values import Bid, Pressure, Refused
 
 SQL: Final = statements("sqlite", "room")
@@ -132,8 +133,9 @@ def _window(db: sqlite3.Connection, ceiling: Ceiling, asked: int, now_ms: int, *
     if row is None and opens:
         limit = {"ceiling_id": ceiling.id, "counts": ceiling.counts, "limit_amount": ceiling.limit}
         named = {"scope": ceiling.scope, "window": ceiling.window, "when_tight": ceiling.when_tight}
-        db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms})
-        db.execute(SQL["open_window"], {**place, **limit, "ends_at_ms": span.ends_at_ms})
+        db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms, "warn_at": shares_text(ceiling)})
+        window = {"ends_at_ms": span.ends_at_ms, "warn_amount": first_line(ceiling)}
+        db.execute(SQL["open_window"], {**place, **limit, **window})
     return _Window(ceiling, span, limit_now, held, spent, asked)
 
 

@@ -17,6 +17,7 @@ from ledger.latency import bucket_of
 from ledger.money import amount_fields
 from ledger.sql import statements
 from ledger.sqlite.admit import generation_row
+from ledger.sqlite.crossings import tell_crossings
 from ledger.sqlite.events import raise_event
 from ledger.sqlite.idempotency import keep
 from ledger.sqlite.postings import post
@@ -122,14 +123,22 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
     cost_nanousd, tokens = result.cost_nanousd or 0, _used_tokens(result, hold.held_tokens)
     # What was released without a word from the provider was never sent.
     is_attempt = result.cost_nanousd is not None or result.status is not None
-    give_back(db, result.hold_id, hold, cost_nanousd=cost_nanousd, tokens=tokens, is_attempt=is_attempt)
+    cost = {"cost_nanousd": cost_nanousd, "tokens": tokens}
+    give_back(db, result.hold_id, hold, **cost, is_attempt=is_attempt, now_ms=now_ms)
     if result.cost_nanousd is not None:
         _post_settlement(db, result, hold, tokens, now_ms=now_ms)
     _count_latency(db, result, hold.deployment, hold.taken_at_ms - hold.taken_at_ms % HOUR_MS)
 
 
 def give_back(
-    db: sqlite3.Connection, hold_id: str, hold: ClosedHold, *, cost_nanousd: int, tokens: int, is_attempt: bool
+    db: sqlite3.Connection,
+    hold_id: str,
+    hold: ClosedHold,
+    *,
+    cost_nanousd: int,
+    tokens: int,
+    is_attempt: bool,
+    now_ms: int,
 ) -> None:
     """Put what a hold came to in the place of what it held, in all its windows. is_attempt: it was, or may be, sent.
 
@@ -147,14 +156,14 @@ def give_back(
         "attempts": int(is_attempt),
         "calls": is_call,
     }
-    db.execute(SQL["move_room"], room)
+    tell_crossings(db, db.execute(SQL["move_room"], room).fetchall(), now_ms=now_ms)
 
 
-def add_to_windows(db: sqlite3.Connection, hold_id: str, *, cost_nanousd: int, tokens: int) -> None:
+def add_to_windows(db: sqlite3.Connection, hold_id: str, *, cost_nanousd: int, tokens: int, now_ms: int) -> None:
     """Add a correction's differences to all windows of its hold. It stays a call."""
     held = dict.fromkeys(("held_nanousd", "held_tokens", "held_attempts", "held_calls"), 0)
     room = {"hold_id": hold_id, "cost_nanousd": cost_nanousd, "tokens": tokens, "attempts": 0, "calls": 0}
-    db.execute(SQL["move_room"], held | room)
+    tell_crossings(db, db.execute(SQL["move_room"], held | room).fetchall(), now_ms=now_ms)
 
 
 def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
@@ -170,7 +179,7 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
             # It was never sent, or refused: that nothing was used is known, so its tokens are given back too.
             result = msgspec.structs.replace(result, usage=Usage(), cost_basis="free")
         difference, tokens = cost_nanousd - (charged_nanousd or 0), _used_tokens(result, held_tokens) - held_tokens
-        add_to_windows(db, result.hold_id, cost_nanousd=difference, tokens=tokens)
+        add_to_windows(db, result.hold_id, cost_nanousd=difference, tokens=tokens, now_ms=now_ms)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
         post(db, msgspec.structs.replace(_line(result, "correction", difference, tokens, now_ms), reason=reason))
     elif outcome != result.outcome or (charged_nanousd or 0) != cost_nanousd:

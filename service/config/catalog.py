@@ -62,6 +62,7 @@ class Catalog:
                 limit=limit_of(section),
                 when_tight=section.when_tight,
                 downgrade_at=section.downgrade_at,
+                warn_at=section.warn_at,
             )
             for section in config.ceilings
         )

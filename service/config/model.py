@@ -11,6 +11,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=10_000_000)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=10_000_000_000)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 # In whose place `telemetry.trace_url` has a trace's id.
@@ -153,6 +154,7 @@ class CeilingSection(Section, frozen=True):
 
     limit: dollars are exact, so they are text or whole; `service.config.limits` reads it.
     downgrade_at: the share of it, held and spent, from which on routes move to their cheaper targets. None: never.
+    warn_at: the shares of it, spent, at which alerts go out. None: 0.8 and 1.0, but for windows of a minute.
     """
 
     scope: str
@@ -161,7 +163,8 @@ class CeilingSection(Section, frozen=True):
     unit: Literal["usd", "tokens", "calls"] = "usd"
     limit: str | int | float | None = None
     when_tight: Literal["refuse", "wait", "clamp"] = "refuse"
-    downgrade_at: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    downgrade_at: Share | None = None
+    warn_at: tuple[Share, ...] | None = None
 
 
 class ReconcileSection(Section, frozen=True):
@@ -220,5 +223,4 @@ LISTS: Final[dict[str, type[Section]]] = {
 # In CONTRACT §2 and §7, but not built yet: said so, rather than taken without effect. {table: keys}; "" is the file.
 KEYS_NOT_YET: Final = {
     "": {"alerts"},
-    "ceilings": {"warn_at"},
 }

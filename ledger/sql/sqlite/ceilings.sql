@@ -1,11 +1,12 @@
 -- name: set_ceiling
 -- A ceiling as the configuration has it now. Its windows and their counts stay.
 INSERT INTO ceilings (ceiling_id, scope, window, counts, limit_amount, active, since_ms, when_tight, of_template,
-                      downgrade_at)
-VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, :of_template, :downgrade_at)
+                      downgrade_at, warn_at)
+VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, :of_template, :downgrade_at,
+        :warn_at)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET limit_amount = excluded.limit_amount, active = 1, when_tight = excluded.when_tight,
-       of_template = excluded.of_template, downgrade_at = excluded.downgrade_at,
+       of_template = excluded.of_template, downgrade_at = excluded.downgrade_at, warn_at = excluded.warn_at,
        since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE since_ms END;
 
 -- name: retire_ceilings
@@ -22,7 +23,9 @@ SELECT epoch FROM ceilings_epoch;
 
 -- name: configured_ceilings
 -- Those in force as they were configured: templates, and not the names that they stand for.
-SELECT scope, window, counts, limit_amount, when_tight, downgrade_at FROM ceilings WHERE active = 1 AND of_template = 0;
+SELECT scope, window, counts, limit_amount, when_tight, downgrade_at, warn_at
+  FROM ceilings
+ WHERE active = 1 AND of_template = 0;
 
 -- name: scopes_like
 -- The names that a template of this window and unit stands for, as far as they were seen.

@@ -7,13 +7,13 @@ SELECT limit_amount, held_amount, spent_amount
 -- name: open_window
 -- A ceiling's window begins with nothing held and nothing spent.
 INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, counts, limit_amount, excused_amount, held_amount,
-                             spent_amount)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount, :limit_amount, 0, 0);
+                             spent_amount, warn_amount)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount, :limit_amount, 0, 0, :warn_amount);
 
 -- name: name_ceiling
 -- A ceiling that its template stands for, on its first use. The others are there since they were configured.
-INSERT INTO ceilings (ceiling_id, scope, window, counts, limit_amount, active, since_ms, when_tight, of_template)
-VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, 1)
+INSERT INTO ceilings (ceiling_id, scope, window, counts, limit_amount, active, since_ms, when_tight, of_template, warn_at)
+VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, 1, :warn_at)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET active = 1, since_ms = CASE active WHEN 1 THEN since_ms ELSE excluded.since_ms END;
 

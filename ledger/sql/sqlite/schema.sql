@@ -45,6 +45,7 @@ CREATE INDEX generations_by_time ON generations (created_at_ms);
 
 -- since: from when on it is in force without a break; it counts the whole of the window that this falls into. counts: what
 -- it adds up, and what its amounts are in: nano-dollars, tokens, calls however many attempts they took, or attempts.
+-- warn_at: the shares of the limit that people are told of once they are spent, a JSON list.
 CREATE TABLE ceilings (
     ceiling_id TEXT NOT NULL PRIMARY KEY,
     scope TEXT NOT NULL,
@@ -56,6 +57,7 @@ CREATE TABLE ceilings (
     when_tight TEXT NOT NULL CHECK (when_tight IN ('refuse', 'wait', 'clamp')),
     of_template INTEGER NOT NULL CHECK (of_template IN (0, 1)),
     downgrade_at REAL CHECK (downgrade_at > 0 AND downgrade_at <= 1),
+    warn_at TEXT NOT NULL DEFAULT '[]',
     UNIQUE (scope, window, counts),
     UNIQUE (ceiling_id, counts)
 ) STRICT, WITHOUT ROWID;
@@ -71,7 +73,7 @@ INSERT INTO ceilings_epoch (id, epoch) VALUES (1, 0);
 -- One ceiling in one window: held = the sum of its open holds, spent = the sum of its postings, or of the calls or
 -- attempts that are over; all in what it counts. excused: the highest limit it has had, or what it counted from before it
 -- was in force, if that is more: the audit's bound for both together. folded: the part of `spent` whose lines were folded
--- into a closing.
+-- into a closing. warn_amount: from which amount spent on there is something to tell; NULL: no more.
 CREATE TABLE ceiling_windows (
     ceiling_id TEXT NOT NULL,
     starts_at_ms INTEGER NOT NULL,
@@ -82,6 +84,7 @@ CREATE TABLE ceiling_windows (
     held_amount INTEGER NOT NULL CHECK (held_amount >= 0),
     spent_amount INTEGER NOT NULL CHECK (spent_amount >= 0),
     folded_amount INTEGER NOT NULL DEFAULT 0,
+    warn_amount INTEGER CHECK (warn_amount > 0),
     PRIMARY KEY (ceiling_id, starts_at_ms),
     FOREIGN KEY (ceiling_id, counts) REFERENCES ceilings (ceiling_id, counts)
 ) STRICT, WITHOUT ROWID;

@@ -16,13 +16,14 @@ SELECT holds.state, holds.outcome, holds.held_tokens,
 
 -- name: move_room
 -- In every window that the hold took room in: give its room back and add what it came to (or a correction's difference),
--- in what the window counts.
+-- in what the window counts. Ceiling NULL: nobody is to be told of what is spent in that window now.
 UPDATE ceiling_windows
    SET held_amount = held_amount - CASE counts WHEN 'nanousd' THEN :held_nanousd WHEN 'tokens' THEN :held_tokens
                                                WHEN 'attempts' THEN :held_attempts ELSE :held_calls END,
        spent_amount = spent_amount + CASE counts WHEN 'nanousd' THEN :cost_nanousd WHEN 'tokens' THEN :tokens
                                                  WHEN 'attempts' THEN :attempts ELSE :calls END
- WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id);
+ WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id)
+RETURNING CASE WHEN spent_amount >= warn_amount THEN ceiling_id END, starts_at_ms;
 
 -- name: end_generation
 -- Say how a generation ended. A lost one whose owner was only late is told again.

@@ -176,6 +176,12 @@ SELECT 'hours', hours.* FROM (
     SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM days EXCEPT
     SELECT day_ms, deployment, kind, bucket, count, sum_us, max_us FROM latency_days) AS hours;
 
+-- name: alerts: whoever crossed a line was told of it
+-- What a window looks out for is above what is spent in it, since the commit that spent it.
+SELECT w.ceiling_id, w.starts_at_ms, w.spent_amount, w.limit_amount, w.warn_amount
+  FROM ceiling_windows AS w
+ WHERE w.spent_amount >= w.warn_amount;
+
 -- name: stored responses are counted
 SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.body)), 0) AS stored_bytes
   FROM response_totals AS t

@@ -33,7 +33,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
     scope = "x"
     window = "dai"
     limit_usd = 1.5
-    warn_at = [0.8]
+    warn_at = [1.5]
     """
     assert refuses(text) == [
         "colour: unknown key; known keys are "
@@ -46,7 +46,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
         "providers[1].timout_s: unknown key; did you mean timeout_s?",
         "ceilings[0].window: 'dai' cannot be; choose minute, hour, day, month, total",
         'ceilings[0].limit_usd: an amount is exact, so it goes in quotes: "1.5"',
-        "ceilings[0].warn_at: not supported by this version",
+        "ceilings[0].warn_at[0]: expected float <= 1.0",
         "server.auth: off is for this machine alone, and '0.0.0.0' can be reached from outside; leave it at auto",
         "providers[0].base_url: is missing",
         "routes[0].targets[1]: there is no provider 'c'; there are a, b",
