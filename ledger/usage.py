@@ -89,8 +89,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             self.input_tokens
             + self.input_audio_tokens
             + self.input_image_tokens
-            + self.cache_read_tokens
-            + self.cache_written_tokens
+            + self.cached_tokens
+            + self.cached_audio_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
         )
 
     @property

@@ -6,7 +6,7 @@ Nobody cancels an attempt from outside: its own timer fires, and then it is aske
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from functools import partial
 
 from ledger.values import Lead
@@ -16,7 +16,7 @@ from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
 from router.faults import FAULT_RULES, Fault, Outcome, says_too_large_for_its_limit, says_too_long
 from router.flights import Flight
-from router.gates import RETRY_AFTER_S, Gates, NoPlace
+from router.gates import RETRY_AFTER_S, Gates, NoPlace, Pass
 from router.health import Health
 from router.hedging import first_after_s
 from router.hints import Evidence
@@ -185,8 +185,7 @@ class AttemptRunner:
         flight, deployment, is_streamed = journey.flight, attempt.deployment, journey.streams_upstream
         # A role or a ping before the first output commits nobody: the next deployment may still be tried.
         untold: list[Delta] = []
-        async with AsyncExitStack() as stack:
-            await self._queue(stack, flight, attempt, limits)
+        async with self._queue(flight, attempt, limits):
             limits.send(is_too_late=self._is_too_slow(journey, attempt.candidate))
             attempt.begin()
             self._health.speeds.asked(deployment.id, is_streamed=journey.call.stream)
@@ -201,37 +200,39 @@ class AttemptRunner:
                 endpoint=attempt.candidate.endpoint,
                 keeps_events=journey.keeps_events(attempt),
             )
-            async for event in await stack.enter_async_context(aclosing(events)):
-                if isinstance(event, Closing):
-                    attempt.closing = event
-                    continue
-                assembly.add(event)
-                if not is_streamed:
-                    continue
-                limits.heard(is_output=event.is_output)
-                untold.append(event)
-                if event.is_output and attempt.first_output_s is None:
-                    attempt.first_output_s = time.monotonic()
-                    if journey.win(attempt):
-                        _show(flight, attempt.candidate)
-                if attempt.first_output_s is not None:
-                    _tell(journey, attempt, untold)
-                    if flight.outruns_all and journey.winner is attempt:
-                        await _wait_for_readers(flight, limits)
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Closing):
+                        attempt.closing = event
+                        continue
+                    assembly.add(event)
+                    if not is_streamed:
+                        continue
+                    is_output = event.is_output
+                    limits.heard(is_output=is_output)
+                    untold.append(event)
+                    if is_output and attempt.first_output_s is None:
+                        attempt.first_output_s = time.monotonic()
+                        if journey.win(attempt):
+                            _show(flight, attempt.candidate)
+                    if attempt.first_output_s is not None:
+                        _tell(journey, attempt, untold)
+                        if flight.outruns_all and journey.winner is attempt:
+                            await _wait_for_readers(flight, limits)
         if attempt.closing is None:
             raise Fault(Outcome.CUT, "the answer ended without saying so")
         journey.win(attempt)
         _tell(journey, attempt, untold)
 
-    async def _queue(self, stack: AsyncExitStack, flight: Flight, attempt: Attempt, limits: AttemptLimits) -> None:
-        """Have a place at the provider until the stack is left. However it ends, the wait is told."""
+    def _queue(self, flight: Flight, attempt: Attempt, limits: AttemptLimits) -> Pass:
+        """A place at the provider for the length of a block. However the wait for it ends, it is told."""
         provider = attempt.deployment.provider
         flight.waited_for = f"a free place at {provider.name}"
-        waiting_since_s = time.monotonic()
-        try:
-            await stack.enter_async_context(self._gates.gate(provider).pass_through(within_s=limits.queues_for_s))
-        finally:
-            attempt.queued_s = time.monotonic() - waiting_since_s
+
+        def tell(waited_s: float) -> None:
+            attempt.queued_s = waited_s
+
+        return self._gates.gate(provider).pass_through(within_s=limits.queues_for_s, waited=tell)
 
     def _record_health(self, journey: Journey, attempt: Attempt) -> None:
         deployment_id = attempt.deployment.id

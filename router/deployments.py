@@ -1,6 +1,8 @@
 """Providers, deployments and routes: what there is to choose from, as plain values made from the config."""
 
+from functools import cached_property
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,7 +16,7 @@ Dialect = Literal["openai", "anthropic", "gemini", "local"]
 OnAbort = Literal["estimate", "hold", "drain", "free"]
 
 
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
+class Provider(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Who hosts and bills. Spans in seconds; max_concurrency None means unbounded.
 
     has_responses: it is known to answer `/v1/responses`, too; only where the dialect is openai.
@@ -41,8 +43,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, str] = {}
     proxy: str | None = None
 
+    @cached_property
+    def address(self) -> tuple[str, int]:
+        """Host and port; an empty host where its base URL has none."""
+        parts = urlsplit(self.base_url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One model at one provider. price None: unpriced. context_window and max_output_tokens None: not known.
 
     supports: capabilities (`router.capabilities`); None: all. adaptation: how it is known to want to be asked.
@@ -69,7 +77,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is known to answer `/v1/responses`."""
         return self.provider.has_responses
 
-    @property
+    @cached_property
     def id(self) -> str:
         """`provider:model`, the name under which money, latency and health are kept."""
         return f"{self.provider.name}:{self.model}"

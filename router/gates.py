@@ -79,18 +79,13 @@ class Gate:
         """How many stand in line."""
         return len(self._line)
 
-    @asynccontextmanager
-    async def pass_through(self, *, within_s: float = math.inf) -> AsyncIterator[None]:
-        """Have a place for the length of the block. The wait for it is ended by the caller's own limit.
+    def pass_through(self, *, within_s: float = math.inf, waited: Callable[[float], None] | None = None) -> "Pass":
+        """A place for the length of an `async with`. The wait for it is ended by the caller's own limit.
 
         within_s: how long that limit is. Raises NoPlace at once where no place would be free by then, as things are.
+        waited: told how long the wait was, in seconds, however it ended.
         """
-        place = await self._enter(within_s)
-        try:
-            yield
-        finally:
-            self.usual.add(self._now_s() - self._taken[place])
-            self._leave(place)
+        return Pass(self, within_s, waited)
 
     @asynccontextmanager
     async def pass_if_free(self) -> AsyncIterator[None]:
@@ -100,13 +95,14 @@ class Gate:
         """
         if self.limit is not None and self.in_use >= self.limit:
             raise NoPlace(RETRY_AFTER_S)
-        place = await self._enter(0.0)
+        place = await self.enter(0.0)
         try:
             yield
         finally:
-            self._leave(place)
+            self._pass_on(place)
 
-    async def _enter(self, within_s: float) -> Place:
+    async def enter(self, within_s: float) -> Place:
+        """Take a place, to be given back by `leave`. See `pass_through`."""
         place: Place = asyncio.get_running_loop().create_future()
         if self.limit is None or self.in_use < self.limit:
             self._taken[place] = self._now_s()
@@ -120,7 +116,7 @@ class Gate:
         except asyncio.CancelledError:
             if place in self._taken:
                 # It was given just before: the next one in line has it.
-                self._leave(place)
+                self._pass_on(place)
             with suppress(ValueError):
                 self._line.remove(place)
             raise
@@ -133,7 +129,12 @@ class Gate:
         now_s = self._now_s()
         return expected_wait_s([now_s - since_s for since_s in self._taken.values()], self.waiting, usual_s)
 
-    def _leave(self, place: Place) -> None:
+    def leave(self, place: Place) -> None:
+        """Give a place back."""
+        self.usual.add(self._now_s() - self._taken[place])
+        self._pass_on(place)
+
+    def _pass_on(self, place: Place) -> None:
         del self._taken[place]
         while self._line:
             first = self._line.popleft()
@@ -142,6 +143,28 @@ class Gate:
                 self._taken[first] = self._now_s()
                 first.set_result(None)
                 return
+
+
+class Pass:
+    """One place at a gate, while the block runs. A class, for a generator's context costs a call ten times as much."""
+
+    __slots__ = ("_gate", "_place", "_waited", "_within_s")
+
+    def __init__(self, gate: Gate, within_s: float, waited: Callable[[float], None] | None) -> None:
+        self._gate = gate
+        self._within_s = within_s
+        self._waited = waited
+
+    async def __aenter__(self) -> None:
+        since_s = time.monotonic()
+        try:
+            self._place = await self._gate.enter(self._within_s)
+        finally:
+            if self._waited is not None:
+                self._waited(time.monotonic() - since_s)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.leave(self._place)
 
 
 class Gates:

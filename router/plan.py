@@ -1,6 +1,7 @@
 """Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +34,7 @@ _DOUBT: Final = 0.25
 _AS_EMBEDDINGS: Final = Adaptation(endpoint=EMBEDDINGS)
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One deployment that may take the call. held_nanousd bounds its cost, held_tokens what it reads and writes.
 
     body: what it would be sent.
@@ -49,7 +50,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
 
-    @property
+    @cached_property
     def bid(self) -> Bid:
         """What the ledger is asked for it."""
         price = self.deployment.price
@@ -62,7 +63,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             price=price,
         )
 
-    @property
+    @cached_property
     def allowed_tokens(self) -> int | None:
         """How long its answer may be. None: nobody knows a limit."""
         deployment = self.deployment

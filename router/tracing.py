@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from ledger.usage import Usage
 from router.answer import Answer, Choice
@@ -114,7 +113,7 @@ def _request_facts(call: Call) -> dict[str, Scalar]:
 def _attempt_facts(call: Call, attempt: Attempt, ceilings_of: CeilingsOf) -> AttemptFacts:
     # Long as above.
     deployment, candidate, result, fault = attempt.deployment, attempt.candidate, attempt.result, attempt.fault
-    address = urlsplit(deployment.provider.base_url)
+    host, port = deployment.provider.address
     answer, outcome = attempt.answer, attempt.outcome
     return AttemptFacts(
         span_id=attempt.span_id,
@@ -122,8 +121,8 @@ def _attempt_facts(call: Call, attempt: Attempt, ceilings_of: CeilingsOf) -> Att
         number=attempt.number,
         provider=deployment.provider.name,
         model=deployment.model,
-        server_address=address.hostname or "",
-        server_port=address.port or (443 if address.scheme == "https" else 80),
+        server_address=host,
+        server_port=port,
         started_at_ns=attempt.started_at_ns,
         ended_at_ns=attempt.started_at_ns + round(attempt.latency_s * 1e9),
         first_output_at_ns=attempt.first_output_at_ns,
