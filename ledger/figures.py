@@ -8,7 +8,8 @@ class LedgerFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     drift: how many broken rows the service's own audit has found, ever; verified_seq: the newest line it has looked at;
     verify_s: how long its last look took; wal_bytes: size of the log that waits to be moved into the file;
-    queue_depth: writes that wait, of all processes.
+    queue_depth: writes that wait, of all processes. alerts_pending, alerts_dead: deliveries of alerts that are to be
+    tried, and that were given up.
     """
 
     drift: int
@@ -16,6 +17,8 @@ class LedgerFigures(msgspec.Struct, frozen=True, kw_only=True):
     verify_s: float
     wal_bytes: int
     queue_depth: int
+    alerts_pending: int
+    alerts_dead: int
 
 
 class Batch(msgspec.Struct, frozen=True):

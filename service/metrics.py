@@ -63,6 +63,8 @@ def _ledger_readings(figures: LedgerFigures) -> Iterator[Reading]:
     yield _reading(its.VERIFY, figures.verify_s)
     yield _reading(its.WAL, figures.wal_bytes)
     yield _reading(its.QUEUE_DEPTH, figures.queue_depth)
+    yield _reading(its.ALERTS, figures.alerts_pending, "pending")
+    yield _reading(its.ALERTS, figures.alerts_dead, "dead")
 
 
 def _ceiling_readings(ceilings: list[dict[str, Any]]) -> Iterator[Reading]:

@@ -110,7 +110,8 @@ def read_figures(
     db: sqlite3.Connection, *, owner_id: str, now_ms: int, queue_depth: int, database: Path
 ) -> LedgerFigures:
     """How the ledger is doing. queue_depth: of this process."""
-    seq, took_us, drift, others = db.execute(SQL["figures"], {"owner_id": owner_id, "now_ms": now_ms}).fetchone()
+    row = db.execute(SQL["figures"], {"owner_id": owner_id, "now_ms": now_ms}).fetchone()
+    seq, took_us, drift, others, alerts_pending, alerts_dead = row
     wal = database.with_name(database.name + "-wal")
     return LedgerFigures(
         drift=drift,
@@ -118,6 +119,8 @@ def read_figures(
         verify_s=took_us / 1_000_000,
         wal_bytes=wal.stat().st_size if wal.exists() else 0,
         queue_depth=others + queue_depth,
+        alerts_pending=alerts_pending,
+        alerts_dead=alerts_dead,
     )
 
 

@@ -181,6 +181,9 @@ CEILING: Final = {
     )
     for unit, ending, told in (("usd", "", "USD"), ("tokens", ".tokens", "{token}"), ("calls", ".calls", "{call}"))
 }
+ALERTS: Final = _gauge(
+    "farthing.alerts.deliveries", "{delivery}", "Alerts that are to be delivered, and that were given up", "state"
+)
 BREAKER_STATE: Final = _gauge(
     "farthing.breaker.state", "{breaker}", "1 for the state that a deployment's breaker is in", "deployment", "state"
 )
@@ -225,6 +228,7 @@ INSTRUMENTS: Final = (
     WAL,
     QUEUE_DEPTH,
     CEILINGS,
+    ALERTS,
     BREAKER_STATE,
     BREAKER_OPENINGS,
     PACED,

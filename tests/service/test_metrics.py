@@ -3,11 +3,14 @@
 import asyncio
 import os
 import signal
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.collector import ScriptedCollector
 from tests.processes import farthing_serve, one_route
 from tests.upstream import answer, scripted_upstream, status, stream
 
@@ -80,17 +83,50 @@ async def calls_of_all_kinds(service, upstream) -> None:
         answering.close()
 
 
-def served(folder, upstream):
-    return farthing_serve(folder, config=one_route(upstream.url, more=WORKERS + CEILING))
+def served(folder, upstream, collector):
+    environ = {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/v1/metrics",
+        "OTEL_METRIC_EXPORT_INTERVAL": "250",
+    }
+    return farthing_serve(folder, config=one_route(upstream.url, more=WORKERS + CEILING), environ=environ)
+
+
+def pushed(collector: ScriptedCollector) -> dict[str, dict[str, float]]:
+    """{worker's instance id: {metric: the sum of its series}}, as each told last."""
+    told = {}
+    for body in list(collector.bodies):
+        [resource] = ExportMetricsServiceRequest.FromString(body).resource_metrics
+        [instance] = [pair.value for pair in resource.resource.attributes if pair.key == "service.instance.id"]
+        told[instance.string_value] = {
+            metric.name: sum(point.as_double for point in (*metric.sum.data_points, *metric.gauge.data_points))
+            for metric in resource.scope_metrics[0].metrics
+        }
+    return told
+
+
+async def check_pushed(collector: ScriptedCollector, total) -> None:
+    """What the workers push comes to the same; what all of them know alike is told by one."""
+    async with asyncio.timeout(15):
+        while sum(it.get("farthing.calls", 0) for it in pushed(collector).values()) != total["generations"]:
+            await asyncio.sleep(0.05)
+    told = pushed(collector).values()
+    assert len(told) == 2
+    assert round(sum(it.get("farthing.cost", 0) for it in told) * 1e9) == total["cost_nanousd"]
+    assert [it["farthing.ceiling.limit"] for it in told if "farthing.ceiling.limit" in it] == [10]
 
 
 async def test_two_workers_sums_equal_the_ledger_and_outlive_one_that_is_killed(tmp_path):
-    async with scripted_upstream() as upstream, served(tmp_path, upstream) as service:
+    async with (
+        scripted_upstream() as upstream,
+        a_collector() as collector,
+        served(tmp_path, upstream, collector) as service,
+    ):
         await calls_of_all_kinds(service, upstream)
         total = (await service.poll("/ledger/spend?group_by=outcome", _has_all))["total"]
         scraped = await scraped_when(service, lambda it: it.sum("farthing_attempts_total") == total["attempts"])
         check_equal(scraped, total)
         check_states(scraped)
+        await check_pushed(collector, total)
 
         killed = workers_of(service)[0]
         os.kill(killed, signal.SIGKILL)
@@ -98,6 +134,13 @@ async def test_two_workers_sums_equal_the_ledger_and_outlive_one_that_is_killed(
         after = await scraped_when(service, lambda it: it.sum("farthing_workers") == 2 and _is_whole(it))
         check_equal(after, total)
         assert after.sum("farthing_calls_in_flight") == 0
+
+
+@asynccontextmanager
+async def a_collector():
+    collector = ScriptedCollector()
+    yield collector
+    await asyncio.to_thread(collector.close)
 
 
 def _is_whole(scraped: Scraped) -> bool:
@@ -150,6 +193,7 @@ def check_states(scraped: Scraped) -> None:
     assert scraped.sum("farthing_breaker_state") == 1
     assert scraped.sum("farthing_breaker_state", state="closed", deployment="up:m") == 1
     assert scraped.sum("farthing_ledger_drift") == 0
+    assert ("farthing_alerts_deliveries", (("state", "dead"),)) in scraped.samples
     assert scraped.sum("farthing_ledger_wal_bytes") > 0
     assert scraped.sum("farthing_ledger_batch_sum") >= scraped.sum("farthing_ledger_batch_count") > 10
     assert scraped.sum("farthing_ledger_commit_duration_seconds_count") == scraped.sum("farthing_ledger_batch_count")

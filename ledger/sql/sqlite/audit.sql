@@ -37,8 +37,11 @@ SELECT ceiling_id, starts_at_ms, counts, spent_amount, folded_amount, over_amoun
 UPDATE owners SET queue_depth = :queue_depth WHERE owner_id = :owner_id AND queue_depth <> :queue_depth;
 
 -- name: figures
--- How the audit stands, and how many writes wait in the other processes whose leases run.
+-- How the audit stands, how many writes wait in the other processes whose leases run, and how many alerts are to be
+-- delivered, and never were.
 SELECT audit.seq, audit.took_us,
        (SELECT COUNT(*) FROM events WHERE type = 'ledger.drift'),
-       (SELECT COALESCE(SUM(queue_depth), 0) FROM owners WHERE owner_id <> :owner_id AND lease_until_ms >= :now_ms)
+       (SELECT COALESCE(SUM(queue_depth), 0) FROM owners WHERE owner_id <> :owner_id AND lease_until_ms >= :now_ms),
+       (SELECT COUNT(*) FROM deliveries WHERE state = 'pending'),
+       (SELECT COUNT(*) FROM deliveries WHERE state = 'dead')
   FROM audit;

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry.metrics import Instrument, Reading
 from telemetry.metrics.instruments import BY_NAME, INSTRUMENTS
-from telemetry.metrics.page import as_text
+from telemetry.metrics.text import as_text
 
 UNITS = {"s": "_seconds", "By": "_bytes", "USD": "_usd"}
 

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry.metrics import Reading, Tally, open_metrics
 from telemetry.metrics import instruments as its
-from telemetry.metrics.page import as_text, merged
+from telemetry.metrics.page import merged
 from telemetry.metrics.tally import CELLS, read_others
 
 
@@ -66,25 +64,6 @@ def test_beyond_its_walls_nothing_is_kept_and_nothing_breaks(caplog: pytest.LogC
     assert len(tally.readings()) == CELLS // wide.width
     assert len(caplog.records) == 1
     assert sum(reading.numbers[-2] for reading in tally.readings()) == len(tally.readings())
-
-
-@given(st.lists(st.floats(0, 10) | st.sampled_from(its.SHORT_SECONDS)))
-def test_a_spread_is_what_prometheus_own_client_makes_of_the_same_values(values: list[float]) -> None:
-    registry = CollectorRegistry()
-    oracle = Histogram(its.LOOP_LAG.prometheus_name, "…", buckets=its.SHORT_SECONDS, registry=registry)
-    tally = Tally()
-    spread = tally.spread(its.LOOP_LAG)
-    for value in values:
-        oracle.observe(value)
-        spread.observe(value)
-    [expected] = registry.collect()
-    [family] = text_string_to_metric_families(as_text(tally.readings()).decode())
-    told = {(sample.name, *sample.labels.values()): sample.value for sample in family.samples}
-    assert told == {
-        (sample.name, *sample.labels.values()): sample.value
-        for sample in expected.samples
-        if not sample.name.endswith("_created")
-    }
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 99), min_size=1), min_size=1))
