@@ -27,11 +27,14 @@ from router.ordering import Ordering
 from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
+from router.providers.post import post_over
 from router.providers.remote import remote_counts, remote_dialects
 from router.providers.transport import AiohttpTransport, open_transport
 from router.status import RouterStatus
 from router.token_counts import Counts
 from router.tokens import TokenCounter
+from service.alerts.delivery import open_alerts
+from service.alerts.targets import targets_of
 from service.auth.keyring import open_keyring
 from service.clock import now_ms
 from service.config import Config
@@ -108,6 +111,8 @@ async def open_parts(
         )
         live = LiveBoard()
         await stack.enter_async_context(telling_of_others(live, ledger))
+        post = post_over(transport, clock_ms=now_ms)
+        couriers = await stack.enter_async_context(open_alerts(ledger, targets_of(config.alerts), post, now_ms=now_ms))
         yield Parts(
             live=live,
             gateway=gateway,
@@ -119,7 +124,9 @@ async def open_parts(
             catalog=catalog,
             keyring=open_keyring(config, ledger, environ),
             telemetry=telemetry,
-            reload=Reloading(config, read or (lambda: config), ledger=ledger, catalog=catalog, now_ms=now_ms).reload,
+            reload=Reloading(
+                config, read or (lambda: config), ledger=ledger, catalog=catalog, couriers=couriers, now_ms=now_ms
+            ).reload,
             readiness=lambda: readiness(ledger, draining, catalog, local_models),
             is_draining=lambda: draining.is_on,
             metrics=page.render,

@@ -8,6 +8,8 @@ import msgspec
 
 from ledger.ledger import Ledger
 from ledger.prices import load_book
+from service.alerts.delivery import Couriers
+from service.alerts.targets import targets_of
 from service.config import Config, ConfigInvalid
 from service.config.catalog import Catalog, CurrentCatalog
 from service.config.model import ProviderSection
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Reloading:
-    """The config in force, and how to read it again. Providers, models, prices, routes and ceilings may change."""
+    """The config in force, and how to read it again. Providers, models, prices, routes, ceilings, alerts may change."""
 
     def __init__(
         self,
@@ -28,12 +30,14 @@ class Reloading:
         *,
         ledger: Ledger,
         catalog: CurrentCatalog,
+        couriers: Couriers,
         now_ms: Callable[[], int],
     ) -> None:
         self._config = config
         self._read = read
         self._ledger = ledger
         self._catalog = catalog
+        self._couriers = couriers
         self._now_ms = now_ms
 
     async def reload(self) -> None:
@@ -49,6 +53,7 @@ class Reloading:
         catalog = Catalog(config, load_book(), now_ms=self._now_ms())
         await self._ledger.configure_ceilings(catalog.ceilings)
         self._catalog.replace(catalog)
+        self._couriers.replace(targets_of(config.alerts))
         self._config = config
         log.info("the config was read again: %d routes, %d ceilings", len(config.routes), len(config.ceilings))
 

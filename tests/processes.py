@@ -48,7 +48,7 @@ class Service:
         async with self.http.get(self.url + path) as answer:
             return await answer.json(content_type=None)
 
-    async def poll(self, path: str, holds, *, within_s: float = 10.0) -> Any:
+    async def poll(self, path: str, holds, *, within_s: float = 30.0) -> Any:
         """GET until this holds of the answer."""
         async with asyncio.timeout(within_s):
             while not holds(found := await self.get(path)):

@@ -58,9 +58,10 @@ __all__ = [
     "stream",
 ]
 
-# Where calls go. They are answered by scripts.
+# Where calls go, and HOOK for a webhook's messages. They are answered by scripts.
 SCRIPTED = ("/chat/completions", "/responses", "/embeddings", "/v1/messages", ":generateContent", ":batchEmbedContents")
 COUNTS = ("/v1/messages/count_tokens", ":countTokens")
+HOOK = "/hook"
 GEMINI_STREAM = ":streamGenerateContent?alt=sse"
 
 
@@ -220,7 +221,7 @@ class ScriptedUpstream:
 
     def script_for(self, request: Request) -> Script:
         """The script to play, and the request noted: calls in `requests`, all else in `others`."""
-        if request.method == "POST" and request.path.endswith((*SCRIPTED, *COUNTS, GEMINI_STREAM)):
+        if request.method == "POST" and _is_scripted(request.path):
             self.requests.append(request)
             self.changed()
             return self._scripts.popleft() if self._scripts else self.default
@@ -248,6 +249,10 @@ class ScriptedUpstream:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _is_scripted(path: str) -> bool:
+    return path.endswith((*SCRIPTED, *COUNTS, GEMINI_STREAM)) or path.partition("?")[0].endswith(HOOK)
 
 
 @asynccontextmanager

@@ -113,7 +113,7 @@ class Http:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise _fault(error, status) from error
+            raise fault_of(error, status) from error
         except httpx.InvalidURL as error:
             raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
 
@@ -228,7 +228,7 @@ def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(response.stream)
 
 
-def _fault(error: httpx.TransportError, status: int | None) -> Fault:
+def fault_of(error: httpx.TransportError, status: int | None) -> Fault:
     """What a broken exchange means. status: of the response whose body was being read."""
     words = clean(str(error))
     if status is None and isinstance(error, _NEVER_SENT):

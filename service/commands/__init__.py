@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "reconcile": "Compare with a provider's export, and settle the difference.",
     "keys": "Who may call: make, list and revoke API keys.",
     "hints": "What was learned of deployments; block, allow or prefer by hand.",
+    "alerts": "Who is told of events: try it, see what was told, tell it again.",
     "verify": "Audit the ledger, read-only.",
     "backup": "Copy the ledger, while it is used.",
     "prune": "Fold old detail into closing balances.",

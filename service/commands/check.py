@@ -14,6 +14,7 @@ from ledger.ceilings import Ceiling
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from router.deployments import Deployment, Provider, Route
+from service.alerts.targets import Target, targets_of
 from service.clock import now_ms
 from service.commands.failing import load_or_exit
 from service.commands.tables import plain_console
@@ -31,12 +32,15 @@ _UNKNOWN: Final = "-"
 @click.option("--probe", is_flag=True, help="Also ask each provider for its models; exit 1 if one does not answer.")
 def check(path: str | None, *, probe: bool) -> None:
     """Validate the config and show routes, prices and ceilings."""
-    catalog = Catalog(load_or_exit(path), load_book(), now_ms=now_ms())
+    config = load_or_exit(path)
+    catalog = Catalog(config, load_book(), now_ms=now_ms())
     console = plain_console()
     for route in catalog.routes:
         console.print(_route_table(route))
     if catalog.ceilings:
         console.print(_ceilings_table(catalog))
+    if config.alerts:
+        console.print(_alerts_table(targets_of(config.alerts)))
     for warning in catalog.warnings:
         console.print(f"warning: {warning}", style="yellow")
     console.print("The config is valid.", style="green")
@@ -132,6 +136,14 @@ def _ceilings_table(catalog: Catalog) -> Table:
 
 def _limit(ceiling: Ceiling) -> str:
     return f"${_usd(ceiling.limit)}" if ceiling.unit == "usd" else f"{ceiling.limit:,} {ceiling.unit}"
+
+
+def _alerts_table(targets: Iterable[Target]) -> Table:
+    table = _table("alerts", "target", "address", "events", "signed")
+    for target in targets:
+        is_signed = "" if target.kind == "apprise" else "no" if target.key is None else "yes"
+        table.add_row(target.name, target.shown, ", ".join(target.events), is_signed)
+    return table
 
 
 def _probe_table(answers: "Iterable[Reached]") -> Table:

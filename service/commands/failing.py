@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from service.config import Config, ConfigInvalid, load_config
+from service.config.alerts import secrets_of
 from telemetry import setup_logging
 
 CONFIG_WRONG = 2
@@ -23,13 +24,16 @@ def failing(*lines: str, status: int = 1) -> NoReturn:
 
 
 def start_logging(config: Config, level: str) -> None:
-    """Log to standard error, and never a provider's key, nor what a proxy wants to be told."""
+    """Log to standard error, and never a provider's key, what a proxy wants to be told, or where alerts go."""
     secrets = setup_logging(sys.stderr, level)
     for provider in config.providers:
         if provider.api_key:
             secrets.hide(provider.api_key)
         if provider.proxy and (password := urlsplit(provider.proxy).password):
             secrets.hide(password)
+    for target in config.alerts:
+        for secret in secrets_of(target):
+            secrets.hide(secret)
 
 
 def load_or_exit(path: str | None, **overrides: object) -> Config:

@@ -16,8 +16,8 @@ from router.vendors import usual_of
 from service.config.environment import DEFAULT_ROUTE
 from service.config.limits import limit_of
 from service.config.model import Config, ModelSection, ProviderSection, RouterSection, RouteSection
+from service.config.names import is_model_name
 from service.config.preferred import ALIASES
-from service.config.rules import is_model_name
 
 # What ends the names of rates in [[models]]; what is before it is the name of the rate in a `Tier`.
 _RATE: Final = "_usd_per_mtok"

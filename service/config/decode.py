@@ -7,10 +7,9 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from service.config.model import KEYS_NOT_YET, LISTS, TABLES, Config, Section
+from service.config.model import LISTS, TABLES, Config, Section
 from service.config.problems import Problem, place_in
 
-NOT_YET: Final = "not supported by this version"
 _VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _INNER_VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _PLACE_WITHIN: Final = re.compile(r" - at `\$(.*)`$")
@@ -33,7 +32,7 @@ class Decoding:
             elif key in LISTS:
                 found[key] = self._list(key, value, LISTS[key])
             else:
-                self._unknown("", key, (*TABLES, *LISTS))
+                self._unknown(key, (*TABLES, *LISTS))
         return Config(**found)
 
     def follows(self, problem: Problem) -> bool:
@@ -61,7 +60,7 @@ class Decoding:
         found: dict[str, Any] = {}
         for name, value in table.items():
             if name not in known:
-                self._unknown(key, name, known, place)
+                self._unknown(name, known, place)
             elif (read := self._value((key, name), place_in(place, name), value, known[name])) is not None:
                 found[name] = read
         for name in stand_ins:
@@ -106,11 +105,8 @@ class Decoding:
             return None
         return found
 
-    def _unknown(self, key: str, name: str, known: Iterable[str], table: str = "") -> None:
+    def _unknown(self, name: str, known: Iterable[str], table: str = "") -> None:
         place = place_in(table, name)
-        if name in KEYS_NOT_YET.get(key, ()):
-            self._problem(place, NOT_YET)
-            return
         nearest = next(iter(get_close_matches(name[:64], known, n=1, cutoff=0.6)), None)
         hint = f"did you mean {nearest}?" if nearest else f"known keys are {', '.join(known)}"
         self._problem(place, f"unknown key; {hint}")

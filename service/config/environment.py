@@ -6,9 +6,10 @@ from typing import Final
 import msgspec
 
 from service.config.model import Config, ProviderSection, RouterSection, RouteSection
+from service.config.names import is_model_name
 from service.config.preferred import LOCAL, PREFERRED, is_preferring, max_concurrency_of, router_of, targets_of
 from service.config.problems import ConfigInvalid
-from service.config.rules import is_model_name, provider_problems
+from service.config.rules import provider_problems
 from service.config.variables import Variables
 
 OPENAI_URL: Final = "https://api.openai.com/v1"

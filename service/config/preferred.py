@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from service.config.model import RouterSection
-from service.config.rules import is_model_name
+from service.config.names import is_model_name
 from service.config.variables import Variables
 
 PREFERRED: Final = "PREFERRED_MODEL"

@@ -1,6 +1,5 @@
 """What must hold in and between the sections of a config, beyond the types of their keys. Pure."""
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from ledger.money import parse_usd
 from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
+from service.config.alerts import alert_problems
 from service.config.limits import limit_of, name_of
 from service.config.model import (
     TRACE_ID,
@@ -20,10 +20,10 @@ from service.config.model import (
     RouteSection,
     ServerSection,
 )
+from service.config.names import MAX_MODEL_CHARS, is_loopback, is_model_name, is_name
 from service.config.problems import Problem
 from service.exports import COLUMNS, NEEDED
 
-MAX_MODEL_CHARS: Final = 256
 # Whose names are the callers' own, and not known here.
 _CALLERS_SCOPES: Final = {"key", "team", "user", "workflow", "run"}
 # {key of a provider: the dialect that it is for}
@@ -56,6 +56,7 @@ def problems_of(config: Config) -> Iterator[Problem]:
         yield from _ceiling_problems(f"ceilings[{index}]", ceiling, providers)
     for index, export in enumerate(config.reconcile):
         yield from _reconcile_problems(f"reconcile[{index}]", export, providers)
+    yield from alert_problems(config.alerts)
     if endpoint := config.telemetry.otlp_endpoint:
         yield from _address_problems("telemetry.otlp_endpoint", endpoint)
     if url := config.telemetry.public_url:
@@ -66,29 +67,14 @@ def problems_of(config: Config) -> Iterator[Problem]:
             yield Problem("telemetry.trace_url", f"has no {TRACE_ID} in it, which the id is put in the place of")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to it."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def needs_keys(server: ServerSection) -> bool:
     """Whether nobody is answered without a key."""
     return server.auth == "required" or (server.auth == "auto" and not is_loopback(server.host))
 
 
-def is_model_name(text: str) -> bool:
-    """Whether it can name a model: in a header, in a log, and in a table."""
-    return 0 < len(text) <= MAX_MODEL_CHARS and text.isascii() and text.isprintable() and " " not in text
-
-
 def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
     """What is wrong with one provider by itself."""
-    if not _is_name(provider.name):
+    if not is_name(provider.name):
         yield Problem(f"{place}.name", f"{provider.name!r} must be made of letters, digits, '.', '_' and '-'")
     if provider.api_key is not None and not (provider.api_key.isascii() and provider.api_key.isprintable()):
         yield Problem(f"{place}.api_key", "has a character in it that no header can carry")
@@ -286,10 +272,6 @@ def _repeated(place: str, key: str, names: Iterable[str]) -> Iterator[Problem]:
         if name in seen:
             yield Problem(f"{place}[{index}].{key}".removesuffix("."), f"{name!r} is there twice")
         seen.add(name)
-
-
-def _is_name(text: str) -> bool:
-    return is_model_name(text) and all(character.isalnum() or character in "._-" for character in text)
 
 
 def _address_problems(place: str, url: str) -> Iterator[Problem]:

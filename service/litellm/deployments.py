@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from service.config.model import ProviderSection
-from service.config.rules import is_model_name, provider_problems
+from service.config.names import is_model_name
+from service.config.rules import provider_problems
 from service.litellm.amounts import per_mtok, seconds, whole
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from service.config.rules import MAX_MODEL_CHARS
+from service.config.names import MAX_MODEL_CHARS
 from service.litellm.deployments import MODELS, PARAMS, Entry, Fleet, own_place
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table

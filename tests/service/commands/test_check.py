@@ -37,7 +37,7 @@ def cells(result: Result, name: str) -> list[str]:
 
 
 def test_the_example_is_shown_whole() -> None:
-    result = run("--config", str(EXAMPLE), OPENAI_API_KEY="sk-hunter2")
+    result = run("--config", str(EXAMPLE), OPENAI_API_KEY="sk-hunter2", WEBHOOK_SECRET="hunter2")
     assert result.exit_code == 0
     assert result.stderr == ""
     assert cells(result, "openai:gpt-4o-mini") == [
@@ -49,6 +49,8 @@ def test_the_example_is_shown_whole() -> None:
     assert cells(result, "provider:openai") == ["provider:openai", "day", "$20.00", "refuse", "90%"]
     assert cells(result, "user:*") == ["user:*", "day", "$5.00", "wait"]
     assert cells(result, "key:*") == ["key:*", "minute", "600 calls", "refuse"]
+    events = "ceiling.*, spend.anomaly, disk.low"
+    assert cells(result, "ops") == ["ops", "https://hooks.example.com/…", events, "yes"]
     assert "route chat" in result.stdout
     assert "The config is valid." in result.stdout
     assert "hunter2" not in result.stdout
@@ -120,7 +122,7 @@ async def test_a_probe_says_what_each_provider_answers_and_fails_if_one_does_not
 def test_what_a_deployment_supports_is_shown_where_it_is_said() -> None:
     text = EXAMPLE.read_text("utf-8").replace("encoding =", 'supports = ["tools", "temperature"]\nencoding =')
     Path("farthing.toml").write_text(text, "utf-8")
-    result = run(OPENAI_API_KEY="k")
+    result = run(OPENAI_API_KEY="k", WEBHOOK_SECRET="s")
     assert cells(result, "openai:gpt-4o-mini")[-2] == "temperature, tools"
     assert "supports" in result.stdout
     assert "reasoning" not in result.stdout

@@ -4,7 +4,7 @@ import pytest
 
 from router.tokens.encodings import ENCODINGS
 from service.config.decode import _choices
-from service.config.model import KEYS_NOT_YET, LISTS, TABLES, ModelSection
+from service.config.model import ModelSection
 from tests.service.config.conftest import PROVIDER, Reads, Refuses
 
 
@@ -38,7 +38,7 @@ def test_every_problem_is_told_at_once_and_each_with_its_place(refuses: Refuses)
     assert refuses(text) == [
         "colour: unknown key; known keys are "
         "server, ledger, cache, router, telemetry, providers, models, routes, ceilings, "
-        "reconcile",
+        "reconcile, alerts",
         "server.prot: unknown key; did you mean port?",
         "server.workers: expected int, got str",
         "router.hedge: expected bool, got str",
@@ -92,19 +92,6 @@ def test_what_only_follows_from_another_problem_is_not_told(refuses: Refuses) ->
         "providers[0].nmae: unknown key; did you mean name?",
         "providers[0].base_ulr: unknown key; did you mean base_url?",
     ]
-
-
-@pytest.mark.parametrize("table", sorted(KEYS_NOT_YET))
-def test_a_key_of_a_later_version_is_refused_as_such(refuses: Refuses, table: str) -> None:
-    heading = f"[[{table}]]" if table in LISTS else f"[{table}]" if table else ""
-    for key in KEYS_NOT_YET[table]:
-        place = (f"{table}[0]." if table in LISTS else f"{table}." if table else "") + key
-        assert f"{place}: not supported by this version" in refuses(f"{heading}\n{key} = 1")
-
-
-def test_no_key_is_both_known_and_of_a_later_version() -> None:
-    for name, section in {**TABLES, **LISTS}.items():
-        assert not KEYS_NOT_YET.get(name, set()) & set(section.__struct_fields__)
 
 
 def test_a_whole_value_comes_from_the_environment_and_takes_its_fields_type(reads: Reads) -> None:

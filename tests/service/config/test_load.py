@@ -71,7 +71,7 @@ def test_an_empty_file_has_the_documented_defaults(reads: Reads) -> None:
 
 def test_the_example_is_valid_and_shows_nearly_every_key(reads: Reads) -> None:
     text = EXAMPLE.read_text("utf-8")
-    config = reads(text, OPENAI_API_KEY="sk-1")
+    config = reads(text, OPENAI_API_KEY="sk-1", WEBHOOK_SECRET="whsec_c2VjcmV0")
     assert config.providers[0].api_key == "sk-1"
     documented = tomllib.loads(text)
     shown = {(key, name) for key in LISTS for table in documented[key] for name in table}

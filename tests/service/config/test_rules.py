@@ -3,7 +3,7 @@
 import pytest
 
 from service.config.limits import limit_of
-from service.config.rules import is_loopback, is_model_name
+from service.config.names import is_loopback, is_model_name
 from tests.service.config.conftest import PROVIDER, Reads, Refuses
 
 

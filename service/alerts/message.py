@@ -1,0 +1,78 @@
+"""One message to a target: as the body of a webhook, and in words for people. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from ledger.money import format_usd
+from ledger.reports import iso
+
+# What happened, before the scope or deployment that it happened to.
+_TITLES: Final = {
+    "ceiling.threshold": "A ceiling fills up",
+    "ceiling.exceeded": "A ceiling is reached",
+    "ceiling.forecast": "A ceiling will be reached before its window ends",
+    "spend.anomaly": "A key spends far more than usual",
+    "model.unpriced": "A model has no price",
+    "provider.key_refused": "A provider refuses its key",
+    "provider.out_of_credit": "A provider is out of credit",
+    "breaker.open_long": "A deployment has failed for long",
+    "ledger.drift": "The ledger does not add up",
+    "posting.overrun": "An attempt cost more than was held for it",
+    "disk.low": "The ledger's disk is nearly full",
+    "digest": "Several things happened",
+    "test": "This is a test",
+}
+# The facts that say to what it happened; the first that is there goes into the title.
+_SUBJECTS: Final = ("scope", "deployment", "provider", "model", "key")
+MAX_LINES: Final = 30
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent, on each try the same. message_id: by which a receiver knows one that it has. facts: JSON."""
+
+    message_id: str
+    type: str
+    at_ms: int
+    facts: dict[str, Any]
+
+
+def body_of(message: Message) -> bytes:
+    """Standard Webhooks' payload: `type`, `timestamp` (when it happened), and in `data` the id and the facts."""
+    return msgspec.json.encode(
+        {
+            "type": message.type,
+            "timestamp": iso(message.at_ms),
+            "data": {"id": message.message_id, **message.facts},
+        }
+    )
+
+
+def title_of(message: Message) -> str:
+    """One line for people."""
+    title = _TITLES.get(message.type, message.type)
+    subject = next((message.facts[name] for name in _SUBJECTS if message.facts.get(name)), None)
+    return f"Farthing: {title}" if subject is None else f"Farthing: {title}: {subject}"
+
+
+def text_of(message: Message) -> str:
+    """A line for each fact, for people; the first MAX_LINES of them."""
+    lines = [f"type: {message.type}", f"at: {iso(message.at_ms)}", *_lines(message.facts), f"id: {message.message_id}"]
+    return "\n".join(lines[:MAX_LINES])
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    return [f"{_label(name)}: {_shown(name, value)}" for name, value in facts.items() if value is not None]
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_nanousd").removesuffix("_at_ms").replace("_", " ")
+
+
+def _shown(name: str, value: Any) -> str:
+    """Money in dollars, moments as dates, what has parts as JSON."""
+    if isinstance(value, int) and name.endswith("_nanousd"):
+        return f"${format_usd(value)}"
+    if isinstance(value, int) and name.endswith("_at_ms"):
+        return iso(value) or ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
