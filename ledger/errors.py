@@ -107,6 +107,10 @@ class LedgerUnavailable(LedgerError):
         self.unknown = unknown
 
 
+class ReadingTooLong(LedgerUnavailable):
+    """What was asked for takes longer to add up than a reading may hold on to the file. Asking for less may work."""
+
+
 class NotALedger(LedgerError):
     """The file or its settings cannot serve as a ledger. The text says what to do; nothing was changed."""
 

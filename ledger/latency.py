@@ -38,6 +38,14 @@ class Tally(msgspec.Struct):
         self.max_us = max(self.max_us, max_us)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
+    def merge(self, other: "Tally") -> None:
+        """Add all that another one counted."""
+        self.count += other.count
+        self.sum_us += other.sum_us
+        self.max_us = max(self.max_us, other.max_us)
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+
     def summary(self) -> dict[str, float | None]:
         """Mean, quantiles and maximum in milliseconds; None where nothing was counted."""
         quantiles = quantiles_us(self.buckets, (0.5, 0.9, 0.95, 0.99))

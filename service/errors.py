@@ -16,6 +16,7 @@ from ledger.errors import (
     IdempotencyMismatch,
     LedgerUnavailable,
     RateLimited,
+    ReadingTooLong,
 )
 from router.errors import (
     ContextTooLong,
@@ -114,6 +115,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
         (NoDeploymentAvailable, (503, "no_deployment_available", "Nobody can answer now", wording.none_available)),
         (Overloaded, (503, "overloaded", "Too busy", wording.overloaded)),
         (LedgerUnavailable, (503, "ledger_unavailable", "The ledger takes no writes", wording.ledger_unavailable)),
+        (ReadingTooLong, (503, "ledger_unavailable", "The report takes too long", wording.reading_too_long)),
         (DeadlineExceeded, (504, "deadline_exceeded", "The deadline passed", wording.deadline_exceeded, False)),
     )
 }

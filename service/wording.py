@@ -9,6 +9,7 @@ from ledger.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
+    ReadingTooLong,
 )
 from ledger.money import format_usd
 from router.errors import (
@@ -255,6 +256,15 @@ def overloaded(error: Overloaded, _now_ms: int) -> Told:
 def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
     kept = "may or may not have been kept" if error.unknown else "was not kept"
     return Told(f"No call is made that cannot be accounted for. The record of this one {kept}.", {}, 1)
+
+
+def reading_too_long(_error: ReadingTooLong, _now_ms: int) -> Told:
+    return Told(
+        "This takes too long to add up. A shorter window may do; so may fewer names: model, provider, route, key, team "
+        "and outcome are kept added up by the hour, while users, workflows and runs are counted call by call.",
+        {},
+        60,
+    )
 
 
 def slow_reader(error: SlowReader, _now_ms: int) -> Told:

@@ -42,6 +42,12 @@ class Group(msgspec.Struct):
         tally = self.total if count.kind == "total" else self.ttft
         tally.add(count.bucket, count.count, count.sum_us, count.max_us)
 
+    def merge(self, other: "Group") -> None:
+        """Take all of another in."""
+        self.errors += other.errors
+        self.total.merge(other.total)
+        self.ttft.merge(other.ttft)
+
     def latency(self) -> Latency:
         """The group's figures."""
         ttft = Spans(count=self.ttft.count, **self.ttft.summary())
@@ -63,13 +69,19 @@ def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, 
 
 def latency_by(db: sqlite3.Connection, query: LatencyQuery) -> tuple[Latency, dict[tuple[str, ...], Latency]]:
     """(all together, {the values of query.group_by: how long answers took})."""
-    total, groups = Group(), dict[tuple[str, ...], Group]()
+    groups = dict[tuple[str, ...], Group]()
+    # A hundred buckets of one deployment and hour have one place between them. None: they are filtered out.
+    places = dict[tuple[str, int], Group | None]()
     for count in _counts(db, query):
-        values = _dimensions(count)
-        if all(values[name] == wanted for name, wanted in query.filters.items()):
-            total.add(count)
-            key = tuple(values[name] for name in query.group_by)
-            groups.setdefault(key, Group()).add(count)
+        place = (count.deployment, count.hour_ms)
+        if place not in places:
+            key = _key_of(*place, query)
+            places[place] = None if key is None else groups.setdefault(key, Group())
+        if (group := places[place]) is not None:
+            group.add(count)
+    total = Group()
+    for group in groups.values():
+        total.merge(group)
     return total.latency(), {key: group.latency() for key, group in groups.items()}
 
 
@@ -87,7 +99,7 @@ def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:
     unit_ms = HOUR_MS if "hour" in named else DAY_MS if named & {"day", "month"} else _FAR_MS
     hours = _whole(since_ms, until_ms, HOUR_MS)
     days = hours if "hour" in named else _whole(*hours, DAY_MS)
-    middle = "whole_hours" if "hour" in named else "whole_days"
+    middle = {HOUR_MS: "each_hour", DAY_MS: "each_day"}.get(unit_ms, "whole_days")
     yield from _single(db, since_ms, hours[0])
     for statement, begins_ms, ends_ms in (
         ("whole_hours", hours[0], days[0]),
@@ -120,12 +132,16 @@ def _single(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[Co
             yield Count(deployment, "ttft", hour_ms, bucket_of(ttft_us), 1, ttft_us, ttft_us)
 
 
-def _dimensions(count: Count) -> dict[str, str]:
-    hour = iso(count.hour_ms) or ""
-    return {
-        "model": count.deployment,
-        "provider": count.deployment.partition(":")[0],
+def _key_of(deployment: str, hour_ms: int, query: LatencyQuery) -> tuple[str, ...] | None:
+    """The group that counts of this deployment and hour belong to. None: the filters leave them out."""
+    hour = iso(hour_ms) or ""
+    values = {
+        "model": deployment,
+        "provider": deployment.partition(":")[0],
         "hour": hour[:13] + ":00:00Z",
         "day": hour[:10],
         "month": hour[:7],
     }
+    if any(values[name] != wanted for name, wanted in query.filters.items()):
+        return None
+    return tuple(values[name] for name in query.group_by)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, ReadingTooLong
 from ledger.sqlite.connection import Connection, open_reader, read_bounded
 
 Result = TypeVar("Result")
@@ -28,14 +28,15 @@ class Readers:
             self._idle.put_nowait(connection)
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in one read transaction. Raises LedgerUnavailable if it takes too long or the file fails."""
+        """Run `work` in one read transaction. Raises ReadingTooLong, and LedgerUnavailable if the file fails."""
         connection = await self._idle.get()
         try:
             # The connection's thread does one thing after another: a cancelled reading only delays the next.
             return await connection.run(partial(_in_snapshot, work=work))
         except sqlite3.DatabaseError as error:
             log.warning("the ledger could not be read: %s", error)
-            raise LedgerUnavailable from error
+            is_too_long = error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
+            raise (ReadingTooLong if is_too_long else LedgerUnavailable) from error
         finally:
             self._idle.put_nowait(connection)
 

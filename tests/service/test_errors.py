@@ -15,6 +15,7 @@ from ledger.errors import (
     IdempotencyMismatch,
     LedgerUnavailable,
     RateLimited,
+    ReadingTooLong,
     Tight,
 )
 from router.errors import (
@@ -56,6 +57,7 @@ def tight(**changes):
 
 
 TOLD = [
+    (ReadingTooLong(), 503, "ledger_unavailable", {"retry-after": "60"}),
     (IdempotencyInProgress("gen_1"), 409, "idempotency_in_progress", {"retry-after": "1"}),
     (ResultNotKept("gen_1"), 409, "idempotency_result_not_kept", {"x-should-retry": "false"}),
     (IdempotencyMismatch("gen_1"), 422, "idempotency_mismatch", {"x-should-retry": "false"}),

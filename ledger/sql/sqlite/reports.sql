@@ -135,6 +135,18 @@ SELECT deployment, kind, day_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(co
  WHERE day_ms >= :since_ms AND day_ms < :until_ms
  GROUP BY deployment, span_ms, kind, bucket;
 
+-- name: each_hour
+-- whole_hours where each hour stays apart: one row a bucket already, so nothing is sorted and added up.
+SELECT deployment, kind, hour_ms, bucket, count, sum_us, max_us
+  FROM latency_buckets
+ WHERE hour_ms >= :since_ms AND hour_ms < :until_ms;
+
+-- name: each_day
+-- whole_days where each day stays apart.
+SELECT deployment, kind, day_ms, bucket, count, sum_us, max_us
+  FROM latency_days
+ WHERE day_ms >= :since_ms AND day_ms < :until_ms;
+
 -- name: single_attempts
 -- The attempts of a part of an hour, one by one.
 SELECT deployment, taken_at_ms, outcome, latency_us, ttft_us

@@ -30,17 +30,22 @@ const GROUPS = [
 ];
 const FILTERS = [...GROUPS.map(([name]) => name), "run", "basis", "outcome"];
 const MOST_ROWS = 100;
+// Counted call by call by the ledger, where the others are kept added up by the hour.
+const COUNTED = ["user", "workflow", "run"];
+const COUNTED_EVERY_MS = 60_000;
 
 export function Spend() {
   const given = useStore(address);
   const group = GROUPS.some(([name]) => name === given.group) ? given.group : "model";
   const filters = filtersIn(given, FILTERS);
   const { bucket, every_ms } = spanOf(given, Date.now());
+  const isCounted = [group, ...Object.keys(filters)].some((name) => COUNTED.includes(name));
+  const everyMs = isCounted ? COUNTED_EVERY_MS : every_ms;
   const question = JSON.stringify([given.since, given.until, group, filters]);
   const report = (group_by, top) => (now_ms) =>
     pathWith("ledger/spend", { ...windowOf(spanOf(given, now_ms)), group_by, top, ...filters });
-  const overTime = useReport(report(`${bucket},${group}`, MOST_GROUPS), question, { everyMs: every_ms });
-  const byGroup = useReport(report(group, MOST_ROWS), question, { everyMs: every_ms });
+  const overTime = useReport(report(`${bucket},${group}`, MOST_GROUPS), question, { everyMs });
+  const byGroup = useReport(report(group, MOST_ROWS), question, { everyMs });
   const ceilings = useReport(() => "ledger/ceilings", "ceilings", { everyMs: 10_000 });
   const nameOf = useNames(group === "key" || "key" in filters);
   const shown = { given, group, filters, nameOf };
