@@ -25,8 +25,9 @@ class _Running(NamedTuple):
 class Couriers:
     """The couriers of the targets in force."""
 
-    def __init__(self, hire: Callable[[Target], Courier]) -> None:
+    def __init__(self, hire: Callable[[Target], Courier], *, close_s: float = CLOSE_S) -> None:
         self._hire = hire
+        self._close_s = close_s
         self._running: dict[str, _Running] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -50,7 +51,7 @@ class Couriers:
         self.replace(())
         if not self._leaving:
             return
-        _, late = await asyncio.wait(self._leaving, timeout=CLOSE_S)
+        _, late = await asyncio.wait(self._leaving, timeout=self._close_s)
         for task in late:
             task.cancel()
         if late:

@@ -1,10 +1,10 @@
 """One message to a target: as the body of a webhook, and in words for people. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from ledger.money import format_usd
 from ledger.reports import iso
 
 # What happened, before the scope or deployment that it happened to.
@@ -50,9 +50,19 @@ def body_of(message: Message) -> bytes:
 
 def title_of(message: Message) -> str:
     """One line for people."""
+    subject = subject_of(message.facts)
     title = _TITLES.get(message.type, message.type)
-    subject = next((message.facts[name] for name in _SUBJECTS if message.facts.get(name)), None)
-    return f"Farthing: {title}" if subject is None else f"Farthing: {title}: {subject}"
+    return f"Farthing: {title}: {subject}" if subject else f"Farthing: {title}"
+
+
+def subject_of(facts: Mapping[str, Any]) -> str:
+    """To what it happened: `80% of global a month`, a deployment, what a digest counts. Empty where nothing says."""
+    if "counts" in facts:
+        return ", ".join(f"{count} {kind}" for kind, count in facts["counts"].items())
+    subject = str(next((facts[name] for name in _SUBJECTS if facts.get(name)), ""))
+    if "window" in facts:
+        subject += f" a {facts['window']}" if facts["window"] != "total" else " in all"
+    return f"{facts['threshold']:.0%} of {subject}" if "threshold" in facts else subject
 
 
 def text_of(message: Message) -> str:
@@ -62,17 +72,16 @@ def text_of(message: Message) -> str:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    return [f"{_label(name)}: {_shown(name, value)}" for name, value in facts.items() if value is not None]
+    """Amounts in dollars alone, where they are there in both."""
+    told = {name: value for name, value in facts.items() if f"{name.removesuffix('_nanousd')}_usd" not in facts}
+    dollars = {name: f"${value}" for name, value in facts.items() if name.endswith("_usd")}
+    return [f"{_label(name)}: {_shown(value)}" for name, value in (told | dollars).items() if value is not None]
 
 
 def _label(name: str) -> str:
-    return name.removesuffix("_nanousd").removesuffix("_at_ms").replace("_", " ")
+    return name.removesuffix("_usd").replace("_", " ")
 
 
-def _shown(name: str, value: Any) -> str:
-    """Money in dollars, moments as dates, what has parts as JSON."""
-    if isinstance(value, int) and name.endswith("_nanousd"):
-        return f"${format_usd(value)}"
-    if isinstance(value, int) and name.endswith("_at_ms"):
-        return iso(value) or ""
+def _shown(value: Any) -> str:
+    """What has parts as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -4,18 +4,24 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
+from typing import Any, get_args
 
 import click
+import msgspec
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from ledger.errors import LedgerError
+from ledger.events import DeliveryState, EventsQuery
+from ledger.ledger import open_ledger, open_reports
 from router.providers.post import open_post
 from service.alerts.answers import Answer, Outcome
-from service.alerts.message import Message
+from service.alerts.message import Message, subject_of
 from service.alerts.sending import sending_by
 from service.alerts.targets import Target, targets_of
 from service.clock import now_ms
+from service.commands.correcting import REFUSED, UNREADABLE
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console, printable
 
@@ -43,6 +49,52 @@ def test(path: str | None) -> None:
         sys.exit(NOT_TAKEN)
 
 
+@alerts.command(name="list")
+@_CONFIG
+@click.option("--state", type=click.Choice(get_args(DeliveryState)), help="Only what stands so with somebody.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="So many, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="As GET /alerts answers.")
+def list_alerts(path: str | None, *, state: DeliveryState | None, limit: int, as_json: bool) -> None:
+    """What happened, newest first, and who was told."""
+    config = load_or_exit(path)
+
+    async def read() -> dict[str, Any]:
+        async with open_reports(config.ledger.url, clock_ms=now_ms) as reports:
+            return await reports.events(EventsQuery(state=state, limit=limit))
+
+    try:
+        found = asyncio.run(read())
+    except LedgerError as error:
+        failing(str(error), status=UNREADABLE)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+    elif found["alerts"]:
+        plain_console().print(_alerts_table(found["alerts"]))
+    else:
+        click.echo("nothing happened that anybody would be told of")
+
+
+@alerts.command()
+@_CONFIG
+@click.argument("event_id", metavar="ID")
+@click.option("--target", help="Only this one; else all that it could not be delivered to.")
+def retry(path: str | None, event_id: str, target: str | None) -> None:
+    """Try once more to deliver what was given up. A service on the ledger does it within a second or so."""
+    config = load_or_exit(path)
+
+    async def begin() -> list[str]:
+        async with open_ledger(config.ledger.url, clock_ms=now_ms) as ledger:
+            return await ledger.retry_delivery(event_id, target)
+
+    try:
+        begun = asyncio.run(begin())
+    except LedgerError as error:
+        failing(str(error), status=UNREADABLE)
+    if not begun:
+        failing(f"nothing of {event_id!r} was given up; see: farthing alerts list --state dead", status=REFUSED)
+    click.echo(f"{printable(event_id)} is due again for {printable(', '.join(begun))}")
+
+
 async def _send_test(targets: Sequence[Target]) -> list[Answer]:
     message = Message(
         message_id=f"evt_{secrets.token_hex(12)}",
@@ -64,6 +116,27 @@ def _answers_table(targets: Sequence[Target], answers: Sequence[Answer]) -> Tabl
         cells = (target.name, target.shown, _said(answer))
         table.add_row(*(Text(printable(cell)) for cell in cells), style=None if is_taken else "red")
     return table
+
+
+def _alerts_table(found: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="alerts", title_justify="left", title_style="bold", box=SIMPLE)
+    for heading in ("at", "type", "of", "id", "told", "acknowledged by"):
+        table.add_column(heading, overflow="fold")
+    for alert in found:
+        told = ", ".join(map(_stands, alert["deliveries"])) or "nobody"
+        by = (alert["acknowledged"] or {}).get("by", "")
+        cells = (alert["at"], alert["type"], subject_of(alert["facts"]), alert["id"], told, by)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+def _stands(delivery: dict[str, Any]) -> str:
+    """How one delivery stands: `ops`, `ops in a digest`, `ops not yet (answered 500)`, `ops given up (…)`."""
+    target, state = delivery["target"], delivery["state"]
+    if state == "delivered":
+        return f"{target} in a digest" if delivery["digest"] else str(target)
+    why = f" ({delivery['last_error']})" if delivery["last_error"] else ""
+    return f"{target} {'given up' if state == 'dead' else 'not yet'}{why}"
 
 
 def _said(answer: Answer) -> str:

@@ -25,7 +25,14 @@ from tests.upstream import (
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 AT_MS = 1_700_000_000_000
-FACTS = {"scope": "global", "window": "month", "limit_nanousd": 5_000_000_000, "threshold": 0.8, "day": None}
+FACTS = {
+    "scope": "global",
+    "window": "month",
+    "limit_usd": "5.000000000",
+    "limit_nanousd": 5_000_000_000,
+    "threshold": 0.8,
+    "ends_at": None,
+}
 MESSAGE = Message(message_id="evt_1", type="ceiling.threshold", at_ms=AT_MS, facts=FACTS)
 
 
@@ -105,7 +112,7 @@ async def test_an_apprise_address_gets_words_for_people(caplog):
         assert (answer.outcome, answer.said) == (Outcome.ACCEPTED, "")
         (request,) = receiver.requests
         said = json.loads(request.raw_body)
-        assert said["title"] == "Farthing: A ceiling fills up: global"
+        assert said["title"] == "Farthing: A ceiling fills up: 80% of global a month"
         assert said["message"].splitlines() == [
             "type: ceiling.threshold",
             "at: 2023-11-14T22:13:20.000Z",

@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 from standardwebhooks import Webhook
 
+from ledger.events import EventRaised, Try
+from ledger.ledger import open_ledger
 from service.commands import main
 from tests.upstream import scripted_upstream, status
 
@@ -67,3 +69,29 @@ async def test_with_nobody_to_tell_a_test_fails_and_a_check_shows_who_is_told(fa
     ]
     assert "CANARY" not in out
     assert SECRET not in out
+
+
+async def test_what_was_given_up_is_listed_with_its_reason_and_tried_again_by_hand(farthing, tmp_path):
+    facts = {"scope": "user:\x1b[31mred", "window": "day", "threshold": 0.8}
+    async with open_ledger(f"sqlite:{tmp_path / 'farthing.db'}") as ledger:
+        await ledger.due_deliveries({"ops": ["*"], "two": ["*"]}, 1, 1)
+        raised = EventRaised(type="ceiling.threshold", dedup_key="x", at_ms=1_700_000_000_000, facts=facts)
+        await ledger.raise_event(raised)
+        await ledger.due_deliveries({"ops": ["*"], "two": ["*"]}, 1, 1)
+        dead = Try(event_id=raised.id, target="ops", at_ms=1, state="dead", status=410, error="answered 410")
+        taken = Try(event_id=raised.id, target="two", at_ms=1, state="delivered", status=200)
+        await ledger.record_tries([dead, taken])
+    code, out, _ = await farthing("", "alerts", "list")
+    assert code == 0
+    for words in ("ceiling.threshold", r"80% of user:\x1b[31mred a day", "ops given up (answered 410), two"):
+        assert words in out
+    assert "\x1b" not in out
+    code, out, _ = await farthing("", "alerts", "list", "--state", "dead", "--json")
+    assert [it["id"] for it in json.loads(out)["alerts"]] == [raised.id]
+
+    code, _, err = await farthing("", "alerts", "retry", raised.id, "--target", "two")
+    assert (code, "nothing of" in err) == (2, True)
+    code, out, _ = await farthing("", "alerts", "retry", raised.id)
+    assert (code, out) == (0, f"{raised.id} is due again for ops\n")
+    assert "ops not yet (answered 410)" in (await farthing("", "alerts", "list"))[1]
+    assert (await farthing("", "alerts", "list", "--state", "dead"))[1].startswith("nothing happened")
