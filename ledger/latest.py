@@ -45,10 +45,11 @@ class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     origin: str = ""
 
-    def is_newer_than(self, other: "CallSummary") -> bool:
-        """Whether it says more than this one does of the same call, wherever either was learned."""
-        return _progress(self) > _progress(other)
+    def joined(self, other: "CallSummary") -> "CallSummary":
+        """What both together say of one call, wherever either was learned: the further one, with all attempts."""
+        further = other if _progress(other) > _progress(self) else self
+        return msgspec.structs.replace(further, attempts=max(self.attempts, other.attempts))
 
 
-def _progress(call: CallSummary) -> tuple[int, bool, int]:
-    return STATES.index(call.state), call.state == "ended" and call.cost_nanousd is not None, call.attempts
+def _progress(call: CallSummary) -> tuple[int, bool]:
+    return STATES.index(call.state), call.state == "ended" and call.cost_nanousd is not None

@@ -54,7 +54,8 @@ def generations_report(db: sqlite3.Connection, *, query: GenerationsQuery) -> di
 def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
     wanted = {"generation_id": generation["generation_id"]}
     postings = _rows(db, "postings_of_generation", wanted)
-    attempts = [_attempt(db, row, postings) for row in _rows(db, "attempts_of_generation", wanted)]
+    room = _rows(db, "ceilings_of_generation", wanted)
+    attempts = [_attempt(db, row, postings, room) for row in _rows(db, "attempts_of_generation", wanted)]
     cost_nanousd = sum(posting["cost_nanousd"] for posting in postings)
     return {
         "id": generation["generation_id"],
@@ -87,7 +88,7 @@ def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
     }
 
 
-def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row]) -> dict[str, Any]:
+def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row], room: list[Row]) -> dict[str, Any]:
     provider, _, model = row["deployment"].partition(":")
     own = [_posting(db, row["deployment"], posting) for posting in postings if posting["hold_id"] == row["hold_id"]]
     cost_nanousd = sum(posting["cost_nanousd"] for posting in own)
@@ -101,6 +102,7 @@ def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row]) -> dict[str,
         "held_nanousd": row["held_nanousd"],
         "held_usd": format_usd(row["held_nanousd"]),
         "held_tokens": row["held_tokens"],
+        "ceilings": [taken["ceiling_id"] for taken in room if taken["hold_id"] == row["hold_id"]],
         "cost_nanousd": cost_nanousd,
         "cost_usd": format_usd(cost_nanousd),
         "price_version": row["price_version"],

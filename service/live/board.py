@@ -106,7 +106,9 @@ class LiveBoard:
     def tell(self, call: CallSummary) -> None:
         """Tell everyone, unless they were told as much before."""
         known = self._calls.get(call.id)
-        if not self._listeners or (known is not None and not call.is_newer_than(known[0])):
+        if known is not None:
+            call = known[0].joined(call)
+        if not self._listeners or (known is not None and call == known[0]):
             return
         told = event(b"call", call)
         self._calls[call.id] = (call, told)

@@ -29,6 +29,10 @@ AXE = Path(__file__).with_name("axe") / "axe.min.js"
 # What there are rules for in WCAG 2.2 AA, and what is good practice.
 AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 CONFIG = """
+[router]
+hedge_max_ratio = 1.0
+[telemetry]
+trace_url = "http://127.0.0.1:16686/trace/{{trace_id}}"
 [ledger]
 url = "sqlite:{folder}/browser.db"
 synchronous = "normal"
@@ -53,6 +57,11 @@ max_output_tokens = 1000
 [[routes]]
 name = "chat"
 targets = ["up:large", "spare:small"]
+[[routes]]
+name = "hedged"
+targets = ["up:large", "spare:small"]
+hedge = true
+hedge_after_ms = 10
 [[ceilings]]
 scope = "global"
 window = "month"

@@ -5,6 +5,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from ledger.ceilings import Ceiling
 from ledger.chain import Line
 from ledger.prices import Price, Tier
 from ledger.reports import GenerationsQuery, UnknownPage
@@ -63,6 +64,15 @@ async def test_a_price_that_is_not_on_record_has_no_arithmetic(tmp_path):
         await admit_and_settle(ledger, request)
         story = await ledger.generation(request.facts.generation_id)
     assert story["attempts"][0]["postings"][0]["arithmetic"] is None
+
+
+async def test_a_story_tells_under_which_ceilings_each_attempt_took_room(tmp_path):
+    ceilings = (Ceiling(scope="user:u1", window="day", limit=5000), Ceiling(scope="global", window="month", limit=5000))
+    async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
+        request = a_call()
+        await admit_and_settle(ledger, request)
+        story = await ledger.generation(request.facts.generation_id)
+    assert story["attempts"][0]["ceilings"] == ["day user:u1", "month global"]
 
 
 async def test_a_story_takes_no_attempt_of_a_call_of_a_like_name(tmp_path):

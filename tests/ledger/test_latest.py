@@ -27,7 +27,7 @@ async def test_calls_are_summed_up_with_all_attempts_and_the_tokens_of_the_one_t
         (ended,) = await ledger.latest_calls()
         assert (ended.state, ended.outcome, ended.cost_nanousd, ended.cost_usd) == ("ended", "ok", 470, "0.000000470")
         assert (ended.prompt_tokens, ended.completion_tokens, ended.latency_ms) == (3, 2, 1.0)
-        assert ended.is_newer_than(running)
+        assert running.joined(ended) == ended.joined(running) == ended
 
 
 async def test_what_is_open_is_told_however_old_and_what_is_over_if_it_is_new_or_named(tmp_path):

@@ -289,7 +289,15 @@ async def test_a_late_settlement_finds_its_lines_without_reading_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["spend_detail", "spend_hours", "postings_of_generation", "attempts_of_generation", "generations"]
+    "name",
+    [
+        "spend_detail",
+        "spend_hours",
+        "postings_of_generation",
+        "attempts_of_generation",
+        "ceilings_of_generation",
+        "generations",
+    ],
 )
 async def test_no_reading_walks_a_whole_table_of_history(tmp_path, name):
     async with a_ledger(tmp_path):

@@ -38,6 +38,13 @@ SELECT hold_id, attempt, deployment, state, held_nanousd, held_tokens, price_ver
  WHERE hold_id >= :generation_id || '.' AND hold_id < :generation_id || '/' AND generation_id = :generation_id
  ORDER BY attempt;
 
+-- name: ceilings_of_generation
+-- Under which ceilings each of its attempts took room.
+SELECT DISTINCT hold_id, ceiling_id
+  FROM hold_windows
+ WHERE hold_id >= :generation_id || '.' AND hold_id < :generation_id || '/'
+ ORDER BY hold_id, ceiling_id;
+
 -- name: postings_of_generation
 -- In two parts, because a closing line and corrections each have an index of their own.
 SELECT postings.seq, postings.hold_id, postings.kind, postings.cost_nanousd, postings.cost_basis,

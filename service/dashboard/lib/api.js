@@ -12,17 +12,16 @@ export class Problem extends Error {
 
 /** The JSON that this path answers. body: sent as JSON. Throws Problem, or an AbortError once signal says so. */
 export async function ask(path, { method = "GET", body, signal } = {}) {
+  const json = body !== undefined && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const response = await request(path, { method, signal, ...json });
+  return response.json();
+}
+
+/** The response, if it is a good one, asked for with the key of whoever looks. Throws as `ask` does. */
+export async function request(path, { headers, ...others } = {}) {
   const { key } = session.get();
-  const response = await send(path, {
-    method,
-    signal,
-    headers: {
-      ...(key && { authorization: `Bearer ${key}` }),
-      ...(body !== undefined && { "content-type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  if (response.ok) return response.json();
+  const response = await send(path, { ...others, headers: { ...headers, ...(key && { authorization: `Bearer ${key}` }) } });
+  if (response.ok) return response;
   const problem = await problemOf(response);
   if (problem.status === 401) refused(key, problem.detail);
   throw problem;

@@ -73,8 +73,8 @@ def test_nobody_is_told_less_than_before_in_whatever_order_it_is_learned(learned
     told = asyncio.run(run())
     for name in {call.id for call in learned}:
         own = [call for call in told if call.id == name]
-        assert all(later.is_newer_than(earlier) for earlier, later in itertools.pairwise(own))
-        assert not any(call.is_newer_than(own[-1]) for call in learned if call.id == name)
+        assert all(earlier.joined(later) == later != earlier for earlier, later in itertools.pairwise(own))
+        assert all(own[-1].joined(call) == own[-1] for call in learned if call.id == name)
 
 
 async def test_who_does_not_keep_up_is_dropped_and_the_others_hear_on():
