@@ -206,7 +206,7 @@ Admission = Hit | Follow | Lead | Replay | Missing | Refused
 class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt ended. cost_nanousd None: nothing is charged, the hold is given back whole.
 
-    queued_us: how long it waited for a place at its provider. hedge: it was started beside another one.
+    begun_at_us: when its request was begun, in microseconds UTC; None: unknown. hedge: it was started beside another.
     """
 
     hold_id: str
@@ -219,7 +219,7 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     latency_us: int
     ttft_us: int | None = None
     error: str | None = None
-    queued_us: int = 0
+    begun_at_us: int | None = None
     hedge: bool = False
 
 

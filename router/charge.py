@@ -49,7 +49,7 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
         latency_us=round(attempt.latency_s * 1_000_000),
         ttft_us=None if ttft_s is None else round(ttft_s * 1_000_000),
         error=_kept_error(attempt.fault),
-        queued_us=round(attempt.queued_s * 1_000_000),
+        begun_at_us=attempt.started_at_ns // 1000,
         hedge=bool(attempt.hedges),
     )
 
@@ -78,7 +78,7 @@ def write_off(attempt: Attempt) -> AttemptResult:
         usage=None,
         price_version=price.version,
         latency_us=round(attempt.latency_s * 1_000_000),
-        queued_us=round(attempt.queued_s * 1_000_000),
+        begun_at_us=attempt.started_at_ns // 1000,
         hedge=bool(attempt.hedges),
     )
 

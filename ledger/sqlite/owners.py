@@ -85,7 +85,7 @@ def _lapse(db: sqlite3.Connection, hold_id: str, price_version: str, now_ms: int
         "latency_us": None,
         "ttft_us": None,
         "error": None,
-        "queued_us": None,
+        "begun_at_us": None,
         "hedge": False,
     }
     closed = db.execute(SETTLE["close_hold"], closing).fetchall()

@@ -112,7 +112,7 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
             "latency_us": result.latency_us,
             "ttft_us": result.ttft_us,
             "error": result.error,
-            "queued_us": result.queued_us,
+            "begun_at_us": result.begun_at_us,
             "hedge": result.hedge,
         },
     ).fetchall()

@@ -47,7 +47,7 @@ async def test_a_call_waits_for_its_place_and_its_wait_is_told(tmp_path: Path):
             assert receipt.timing.queue_ms > 0
             story = await house.ledger.generation(receipt.generation_id)
             assert story is not None
-            assert story["attempts"][0]["queued_ms"] == receipt.timing.queue_ms
+            assert story["attempts"][0]["queued_ms"] >= receipt.timing.queue_ms
 
 
 async def test_a_wait_that_would_outlast_the_deadline_is_refused_at_once_and_costs_nothing(tmp_path: Path):

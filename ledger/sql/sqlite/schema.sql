@@ -97,8 +97,8 @@ BEGIN
 END;
 
 -- Room taken before an attempt, and the attempt's own line: held -> settled, released or lapsed, once. One that was
--- released without a status was never sent. queued_us: for how long it waited for a place at its provider; NULL: nobody
--- knows. hedge: 1 for an attempt that was started beside another.
+-- released without a status was never sent. queued_us: from when it was taken until the request was begun, for a
+-- place at its provider mostly; NULL: nobody knows. hedge: 1 for an attempt that was started beside another.
 CREATE TABLE holds (
     hold_id TEXT NOT NULL PRIMARY KEY,
     generation_id TEXT NOT NULL REFERENCES generations (generation_id),

@@ -9,6 +9,7 @@ const KINDS = [
   ["wait", "waiting for the first output"],
   ["output", "output"],
 ];
+const QUEUED_MS = 10; // What is less is on every attempt's way.
 const LEAST_SHARE = 0.3; // In percent: what is shorter could not be seen.
 
 /** A call's attempts along one line of time. timeline: of `lib/story.js`. The same is in words in each row. */
@@ -45,7 +46,7 @@ function Row({ row: { attempt, parts }, timeline }) {
   const tone = isOpen ? "busy" : attempt.outcome === "ok" ? "good" : attempt.outcome === "aborted" ? "" : "bad";
   return html`<tr>
     <th scope="row">${attempt.deployment}
-      <div class="note">attempt ${exactCount(attempt.attempt)}${attempt.hedge && " · hedge"}${attempt.queued_ms >= 1 && ` · queued ${span(attempt.queued_ms)}`}</div></th>
+      <div class="note">attempt ${exactCount(attempt.attempt)}${attempt.hedge && " · hedge"}${attempt.queued_ms >= QUEUED_MS && ` · queued ${span(attempt.queued_ms)}`}</div></th>
     <td class="axis"><${Bars} parts=${parts} timeline=${timeline} /></td>
     <td><${Badge} tone=${tone}>${isOpen ? "in progress" : said(attempt.outcome)}<//>${attempt.status !== null && html` <span class="note">HTTP ${attempt.status}</span>`}
       ${attempt.error && html`<div class="note error">${attempt.error}</div>`}</td>

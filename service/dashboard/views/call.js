@@ -34,7 +34,7 @@ function Story({ story, at_ms }) {
   const tiles = [
     { name: "Outcome", figure: html`<${Badge} tone=${tone}>${word}<//>`, note: story.error_code && story.outcome !== "ok" ? `the caller was told ${story.error_code}` : story.stream ? "streamed" : "answered whole" },
     { name: "Cost", figure: html`<${Money} nanousd=${story.cost_nanousd} />`, note: story.held_nanousd > 0 ? `${usd(story.held_nanousd)} still held` : story.saved_nanousd > 0 ? `saved ${usd(story.saved_nanousd)}` : basisName(story.cost_basis ?? "") },
-    { name: "Took", figure: span(story.latency_ms), note: story.ttft_ms === null ? "" : `first output after ${span(story.ttft_ms)}` },
+    { name: "Took", figure: span(story.latency_ms), note: story.ttft_ms === null ? "" : `first output ${span(story.ttft_ms)} into its attempt` },
     { name: "Attempts", figure: exactCount(story.attempts.length), note: attemptsNote(story) },
   ];
   return html`

@@ -19,6 +19,8 @@ const ROLES = [
   ["reader", "reader: also sees reports"],
   ["admin", "admin: may do everything"],
 ];
+// Browsers lend the clipboard to pages on this machine and behind TLS only.
+const CAN_COPY = navigator.clipboard !== undefined;
 const COLUMNS = ["Name", "State", "Role", "Team", "Ceilings", "Models", "Made", "Ends"];
 
 export function Keys() {
@@ -80,7 +82,7 @@ function Secret({ made, onClose }) {
   return html`<section class="panel secret" role="status" aria-label="The new key">
     <p><strong>${made.name}</strong>: this is its secret, shown once. It is kept nowhere.</p>
     <div class="line"><code>${made.secret}</code>
-      <button class="button main" type="button" onClick=${copy}>${isCopied ? "Copied" : "Copy"}</button>
+      ${CAN_COPY && html`<button class="button main" type="button" onClick=${copy}>${isCopied ? "Copied" : "Copy"}</button>`}
       <button class="button quiet" type="button" onClick=${onClose}>I have it</button></div>
   </section>`;
 }

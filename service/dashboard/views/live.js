@@ -22,7 +22,7 @@ const KINDS = [
 ];
 // Calls that begin and end within this are drawn once.
 const DRAWN_EVERY_MS = 250;
-const COLUMNS = ["Call", "State", "Who", "Tokens", "Cost", "First output", "Took"];
+const COLUMNS = ["Call", "State", "Cost", "Took", "First output", "Tokens", "Who"];
 
 export function Live() {
   const { kind = "all", q = "" } = useStore(address);
@@ -111,11 +111,11 @@ function Row({ call, now_ms }) {
       <div class="note"><time datetime=${call.created_at}>${clock(began_ms)}</time>${call.attempts > 1 && ` · ${call.attempts} attempts`}${call.stream && " · streamed"}</div>
     </th>
     <td><${Badge} tone=${tone}>${word}<//></td>
-    <td>${call.key_name || call.key || call.user || "–"}<div class="note">${call.workflow}</div></td>
-    <td>${tokens || "–"}</td>
     <td>${call.cost_nanousd === null ? "–" : html`<${Money} nanousd=${call.cost_nanousd} />`}</td>
-    <td>${span(call.ttft_ms)}</td>
     <td>${span(elapsed_ms)}</td>
+    <td>${span(call.ttft_ms)}</td>
+    <td>${tokens || "–"}</td>
+    <td>${call.key_name || call.key || call.user || "–"}<div class="note">${call.workflow}</div></td>
   </tr>`;
 }
 
