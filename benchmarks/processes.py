@@ -86,10 +86,11 @@ def running_upstream() -> Iterator[Process]:
 
 
 @contextmanager
-def running_gateway(folder: Path, upstream_port: int) -> Iterator[Process]:
-    """Farthing, everything on, with its files in this folder."""
+def running_gateway(folder: Path, upstream_port: int, *, tells: bool = True) -> Iterator[Process]:
+    """Farthing, everything on, with its files in this folder. tells: its spans and metrics to a collector, too."""
     config = folder / "farthing.toml"
-    config.write_text(CONFIG.format(folder=folder, port=upstream_port, delay=DELAY_MS), "utf-8")
+    told = CONFIG if tells else CONFIG.replace("otlp_endpoint", "# otlp_endpoint")
+    config.write_text(told.format(folder=folder, port=upstream_port, delay=DELAY_MS), "utf-8")
     command = [str(Path(sys.executable).with_name("farthing")), "serve", "--config", str(config), "--port", "0"]
     with _listening(command) as gateway:
         yield gateway

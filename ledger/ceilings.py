@@ -94,7 +94,12 @@ class CeilingTable:
         """Every ceiling that an attempt at this deployment counts against."""
         if not self._by_scope and not self._templates:
             return []
-        return [ceiling for scope in scopes_of(deployment, attribution) for ceiling in self._of_scope(scope)]
+        return [
+            ceiling
+            for scope in scopes_of(deployment, attribution)
+            if self._templates or scope in self._by_scope
+            for ceiling in self._of_scope(scope)
+        ]
 
     def names(self, scope: str) -> bool:
         """Whether one of them is of exactly this scope."""

@@ -7,7 +7,7 @@ Source: opentelemetry-proto, trace/v1/trace.proto, common/v1/common.proto; proto
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from telemetry import names
 from telemetry.attributes import Attributes
@@ -16,21 +16,23 @@ from telemetry.spans import Span, SpanEvent
 
 ResourceValue = str | bool | int | float | Sequence[str]
 
-# Each of these differs from call to call: remembering them would only push out what repeats.
+# Each of these differs from call to call: remembering them would only push out what repeats. A generation's id and link
+# repeat on all of its spans.
 UNREPEATED: Final = frozenset(
     {
-        names.GENERATION_ID,
-        names.GENERATION_URL,
         names.ANSWER_OF,
         names.ATTRIBUTION["run"],
         names.RESPONSE_ID,
         names.COST_NANOUSD,
+        names.COST_USD,
         names.CHARGED_NANOUSD,
+        names.HELD_NANOUSD,
         names.SAVED_NANOUSD,
+        names.QUEUED_MS,
+        names.DURATION_MS,
+        names.TIME_TO_FIRST_CHUNK,
         names.INPUT_TOKENS,
         names.OUTPUT_TOKENS,
-        names.CACHED_TOKENS,
-        names.REASONING_TOKENS,
         names.INPUT_MESSAGES,
         names.OUTPUT_MESSAGES,
     }
@@ -79,8 +81,9 @@ class SpanEncoder:
     """Encodes the spans of one resource. Not for two threads at once."""
 
     def __init__(self, resource: Mapping[str, ResourceValue], *, scope_name: str, scope_version: str) -> None:
-        # By type too: True, 1 and 1.0 are equal.
-        self._remembered: dict[tuple[str, type, Scalar | tuple[str, ...]], bytes] = {}
+        # Texts by name and value; numbers by type, too: True, 1 and 1.0 are equal.
+        self._remembered: dict[tuple[Any, ...], bytes] = {}
+        self._names: dict[str, bytes] = {}
         values: Attributes = {
             key: value if isinstance(value, str | bool | int | float) else tuple(value)
             for key, value in resource.items()
@@ -122,31 +125,35 @@ class SpanEncoder:
 
     def _attributes(self, tag: bytes, attributes: Attributes) -> bytes:
         """All attributes, less those whose number OTLP cannot carry."""
-        remembered = self._remembered
-        parts: list[bytes] = []
-        for key, value in attributes.items():
-            pair = remembered.get((key, value.__class__, value)) or self._new_pair(key, value)
-            if pair:
-                parts.append(tag)
-                parts.append(pair)
-        return b"".join(parts)
+        remembered = self._remembered.get
+        pairs = [remembered(item) or self._pair(*item) for item in attributes.items()]
+        return tag.join([b"", *filter(None, pairs)])
 
-    def _new_pair(self, key: str, value: Scalar | tuple[str, ...]) -> bytes:
-        """Empty for a number that OTLP cannot carry."""
-        if isinstance(value, int) and value not in _INT64:
-            return b""
-        pair = _pair(key, _any(value))
-        if key not in UNREPEATED and _may_repeat(value):
+    def _pair(self, key: str, value: Scalar | tuple[str, ...]) -> bytes:
+        """A KeyValue with its length, lacking only the tag of the field that it is to be in.
+
+        Empty for a number that OTLP cannot carry.
+        """
+        known: tuple[Any, ...] = (key, value)
+        if isinstance(value, int):
+            known = (key, value, value.__class__)
+            pair = self._remembered.get(known) or (self._new_pair(key, value) if value in _INT64 else b"")
+            may_repeat = 0 <= value <= MAX_REMEMBERED_INT
+        else:
+            pair = self._new_pair(key, value)
+            may_repeat = not isinstance(value, float) and len(value) <= MAX_REMEMBERED_CHARS
+        if may_repeat and key not in UNREPEATED:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[key, value.__class__, value] = pair
+            self._remembered[known] = pair
         return pair
 
-
-def _may_repeat(value: Scalar | tuple[str, ...]) -> bool:
-    if isinstance(value, int):
-        return 0 <= value <= MAX_REMEMBERED_INT
-    return not isinstance(value, float) and len(value) <= MAX_REMEMBERED_CHARS
+    def _new_pair(self, key: str, value: Scalar | tuple[str, ...]) -> bytes:
+        if (start := self._names.get(key)) is None:
+            start = self._names[key] = _text(_KEY, key) + _VALUE
+        told = _any(value)
+        pair = start + _varint(len(told)) + told
+        return _varint(len(pair)) + pair
 
 
 def _any(value: Scalar | tuple[str, ...]) -> bytes:
@@ -160,12 +167,6 @@ def _any(value: Scalar | tuple[str, ...]) -> bytes:
     if isinstance(value, float):
         return _DOUBLE.pack(b"\x21", value)
     return _field(_ARRAY, b"".join(_field(b"\x0a", _text(_STRING, text)) for text in value))
-
-
-def _pair(key: str, value: bytes) -> bytes:
-    """A KeyValue with its length, lacking only the tag of the field that it is to be in."""
-    pair = _text(_KEY, key) + _VALUE + _varint(len(value)) + value
-    return _varint(len(pair)) + pair
 
 
 def _text(tag: bytes, text: str) -> bytes:
