@@ -39,7 +39,10 @@ def main() -> None:
     grpc_server.GrpcServer.__aenter__ = _leave_closed
     grpc_server.GrpcServer.__aexit__ = _leave_closed
     url = f"http://{HOST}:{asked.port}"
-    sys.stderr.write(f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={url}/v1/traces make serve   # then open {url}\n")
+    sys.stderr.write(
+        f"Tell it of calls:  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={url}/v1/traces make serve\n"
+        f'Link to it from the dashboard:  [telemetry] trace_url = "{url}/redirects/traces/{{trace_id}}"\n'
+    )
     sys.argv = ["phoenix", "serve"]
     serve()
 

@@ -79,10 +79,9 @@ class Phoenix:
         answered = await self._client.post("/graphql", json=asks)
         return float(answered.json()["data"]["node"]["costSummary"]["total"]["cost"])
 
-    async def page(self, trace_id: str) -> str:
+    def page(self, trace_id: str) -> str:
         """Where it shows this trace to people."""
-        projects = (await self._client.get("/v1/projects")).json()["data"]
-        return f"{self.url}/projects/{projects[0]['id']}/traces/{trace_id}"
+        return f"{self.url}/redirects/traces/{trace_id}"
 
     async def _found(self, asks: dict[str, Any]) -> list[dict[str, Any]]:
         response = await self._client.get("/v1/projects/default/spans", params=asks)

@@ -8,9 +8,11 @@ import uvloop
 from playwright.async_api import async_playwright
 
 from tests.browser.house import CHROMIUM, SWITCHES
-from tests.viewer.house import ROOT, a_phoenix, two_calls
+from tests.viewer.house import CAPITAL, ROOT, a_phoenix, two_calls
 
 FILE = ROOT / "deploy" / "screenshots" / "phoenix.png"
+# Its page is a large one, and this machine may be busy.
+WAIT_MS = 90_000
 
 
 async def _take(file: Path, folder: Path) -> None:
@@ -20,12 +22,12 @@ async def _take(file: Path, folder: Path) -> None:
         async_playwright() as playwright,
     ):
         trace_id = hedged.json()["trace_id"]
-        _, chat, *_ = await phoenix.spans(trace_id, 4)
+        await phoenix.spans(trace_id, 4)
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
         page = await browser.new_page(viewport={"width": 1360, "height": 900})
-        address = await phoenix.page(trace_id)
-        await page.goto(f"{address}?selectedSpanNodeId={chat['id']}")
-        await page.get_by_text("Output Messages").first.wait_for(timeout=60_000)
+        await page.goto(phoenix.page(trace_id), timeout=WAIT_MS)
+        await page.get_by_text("chat gpt-4o-mini").first.click(timeout=WAIT_MS)
+        await page.get_by_text(CAPITAL).first.wait_for(timeout=WAIT_MS)
         await page.screenshot(path=file)
         await browser.close()
 

@@ -122,6 +122,7 @@ def provider(url: str, more: str = "") -> str:
         ('[ledger]\nurl="sqlite://farthing.db"', "ledger.url: a path follows the colon at once"),
         ('[telemetry]\ntrace_url="localhost/{trace_id}"', "telemetry.trace_url: is no http:// or https:// address"),
         ('[telemetry]\ntrace_url="http://viewer/traces"', "telemetry.trace_url: has no {trace_id} in it, which the id"),
+        ('[telemetry]\npublic_url="llm.example.com"', "telemetry.public_url: is no http:// or https:// address"),
         ('[telemetry]\notlp_endpoint="localhost:4318"', "telemetry.otlp_endpoint: is no http:// or https:// address"),
         (provider("api.openai.com"), "providers[0].base_url: is no http:// or https:// address"),
         (provider("http://[::1/v1"), "providers[0].base_url: is no http:// or https:// address"),
