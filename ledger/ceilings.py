@@ -77,6 +77,24 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, scope=scope)
 
 
+class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `Ceiling`."""
+
+    scope: str
+    window: Window
+    unit: Unit
+    limit: int
+    spent: int
+    held: int
+    starts_at_ms: int
+    ends_at_ms: int | None
+
+    @property
+    def id(self) -> str:
+        """The ceiling's name in the tables."""
+        return ceiling_id(self.scope, self.window, self.unit)
+
+
 class CeilingTable:
     """The ceilings in force, found by scope."""
 

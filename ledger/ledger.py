@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ledger.apikeys import ApiKey, KeptKey
-from ledger.ceilings import Ceiling
+from ledger.ceilings import Ceiling, CeilingStatus
 from ledger.errors import NotALedger
 from ledger.events import Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import Batch, LedgerFigures
@@ -106,7 +106,23 @@ class Outbox(Protocol):
         """Whether it is this process that does what one process does for all on the ledger. It is asked each time."""
 
 
-class Ledger(LedgerReports, Outbox, Protocol):
+class Rates(Protocol):
+    """What is looked at every now and then to see where spending goes. Raises LedgerUnavailable."""
+
+    async def ceiling_statuses(self) -> list[CeilingStatus]:
+        """Every ceiling in force in its current window; of a template, those of the names that were seen."""
+
+    async def spend_by_key_hour(self, *, since_ms: int, until_ms: int) -> dict[str, dict[int, int]]:
+        """{key: {hour: nano-dollars}} of the hours that begin within these moments, those without spend left out."""
+
+    async def spend_by_scope(self, *, since_ms: int, until_ms: int) -> Mapping[str, int]:
+        """{scope: nano-dollars} of the hours that begin within these moments; none for users, workflows and runs."""
+
+    async def free_bytes(self) -> int:
+        """How much room is left where the ledger is kept."""
+
+
+class Ledger(LedgerReports, Outbox, Rates, Protocol):
     """Money and memory. Every method is one transaction; those that write return once it is durable.
 
     Writes raise LedgerUnavailable; with `unknown` set, the same call may be repeated as it was.

@@ -41,7 +41,10 @@ class BreakerRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a breaker stands. until_s is on the monotonic clock; last_*_at_ms are wall time, for people."""
+    """Where a breaker stands. until_s is on the monotonic clock; last_*_at_ms are wall time, for people.
+
+    opened_at_ms: since when it has not been closed, whatever its probes found. None: it is closed.
+    """
 
     state: BreakerState = BreakerState.CLOSED
     consecutive_failures: int = 0
@@ -52,6 +55,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_s: float = 0.0
     last_success_at_ms: int | None = None
     last_failure_at_ms: int | None = None
+    opened_at_ms: int | None = None
 
 
 # States are all that this table decides; `record` and `admit` fill in counts and times. CLOSED stays closed on a fault
@@ -85,8 +89,10 @@ def record(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: f
     """The next breaker after an attempt ended as a success, the provider's fault, or neither."""
     match event:
         case BreakerEvent.SUCCESS:
+            after = _moved(breaker, event)
             return msgspec.structs.replace(
-                _moved(breaker, event),
+                after,
+                opened_at_ms=None if after.state == BreakerState.CLOSED else breaker.opened_at_ms,
                 consecutive_failures=0,
                 total_successes=breaker.total_successes + 1,
                 cooldown_s=breaker.cooldown_s if breaker.state == BreakerState.OPEN else 0.0,
@@ -97,7 +103,8 @@ def record(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: f
         case BreakerEvent.NEUTRAL:
             return _moved(breaker, event)
         case BreakerEvent.FLOOD:
-            return _opened(breaker, event, rule, now_s) if breaker.state == BreakerState.CLOSED else breaker
+            is_closed = breaker.state == BreakerState.CLOSED
+            return _opened(breaker, event, rule, now_s=now_s, now_ms=now_ms) if is_closed else breaker
         case BreakerEvent.TIME_UP:
             raise AssertionError("only `admit` lets time pass")
 
@@ -113,10 +120,10 @@ def _after_fault(breaker: Breaker, rule: BreakerRule, *, now_s: float, now_ms: i
         breaker.state == BreakerState.CLOSED and counted.consecutive_failures < rule.threshold
     ):
         return counted
-    return _opened(counted, BreakerEvent.FAULT, rule, now_s)
+    return _opened(counted, BreakerEvent.FAULT, rule, now_s=now_s, now_ms=now_ms)
 
 
-def _opened(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, now_s: float) -> Breaker:
+def _opened(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: float, now_ms: int) -> Breaker:
     longest_s = rule.cooldown_s * COOLDOWN_GROWTH_CAP
     cooldown_s = min(breaker.cooldown_s * COOLDOWN_GROWTH, longest_s) if breaker.cooldown_s else rule.cooldown_s
     return msgspec.structs.replace(
@@ -124,6 +131,7 @@ def _opened(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, now_s: flo
         open_count=breaker.open_count + 1,
         cooldown_s=cooldown_s,
         until_s=now_s + cooldown_s,
+        opened_at_ms=now_ms if breaker.opened_at_ms is None else breaker.opened_at_ms,
     )
 
 

@@ -81,6 +81,10 @@ class LedgerGateway:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def take_unpriced(self) -> set[str]:
+        """The deployments without a price that calls asked for since this was last asked."""
+        return self._planner.unpriced.take()
+
     def now_ms(self) -> int:
         """Wall time, as the ledger has it."""
         return self._clock_ms()

@@ -25,6 +25,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cooldown_s: float = 0.0
     last_success_at_ms: int | None = None
     last_failure_at_ms: int | None = None
+    opened_at_ms: int | None = None
     prober: str = ""
 
 
@@ -52,6 +53,7 @@ def recall(text: str | None, here: Here) -> Breaker:
         cooldown_s=known.cooldown_s,
         last_success_at_ms=known.last_success_at_ms,
         last_failure_at_ms=known.last_failure_at_ms,
+        opened_at_ms=known.opened_at_ms,
     )
 
 
@@ -76,6 +78,7 @@ def remember(text: str | None, breaker: Breaker, here: Here) -> str:
         cooldown_s=breaker.cooldown_s,
         last_success_at_ms=breaker.last_success_at_ms,
         last_failure_at_ms=breaker.last_failure_at_ms,
+        opened_at_ms=breaker.opened_at_ms,
         prober=prober,
     )
     return msgspec.json.encode(remembered).decode()

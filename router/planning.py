@@ -25,6 +25,7 @@ from router.plan import Candidate, plan
 from router.pressure import Pressures
 from router.strategy import cheaper_first
 from router.tokens import TokenCounter
+from router.unpriced import Unpriced
 
 # How soon a call that waits hears of a provider's newer word.
 LOOK_S: Final = 0.1
@@ -59,6 +60,7 @@ class Planner:
         self._sharing = sharing
         self._clock_ms = clock_ms
         self._pressures = Pressures()
+        self.unpriced = Unpriced()
         self._likely_hits = LikelyHits()
 
     def route_of(self, call: Call) -> Route:
@@ -191,6 +193,7 @@ class Planner:
         return (await self._counter.count_prompt(call, route.targets[0].encoding)).tokens
 
     async def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
+        self.unpriced.note(route.targets)
         attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
         planning = partial(

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
+
+from router.breaker import Breaker
 from router.deployments import Deployment, Route
 from router.errors import UnknownModel
 from router.gates import Gates
 from router.health import Health
+from router.hints import Block, LastError
 from router.orders import order
 
 
@@ -19,6 +23,15 @@ class Deployments(Protocol):
 
     def resolve(self, model: str | None) -> Route:
         """The route of this name, or of one `provider:model`. Raises UnknownModel."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands between a deployment and its calls. block None: nothing was learned that does."""
+
+    deployment: str
+    breaker: Breaker
+    block: Block | None
+    last_error: LastError | None
 
 
 class RouterStatus:
@@ -39,6 +52,11 @@ class RouterStatus:
         wanted = [name for name in names if not provider or name.partition(":")[0] == provider]
         return {"hints": [self._hint(name) for name in wanted]}
 
+    def standings(self) -> list[Standing]:
+        """How deployments of routes, and those that anything is known of, stand."""
+        names = dict.fromkeys((*self._configured(), *self._health.hints.known()))
+        return [self._standing(name) for name in names]
+
     async def give_order(
         self, deployment_id: str, action: str, *, now_ms: int, endpoint: str = "", reason: str = ""
     ) -> dict[str, Any]:
@@ -51,6 +69,15 @@ class RouterStatus:
 
     def _configured(self) -> dict[str, Deployment]:
         return {target.id: target for route in self._deployments.routes for target in route.targets}
+
+    def _standing(self, deployment_id: str) -> Standing:
+        hint = self._health.hints.get(deployment_id)
+        return Standing(
+            deployment=deployment_id,
+            breaker=self._health.breaker(deployment_id),
+            block=hint.block,
+            last_error=hint.last_error,
+        )
 
     def _hint(self, deployment_id: str) -> dict[str, Any]:
         return {"deployment": deployment_id, **self._health.hints.report(deployment_id)}

@@ -45,6 +45,7 @@ from service.metrics import MetricsPage
 from service.parts import Limits, Parts, Readiness
 from service.pulse import Pulse
 from service.reload import Reloading
+from service.watch.watch import Watch, WatchRule, open_watch
 from service.workers import FIGURES, WORKER
 from telemetry import Telemetry, TelemetrySettings, open_telemetry
 from telemetry.metrics import Metrics, Recorder, exporting_metrics, open_metrics
@@ -109,6 +110,11 @@ async def open_parts(
             recorder=recorder,
             captures_content=telemetry.capture_content,
         )
+        rule = WatchRule(
+            open_long_ms=round(config.router.breaker_alert_s * 1000), low_bytes=config.ledger.disk_low_mb << 20
+        )
+        watch = Watch(ledger, rule, standings=status.standings, take_unpriced=gateway.take_unpriced, now_ms=now_ms)
+        await stack.enter_async_context(open_watch(watch))
         live = LiveBoard()
         await stack.enter_async_context(telling_of_others(live, ledger))
         post = post_over(transport, clock_ms=now_ms)

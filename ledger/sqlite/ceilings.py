@@ -5,9 +5,17 @@ import sqlite3
 from collections import defaultdict
 from typing import Any, Final
 
-import msgspec
-
-from ledger.ceilings import UNIT_OF, Ceiling, CeilingTable, Span, Unit, is_template, kind_of, scopes_of, window_span
+from ledger.ceilings import (
+    UNIT_OF,
+    Ceiling,
+    CeilingStatus,
+    CeilingTable,
+    Span,
+    is_template,
+    kind_of,
+    scopes_of,
+    window_span,
+)
 from ledger.money import amount_fields
 from ledger.reports import iso
 from ledger.sql import statements
@@ -15,19 +23,6 @@ from ledger.sqlite.apikeys import key_ceilings
 from ledger.sqlite.crossings import open_limits, shares_text, warn_anew
 
 SQL: Final = statements("sqlite", "ceilings")
-
-
-class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `ledger.ceilings.Ceiling`."""
-
-    scope: str
-    window: str
-    unit: Unit
-    limit: int
-    spent: int
-    held: int
-    starts_at_ms: int
-    ends_at_ms: int | None
 
 
 def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:

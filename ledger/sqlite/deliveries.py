@@ -19,17 +19,17 @@ def take_duty(db: sqlite3.Connection, duty: str, *, owner_id: str, now_ms: int) 
     return db.execute(SQL["take_duty"], row).fetchone() is not None
 
 
-def may_have_duty(db: sqlite3.Connection, duty: str, *, owner_id: str, now_ms: int) -> bool:
-    """Whether nobody else has it: worth a try to take it."""
+def who_has_duty(db: sqlite3.Connection, duty: str, *, now_ms: int) -> str | None:
+    """The owner who does it, as long as his lease runs. None: it is anybody's to take."""
     row = db.execute(SQL["who_has_duty"], {"duty": duty, "now_ms": now_ms}).fetchone()
-    return row is None or row[0] == owner_id
+    return None if row is None else str(row[0])
 
 
 def is_anything_due(
     db: sqlite3.Connection, targets: Mapping[str, Sequence[str]], *, owner_id: str, now_ms: int
 ) -> bool:
     """Whether `due_deliveries` would find something to do: asked often, so it writes nothing."""
-    if not may_have_duty(db, DELIVERING, owner_id=owner_id, now_ms=now_ms):
+    if who_has_duty(db, DELIVERING, now_ms=now_ms) not in {None, owner_id}:
         return False
     due = {"targets": json.dumps(list(targets)), "now_ms": now_ms}
     return (

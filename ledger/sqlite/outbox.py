@@ -8,10 +8,10 @@ from ledger.sqlite.deliveries import (
     due_deliveries,
     fold_deliveries,
     is_anything_due,
-    may_have_duty,
     record_tries,
     retry_delivery,
     take_duty,
+    who_has_duty,
 )
 from ledger.sqlite.events import acknowledge, raise_event
 from ledger.sqlite.readers import Readers
@@ -59,6 +59,7 @@ class SqliteOutbox(SqliteReports):
 
     async def take_duty(self, duty: str) -> bool:
         owner_id, now_ms = self.owner_id, self._clock_ms()
-        if not await self._readers.read(partial(may_have_duty, duty=duty, owner_id=owner_id, now_ms=now_ms)):
-            return False
+        holder = await self._readers.read(partial(who_has_duty, duty=duty, now_ms=now_ms))
+        if holder is not None:
+            return holder == owner_id
         return await self._store.write(partial(take_duty, duty=duty, owner_id=owner_id, now_ms=now_ms))

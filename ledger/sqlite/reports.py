@@ -1,23 +1,26 @@
 """What readers are told: each reading on a read-only connection, with or without a writer beside it."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ledger.apikeys import ApiKey
+from ledger.ceilings import CeilingStatus
 from ledger.errors import NotALedger
 from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from ledger.sqlite.apikeys import all_keys
-from ledger.sqlite.ceilings import ceiling_report
+from ledger.sqlite.ceilings import ceiling_report, ceiling_statuses
 from ledger.sqlite.events import events_report
 from ledger.sqlite.generation_report import generation_report, generations_report
 from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.latest import latest_calls
 from ledger.sqlite.migrate import check_identity
+from ledger.sqlite.rates import spend_by_key_hour, spend_by_scope
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
 from ledger.sqlite.spend_report import spend_report
@@ -53,6 +56,19 @@ class SqliteReports:
 
     async def api_keys(self) -> list[ApiKey]:
         return await self._readers.read(all_keys)
+
+    async def ceiling_statuses(self) -> list[CeilingStatus]:
+        return await self._readers.read(partial(ceiling_statuses, now_ms=self._clock_ms()))
+
+    async def spend_by_key_hour(self, *, since_ms: int, until_ms: int) -> dict[str, dict[int, int]]:
+        return await self._readers.read(partial(spend_by_key_hour, since_ms=since_ms, until_ms=until_ms))
+
+    async def spend_by_scope(self, *, since_ms: int, until_ms: int) -> Mapping[str, int]:
+        return await self._readers.read(partial(spend_by_scope, since_ms=since_ms, until_ms=until_ms))
+
+    async def free_bytes(self) -> int:
+        # On a thread of the ledger's own: a file system may take its time.
+        return await self._readers.read(lambda _: shutil.disk_usage(self._readers.path.parent).free)
 
     async def events(self, query: EventsQuery) -> dict[str, Any]:
         return await self._readers.read(partial(events_report, query=query))

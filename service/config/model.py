@@ -41,12 +41,14 @@ class ServerSection(Section, frozen=True):
 class LedgerSection(Section, frozen=True):
     """Where money is kept. synchronous `full`: an acknowledged hold survives a power cut.
 
-    verify_every_s: how often the service looks whether the newest lines add up.
+    verify_every_s: how often the service looks whether the newest lines add up. disk_low_mb: with less than this free
+    beside it (a MB is 2^20 bytes), `disk.low` goes out; 0: never.
     """
 
     url: str = "sqlite:farthing.db"
     synchronous: Literal["full", "normal"] = "full"
     verify_every_s: Seconds = 60.0
+    disk_low_mb: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 512
 
 
 class CacheSection(Section, frozen=True):
@@ -63,6 +65,8 @@ class CacheSection(Section, frozen=True):
 class RouterSection(Section, frozen=True):
     """How long calls may take, when a deployment is no longer asked, and whether one without a price may be.
 
+    breaker_alert_s: how long a breaker may be open before `breaker.open_long` goes out.
+
     hedge*: whether and when a slow attempt gets another one beside it; see `router.deployments.HedgeRule`.
     """
 
@@ -75,6 +79,7 @@ class RouterSection(Section, frozen=True):
     hedge_max_ratio: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.05
     breaker_threshold: Number = 3
     breaker_cooldown_s: Seconds = 60.0
+    breaker_alert_s: Seconds = 300.0
     unpriced: Literal["refuse", "free"] = "refuse"
 
 
