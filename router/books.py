@@ -3,7 +3,7 @@
 from typing import Final
 
 from ledger.usage import Usage
-from ledger.values import Ending, Hit
+from ledger.values import Ending, Hit, Replay
 from router.asked import Asked
 from router.faults import Outcome
 from router.journey import Attempt, Journey
@@ -15,7 +15,8 @@ _CLASSES: Final = tuple(name.removesuffix("_tokens") for name in Usage.__struct_
 class Books:
     """Counts entries that the ledger took, each once: one that it did not take is counted nowhere.
 
-    What it enters by itself is not heard of here: holds of the dead that lapse, and corrections.
+    What it enters by itself is not heard of here: holds of the dead that lapse, corrections, and hits that nobody
+    waited for any more.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -77,15 +78,17 @@ class Books:
             )
         )
 
-    def count_hit(self, asked: Asked, hit: Hit) -> None:
-        """Count a call that a stored answer met."""
+    def count_found(self, asked: Asked, found: Hit | Replay) -> None:
+        """Count a call that a stored answer met. The answer of an earlier one, told again, is no call of its own."""
+        if isinstance(found, Replay):
+            return
         self._recorder.call(
             CallAccount(
                 route=asked.route.name,
                 cache="hit",
                 outcome=Outcome.OK,
-                deployment=hit.response.deployment,
-                saved_nanousd=hit.response.cost_nanousd,
+                deployment=found.response.deployment,
+                saved_nanousd=found.response.cost_nanousd,
             )
         )
 

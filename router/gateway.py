@@ -137,7 +137,7 @@ class LedgerGateway:
             admitting_since_s = time.monotonic()
             admission = await self._admit(asked, flight, listener)
             ledger_s = time.monotonic() - admitting_since_s
-            self._note(asked, admission)
+            self._planner.note(asked, admission)
             match admission:
                 case Lead() as lead:
                     journey = self._begin(asked, flight, lead, ledger_s)
@@ -145,6 +145,7 @@ class LedgerGateway:
                 case Hit() | Replay() as found:
                     reply = reply_at_hand(asked, found, ledger_s=ledger_s)
                     if reply is not None:
+                        self._books.count_found(asked, found)
                         return reply
                     asked.give_up_stored()
                 case Follow() as follow:
@@ -157,11 +158,6 @@ class LedgerGateway:
                     await self._wait(asked)
                 case Refused() as refused:
                     await self._room.make(asked, refused)
-
-    def _note(self, asked: Asked, admission: Admission) -> None:
-        self._planner.note(asked, admission)
-        if isinstance(admission, Hit):
-            self._books.count_hit(asked, admission)
 
     async def _wait(self, asked: Asked) -> None:
         """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out."""

@@ -171,7 +171,11 @@ def _open_telemetry(config: Config, environ: Mapping[str, str]) -> AbstractAsync
 def _open_metrics(stack: AsyncExitStack, environ: Mapping[str, str]) -> Metrics:
     """Where several workers serve, with those of the others."""
     folder = environ.get(FIGURES)
-    metrics = open_metrics(Path(folder) if folder else None, environ.get(WORKER, "0"))
+    try:
+        metrics = open_metrics(Path(folder) if folder else None, environ.get(WORKER, "0"))
+    except OSError as error:
+        log.warning("this worker's metrics are not added to those of the others: %s", error)
+        metrics = open_metrics(worker=environ.get(WORKER, "0"))
     stack.callback(metrics.close)
     return metrics
 

@@ -82,10 +82,12 @@ class Spread:
 class Tally:
     """The series of one process, made on first sight. For one thread.
 
-    folder and worker: where they are kept, and as whose. None: in this process's own memory.
+    folder and worker: where they are kept, and as whose. None: in this process's own memory. Raises OSError where the
+    folder has no room.
     """
 
     def __init__(self, folder: Path | None = None, worker: str = "0") -> None:
+        self._is_private = folder is None
         self._index: int | None = None
         self._places: dict[Key, int] = {}
         self._counts: dict[Key, Count] = {}
@@ -104,7 +106,7 @@ class Tally:
         self._index = os.open(series, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        """Let go of the files. What is counted afterwards is lost with this process."""
+        """Let go of the index: series that are new from now on are kept nowhere."""
         if self._index is not None:
             os.close(self._index)
             self._index = None
@@ -146,11 +148,24 @@ class Tally:
             if self._used + instrument.width > CELLS:
                 self._tell_that_it_is_full()
                 return self._spare, 0
+            if not self._name(instrument, labels):
+                return self._spare, 0
             at = self._places[key] = self._used
             self._used += instrument.width
-            if self._index is not None:
-                os.write(self._index, _line(instrument.name, labels))
         return self._cells, at
+
+    def _name(self, instrument: Instrument, labels: tuple[str, ...]) -> bool:
+        """Tell the other workers what stands in the next place. False: that cannot be done, now or later."""
+        if self._index is None:
+            return self._is_private
+        line = _line(instrument.name, labels)
+        try:
+            if os.write(self._index, line) == len(line):
+                return True
+        except OSError as error:
+            log.warning("new metrics are not told until a restart: %s", error)
+        self.close()
+        return False
 
     def _count_on(self, series: Path) -> None:
         """Where the worker before this one ended. Gauges are of a process that is no more."""
@@ -182,7 +197,11 @@ def _read_worker(series: Path) -> list[Reading]:
 def _map_cells(path: Path) -> Cells:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(descriptor, CELLS * CELL_BYTES)
+        if hasattr(os, "posix_fallocate"):
+            # A page that is not there when it is written to would end the process.
+            os.posix_fallocate(descriptor, 0, CELLS * CELL_BYTES)
+        else:
+            os.ftruncate(descriptor, CELLS * CELL_BYTES)
         return memoryview(mmap.mmap(descriptor, CELLS * CELL_BYTES)).cast("d")
     finally:
         os.close(descriptor)

@@ -3,7 +3,8 @@
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         finished = await house.ask(a_call("hello"))
 
-Leaving it proves that nothing leaked: no hold, flight, permit or task, and a ledger that audits clean.
+Leaving it proves that nothing leaked: no hold, flight, permit or task, a ledger that audits clean, and metrics that
+say the same as it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import random
 import socket
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -24,11 +26,13 @@ from ledger.ceilings import Ceiling
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import Price
 from ledger.prices.price import Tier
+from ledger.reports import SpendQuery
 from ledger.sqlite.verify import verify_file
 from router import gateway as gateway_module
 from router.answer import Delta
 from router.asked import SharingRules
 from router.attempt import AttemptRunner
+from router.books import Books
 from router.breaker import BreakerRule
 from router.call import Attribution, CacheMode, CacheWish, Call, Trace
 from router.deployments import Deployment, HedgeRule, Provider, Route
@@ -47,6 +51,7 @@ from router.reply import Finished, Reply
 from router.strategy import Strategy
 from router.tokens import TokenCounter
 from router.tokens.encodings import load_encoding
+from telemetry.metrics import Recorder
 from tests.upstream import ScriptedUpstream
 
 READ_NANOUSD: Final = 100
@@ -151,8 +156,10 @@ class House:
         path: Path,
         clock: Clock,
         habits: Habits,
+        recorder: Recorder,
     ) -> None:
         self.gateway = gateway
+        self.recorder = recorder
         self.ledger = ledger
         self.health = health
         self.gates = gates
@@ -221,6 +228,32 @@ class House:
         assert self.rows("SELECT idempotency_key FROM idempotency WHERE state = 'in_progress'") == []
         findings = verify_file(self.path, on_rule=lambda _: None)
         assert findings.violations == ()
+        counted, reported = self.counted(), await self.reported()
+        # A hit that nobody waited for any more, or that could not be read, is one in the ledger alone.
+        off = {name for name in counted if counted[name] != reported[name]}
+        is_close = off <= {"generations", "cache_hits", "saved_nanousd"} and all(
+            counted[it] < reported[it] for it in off
+        )
+        assert is_close, f"metrics say {counted}, the ledger {reported}"
+
+    def counted(self) -> dict[str, int]:
+        """What metrics counted, under the names of the spend report."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for reading in self.recorder.tally.readings():
+            for label in ("", *reading.labels):
+                sums[reading.instrument.name, label] += reading.numbers[0]
+        return {
+            "generations": round(sums["farthing.calls", ""]),
+            "cache_hits": round(sums["farthing.calls", "hit"]),
+            "coalesced": round(sums["farthing.calls", "coalesced"]),
+            "attempts": round(sums["farthing.attempts", ""]),
+            **{f"{name}_nanousd": round(sums[f"farthing.{name}", ""] * 1e9) for name in ("cost", "saved", "wasted")},
+        }
+
+    async def reported(self) -> dict[str, int]:
+        """The same as the ledger has it."""
+        total = (await self.ledger.spend(SpendQuery()))["total"]
+        return {name: total[name] for name in self.counted()}
 
 
 @asynccontextmanager
@@ -267,17 +300,19 @@ async def open_gateway(
             stream_limits=stream_limits or StreamLimits(),
             clock_ms=clock.now_ms,
         )
-        habits = Habits(ledger, now_ms=clock.now_ms)
+        habits, recorder = Habits(ledger, now_ms=clock.now_ms), Recorder()
         gateway = LedgerGateway(
             Menu(*routes),
             between(ledger),
-            Dispatcher(between(ledger), runner, counter, health.token_estimates, clock_ms=clock.now_ms),
+            Dispatcher(
+                between(ledger), runner, counter, health.token_estimates, books=Books(recorder), clock_ms=clock.now_ms
+            ),
             health,
             SharingRules(**sharing),
             ordering=Ordering(health, habits, random.Random(1)),
             clock_ms=clock.now_ms,
         )
-        house = House(gateway, ledger, health, gates, path, clock, habits)
+        house = House(gateway, ledger, health, gates, path, clock, habits, recorder)
         yield house
         await (house.at_rest() if ends_at_rest else gateway.aclose())
         assert tasks_of_the_router() == []

@@ -190,6 +190,9 @@ def check_states(scraped: Scraped) -> None:
     assert scraped.sum("gen_ai_client_token_usage_sum", gen_ai_token_type="input") >= 100
     assert scraped.sum("farthing_ceiling_limit_usd", scope="global", window="month") == 10
     assert scraped.sum("farthing_ceiling_spent_usd") == pytest.approx(scraped.sum("farthing_cost_usd_total"))
+    assert scraped.sum("farthing_gate_limit", provider="up") == 24
+    assert scraped.sum("farthing_process_resident_bytes") > 2 * 20 * 2**20
+    assert scraped.sum("farthing_process_cpu_seconds_total") > 0.1
     assert scraped.sum("farthing_breaker_state") == 1
     assert scraped.sum("farthing_breaker_state", state="closed", deployment="up:m") == 1
     assert scraped.sum("farthing_ledger_drift") == 0

@@ -1,6 +1,7 @@
 """The block of memory that counts: it outlives its process, others read it, and it never grows past its walls."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,21 @@ def test_beyond_its_walls_nothing_is_kept_and_nothing_breaks(caplog: pytest.LogC
     assert len(tally.readings()) == CELLS // wide.width
     assert len(caplog.records) == 1
     assert sum(reading.numbers[-2] for reading in tally.readings()) == len(tally.readings())
+
+
+def test_where_the_others_cannot_be_told_of_a_series_it_is_not_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tally = Tally(tmp_path, "1")
+    tally.count(its.REFUSALS, "overloaded").add()
+    tally.close()
+    tally._index = os.open(tmp_path / "1.series", os.O_RDONLY)  # As in a full folder, the next write fails.
+    tally.count(its.REFUSALS, "forbidden").add()
+    tally.count(its.REFUSALS, "overloaded").add()
+    assert found(tally.readings()) == {(its.REFUSALS.name, "overloaded"): (2.0,)}
+    [told] = read_others(tmp_path, but="0")
+    assert found(told) == found(tally.readings())
+    assert len(caplog.records) == 1
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 99), min_size=1), min_size=1))
