@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any, Final
 
 from ledger.apikeys import ApiKey, ApiKeyOver, KeptKey, PepperDiffers
-from ledger.ceilings import Ceiling
+from ledger.ceilings import UNIT_OF, Ceiling
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "apikeys")
@@ -32,8 +32,8 @@ def create_key(db: sqlite3.Connection, kept: KeptKey) -> bool:
     db.execute(SQL["create_key"], row)
     db.executemany(SQL["allow_route"], [{"key_id": key.key_id, "route": route} for route in key.routes])
     for ceiling in key.ceilings:
-        limit = {"key_id": key.key_id, "window": ceiling.window, "limit_nanousd": ceiling.limit}
-        db.execute(SQL["limit_key"], limit)
+        limit = {"window": ceiling.window, "counts": ceiling.counts, "limit_amount": ceiling.limit}
+        db.execute(SQL["limit_key"], {"key_id": key.key_id, **limit})
     return True
 
 
@@ -63,8 +63,12 @@ def revoke_key(db: sqlite3.Connection, *, key_id: str, now_ms: int) -> ApiKey | 
 
 def key_ceilings(db: sqlite3.Connection, *, now_ms: int) -> tuple[Ceiling, ...]:
     """The ceilings that come with the keys in force."""
-    rows = db.execute(SQL["ceilings_in_force"], {"now_ms": now_ms})
-    return tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for key_id, window, limit in rows)
+    return tuple(map(_ceiling, db.execute(SQL["ceilings_in_force"], {"now_ms": now_ms})))
+
+
+def _ceiling(row: tuple[Any, ...]) -> Ceiling:
+    key_id, window, counts, limit = row
+    return Ceiling(scope=f"key:{key_id}", window=window, unit=UNIT_OF[counts], limit=limit)
 
 
 def _kept(db: sqlite3.Connection, row: tuple[Any, ...]) -> KeptKey:
@@ -77,7 +81,7 @@ def _kept(db: sqlite3.Connection, row: tuple[Any, ...]) -> KeptKey:
         team=team,
         role=role,
         routes=tuple(route for (route,) in routes),
-        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for window, limit in limits),
+        ceilings=tuple(map(_ceiling, limits)),
         created_at_ms=created_at_ms,
         expires_at_ms=expires_at_ms,
         revoked_at_ms=revoked_at_ms,

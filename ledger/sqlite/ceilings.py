@@ -152,9 +152,9 @@ def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> di
 
 
 def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
-    """Every ceiling in force, with its current window."""
+    """Every ceiling in force, with its current window; but for those of keys that are over: nothing can move them."""
     statuses = []
-    for ceiling_id, scope, window, counts, limit in db.execute(SQL["active_ceilings"]).fetchall():
+    for ceiling_id, scope, window, counts, limit in db.execute(SQL["shown_ceilings"], {"now_ms": now_ms}).fetchall():
         if is_template(scope):
             continue
         span = window_span(window, now_ms)

@@ -7,19 +7,28 @@ from typing import Any, Final, get_args
 import msgspec
 
 from ledger.apikeys import ROLES, ApiKey, Role
-from ledger.ceilings import Ceiling, Window
-from ledger.money import format_usd, parse_usd
+from ledger.ceilings import Ceiling, Unit, Window
+from ledger.money import amount_fields
 from ledger.reports import iso, parse_moment, parse_span_ms
 from router.deployments import Route
 from service.auth.secret import Secret
+from service.config.limits import each_of, limit_of
+from service.config.model import CeilingSection
 
 MAX_NAME_CHARS: Final = 256
 WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
-_CEILING: Final = re.compile(r"\$?([0-9.]+)\s*(?:/|\s+a\s+|\s+per\s+)\s*(\w+)")
+# Dollars where no unit is named.
+_CEILING: Final = re.compile(r"(\$?)([0-9.]+)(?:\s*([a-z]+))??\s*(?:/|\s+a\s+|\s+per\s+)\s*([a-z]+)")
+UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
+_UNITS: Final[dict[str, Unit]] = {**{unit: unit for unit in UNITS}, "token": "tokens", "call": "calls"}
 
 
 class KeyWish(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is asked for. ceilings: dollars and a window, `50/month`. expires: `30d` from now, or ISO 8601."""
+    """A key as it is asked for. expires: `30d` from now, or ISO 8601.
+
+    ceilings: an amount and a window, as people write them: `50/month` in dollars, `100000 tokens/minute`,
+    `60 calls/minute`; `$50.00 a month` and `60 calls per minute` are the same.
+    """
 
     name: str
     team: str = ""
@@ -65,8 +74,8 @@ def key_report(key: ApiKey, now_ms: int) -> dict[str, Any]:
             {
                 "scope": ceiling.scope,
                 "window": ceiling.window,
-                "limit_usd": format_usd(ceiling.limit),
-                "limit_nanousd": ceiling.limit,
+                "unit": ceiling.unit,
+                **amount_fields({"limit": ceiling.limit}, ceiling.unit),
             }
             for ceiling in key.ceilings
         ],
@@ -98,23 +107,28 @@ def _role(text: str) -> Role:
 
 
 def _ceilings(texts: tuple[str, ...], scope: str) -> tuple[Ceiling, ...]:
-    found: dict[str, Ceiling] = {}
+    found: dict[tuple[Window, Unit], Ceiling] = {}
     for text in texts:
-        match = _CEILING.fullmatch(text.strip())
-        if match is None or match[2] not in WINDOWS:
-            raise WrongWish("ceilings", f"{text!r} is none: write dollars and a window, 50/month; {_windows()}")
-        window = next(window for window in WINDOWS if window == match[2])
-        if window in found:
-            raise WrongWish("ceilings", f"there are two a {window}")
-        try:
-            found[window] = Ceiling(scope=scope, window=window, limit=parse_usd(match[1]))
-        except ValueError as error:
-            raise WrongWish("ceilings", str(error)) from error
-    return tuple(found[window] for window in sorted(found))
+        ceiling = _ceiling(text, scope)
+        what = (ceiling.window, ceiling.unit)
+        if what in found:
+            raise WrongWish("ceilings", f"there are two {each_of(*what)}")
+        found[what] = ceiling
+    return tuple(sorted(found.values(), key=lambda it: (it.window, UNITS.index(it.unit))))
 
 
-def _windows() -> str:
-    return f"windows are {', '.join(WINDOWS)}"
+def _ceiling(text: str, scope: str) -> Ceiling:
+    match = _CEILING.fullmatch(text.strip())
+    dollar, amount, named, window = ("", "", None, "") if match is None else match.groups()
+    unit = _UNITS.get(named or "usd")
+    if window not in WINDOWS or unit is None or (dollar and unit != "usd"):
+        examples = "50/month (dollars), 100000 tokens/minute, 60 calls/minute"
+        raise WrongWish("ceilings", f"{text!r} is none: write {examples}; windows are {', '.join(WINDOWS)}")
+    try:
+        limit = limit_of(CeilingSection(scope=scope, window=window, unit=unit, limit=amount))
+    except ValueError as error:
+        raise WrongWish("ceilings", str(error)) from error
+    return Ceiling(scope=scope, window=window, unit=unit, limit=limit)
 
 
 def _expiry_ms(text: str, now_ms: int) -> int:

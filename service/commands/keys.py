@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.apikeys import ROLES, ApiKey, PepperDiffers
+from ledger.ceilings import Ceiling
 from ledger.errors import LedgerError
 from ledger.ledger import open_ledger, open_reports
 from ledger.money import format_usd
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 _CONFIG = click.option(
     "--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none."
 )
+_CEILINGS = "The most it may spend, or use: 50/month, '100000 tokens/minute', '60 calls/minute'; several times."
 _JSON = click.option("--json", "as_json", is_flag=True, help="As /keys answers.")
 
 
@@ -46,7 +48,7 @@ def keys() -> None:
 @click.option("--name", required=True, help="What it is for; shown wherever the key is.")
 @click.option("--team", default="", help="Whose spending it counts as.")
 @click.option("--role", type=click.Choice(ROLES), default="caller", show_default=True, help="What it may do.")
-@click.option("--ceiling", "ceilings", multiple=True, metavar="50/month", help="The most it may spend; several times.")
+@click.option("--ceiling", "ceilings", multiple=True, metavar="50/month", help=_CEILINGS)
 @click.option("--route", "routes", multiple=True, help="A route, or provider:model, that it may ask for; else all.")
 @click.option("--expires", default="", metavar="30d|ISO", help="When it ends.")
 @_JSON
@@ -117,7 +119,7 @@ def keys_table(keys: list[ApiKey], now_ms: int) -> Table:
     for heading in ("id", "name", "team", "role", "ceilings", "models", "made", "state"):
         table.add_column(heading, overflow="fold")
     for key in keys:
-        ceilings = ", ".join(f"${_short(ceiling.limit)} a {ceiling.window}" for ceiling in key.ceilings)
+        ceilings = ", ".join(f"{_limit(ceiling)} a {ceiling.window}" for ceiling in key.ceilings)
         cells = (key.key_id, key.name, key.team, key.role, ceilings, ", ".join(key.routes) or "all")
         moments = (iso(key.created_at_ms) or "", _state(key, now_ms))
         table.add_row(*(Text(printable(cell)) for cell in (*cells, *moments)))
@@ -133,9 +135,12 @@ def _state(key: ApiKey, now_ms: int) -> str:
     return f"{'until' if state == 'in force' else 'expired'} {iso(key.expires_at_ms)}"
 
 
-def _short(nanousd: int) -> str:
-    whole, _, places = format_usd(nanousd).partition(".")
-    return f"{whole}.{places.rstrip('0'):0<2}"
+def _limit(ceiling: Ceiling) -> str:
+    """As `--ceiling` takes it."""
+    if ceiling.unit != "usd":
+        return f"{ceiling.limit} {ceiling.unit}"
+    whole, _, places = format_usd(ceiling.limit).partition(".")
+    return f"${whole}.{places.rstrip('0'):0<2}"
 
 
 def _on_keyring(config: Config, work: Callable[[Keyring], Awaitable[Result]]) -> Result:

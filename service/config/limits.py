@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ledger.ceilings import Unit, Window
 from ledger.money import parse_usd
 from service.config.model import CeilingSection
 
@@ -29,5 +30,9 @@ def limit_of(section: CeilingSection) -> int:
 
 def name_of(section: CeilingSection) -> str:
     """What there may be one of: `user:* a day`, and `user:* a day in tokens`."""
-    unit = "" if section.unit == "usd" else f" in {section.unit}"
-    return f"{section.scope} a {section.window}{unit}"
+    return f"{section.scope} {each_of(section.window, section.unit)}"
+
+
+def each_of(window: Window, unit: Unit) -> str:
+    """What it is that a scope may have one ceiling for: `a day`, and `a day in tokens`."""
+    return f"a {window}" if unit == "usd" else f"a {window} in {unit}"

@@ -9,7 +9,9 @@ import pytest
 from ledger.apikeys import ApiKey, ApiKeyOver, KeptKey, PepperDiffers
 from ledger.ceilings import Ceiling
 from ledger.ledger import open_reports
-from ledger.values import Lead, Refused
+from ledger.sql import migrations
+from ledger.sqlite.migrate import run_script
+from ledger.values import Bid, Lead, Refused
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 
 BREACHES = {
@@ -27,7 +29,10 @@ def a_key(key_id="k1", *, ceilings=(), pepper_id="p1", expires_at_ms=None, **fie
         team="t1",
         role="caller",
         routes=("chat", "draft"),
-        ceilings=tuple(Ceiling(scope=f"key:{key_id}", window=window, limit=limit) for window, limit in ceilings),
+        ceilings=tuple(
+            Ceiling(scope=f"key:{key_id}", window=window, limit=limit, unit=unit)
+            for window, limit, unit in ((*ceiling, "usd")[:3] for ceiling in ceilings)
+        ),
         created_at_ms=BEGAN_MS,
         expires_at_ms=expires_at_ms,
         **fields,
@@ -43,7 +48,8 @@ def a_call_with(key_id, **fields):
 
 async def test_a_key_is_kept_as_it_was_made_and_making_it_again_changes_nothing(tmp_path):
     async with a_ledger(tmp_path) as ledger:
-        kept = a_key(ceilings=[("day", 5), ("month", 50)], expires_at_ms=BEGAN_MS + 1)
+        ceilings = [("day", 5), ("day", 9, "tokens"), ("day", 7, "calls"), ("month", 50)]
+        kept = a_key(ceilings=ceilings, expires_at_ms=BEGAN_MS + 1)
         await ledger.create_api_key(kept)
         await ledger.create_api_key(kept)
         assert await ledger.find_api_key("k1") == kept
@@ -94,13 +100,48 @@ async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_con
         assert isinstance(await other.admit(a_call_with("k1", held=1)), Refused)
 
 
-async def test_the_ceilings_of_a_key_that_is_over_go_with_the_next_reload(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
-        await ledger.create_api_key(a_key(ceilings=[("day", 5)]))
-        await ledger.revoke_api_key("k1")
-        assert [ceiling["scope"] for ceiling in await ledger.ceilings()] == ["key:k1"]
-        await ledger.configure_ceilings(())
-        assert await ledger.ceilings() == []
+async def test_a_key_is_held_to_tokens_and_calls_too_whoever_asks(tmp_path):
+    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+        await one.create_api_key(a_key(ceilings=[("total", 2, "calls")]))
+        await other.create_api_key(a_key("k2", ceilings=[("total", 1000, "tokens")]))
+        admitted = [await ledger.admit(a_call_with("k1")) for ledger in (one, other, one)]
+        assert [type(it) for it in admitted] == [Lead, Lead, Refused]
+        assert (admitted[-1].tight.unit, admitted[-1].tight.limit) == ("calls", 2)
+        await one.configure_ceilings(())
+        assert isinstance(await other.admit(a_call_with("k1")), Refused)
+        bids = [Bid(deployment="p:m", held_nanousd=1, held_tokens=tokens, price_version="v") for tokens in (900, 101)]
+        assert isinstance(await other.admit(a_call_with("k2", bids=bids[:1])), Lead)
+        refused = await one.admit(a_call_with("k2", bids=bids[1:]))
+        assert (refused.tight.unit, refused.tight.held) == ("tokens", 900)
+
+
+async def test_the_ceilings_of_a_key_that_is_over_are_shown_no_more_in_any_process(tmp_path):
+    clock = Clock()
+    async with a_ledger(tmp_path, clock=clock) as one, a_ledger(tmp_path, clock=clock) as other:
+        for name, ends_at_ms in (("k1", None), ("k2", BEGAN_MS + 1), ("k3", None)):
+            await one.create_api_key(a_key(name, ceilings=[("day", 5)], expires_at_ms=ends_at_ms))
+        await one.revoke_api_key("k1")
+        clock.at_ms = BEGAN_MS + 1
+        for ledger in (one, other):
+            assert [ceiling["scope"] for ceiling in await ledger.ceilings()] == ["key:k3"]
+
+
+def test_the_ceilings_of_before_units_are_kept():
+    (number,) = (number for number, script in migrations("sqlite") if "The ceilings of keys in tokens" in script)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for before, script in migrations("sqlite"):
+            if before < number:
+                run_script(db, script)
+        db.executescript(
+            """
+            INSERT INTO api_keys (key_id, digest, pepper_id, name, team, role, created_at_ms)
+            VALUES ('k1', zeroblob(32), 'p', 'n', '', 'caller', 1);
+            INSERT INTO api_key_ceilings VALUES ('k1', 'day', 5);
+            BEGIN;
+            """
+        )
+        run_script(db, dict(migrations("sqlite"))[number])
+        assert db.execute("SELECT * FROM api_key_ceilings").fetchall() == [("k1", "day", "nanousd", 5)]
 
 
 async def test_a_process_that_meets_a_key_plans_by_its_ceilings(tmp_path):

@@ -43,7 +43,17 @@ UPDATE ceiling_windows
  WHERE ceiling_id = :ceiling_id AND (ends_at_ms IS NULL OR ends_at_ms > :now_ms);
 
 -- name: active_ceilings
-SELECT ceiling_id, scope, window, counts, limit_amount FROM ceilings WHERE active = 1 ORDER BY scope, window, counts DESC;
+SELECT ceiling_id FROM ceilings WHERE active = 1;
+
+-- name: shown_ceilings
+-- Those in force, less those of keys that were revoked or have expired.
+SELECT ceiling_id, scope, window, counts, limit_amount
+  FROM ceilings
+ WHERE active = 1
+   AND NOT EXISTS (SELECT 1 FROM api_keys
+                    WHERE scope LIKE 'key:%' AND key_id = substr(scope, 5)
+                      AND (revoked_at_ms IS NOT NULL OR expires_at_ms <= :now_ms))
+ ORDER BY scope, window, counts DESC;
 
 -- name: current_window
 SELECT limit_amount, spent_amount, held_amount

@@ -647,8 +647,9 @@ CREATE TABLE api_key_routes (
 CREATE TABLE api_key_ceilings (
     key_id TEXT NOT NULL REFERENCES api_keys (key_id),
     window TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'month', 'total')),
-    limit_nanousd INTEGER NOT NULL CHECK (limit_nanousd >= 0),
-    PRIMARY KEY (key_id, window)
+    counts TEXT NOT NULL CHECK (counts IN ('nanousd', 'tokens', 'calls')),
+    limit_amount INTEGER NOT NULL CHECK (limit_amount >= 0),
+    PRIMARY KEY (key_id, window, counts)
 ) STRICT, WITHOUT ROWID;
 
 -- What happened that people want to be told of, once for each dedup_key: written by the transaction that made it so, and

@@ -10,7 +10,7 @@ KEY_WISH: Final[dict[str, Any]] = {
     "name": "batch jobs",
     "team": "research",
     "role": "caller",
-    "ceilings": ["50/month", "5/day"],
+    "ceilings": ["50/month", "60 calls/minute"],
     "routes": ["chat"],
     "expires": "90d",
 }
@@ -24,6 +24,7 @@ KEY: Final[dict[str, Any]] = {
         {
             "scope": "key:06cq2f1q0c8m",
             "window": "month",
+            "unit": "usd",
             "limit_usd": "50.000000000",
             "limit_nanousd": 50_000_000_000,
         }
@@ -67,9 +68,17 @@ ADMINISTRATION: Final = (
         example={**KEY, "secret": "fk_06cq2f1q0c8m_…"},
         body=KeyWish,
         body_example=KEY_WISH,
+        varying=("ceilings",),
         errors={400: "invalid_request", 404: "unknown_model", 409: "pepper_differs", 503: "ledger_unavailable"},
     ),
-    Operation(method="get", path="/keys", role="admin", summary="Every key there ever was", example={"keys": [KEY]}),
+    Operation(
+        method="get",
+        path="/keys",
+        role="admin",
+        summary="Every key there ever was",
+        example={"keys": [KEY]},
+        varying=("ceilings",),
+    ),
     Operation(
         method="delete",
         role="admin",

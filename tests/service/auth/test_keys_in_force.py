@@ -109,12 +109,15 @@ async def test_each_key_pays_for_its_own_and_is_held_to_its_own_ceiling(tmp_path
         assert outcomes[-1] == 402
         refused = (await house.ask(as_one, "once more")).json()
         assert (refused["code"], refused["scope"], refused["window"]) == ("ceiling_exceeded", f"key:{one}", "day")
+        _, as_third = await house.key("third", ceilings=["2 calls/day"])
+        assert [(await house.ask(as_third, f"a third {n}", of=n % 2)).status_code for n in range(3)] == [200, 200, 429]
         by_key, by_team = await house.spend("key"), await house.spend("team")
-        assert by_key.keys() == {one, other}
+        assert {one, other} < by_key.keys()
         assert by_key[one]["cost_nanousd"] == by_team["a"]["cost_nanousd"] == 7000 * outcomes.count(200)
         assert by_key[other]["cost_nanousd"] == by_team["b"]["cost_nanousd"] == 28_000
         ceilings = (await house.client.get("/ledger/ceilings", headers=house.admin)).json()["ceilings"]
-        assert [ceiling["scope"] for ceiling in ceilings] == [f"key:{one}"]
+        assert [(it["unit"], it["limit"]) for it in ceilings if it["unit"] != "usd"] == [("calls", 2)]
+        assert [it["scope"] for it in ceilings if it["unit"] == "usd"] == [f"key:{one}"]
 
 
 async def test_an_answer_is_its_keys_own_unless_teams_share(tmp_path):

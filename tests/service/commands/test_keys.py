@@ -2,6 +2,7 @@
 
 import json
 import stat
+from itertools import chain
 
 import pytest
 from click.testing import CliRunner
@@ -26,7 +27,8 @@ def farthing(tmp_path, monkeypatch):
 
 
 def test_a_key_from_its_making_to_its_end(farthing, tmp_path):
-    limits = ("--ceiling", "50/month", "--ceiling", "$5 / day", "--route", "default", "--expires", "30d")
+    ceilings = ("50/month", "$5 / day", "60 calls/minute", "100000 tokens per minute")
+    limits = (*chain.from_iterable(("--ceiling", it) for it in ceilings), "--route", "default", "--expires", "30d")
     made = farthing("create", "--name", "batch jobs", "--team", "research", *limits)
     secret = parse_secret(made.stdout.strip().encode())
     assert secret is not None, "standard output is the secret alone"
@@ -36,13 +38,18 @@ def test_a_key_from_its_making_to_its_end(farthing, tmp_path):
     listed = farthing("list", "--json").stdout
     (key,) = json.loads(listed)["keys"]
     assert (key["id"], key["name"], key["team"], key["role"]) == (secret.key_id, "batch jobs", "research", "caller")
-    assert [(it["window"], it["limit_usd"]) for it in key["ceilings"]] == [
-        ("day", "5.000000000"),
-        ("month", "50.000000000"),
+    assert [(it["window"], it["unit"], it.get("limit_usd", it.get("limit"))) for it in key["ceilings"]] == [
+        ("day", "usd", "5.000000000"),
+        ("minute", "tokens", 100_000),
+        ("minute", "calls", 60),
+        ("month", "usd", "50.000000000"),
     ]
     assert (key["routes"], key["state"], key["revoked_at"]) == (["default"], "in force", None)
     table = farthing("list").stdout
-    assert "$5.00 a day, $50.00 a month" in table
+    # In words that --ceiling takes.
+    words = " ".join(table.split())
+    for limit in ("$5.00 a day", "100000 tokens a minute", "60 calls a minute", "$50.00 a month"):
+        assert limit in words
     for text in (listed, table):
         assert secret.text.decode()[16:] not in text
     for file in tmp_path.iterdir():
@@ -66,6 +73,13 @@ def test_everything_as_json_with_the_secret_in_it(farthing):
     [
         (("create", "--name", "x", "--ceiling", "50/moon"), "ceilings: '50/moon' is none"),
         (("create", "--name", "x", "--ceiling", "5/day", "--ceiling", "6/day"), "ceilings: there are two a day"),
+        (
+            ("create", "--name", "x", "--ceiling", "1 call/day", "--ceiling", "6 calls a day"),
+            "ceilings: there are two a day in calls",
+        ),
+        (("create", "--name", "x", "--ceiling", "1.5 tokens/day"), "'1.5' is no whole number of tokens"),
+        (("create", "--name", "x", "--ceiling", "$5 calls/day"), "ceilings: '$5 calls/day' is none"),
+        (("create", "--name", "x", "--ceiling", "5 pounds/day"), "ceilings: '5 pounds/day' is none"),
         (("create", "--name", "x", "--route", "nope"), "routes: 'nope' is neither a route"),
         (("create", "--name", "x", "--expires", "soon"), "expires: must be a span like 30d"),
         (("create", "--name", ""), "name: must be 1 to 256"),
