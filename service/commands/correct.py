@@ -6,7 +6,7 @@ from ledger.corrections import Charged, Correction, Corrector, NotCorrectable
 from ledger.money import format_usd, parse_usd
 from ledger.usage import Usage
 from service.commands.correcting import REFUSED, with_corrector
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_ledger_or_exit
 
 
 @click.command()
@@ -21,7 +21,7 @@ def correct(attempt: str, cost_usd: str, reason: str, usage: str | None, path: s
 
     ID is an attempt, gen_….1, or a call that had only one. Safe while the service runs; doing it twice changes nothing.
     """
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
     try:
         cost_nanousd = parse_usd(cost_usd)
         tokens = None if usage is None else read_usage(usage)

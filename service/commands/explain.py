@@ -9,7 +9,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.ledger import open_reports
 from service.clock import now_ms
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_ledger_or_exit
 from service.commands.story import story_view
 from service.commands.tables import plain_console
 
@@ -23,7 +23,7 @@ def explain(generation_id: str, path: str | None, *, as_json: bool) -> None:
 
     ID is in the header x-farthing-id of every answer. Exit 1: there is no such call.
     """
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
 
     async def read() -> dict[str, Any] | None:
         async with open_reports(config.ledger.url, clock_ms=now_ms) as reports:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from service.config import Config, ConfigInvalid, load_config
+from service.config import Config, ConfigInvalid, load_config, load_ledger
 from service.config.alerts import secrets_of
 from telemetry import setup_logging
 
@@ -38,8 +38,18 @@ def start_logging(config: Config, level: str) -> None:
 
 def load_or_exit(path: str | None, **overrides: object) -> Config:
     """The config, or exit 2 with one line for each of its problems."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return _or_exit(lambda: load_config(path, os.environ, overrides=given))
+
+
+def load_ledger_or_exit(path: str | None) -> Config:
+    """The same of the ledger alone: see `load_ledger`."""
+    return _or_exit(lambda: load_ledger(path, os.environ))
+
+
+def _or_exit(load: Callable[[], Config]) -> Config:
     try:
-        return load_config(path, os.environ, overrides={k: v for k, v in overrides.items() if v is not None})
+        return load()
     except ConfigInvalid as error:
         failing(*(str(problem) for problem in error.problems), status=CONFIG_WRONG)
 

@@ -24,7 +24,7 @@ from service.auth.keyring import Keyring, open_keyring
 from service.auth.secret import new_secret, without_secrets
 from service.clock import now_ms
 from service.commands.correcting import REFUSED, UNREADABLE
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_ledger_or_exit, load_or_exit
 from service.commands.tables import plain_console, printable
 from service.config import Config
 from service.config.catalog import Catalog
@@ -82,7 +82,7 @@ def create(path: str | None, *, as_json: bool, **wishes: object) -> None:
 @_JSON
 def list_keys(path: str | None, *, as_json: bool) -> None:
     """Every key there ever was, without its secret."""
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
 
     async def read() -> list[ApiKey]:
         async with open_reports(config.ledger.url, clock_ms=now_ms) as reports:
@@ -106,7 +106,7 @@ def list_keys(path: str | None, *, as_json: bool) -> None:
 @click.argument("key_id", metavar="ID")
 def revoke(path: str | None, key_id: str) -> None:
     """Revoke a key, for good. Once this returns, no process takes it any more; a second time changes nothing."""
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
     key = _on_keyring(config, lambda keyring: keyring.revoke(key_id))
     if key is None:
         failing(f"there is no key {without_secrets(key_id)!r}; see: farthing keys list", status=REFUSED)

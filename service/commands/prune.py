@@ -6,7 +6,7 @@ from ledger.errors import NotALedger, TooRecent
 from ledger.reports import iso, parse_moment
 from ledger.upkeep import prune_ledger
 from service.clock import now_ms
-from service.commands.failing import failing, load_or_exit, progress
+from service.commands.failing import failing, load_ledger_or_exit, progress
 
 
 @click.command()
@@ -15,7 +15,7 @@ from service.commands.failing import failing, load_or_exit, progress
 @click.option("--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none.")
 def prune(before: str, path: str | None, *, dry_run: bool) -> None:
     """Fold old detail into closing balances. Sums, reports by the hour and the chain stay whole. Safe while serving."""
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
     now = now_ms()
     try:
         before_ms = parse_moment(before, now)

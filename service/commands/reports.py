@@ -17,7 +17,7 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import LedgerReports, open_reports
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
 from service.clock import now_ms
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_ledger_or_exit
 from service.commands.sparks import BLOCKS, FEWEST_CELLS, Courses, Figure, Report, courses
 from service.commands.tables import Sparks, plain_console, report_csv
 
@@ -80,7 +80,7 @@ def show_report(kind: Kind[Query], options: Options) -> None:
     make_query(kind, options)
     if options.watch is not None and (options.as_json or options.as_csv or not sys.stdout.isatty()):
         failing("--watch refreshes a table on a terminal: it goes with neither --json, --csv nor a pipe", status=2)
-    config = load_or_exit(options.path)
+    config = load_ledger_or_exit(options.path)
     show = _print_once if options.watch is None else _keep_showing
     try:
         asyncio.run(show(kind, options, config.ledger.url))

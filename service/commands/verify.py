@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ledger.verify import Findings, Unreadable, verify_ledger
-from service.commands.failing import failing, load_or_exit, progress
+from service.commands.failing import failing, load_ledger_or_exit, progress
 
 BROKEN: Final = 3
 UNREADABLE: Final = 4
@@ -18,7 +18,7 @@ UNREADABLE: Final = 4
 @click.option("--json", "as_json", is_flag=True, help="A JSON line for each broken rule, then one with the counts.")
 def verify(path: str | None, since: int | None, *, as_json: bool) -> None:
     """Audit the ledger, read-only: exit 0 clean, 3 a rule is broken, 4 unreadable. Safe while the service runs."""
-    config = load_or_exit(path)
+    config = load_ledger_or_exit(path)
     try:
         with progress("checking", is_on=not as_json) as tell:
             findings = verify_ledger(config.ledger.url, on_rule=tell, since=since)

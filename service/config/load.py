@@ -9,11 +9,12 @@ import msgspec
 
 from service.config.decode import Decoding
 from service.config.environment import config_from_environment, zero_config
-from service.config.model import Config
-from service.config.problems import ConfigInvalid, Problem
+from service.config.model import LISTS, TABLES, Config
+from service.config.problems import ConfigInvalid, Problem, section_of
 from service.config.rules import problems_of
 
 DEFAULT_FILE: Final = "farthing.toml"
+_OTHERS: Final = {*TABLES, *LISTS} - {"ledger"}
 
 
 def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -21,21 +22,45 @@ def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapp
 
     overrides: {key of [server]: value} from the command line. Raises ConfigInvalid with every problem at once.
     """
-    chosen = path or environ.get("FARTHING_CONFIG")
-    if not chosen and Path(DEFAULT_FILE).exists():
-        chosen = DEFAULT_FILE
-    if chosen:
+    chosen = _chosen(path, environ)
+    if chosen is not None:
         decoding = Decoding(environ)
-        config = _with_someone_to_ask(decoding.config(_document(Path(chosen))), environ)
+        config = _with_someone_to_ask(decoding.config(_document(chosen)), environ)
     else:
         decoding = Decoding({})
         config = config_from_environment(environ)
     if overrides:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, **overrides))
-    problems = [*decoding.problems, *(problem for problem in problems_of(config) if not decoding.follows(problem))]
+    problems = _problems(decoding, config)
     if problems:
         raise ConfigInvalid(*problems)
     return config
+
+
+def load_ledger(path: str | None, environ: Mapping[str, str]) -> Config:
+    """As `load_config`, for whoever needs the ledger and nothing else: all other sections are as without a file.
+
+    What is wrong with them does not matter here: books can be audited where no provider's key is at hand. Raises
+    ConfigInvalid for what is wrong with [ledger], or is no section at all: it may be meant for one.
+    """
+    chosen = _chosen(path, environ)
+    if chosen is None:
+        return Config()
+    decoding = Decoding(environ)
+    config = decoding.config(_document(chosen))
+    problems = [problem for problem in _problems(decoding, config) if section_of(problem) not in _OTHERS]
+    if problems:
+        raise ConfigInvalid(*problems)
+    return Config(ledger=config.ledger)
+
+
+def _chosen(path: str | None, environ: Mapping[str, str]) -> Path | None:
+    chosen = path or environ.get("FARTHING_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    return None if chosen is None else Path(chosen)
+
+
+def _problems(decoding: Decoding, config: Config) -> list[Problem]:
+    return [*decoding.problems, *(problem for problem in problems_of(config) if not decoding.follows(problem))]
 
 
 def _with_someone_to_ask(config: Config, environ: Mapping[str, str]) -> Config:

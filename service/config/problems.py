@@ -39,5 +39,10 @@ def place_in(table: str, key: str) -> str:
     return f"{table}.{name}" if table else name
 
 
+def section_of(problem: Problem) -> str:
+    """In which section of the file it is: `providers` of `providers[1].timeout_s`."""
+    return re.split(r"[.[]", problem.place, maxsplit=1)[0]
+
+
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.prices import load_book
-from service.config import Config, ConfigInvalid, load_config
+from service.config import Config, ConfigInvalid, load_config, load_ledger
 from service.config.catalog import Catalog
 from service.config.decode import Decoding
 from service.config.model import LISTS, TABLES, ModelSection
@@ -80,6 +80,36 @@ def test_the_example_is_valid_and_shows_nearly_every_key(reads: Reads) -> None:
     assert all(name.removesuffix("usd_per_mtok") in text for name in rates), "they are in a comment"
     others = {key for key in hidden if key[1] not in rates}
     assert others == {("providers", "model_path"), ("providers", "proxy"), ("models", "supports")}
+
+
+def test_the_ledger_is_found_whatever_is_wrong_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_ledger(None, {"PRIMARY_OPENAI_MODEL": "m"}).ledger.url == "sqlite:farthing.db"
+    path = tmp_path / "farthing.toml"
+    elsewhere = f"""{PROVIDER}api_key = "$OPENAI_API_KEY"
+        [server]
+        port = 99999
+        auth = "of"
+        [[routes]]
+        name = "chat"
+        targets = ["nobody:m"]"""
+    path.write_text(f'{elsewhere}\n[ledger]\nurl = "$LEDGER"\n', "utf-8")
+    with pytest.raises(ConfigInvalid):
+        load_config(None, {"LEDGER": "sqlite:other.db"})
+    found = load_ledger(None, {"LEDGER": "sqlite:other.db"})
+    assert found == Config(ledger=found.ledger)
+    assert found.ledger.url == "sqlite:other.db"
+    for text, environ, place in (
+        (path.read_text("utf-8"), {}, "ledger.url"),
+        (f'{elsewhere}\n[ledger]\nurll = "sqlite:x.db"', {}, "ledger.urll"),
+        # It may be meant for [ledger]: then this is another ledger.
+        (f'{elsewhere}\n[ledgr]\nurl = "sqlite:x.db"', {}, "ledgr"),
+        ('ledger = "sqlite:x.db"', {}, "ledger"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(ConfigInvalid) as invalid:
+            load_ledger(None, environ)
+        assert [problem.place for problem in invalid.value.problems] == [place]
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Commands that look into the ledger need nothing else of the config: not the providers' keys, wherever they are set."""
+
+import asyncio
+
+import pytest
+from click.testing import CliRunner
+
+from ledger.ledger import open_ledger
+from service.clock import now_ms
+from service.commands import main
+
+CONFIG = """
+[ledger]
+url = "sqlite:books.db"
+[[providers]]
+name = "openai"
+dialect = "openai"
+base_url = "https://api.openai.com/v1"
+api_key = "$A_KEY_THAT_IS_SET_ELSEWHERE"
+"""
+# {command: what it says of an empty ledger, its exit status}
+COMMANDS = {
+    "verify": ("clean", 0),
+    "spend": ("total", 0),
+    "latency": ("latency", 0),
+    "explain gen_1": ("there is no call 'gen_1'", 1),
+    "backup copy.db": ("clean", 0),
+    "prune --before 90d": ("folded: 0 postings", 0),
+    "keys list": ("there are no keys", 0),
+    "keys revoke nobody": ("there is no key 'nobody'", 2),
+    "correct gen_1.1 --cost-usd 1 --reason r": ("gen_1", 2),
+}
+
+
+def test_they_need_only_the_ledger(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FARTHING_CONFIG", raising=False)
+    (tmp_path / "farthing.toml").write_text(CONFIG, "utf-8")
+
+    async def make():
+        async with open_ledger("sqlite:books.db", clock_ms=now_ms):
+            pass
+
+    asyncio.run(make())
+    for command, (words, status) in COMMANDS.items():
+        result = CliRunner().invoke(main, command.split())
+        assert (result.exit_code, words in result.output) == (status, True), (command, result.output)
+    asked = CliRunner().invoke(main, ["check"])
+    assert (asked.exit_code, "A_KEY_THAT_IS_SET_ELSEWHERE is not set" in asked.output) == (2, True)
+    assert not (tmp_path / "farthing.db").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_wrong_with_the_ledgers_own_section_still_stops_them(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.toml").write_text('[ledger]\nurl = "mysql:x"\n', "utf-8")
+    monkeypatch.setenv("FARTHING_CONFIG", "wrong.toml")
+    result = CliRunner().invoke(main, command.split())
+    assert (result.exit_code, "ledger.url: " in result.output) == (2, True), result.output
