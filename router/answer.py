@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ledger.usage import Usage
+from router.call import EventFormat
 
 # A function call in its legacy form, and sound.
 _SAID_IN_EXTRA: Final = frozenset({"function_call", "audio"})
@@ -79,13 +80,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's last word on a complete answer. usage None: it did not say."""
+    """The provider's last word on a complete answer. usage None: it did not say. format: in whose words extra is."""
 
     usage: Usage | None
     provider_model: str = ""
     provider_response_id: str = ""
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
+    format: EventFormat = ""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,7 +122,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A whole answer, as it is stored and replayed."""
+    """A whole answer, as it is stored and replayed. format: as of Closing."""
 
     choices: tuple[Choice, ...]
     usage: Usage | None
@@ -128,3 +130,4 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider_response_id: str = ""
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
+    format: EventFormat = ""

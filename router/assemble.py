@@ -38,6 +38,7 @@ class Assembly:
             provider_response_id=closing.provider_response_id,
             created_at_s=closing.created_at_s,
             extra=closing.extra,
+            format=closing.format,
         )
 
 

@@ -27,6 +27,8 @@ _MESSAGE_FIELDS: Final = frozenset({"role", "content", "refusal", "tool_calls", 
 class _Answer(BodyReading):
     """What one response has said so far, from objects shaped like a completion or a chunk of one."""
 
+    FORMAT = "chat.completions"
+
     def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         super().__init__(provider, status, keeps_events=keeps_events)
         self._seen: set[int] = set()

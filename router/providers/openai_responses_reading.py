@@ -57,6 +57,8 @@ class _Tool(msgspec.Struct):
 class _Response(BodyReading):
     """What one response has said so far. keeps_items: its items and events are told as they are, too."""
 
+    FORMAT = "responses"
+
     def __init__(self, provider: Provider, status: int, *, keeps_items: bool = False) -> None:
         super().__init__(provider, status)
         self._keeps_items = keeps_items

@@ -1,12 +1,13 @@
 """What readings of answers share, whatever the endpoint: names, fields by their kind, usage, bytes within bounds."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
 from ledger.usage import Usage
 from router.answer import Closing, Delta
+from router.call import EventFormat
 from router.deployments import Provider
 from router.faults import Fault, Outcome, classify_error_object
 from router.providers.client import ANSWER_BYTES, MAX_TOKENS, decode_object, without_key
@@ -47,8 +48,10 @@ class Reading(Protocol):
 class BodyReading:
     """What one response said of itself, and its fields by the kind that they must be of.
 
-    keeps_events: see `Upstream.attempt`.
+    keeps_events: see `Upstream.attempt`. FORMAT: in whose words it is, where callers may speak the same.
     """
+
+    FORMAT: ClassVar[EventFormat] = ""
 
     def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         self.status = status
@@ -69,6 +72,7 @@ class BodyReading:
             provider_response_id=self._id,
             created_at_s=self._created_at_s,
             extra=self.extra or None,
+            format=self.FORMAT,
         )
 
     def note(self, said: dict[str, Any], *, created: Any) -> None:

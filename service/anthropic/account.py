@@ -1,10 +1,13 @@
 """What an answer of Anthropic's Messages API says of itself: its id, what it took and what it cost."""
 
-from typing import Any
+from typing import Any, Final
 
-from router.call import Call
+from router.answer import Answer
+from router.call import Call, EventFormat
 from router.reply import Finished
 from service.openai_chat import cost_object
+
+EVENT_FORMAT: Final[EventFormat] = "messages"
 
 
 def message_id(call: Call) -> str:
@@ -12,10 +15,15 @@ def message_id(call: Call) -> str:
     return "msg_" + call.generation_id.removeprefix("gen_")
 
 
+def own_fields(answer: Answer) -> dict[str, Any]:
+    """What Anthropic said beside what has a place of its own. Of what others say so, a message has no words."""
+    return dict(answer.extra or {}) if answer.format == EVENT_FORMAT else {}
+
+
 def usage_object(finished: Finished) -> dict[str, Any]:
     """Anthropic's usage, with what it cost: input is what caches neither read nor wrote. Null where nobody knows."""
     usage, cost = finished.receipt.usage, cost_object(finished.receipt)
-    said = (finished.answer.extra or {}).get("usage")
+    said = own_fields(finished.answer).get("usage")
     # How often a hosted tool ran, say.
     beside = said if isinstance(said, dict) else {}
     if usage is None:

@@ -6,15 +6,14 @@ Counts at the start are 0, as nobody knows them yet: those of `message_delta` at
 from typing import Any, Final
 
 from router.answer import Choice, Delta, ToolCallDelta
-from router.call import Call, EventFormat
+from router.call import Call
 from router.reply import Finished, Reply
-from service.anthropic.account import message_id, usage_object
+from service.anthropic.account import EVENT_FORMAT, message_id, own_fields, usage_object
 from service.anthropic.blocks import Block, ending, listed, tool_block
 from service.anthropic.errors import error_body
 from service.errors import Problem
 from service.sse import event
 
-EVENT_FORMAT: Final[EventFormat] = "messages"
 _NOTHING_YET: Final = {"input_tokens": 0, "output_tokens": 0}
 _PING: Final = event(b"ping", {"type": "ping"})
 # Kinds of blocks that grow. Any other is sent in one piece.
@@ -66,7 +65,7 @@ class MessageEvents:
 
     def closing(self, finished: Finished) -> bytes:
         choices = finished.answer.choices
-        extra = dict(finished.answer.extra or {})
+        extra = own_fields(finished.answer)
         delta = ending(choices[0] if choices else Choice())
         if "container" in extra:
             delta["container"] = extra.pop("container")

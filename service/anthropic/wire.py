@@ -5,10 +5,10 @@ import msgspec
 from router.answer import Choice
 from router.call import Call
 from router.reply import Finished, Reply
-from service.anthropic.account import message_id, usage_object
+from service.anthropic.account import EVENT_FORMAT, message_id, own_fields, usage_object
 from service.anthropic.blocks import content_of, ending
 from service.anthropic.body import MessagesBody, canonical
-from service.anthropic.events import EVENT_FORMAT, MessageEvents
+from service.anthropic.events import MessageEvents
 from service.asked import Asked
 from service.headers import NO_WISHES, Wishes
 from service.strict_json import convert, decode_object
@@ -34,7 +34,7 @@ class AnthropicMessagesWire:
         choice = answer.choices[0] if answer.choices else Choice()
         return msgspec.json.encode(
             {
-                **(answer.extra or {}),
+                **own_fields(answer),
                 "id": message_id(call),
                 "type": "message",
                 "role": "assistant",

@@ -65,6 +65,8 @@ class _Block(msgspec.Struct):
 class MessageReader(BodyReading):
     """What one response has said so far. Feed it events or a whole message; a `Reading` of an event stream."""
 
+    FORMAT = "messages"
+
     def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         super().__init__(provider, status, keeps_events=keeps_events)
         self.is_done = False
@@ -90,6 +92,7 @@ class MessageReader(BodyReading):
 
     def whole(self, data: bytes) -> Iterator[Delta]:
         """A message in one piece."""
+        data = without_key(data, self._provider)
         said = decode_object(data, status=self.status)
         if said.get("type") == "error" or said.get("error"):
             raise self.error(data)

@@ -14,7 +14,7 @@ import msgspec
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
-from router.providers.client import decode_object
+from router.providers.client import decode_object, without_key
 from router.providers.gemini.usage import Counts
 from router.providers.reading import NAME_CHARS, BodyReading
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge
@@ -66,6 +66,7 @@ class GeminiReader(BodyReading):
 
     def whole(self, data: bytes) -> Iterator[Delta]:
         """An answer in one piece, or one event of it."""
+        data = without_key(data, self._provider)
         said = decode_object(data, status=self.status)
         if said.get("error"):
             raise self._refusal(data, said["error"])

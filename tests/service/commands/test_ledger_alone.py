@@ -1,4 +1,4 @@
-"""Commands that look into the ledger need nothing else of the config: not the providers' keys, wherever they are set."""
+"""Commands that look into the ledger need nothing else of the config, not the providers' keys, say."""
 
 import asyncio
 

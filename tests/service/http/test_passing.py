@@ -12,7 +12,7 @@ from tests.anthropic_scripts import end, start, streamed, text_delta
 from tests.openai_scripts import event_stream, text_events
 from tests.router.gateways import a_deployment, open_gateway
 from tests.service.http.scripted import an_edge
-from tests.upstream import scripted_upstream, stream
+from tests.upstream import answer, scripted_upstream, stream
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 BODY = {"model": "chat", "messages": [{"role": "user", "content": "a tale"}], "max_tokens": 50, "stream": True}
@@ -155,6 +155,16 @@ async def test_an_error_of_anthropics_midway_is_ours_to_tell(tmp_path):
         answer = await client.post(MESSAGES, json=BODY)
         assert answer.content.startswith(as_vendors_say(start(), block, text_delta("Four")))
         assert (answer.content.count(b"event: error"), b"upstream_failed" in answer.content) == (1, True)
+
+
+async def test_a_message_shows_nothing_that_only_others_say(tmp_path):
+    async with a_service(tmp_path) as (_, _, upstream, client):
+        upstream.default = answer("Four farthings", top={"timings": {"prompt_n": 1}})
+        for streams in (False, True):
+            for path, is_shown in ((MESSAGES, False), (CHAT, True)):
+                body = {**WITH_USAGE, "stream": streams, "seed": int(streams)}
+                told = (await client.post(path, json=body if path == CHAT else {**BODY, "stream": streams})).content
+                assert (b"Four" in told, b'"timings":' in told) == (True, is_shown), told
 
 
 async def test_a_refusal_without_a_block_still_begins(tmp_path):

@@ -94,6 +94,7 @@ ANSWER = Answer(
     usage=Usage(input_tokens=9, cached_tokens=4, cache_write_tokens=3, output_tokens=40),
     provider_model="claude-test",
     provider_response_id="msg_1",
+    format="messages",
 )
 
 
