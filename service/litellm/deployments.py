@@ -8,44 +8,19 @@ import msgspec
 from service.config.model import ProviderSection
 from service.config.names import is_model_name
 from service.config.rules import provider_problems
-from service.litellm.amounts import per_mtok, seconds, whole
+from service.litellm.amounts import seconds
+from service.litellm.particulars import FREE, INFO, PARAMS, is_priced, particulars_of
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
 from service.litellm.vendors import FOREIGN, VENDORS, Vendor, vendor_of
 
 MODELS: Final = "model_list"
-PARAMS: Final = "litellm_params"
-INFO: Final = "model_info"
 CREDENTIAL: Final = "litellm_credential_name"
 # What of `mode` is a chat or embeddings call here.
 _SERVED: Final = (None, "chat", "completion", "responses", "embedding")
 _VARIABLE: Final = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _OURS: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
-_MOST_TOKENS: Final = 1_000_000_000
-# {key of LiteLLM, for one token: key of [[models]], for a million}
-_PRICES: Final = {
-    "input_cost_per_token": "input_usd_per_mtok",
-    "output_cost_per_token": "output_usd_per_mtok",
-    "cache_read_input_token_cost": "cached_input_usd_per_mtok",
-    "output_cost_per_reasoning_token": "reasoning_usd_per_mtok",
-    "cache_creation_input_token_cost": "cache_write_usd_per_mtok",
-    "cache_creation_input_token_cost_above_1hr": "cache_write_1h_usd_per_mtok",
-    "input_cost_per_audio_token": "input_audio_usd_per_mtok",
-    "output_cost_per_audio_token": "output_audio_usd_per_mtok",
-    "input_cost_per_image_token": "input_image_usd_per_mtok",
-    "output_cost_per_image_token": "output_image_usd_per_mtok",
-}
-_INPUT: Final = "input_usd_per_mtok"
-_OUTPUT: Final = "output_usd_per_mtok"
-_SIZES: Final = {
-    "max_input_tokens": "context_window",
-    "max_output_tokens": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-}
-
-# {key of [[models]]: its value, and where it was said; None: nowhere}
 _HEADERS: Final = ("headers", "extra_headers")
-_Found = dict[str, tuple[Any, Place | None]]
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -211,10 +186,10 @@ class Fleet:
 
     def _describe(self, index: int, target: str, *, is_own: bool) -> None:
         """What is special about a deployment. What another entry said of the same one before stands."""
-        found = {**self._prices(index), **self._sizes(index), **self._patience(index)}
+        found = particulars_of(self._source, (MODELS, index))
         notes = []
-        if is_own and _INPUT not in found:
-            found = {_INPUT: ("0", None), _OUTPUT: ("0", None), **found}
+        if is_own and not is_priced(found):
+            found = {**FREE, **found}
             notes = ["Its server is your own, so that it counts as free."]
         if not found:
             return
@@ -226,50 +201,11 @@ class Fleet:
             elif place is not None:
                 self._source.explain(f"another entry says otherwise of {target}", *place)
 
-    def _prices(self, index: int) -> _Found:
-        found: _Found = {}
-        for name, key in _PRICES.items():
-            for table in (PARAMS, INFO):
-                amount = per_mtok(self._source.get(MODELS, index, table, name))
-                if key not in found and amount is not None:
-                    found[key] = (amount, (MODELS, index, table, name))
-        if not found.keys() & {_INPUT, _OUTPUT}:
-            return {}
-        # As LiteLLM has it: what has no price costs nothing.
-        return {_INPUT: ("0", None), _OUTPUT: ("0", None), **found}
-
-    def _patience(self, index: int) -> _Found:
-        """When its breaker opens, and for how long."""
-        found: _Found = {}
-        fails, fails_at = allowed_fails(self._source, (MODELS, index, PARAMS))
-        if fails is not None:
-            found["breaker_threshold"] = (fails, fails_at)
-        cooldown_at: Place = (MODELS, index, PARAMS, "cooldown_time")
-        if (cooldown_s := seconds(self._source.get(*cooldown_at))) is not None:
-            found["breaker_cooldown_s"] = (cooldown_s, cooldown_at)
-        return found
-
-    def _sizes(self, index: int) -> _Found:
-        found: _Found = {}
-        for name, key in _SIZES.items():
-            size = whole(self._source.get(MODELS, index, INFO, name), _MOST_TOKENS)
-            if key not in found and size is not None:
-                found[key] = (size, (MODELS, index, INFO, name))
-        return found
-
 
 def own_place(source: Source, index: int, name: str) -> Place:
     """Of a number that an entry may say beside its parameters, as older configs do, or among them."""
     beside: Place = (MODELS, index, name)
     return beside if source.get(*beside) is not None else (MODELS, index, PARAMS, name)
-
-
-def allowed_fails(source: Source, table: Place) -> tuple[int | None, Place]:
-    """How many faults open a breaker, and where it was said: so many are allowed, the next one is not."""
-    place = (*table, "allowed_fails")
-    fails = source.get(*place)
-    is_number = isinstance(fails, int) and not isinstance(fails, bool) and 0 <= fails < 1_000_000
-    return (fails + 1 if is_number else None), place
 
 
 def _text(value: Any) -> str | None:

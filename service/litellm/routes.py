@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from service.config.names import MAX_MODEL_CHARS
-from service.litellm.deployments import MODELS, PARAMS, Entry, Fleet, own_place
+from service.litellm.deployments import MODELS, Entry, Fleet, own_place
+from service.litellm.particulars import PARAMS
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
 

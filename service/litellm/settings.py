@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from service.config.limits import MOST
 from service.litellm.amounts import dollars, seconds, whole
-from service.litellm.deployments import MODELS, PARAMS, Fleet, allowed_fails, own_place
+from service.litellm.deployments import MODELS, Fleet, own_place
+from service.litellm.particulars import PARAMS, allowed_fails
 from service.litellm.routes import LITELLM, ROUTER
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
