@@ -192,7 +192,9 @@ async def test_a_responses_events_go_out_as_they_came_between_our_first_and_last
     asked = {"model": "chat", "input": "a tale", "stream": True}
     async with a_service_by(tmp_path, "openai", has_responses=True) as (_, upstream, client):
         upstream.plays(event_stream(as_vendors_say(*head, middle, last)))
-        answer = await client.post(RESPONSES, json=asked)
+        once = {"Idempotency-Key": "a tale"}
+        answer = await client.post(RESPONSES, json=asked, headers=once)
+        assert (await client.post(RESPONSES, json=asked, headers=once)).content == answer.content
         begun, found, ended = answer.content.partition(passed)
         assert found, answer.text
         first, second, third = *events_in(begun), *events_in(ended)
