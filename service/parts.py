@@ -94,7 +94,8 @@ class Telemetry(Protocol):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one process takes on. body_timeout_s: for the whole body to arrive; keep_alive_s: silence on a stream.
 
-    reader_timeout_s: for a caller to take some of a stream that it does not read.
+    reader_timeout_s: for a caller to take some of a stream that it does not read. live_check_s: how often the key of
+    somebody who watches calls is looked at again.
     """
 
     max_body_bytes: int = 33_554_432
@@ -103,6 +104,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float = 60.0
     keep_alive_s: float = 15.0
     reader_timeout_s: float = 30.0
+    live_check_s: float = 5.0
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,6 @@ from service.refusals import Refusal
 from service.requests import CallerGone, Receive, Send
 from service.sse import EventLine, event
 
-# How often a listener's key is looked at again: once it is revoked, it hears no more than this.
-CHECK_S: Final = 5.0
 EVENT_STREAM: Final = b"text/event-stream"
 NO_STORE: Final = (b"cache-control", b"no-store")
 # For a browser's EventSource, once the connection ends.
@@ -46,9 +44,8 @@ class LiveApp:
     with the reason as `code`.
     """
 
-    def __init__(self, parts: Parts, *, check_s: float = CHECK_S) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._check_s = check_s
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         exchange, limits = exchange_of(scope), self._parts.limits
@@ -71,14 +68,14 @@ class LiveApp:
 
     async def _tell(self, exchange: Exchange, listener: LiveListener, line: EventLine) -> None:
         await line.write(_BEGINNING)
-        loop = asyncio.get_running_loop()
-        check_at_s = loop.time() + self._check_s
+        loop, check_s = asyncio.get_running_loop(), self._parts.limits.live_check_s
+        check_at_s = loop.time() + check_s
         while not listener.ended_by:
-            told = await listener.next(within_s=self._check_s)
+            told = await listener.next(within_s=check_s)
             if told:
                 await line.write(told)
             if loop.time() >= check_at_s:
-                check_at_s = loop.time() + self._check_s
+                check_at_s = loop.time() + check_s
                 await self._check(exchange, listener)
         await line.write(event(b"end", {"code": listener.ended_by}))
         await line.end()

@@ -212,10 +212,15 @@ async def test_a_sigterm_lets_a_stream_end_and_takes_nothing_new(tmp_path):
         upstream.plays(stream(["begun ", gate, "ended"]))
         async with farthing_serve(tmp_path, config=one_route(upstream.url)) as service:
             body = {"model": "chat", "prompt": "long", "stream": True}
-            async with service.http.post(f"{service.url}/generate", json=body) as response:
+            async with (
+                service.http.get(f"{service.url}/live", headers={"accept": "text/event-stream"}) as watching,
+                service.http.post(f"{service.url}/generate", json=body) as response,
+            ):
                 first = await response.content.readuntil(b"\n\n")
                 assert b"begun" in first
                 service.terminate()
+                # Who only watches is let go at once.
+                assert (await watching.content.read()).endswith(b'event: end\ndata: {"code":"draining"}\n\n')
                 async with asyncio.timeout(5):
                     while (await service.http.get(f"{service.url}/health/ready")).status != 503:
                         await asyncio.sleep(0.02)

@@ -30,7 +30,7 @@ export function Live() {
   const { calls, waiting, problem, isOpen } = useLiveCalls(isPaused);
   const shown = newestFirst(calls).filter((call) => isWanted(call, { kind, text: q }));
   const open = [...calls.values()].filter((call) => call.state !== "ended").length;
-  const note = isPaused ? `paused, ${count(waiting)} newer` : isOpen ? `${count(open)} in progress` : "connecting";
+  const standing = isPaused ? "paused" : isOpen ? "" : "connecting";
   return html`
     <div class="head">
       <h1>Live</h1>
@@ -40,7 +40,7 @@ export function Live() {
       </label>
       <div class="end"><button class="button" type="button" aria-pressed=${isPaused} onClick=${() => setPaused(!isPaused)}>${isPaused ? "Go on" : "Pause"}</button></div>
     </div>
-    <${Panel} title="Calls" note=${html`<span role="status">${note}</span>`}>
+    <${Panel} title="Calls" note=${html`<span role="status">${standing}</span>${isPaused ? `, ${count(waiting)} newer` : isOpen && `${count(open)} in progress`}`}>
       ${problem !== null && html`<${Failed} problem=${problem} />`}
       ${problem === null && !isOpen && calls.size === 0 && html`<${Loading} />`}
       ${isOpen && shown.length === 0 && html`<${Nothing} isNarrowed=${calls.size > 0} />`}

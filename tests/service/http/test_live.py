@@ -6,7 +6,6 @@ from contextlib import aclosing, asynccontextmanager
 
 from router.answer import Delta
 from router.errors import UpstreamFailed
-from service.http import live
 from service.live.board import MOST_LISTENERS
 from tests.scripts import answer, hang, status
 from tests.service.http.scripted import a_keyring, a_service, an_edge, finished, text
@@ -147,11 +146,10 @@ async def test_the_calls_of_all_processes_on_the_ledger_are_seen_with_their_fail
                 ]
 
 
-async def test_only_readers_watch_and_a_revoked_key_hears_no_more(monkeypatch):
-    monkeypatch.setattr(live.LiveApp.__init__, "__kwdefaults__", {"check_s": 0.01})
+async def test_only_readers_watch_and_a_revoked_key_hears_no_more():
     keyring = a_keyring(are_needed=True)
     caller, reader = await made(keyring), await made(keyring, role="reader")
-    async with an_edge(keyring=keyring) as (_, client):
+    async with an_edge(keyring=keyring, live_check_s=0.01) as (_, client):
         bearer = {"authorization": f"Bearer {caller.text.decode()}"}
         assert (await client.get("/live", headers={**STREAM, **bearer})).status_code == 403
         async with watching(client, authorization=f"Bearer {reader.text.decode()}") as watcher:
