@@ -25,7 +25,7 @@ SQL: Final = statements("sqlite", "crossings")
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A ceiling in one of its windows, as it stands. shares: those that it warns at."""
+    """A ceiling in one of its windows, as it stands. key_name: of the key that it is of. shares: it warns at these."""
 
     ceiling_id: str
     starts_at_ms: int
@@ -37,6 +37,7 @@ class Standing(msgspec.Struct, frozen=True):
     scope: str
     window: Window
     counts: Counts
+    key_name: str | None
     shares: tuple[float, ...]
     is_active: bool
 
@@ -116,8 +117,10 @@ def _tell(db: sqlite3.Connection, standing: Standing, shares: Iterable[float], *
     unit = UNIT_OF[standing.counts]
     amounts = {"limit": standing.limit, "spent": standing.spent, "held": standing.held}
     for share in shares:
+        named = {} if standing.key_name is None else {"key_name": standing.key_name}
         facts = {
             "scope": standing.scope,
+            **named,
             "window": standing.window,
             "unit": unit,
             "threshold": share,

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ledger.apikeys import KeptKey
 from ledger.ceilings import DAY_MS, HOUR_MS, MINUTE_MS
 from ledger.errors import LedgerError
 from ledger.events import EventRaised
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 class WatchedLedger(Outbox, Rates, Protocol):
     """What is watched of the ledger, and where events go."""
+
+    async def find_api_key(self, key_id: str) -> KeptKey | None:
+        """The API key of this id. None: there never was one."""
 
 
 class WatchRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,10 +128,19 @@ class Watch:
         for raised in found:
             if raised.dedup_key in self._told:
                 continue
-            await self._ledger.raise_event(raised)
+            await self._ledger.raise_event(await self._with_name(raised))
             if len(self._told) >= MOST_REMEMBERED:
                 self._told.clear()
             self._told.add(raised.dedup_key)
+
+    async def _with_name(self, raised: EventRaised) -> EventRaised:
+        """What is of a key has its name, too: nobody knows keys by their ids."""
+        kind, _, name = str(raised.facts.get("scope", "")).partition(":")
+        key_id = raised.facts.get("key") or (name if kind == "key" else "")
+        kept = await self._ledger.find_api_key(key_id) if key_id else None
+        if kept is None:
+            return raised
+        return msgspec.structs.replace(raised, facts={**raised.facts, "key_name": kept.key.name})
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from ledger.usage import Usage
 from ledger.values import Bid, CacheBounds, Lead, Refused
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+from tests.ledger.test_apikeys import a_call_with, a_key
 
 DAY = Ceiling(scope="global", window="day", limit=1000)
 CEILING_EVENTS = ("ceiling.threshold", "ceiling.exceeded")
@@ -109,6 +110,8 @@ async def test_lapses_corrections_and_late_usage_cross_lines_too(tmp_path):
             ("ceiling.threshold", "model:p:lapsed", 0.8, 900),
             ("ceiling.threshold", "model:p:late", 0.8, 950),
         ]
+        alerts = (await ledger.events(EventsQuery()))["alerts"]
+        assert [alert["at"] for alert in alerts] == [iso(BEGAN_MS), iso(clock.at_ms), iso(BEGAN_MS)]
     assert sound(tmp_path)
 
 
@@ -164,12 +167,22 @@ async def test_limits_that_change_are_crossed_anew_and_restarts_are_not(tmp_path
         await admit_and_settle(ledger, a_call(held=750), cost=750)
         assert await told(ledger) == [*seen, ("ceiling.threshold", "global", 0.8, 1600)]
         # Out of force it says nothing; back in force, what it missed.
+        late = await ledger.admit(request := a_call(held=400))
         await ledger.configure_ceilings(())
-        await admit_and_settle(ledger, a_call(held=500), cost=500)
+        await ledger.settle(a_settlement(request, late, cost=400))
+        await admit_and_settle(ledger, a_call(held=100), cost=100)
         assert len(await told(ledger)) == 3
         await ledger.configure_ceilings(limit(2000))
         assert (await told(ledger))[3:] == [("ceiling.exceeded", "global", 1.0, 2100)]
     assert sound(tmp_path)
+
+
+async def test_a_keys_ceiling_says_whose_it_is(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.create_api_key(a_key("k1", ceilings=[("day", 1000)]))
+        await admit_and_settle(ledger, a_call_with("k1", held=800), cost=800)
+        (alert,) = (await ledger.events(EventsQuery()))["alerts"]
+        assert (alert["facts"]["scope"], alert["facts"]["key_name"]) == ("key:k1", "a name")
 
 
 async def test_a_ceiling_that_is_new_tells_what_its_window_has_seen_already(tmp_path):

@@ -1,9 +1,11 @@
 -- name: standing
--- A ceiling in one of its windows. No row: there is no such window.
-SELECT w.ends_at_ms, w.limit_amount, w.spent_amount, w.held_amount, w.warn_amount, c.scope, c.window, c.counts, c.warn_at,
-       c.active
+-- A ceiling in one of its windows, with the name of the key that it is of, if it is of one. No row: there is no such
+-- window.
+SELECT w.ends_at_ms, w.limit_amount, w.spent_amount, w.held_amount, w.warn_amount, c.scope, c.window, c.counts, k.name,
+       c.warn_at, c.active
   FROM ceiling_windows AS w
   JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id
+  LEFT JOIN api_keys AS k ON substr(c.scope, 1, 4) = 'key:' AND k.key_id = substr(c.scope, 5)
  WHERE w.ceiling_id = :ceiling_id AND w.starts_at_ms = :starts_at_ms;
 
 -- name: open_limits

@@ -666,6 +666,8 @@ CREATE TABLE events (
     CHECK ((acknowledged_at_ms IS NULL) = (acknowledged_by IS NULL))
 ) STRICT;
 
+CREATE INDEX events_by_type ON events (type, seq);
+
 CREATE TRIGGER an_event_is_only_ever_acknowledged
 BEFORE UPDATE ON events
 WHEN old.acknowledged_at_ms IS NOT NULL OR new.acknowledged_at_ms IS NULL

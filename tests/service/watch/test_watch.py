@@ -16,6 +16,7 @@ from router.status import Standing
 from service.watch.troubles import low_disk, troubles
 from service.watch.watch import MOST_UNPRICED_A_DAY, Watch, WatchRule
 from tests.ledger.calls import Clock, a_call, a_ledger, admit_and_settle
+from tests.ledger.test_apikeys import a_key
 
 MIDNIGHT = 1_795_219_200_000
 OPEN_LONG_MS = 300_000
@@ -173,6 +174,7 @@ async def test_a_keys_hour_far_above_its_usual_is_told(tmp_path):
             facts.attribution["key"] = key
             await admit_and_settle(house.ledger, request, cost=nanousd)
 
+        await house.ledger.create_api_key(a_key("k"))
         for _ in range(25):
             await spend(NANOUSD_PER_USD // 2)
             await house.later(HOUR_MS)
@@ -182,7 +184,8 @@ async def test_a_keys_hour_far_above_its_usual_is_told(tmp_path):
         await spend(1)
         await house.later(HOUR_MS)  # What began in an hour may be settled after it.
         ((kind, facts),) = await house.told()
-        assert (kind, facts["key"], facts["usual_nanousd"]) == ("spend.anomaly", "k", NANOUSD_PER_USD // 2)
+        assert (kind, facts["key"], facts["key_name"]) == ("spend.anomaly", "k", "a name")
+        assert facts["usual_nanousd"] == NANOUSD_PER_USD // 2
         assert facts["hour"] == iso(MIDNIGHT + 25 * HOUR_MS)
 
 
