@@ -1,5 +1,6 @@
 """Takes a changed config into force while calls go on: on SIGHUP, whole or not at all."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -42,7 +43,8 @@ class Reloading:
 
     async def reload(self) -> None:
         """Read it again and take it into force; if it is wrong, say how and change nothing. Raises LedgerError."""
-        config, problems = self._read_whole()
+        # Aside: reading a new kind of address may load what takes a second.
+        config, problems = await asyncio.to_thread(self._read_whole)
         for problem in problems:
             log.error("the config was not taken: %s", problem)
         if config is None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.events import DIGEST
 from ledger.reports import iso
 
 # What happened, before the scope or deployment that it happened to.
@@ -50,9 +51,7 @@ def body_of(message: Message) -> bytes:
 
 def title_of(message: Message) -> str:
     """One line for people."""
-    subject = subject_of(message.facts)
-    title = _TITLES.get(message.type, message.type)
-    return f"Farthing: {title}: {subject}" if subject else f"Farthing: {title}"
+    return f"Farthing: {_title(message.type, message.facts)}"
 
 
 def subject_of(facts: Mapping[str, Any]) -> str:
@@ -66,9 +65,21 @@ def subject_of(facts: Mapping[str, Any]) -> str:
 
 
 def text_of(message: Message) -> str:
-    """A line for each fact, for people; the first MAX_LINES of them."""
-    lines = [f"type: {message.type}", f"at: {iso(message.at_ms)}", *_lines(message.facts), f"id: {message.message_id}"]
-    return "\n".join(lines[:MAX_LINES])
+    """A line for each fact, or for each event that a digest shows; for people, and MAX_LINES at most."""
+    told = _digest_lines(message.facts) if message.type == DIGEST else _lines(message.facts)
+    lines = [f"type: {message.type}", f"at: {iso(message.at_ms)}", *told][: MAX_LINES - 1]
+    return "\n".join([*lines, f"id: {message.message_id}"])
+
+
+def _title(kind: str, facts: Mapping[str, Any]) -> str:
+    title, subject = _TITLES.get(kind, kind), subject_of(facts)
+    return f"{title}: {subject}" if subject else title
+
+
+def _digest_lines(facts: Mapping[str, Any]) -> list[str]:
+    shown = [f"{event['at']} {_title(event['type'], event)}" for event in facts["first"]]
+    more = facts["events"] - len(shown)
+    return [*shown, *([f"and {more} more, since {facts['since']}"] if more else [])]
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -15,7 +15,9 @@ PROMPT = "CANARY-PROMPT-5c1f"
 PROVIDER_KEY = "sk-CANARY-PROVIDER-KEY-9a77"
 ANSWER = "CANARY-ANSWER-e0b3"
 FOREIGN_KEY = "sk-CANARY-CALLERS-OWN-KEY-77"
-SECRETS = (PROMPT, PROVIDER_KEY, FOREIGN_KEY)
+HOOK = "CANARY-HOOK-PATH-17d2"
+HOOK_SECRET = "whsec_CANARYHOOKSECRETCANARYHOOKSECRET"
+SECRETS = (PROMPT, PROVIDER_KEY, FOREIGN_KEY, HOOK, HOOK_SECRET)
 CONFIG = """
 [router]
 unpriced = "free"
@@ -33,8 +35,19 @@ supports = ["tools", "vision", "json_schema"]
 [[routes]]
 name = "default"
 targets = ["up:m"]
+# The first call crosses it, and nobody listens where that is told.
+[[ceilings]]
+scope = "global"
+window = "total"
+unit = "calls"
+limit = 100000
+warn_at = [0.00001]
+[[alerts]]
+url = "http://127.0.0.1:9/{hook}?token={hook}"
+secret = "{hook_secret}"
 """
 READ = (
+    "/alerts",
     "/ledger/spend?group_by=model,key,team,user,workflow,run,route,outcome,basis",
     "/ledger/latency",
     "/ledger/generations?limit=1000",
@@ -140,7 +153,7 @@ async def a_collector():
 async def test_neither_prompts_nor_secrets_are_found_where_they_must_not_be(tmp_path):
     headers = {"authorization": f"Bearer {FOREIGN_KEY}", "x-api-key": FOREIGN_KEY}
     async with scripted_upstream() as upstream, a_collector() as (collector, port):
-        config = CONFIG.format(url=upstream.url, port=port)
+        config = CONFIG.format(url=upstream.url, port=port, hook=HOOK, hook_secret=HOOK_SECRET)
         async with farthing_serve(tmp_path, config=config, environ={"CANARY_KEY": PROVIDER_KEY}) as service:
             told = ""
             for path, body in ASKS:
@@ -163,6 +176,8 @@ async def test_neither_prompts_nor_secrets_are_found_where_they_must_not_be(tmp_
                 async with service.http.post(f"{service.url}/generate", data=body, headers=typed) as answered:
                     assert answered.status == 400
                     told += await answered.text()
+            # A try has failed, in all the words that there are for it.
+            await service.poll("/alerts", lambda it: "no connection" in str(it))
             reports = ""
             for path in READ:
                 async with service.http.get(service.url + path) as answered:

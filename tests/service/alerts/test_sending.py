@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from ledger.ledger import wall_ms
 from router.providers.post import open_post
 from service.alerts.answers import Outcome
-from service.alerts.message import Message
+from service.alerts.message import Message, text_of, title_of
 from service.alerts.sending import sending_by
 from service.alerts.targets import targets_of
 from service.config.model import AlertSection
@@ -127,3 +127,17 @@ async def test_an_apprise_address_gets_words_for_people(caplog):
         late = await send(to, timeout_s=0.3)
         assert late.said == "no answer within 0.3 s"
     assert caplog.text == "", "what Apprise says may quote the address"
+
+
+def test_a_digest_in_words_is_a_line_for_each_event_that_it_shows():
+    ceiling = {"id": "evt_2", "type": "ceiling.exceeded", "at": "2023-11-14T22:13:20.000Z", **FACTS, "threshold": 1.0}
+    disk = {"id": "evt_3", "type": "disk.low", "at": "2023-11-14T22:13:21.000Z", "free_bytes": 7}
+    facts = {"events": 9, "counts": {"ceiling.exceeded": 1, "disk.low": 8}, "since": "2023-11-14T22:13:20.000Z"}
+    message = Message(message_id="evt_1", type="digest", at_ms=AT_MS, facts={**facts, "first": [ceiling, disk]})
+    assert title_of(message) == "Farthing: Several things happened: 1 ceiling.exceeded, 8 disk.low"
+    assert text_of(message).splitlines()[2:] == [
+        "2023-11-14T22:13:20.000Z A ceiling is reached: 100% of global a month",
+        "2023-11-14T22:13:21.000Z The ledger's disk is nearly full",
+        "and 7 more, since 2023-11-14T22:13:20.000Z",
+        "id: evt_1",
+    ]
