@@ -176,9 +176,9 @@ class Recorder:
 
     def _asked_of(self, operation: str, provider: str, model: str) -> Asked:
         asked = self._asked.get((operation, provider, model))
-        if asked is not None:
-            return asked
-        name = self._names["deployment"].of(f"{provider}:{model}")
-        if name == OTHER:
-            provider = model = OTHER
-        return self._asked.setdefault((operation, provider, model), Asked(self.tally, operation, provider, model, name))
+        if asked is None:
+            name = self._names["deployment"].of(f"{provider}:{model}")
+            if name == OTHER and model != OTHER:
+                return self._asked_of(operation, OTHER, OTHER)
+            asked = self._asked[operation, provider, model] = Asked(self.tally, operation, provider, model, name)
+        return asked

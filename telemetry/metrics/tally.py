@@ -169,6 +169,8 @@ class Tally:
 
     def _count_on(self, series: Path) -> None:
         """Where the worker before this one ended. Gauges are of a process that is no more."""
+        # A name that it did not get to the end of would spoil the next one.
+        os.truncate(series, series.read_bytes().rfind(b"\n") + 1)
         for name, labels, at in _places_in(series):
             self._places[name, labels] = at
             self._used = at + BY_NAME[name].width

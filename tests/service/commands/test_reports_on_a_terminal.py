@@ -60,7 +60,7 @@ class Terminal:
 def on_a_terminal(folder: Path, *arguments: str, columns: int = 140, **environ: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    told = {**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environ}
+    told = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8", **environ}
     process = subprocess.Popen(
         [FARTHING, *arguments], cwd=folder, env=told, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )

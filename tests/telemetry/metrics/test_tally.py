@@ -53,6 +53,11 @@ def test_a_name_that_is_not_yet_whole_is_left_for_the_next_reading(tmp_path: Pat
         series.write(b'["farthing.refusals", "forb')
     [readings] = read_others(tmp_path, but="0")
     assert found(readings) == {(its.REFUSALS.name, "overloaded"): (1.0,)}
+    successor = Tally(tmp_path, "1")
+    successor.count(its.REFUSALS, "forbidden").add()
+    [readings] = read_others(tmp_path, but="0")
+    assert found(readings) == found(successor.readings())
+    assert len(readings) == 2
 
 
 def test_beyond_its_walls_nothing_is_kept_and_nothing_breaks(caplog: pytest.LogCaptureFixture) -> None:
