@@ -32,6 +32,23 @@ async def charged(page):
     return found, await table.locator("tfoot td").last.inner_text()
 
 
+async def go(page, address):
+    """As a link within the page does: nothing is loaded anew."""
+    await page.evaluate("href => import('./dashboard/lib/address.js').then(it => it.go(href))", address)
+
+
+async def a_hedged_call(house):
+    async def by_deployment(connection, request):
+        slow = request.body["model"] == "large"
+        await (hang() if slow else stream(["quick"], prompt_tokens=9, completion_tokens=1))(connection, request)
+
+    house.upstream.default = by_deployment
+    try:
+        return await house.ask("hedge", model="hedged", workflow="summarise")
+    finally:
+        house.upstream.default = EASY
+
+
 async def test_a_call_shows_up_as_it_begins_and_its_story_opens(house):
     house.upstream.plays(status(500), stream(["half ", "a"], then="hang", prompt_tokens=9, completion_tokens=2))
     body = {"model": "chat", "prompt": "live", "workflow": "translate", "stream": True}
@@ -69,10 +86,10 @@ async def test_live_calls_can_be_narrowed_and_paused(house):
         assert await table.locator("tbody tr").count() == before + 1
 
 
-async def test_the_story_of_a_failed_over_call_has_the_ledgers_numbers(house):
+async def test_stories_have_the_ledgers_numbers_failed_over_and_hedged(house):
     house.upstream.plays(status(500))
     call = await house.ask("fails over", workflow="summarise")
-    async with house.page(f"?view=call&id={call['id']}") as page:
+    async with house.page(f"?view=call&id={call['id']}", expected=("404",)) as page:
         rows, bars = await waterfall(page)
         assert rows == [("up:large", "attempt 1", "upstream error"), ("spare:small", "attempt 2", "ok")]
         # The second begins where the first has ended, or later.
@@ -84,29 +101,15 @@ async def test_the_story_of_a_failed_over_call_has_the_ledgers_numbers(house):
         link = page.get_by_role("link", name=call["trace_id"])
         assert await link.get_attribute("href") == f"http://127.0.0.1:16686/trace/{call['trace_id']}"
         await page.get_by_role("region", name="Holds of each attempt").get_by_text("month global").first.wait_for()
-
-
-async def test_the_story_of_a_hedged_call_shows_attempts_side_by_side(house):
-    async def by_deployment(connection, request):
-        slow = request.body["model"] == "large"
-        await (hang() if slow else stream(["quick"], prompt_tokens=9, completion_tokens=1))(connection, request)
-
-    house.upstream.default = by_deployment
-    try:
-        call = await house.ask("hedge", model="hedged", workflow="summarise")
-    finally:
-        house.upstream.default = EASY
-    async with house.page(f"?view=call&id={call['id']}") as page:
+        call = await a_hedged_call(house)
+        await go(page, f"?view=call&id={call['id']}")
+        await page.get_by_text("1 of them a hedge").wait_for()
         rows, bars = await waterfall(page)
         assert rows == [("up:large", "attempt 1", "aborted"), ("spare:small", "attempt 2 · hedge", "ok")]
         assert bars[0]["wait"][0] < bars[1]["wait"][0]
         _, cost = await charged(page)
         assert cost == f"${call['cost_usd']}"
-        await page.get_by_text("1 of them a hedge").wait_for()
-
-
-async def test_a_call_that_is_not_there_is_said(house):
-    async with house.page("?view=call&id=gen_nobody", expected=("404",)) as page:
+        await go(page, "?view=call&id=gen_nobody")
         await page.get_by_text("There is no generation 'gen_nobody' here").wait_for()
-        await page.goto(f"{house.url}/?view=call")
+        await go(page, "?view=call")
         await page.get_by_text("Which call?").wait_for()

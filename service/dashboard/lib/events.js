@@ -22,6 +22,7 @@ export function follow(path, on) {
     } catch (problem) {
       if (own.signal.aborted) return;
       on.state(problem);
+      if (problem.status >= 400 && problem.status < 500) return; // With this key it will not be another answer.
     }
     if (line === own) line = null;
     schedule();

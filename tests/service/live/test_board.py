@@ -50,7 +50,7 @@ async def test_a_listener_is_told_what_is_there_and_then_every_change_in_order()
         assert await again.next(within_s=0) == b""
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.builds(
