@@ -6,7 +6,7 @@ MARK := $(VENV)/.farthing
 
 VIEWER := .viewer
 
-.PHONY: serve test lint bench soak viewer test-viewer clean
+.PHONY: serve test lint bench screenshots soak viewer test-viewer clean
 .DELETE_ON_ERROR:
 
 serve: $(MARK)-serve
@@ -23,6 +23,10 @@ lint: $(MARK)-dev
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+# The pictures of the README, by a Chromium that is installed.
+screenshots: $(MARK)-dev
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: $(MARK)-dev
 	$(BIN)/python -m benchmarks

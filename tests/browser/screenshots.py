@@ -21,9 +21,9 @@ from tests.upstream import Connection, Request, scripted_upstream
 FOLDER = Path(__file__).parents[2] / "deploy" / "screenshots"
 # name: (address, theme, width, height); {call} is the id of the call in `_told_call`.
 SHOTS = {
-    "spend-light": ("?view=spend&since=7d", "light", 1360, 1130),
-    "spend-dark": ("?view=spend&since=30d&group=workflow", "dark", 1360, 1130),
-    "latency-dark": ("?view=latency&since=7d", "dark", 1360, 1130),
+    "spend-light": ("?view=spend&since=7d", "light", 1360, 960),
+    "spend-dark": ("?view=spend&since=30d&group=workflow", "dark", 1360, 960),
+    "latency-dark": ("?view=latency&since=30d", "dark", 1360, 960),
     "spend-phone": ("?view=spend&since=24h", "light", 390, 844),
     "call-light": ("?view=call&id={call}", "light", 1360, 1130),
     "live-dark": ("?view=live", "dark", 1360, 900),
@@ -35,7 +35,7 @@ CEILINGS = (
     ("team:support", "month", "15"),
     ("team:editorial", "month", "1"),
     ("model:openai:gpt-4o", "month", "12"),
-    ("workflow:code review", "month", "8"),
+    ("workflow:code review", "month", "8.5"),
 )
 
 

@@ -123,13 +123,15 @@ function drawLines(drawn, lines, colours) {
   ctx.strokeStyle = ctx.fillStyle = colours.bad;
   ctx.lineWidth = 1.5 * ratio;
   ctx.setLineDash([6 * ratio, 4 * ratio]);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "bottom";
   for (const { label, value } of lines.filter((line) => line.value <= drawn.scales.y.max)) {
     const y = drawn.valToPos(value, "y", true);
     ctx.beginPath();
     ctx.moveTo(bbox.left, y);
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
-    ctx.fillText(label, bbox.left + 6 * ratio, y - 5 * ratio);
+    ctx.fillText(label, bbox.left + 6 * ratio, y - 2 * ratio);
   }
   ctx.restore();
 }
