@@ -133,3 +133,11 @@ async def test_without_a_key_none_is_sent() -> None:
         it.upstream.plays(content())
         await it.events(stream=False, headers={"x-goog-api-key": "theirs"})
         assert "x-goog-api-key" not in it.upstream.requests[0].headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_our_key_is_masked_in_an_answer_that_repeats_it(stream: bool) -> None:
+    async with bench() as it:
+        it.upstream.plays(content(f"I was asked under {KEY} just now."))
+        told = "".join(event.text for event in await it.events(stream=stream) if isinstance(event, Delta))
+        assert told == "I was asked under [key] just now."
