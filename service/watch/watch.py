@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
@@ -93,15 +94,17 @@ class Watch:
         await self._tell(troubles(self._standings(), now_ms=now_ms, open_long_ms=self._rule.open_long_ms))
         minute_ms = now_ms - now_ms % MINUTE_MS
         if minute_ms != self._minute_ms:
-            await self._look_at_money(now_ms)
-            await self._tell(low_disk(await self._ledger.free_bytes(), self._rule.low_bytes, now_ms=now_ms))
+            # First: a ledger so large that it cannot be read in time is asked again in a minute, and not at once.
             self._minute_ms = minute_ms
+            await self._tell(low_disk(await self._ledger.free_bytes(), self._rule.low_bytes, now_ms=now_ms))
+            await self._look_at_money(now_ms)
 
     async def _look_at_money(self, now_ms: int) -> None:
         hour_ms = now_ms - now_ms % HOUR_MS
         if hour_ms != self._hour_ms:
-            self._recent = await self._ledger.spend_by_scope(since_ms=hour_ms - RECENT_MS, until_ms=hour_ms)
-            self._usual, self._hour_ms = None, hour_ms
+            # If that cannot be read, the windows' own rates have to do for this hour.
+            self._hour_ms, self._usual, self._recent = hour_ms, None, {}
+            self._recent = await self._spent_of_late(hour_ms)
         await self._tell(forecasts(await self._ledger.ceiling_statuses(), self._recent, now_ms=now_ms))
         # The hour before is settled for a while yet: a call belongs to the hour that it began in.
         since_ms = hour_ms - HOUR_MS
@@ -109,11 +112,21 @@ class Watch:
         if may_be_unusual(hours):
             await self._tell(anomalies(hours, await self._usual_before(since_ms), now_ms=now_ms))
 
+    async def _spent_of_late(self, until_ms: int) -> Mapping[str, int]:
+        found: Counter[str] = Counter()
+        for since_ms in _days(until_ms - RECENT_MS, until_ms):
+            found.update(await self._ledger.spend_by_scope(since_ms=since_ms, until_ms=since_ms + DAY_MS))
+        return found
+
     async def _usual_before(self, until_ms: int) -> Mapping[str, int | None]:
         """What each key's hour usually costs: read once an hour, and only if somebody spends enough to ask."""
         if self._usual is None:
-            past = await self._ledger.spend_by_key_hour(since_ms=until_ms - HISTORY_MS, until_ms=until_ms)
-            self._usual = {key: usual_nanousd(spent.values()) for key, spent in past.items()}
+            past: dict[str, list[int]] = defaultdict(list)
+            for since_ms in _days(until_ms - HISTORY_MS, until_ms):
+                day = await self._ledger.spend_by_key_hour(since_ms=since_ms, until_ms=since_ms + DAY_MS)
+                for key, spent in day.items():
+                    past[key] += spent.values()
+            self._usual = {key: usual_nanousd(spent) for key, spent in past.items()}
         return self._usual
 
     def _gather_unpriced(self, now_ms: int) -> None:
@@ -141,6 +154,11 @@ class Watch:
         if kept is None:
             return raised
         return msgspec.structs.replace(raised, facts={**raised.facts, "key_name": kept.key.name})
+
+
+def _days(since_ms: int, until_ms: int) -> range:
+    """Where readings of a day each begin: none takes long, however much there is."""
+    return range(since_ms, until_ms, DAY_MS)
 
 
 @asynccontextmanager

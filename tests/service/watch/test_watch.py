@@ -165,6 +165,18 @@ async def test_a_ceiling_that_will_fall_is_foretold_once(tmp_path):
         assert len(await house.told()) == 1
 
 
+async def test_a_months_forecast_goes_by_its_last_three_days(tmp_path):
+    ceiling = Ceiling(scope="global", window="month", limit=1000)
+    async with a_house(tmp_path, ceilings=[ceiling]) as house:
+        # From the 21st to the 23rd; a week is left. By the whole month's rate it would be half of the limit.
+        for cost in (120, 121, 122):
+            await admit_and_settle(house.ledger, a_call(held=cost, now_ms=house.clock.at_ms), cost=cost)
+            await house.later(DAY_MS)
+        ((kind, facts),) = await house.told()
+        assert (kind, facts["projected_nanousd"]) == ("ceiling.forecast", 363 + 7 * 363 // 3)
+        assert facts["hourly_nanousd"] == 363 // 72
+
+
 async def test_a_keys_hour_far_above_its_usual_is_told(tmp_path):
     async with a_house(tmp_path, at_ms=MIDNIGHT) as house:
 
