@@ -234,7 +234,9 @@ async def open_store(
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(writer.run(opened), name="ledger writer")
         stack.push_async_callback(_join, writer, task)
-        await opened
+        await asyncio.wait((opened, task), return_when=asyncio.FIRST_COMPLETED)
+        # A bug ends the task without a word to whoever waits for it to open.
+        await (opened if opened.done() else task)
         yield writer
 
 

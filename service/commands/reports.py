@@ -110,7 +110,7 @@ async def _print_once(kind: Kind[Query], options: Options, url: str) -> None:
     async with open_reports(url, clock_ms=now_ms) as reports:
         if not options.as_json and not options.as_csv:
             console = plain_console()
-            console.print(await _table(kind, options, reports, console))
+            console.print(await report_table(kind, options, reports, console))
             return
         report = await kind.read(reports, make_query(kind, options))
     if options.as_json:
@@ -124,7 +124,7 @@ async def _keep_showing(kind: Kind[Query], options: Options, url: str) -> None:
     assert options.watch is not None
     console = plain_console()
     async with open_reports(url, clock_ms=now_ms) as reports:
-        table = await _table(kind, options, reports, console)
+        table = await report_table(kind, options, reports, console)
         with Live(console=console, auto_refresh=False) as live:
             told = ""
             while True:
@@ -134,12 +134,12 @@ async def _keep_showing(kind: Kind[Query], options: Options, url: str) -> None:
                 live.update(cast("RenderableType", table), refresh=True)
                 await asyncio.sleep(options.watch)
                 try:
-                    table, told = await _table(kind, options, reports, console), ""
+                    table, told = await report_table(kind, options, reports, console), ""
                 except LedgerUnavailable as error:
                     told = f"as it was: {error}"
 
 
-async def _table(kind: Kind[Query], options: Options, reports: LedgerReports, console: Console) -> Table:
+async def report_table(kind: Kind[Query], options: Options, reports: LedgerReports, console: Console) -> Table:
     """The report, with the course of each row where that is wished for and there is room for it."""
     query = make_query(kind, options)
     report = await kind.read(reports, query)

@@ -120,3 +120,12 @@ async def test_a_damaged_file_is_told_and_not_opened(tmp_path):
         async with open_store(tmp_path / "l.db", "full"):
             raise AssertionError("it opened")
     assert not isinstance(told.value, sqlite3.Error)
+
+
+async def test_a_bug_on_opening_is_raised_rather_than_waited_for(tmp_path):
+    def broken(path, synchronous):
+        raise AssertionError("a bug")
+
+    with pytest.raises(AssertionError, match="a bug"):
+        async with asyncio.timeout(5), open_store(tmp_path / "l.db", "full", broken):
+            raise RuntimeError("it opened")

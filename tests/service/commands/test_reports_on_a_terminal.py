@@ -1,6 +1,7 @@
 """`farthing spend` and `farthing latency` as people see them: on a terminal, where they also refresh in place."""
 
 import asyncio
+import io
 import os
 import pty
 import re
@@ -13,10 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from click.testing import CliRunner
+from rich.console import Console
 
+from ledger.ledger import open_reports
 from ledger.values import Settlement
+from service.commands.latency import LATENCY
+from service.commands.reports import Kind, Options, report_table
+from service.commands.spend import SPEND, spend
 from tests.ledger.calls import Clock, a_call, a_ledger, a_result, an_ending
 from tests.processes import FARTHING
 
@@ -57,10 +66,10 @@ class Terminal:
 
 
 @contextmanager
-def on_a_terminal(folder: Path, *arguments: str, columns: int = 140, **environ: str) -> Iterator[Terminal]:
+def on_a_terminal(folder: Path, *arguments: str, columns: int = 140) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    told = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8", **environ}
+    told = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
     process = subprocess.Popen(
         [FARTHING, *arguments], cwd=folder, env=told, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
@@ -107,23 +116,38 @@ def test_each_row_has_its_course_over_the_window_where_there_is_room(folder: Pat
     }
     assert blocks == {"p:even": "  █ █", "p:odd": "   █"}
 
-    with on_a_terminal(folder, "latency", "--since", "5h", columns=160) as terminal:
-        assert terminal.ended() == 0
-    assert "p95 by hour" in terminal.seen
+
+def shown(folder: Path, kind: Kind[Any], *, columns: int, encoding: str = "utf-8", **changed: Any) -> str:
+    """What this report's table looks like on a terminal that is so wide."""
+    given = Options(
+        path=None, by="model", since="5h", until=None, as_json=False, as_csv=False, no_spark=False, watch=None
+    )
+    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
+    console = Console(file=screen, width=columns, force_terminal=True, color_system=None)
+
+    async def run() -> None:
+        async with open_reports(f"sqlite:{folder / 'farthing.db'}") as reports:
+            console.print(await report_table(kind, msgspec.structs.replace(given, **changed), reports, console))
+
+    asyncio.run(run())
+    screen.seek(0)
+    return screen.read()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environ"),
-    [(("--no-spark",), {}), ((), {"COLUMNS": "70"}), ((), {"PYTHONIOENCODING": "ascii:replace"})],
-    ids=["not wished for", "no room", "no such characters"],
-)
-def test_it_has_none_where_it_cannot_or_shall_not(
-    folder: Path, arguments: tuple[str, ...], environ: dict[str, str]
-) -> None:
-    with on_a_terminal(folder, "spend", "--since", "5h", *arguments, **environ) as terminal:
-        assert terminal.ended() == 0
-    assert "total" in terminal.seen
-    assert "by hour" not in terminal.seen
+def test_latency_has_its_course_too(folder: Path) -> None:
+    assert "p95 by hour" in shown(folder, LATENCY, columns=160)
+
+
+def test_it_has_none_where_it_cannot_or_shall_not(folder: Path) -> None:
+    assert "cost by hour" in shown(folder, SPEND, columns=140)
+    for text in (
+        shown(folder, SPEND, columns=140, no_spark=True),
+        shown(folder, SPEND, columns=70),
+        shown(folder, SPEND, columns=140, encoding="ascii"),
+        shown(folder, SPEND, columns=140, by="model,hour"),
+    ):
+        assert "total" in text
+        assert "by hour" not in text
 
 
 def test_watching_refreshes_in_place_until_it_is_interrupted(folder: Path) -> None:
@@ -141,8 +165,6 @@ def test_watching_refreshes_in_place_until_it_is_interrupted(folder: Path) -> No
 
 
 def test_watching_takes_a_terminal_and_a_table(folder: Path) -> None:
-    piped = subprocess.run(
-        [FARTHING, "spend", "--watch"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (piped.returncode, piped.stdout) == (2, "")
+    piped = CliRunner().invoke(spend, ["--config", str(folder / "farthing.toml"), "--watch"])
+    assert (piped.exit_code, piped.stdout) == (2, "")
     assert "--watch" in piped.stderr
