@@ -33,16 +33,16 @@ def main() -> None:
         "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
         "PHOENIX_DISABLE_AGENT_ASSISTANT": "true",
     }
-    from phoenix.server import grpc_server
-    from phoenix.server.main import main as serve
-
-    grpc_server.GrpcServer.__aenter__ = _leave_closed
-    grpc_server.GrpcServer.__aexit__ = _leave_closed
     url = f"http://{HOST}:{asked.port}"
     sys.stderr.write(
         f"Tell it of calls:  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={url}/v1/traces make serve\n"
         f'Link to it from the dashboard:  [telemetry] trace_url = "{url}/redirects/traces/{{trace_id}}"\n'
     )
+    from phoenix.server import grpc_server
+    from phoenix.server.main import main as serve
+
+    grpc_server.GrpcServer.__aenter__ = _leave_closed
+    grpc_server.GrpcServer.__aexit__ = _leave_closed
     sys.argv = ["phoenix", "serve"]
     serve()
 
