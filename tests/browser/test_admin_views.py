@@ -61,13 +61,14 @@ async def test_a_key_is_made_shown_once_and_revoked(house):
 
 
 async def test_an_alert_is_told_and_seen_to(house):
-    facts = {"scope": "team:a", "window": "month", "unit": "usd", "threshold": 0.8}
+    facts = {"hold_id": "gen_1.2", "scope": "team:a", "window": "month", "unit": "usd", "threshold": 0.8}
     facts |= {"limit_usd": "100.000000000", "spent_usd": "80.120000000"}
     raised = EventRaised(type="ceiling.threshold", dedup_key="a test", at_ms=house.parts.now_ms(), facts=facts)
     assert await house.parts.reports.raise_event(raised)
     async with house.page("?view=alerts") as page:
         alert = page.get_by_role("listitem").filter(has_text="team:a, a month")
         await alert.get_by_text("$80.12 of $100.00 spent, over 80 %.").wait_for()
+        assert await alert.get_by_role("link", name="its call").get_attribute("href") == "?view=call&id=gen_1"
         await alert.get_by_text("Facts and deliveries").click()
         await house.is_accessible(page)
         await alert.get_by_role("button", name="Seen to").click()

@@ -2,7 +2,7 @@
 
 import { useAction } from "../lib/action.js";
 import { factsOf, toldOf } from "../lib/alerts.js";
-import { address, go, hrefWith } from "../lib/address.js";
+import { address, go, hrefOf, hrefWith } from "../lib/address.js";
 import { ask, pathWith } from "../lib/api.js";
 import { count } from "../lib/format.js";
 import { html, useState } from "../lib/preact.js";
@@ -57,6 +57,7 @@ function Alert({ alert, whyNot, changed }) {
       <p>${text}</p>
       <p class="note">
         <time datetime=${alert.at}>${alert.at.slice(0, 16).replace("T", " ")} UTC</time>
+        ${callOf(alert) && html` · <${Link} href=${hrefOf({ view: "call", id: callOf(alert) })}>its call<//>`}
         ${alert.acknowledged && ` · seen to by ${alert.acknowledged.by}, ${alert.acknowledged.at.slice(0, 16).replace("T", " ")} UTC`}
       </p>
       <details><summary>Facts and deliveries</summary>
@@ -67,6 +68,11 @@ function Alert({ alert, whyNot, changed }) {
     ${!alert.acknowledged && whyNot === "" && html`<button class="button" type="button" disabled=${acknowledging.isBusy} onClick=${acknowledging.run}>Seen to<span class="unseen">: ${title}</span></button>`}
     ${acknowledging.problem !== null && html`<p class="stale" role="alert">${acknowledging.problem.detail}</p>`}
   </li>`;
+}
+
+/** The id of the call that an alert is about, if it is about one: holds are named after theirs. */
+function callOf({ facts }) {
+  return facts.hold_id?.split(".")[0];
 }
 
 function Deliveries({ deliveries }) {

@@ -139,10 +139,17 @@ async def test_the_calls_of_all_processes_on_the_ledger_are_seen_with_their_fail
                 await asyncio.wait([leaving])
                 left = (await watcher.until("ended", id=running["id"]))[-1]
                 assert (left["outcome"], left["cost_nanousd"]) == ("aborted", left["cost_nanousd"] or 0)
+                key, body = {"idempotency-key": "once"}, {"prompt": "three"}
+                for _ in range(2):
+                    await here.post("/generate", json=body, headers=key)
+                first = (await watcher.until("ended", outcome="ok"))[-1]
+                again = (await watcher.until("ended", outcome="replayed"))[-1]
+                assert (again["origin"], again["cost_usd"]) == (first["id"], "0.000000000")
                 latest = (await here.get("/live")).json()["calls"]
                 assert [(call["id"], call["state"]) for call in latest] == [
                     (earlier["id"], "ended"),
                     (left["id"], "ended"),
+                    (first["id"], "ended"),
                 ]
 
 
