@@ -1,6 +1,9 @@
-"""`make bench`: what Farthing costs beside the direct call, in one run. Takes about a minute and a half."""
+"""`make bench`: what Farthing costs beside the direct call, in one run. Takes about a minute and a half.
 
-import itertools
+`--quick` takes one, and prints ratios beside the last recorded ones; with `--record` it records its own.
+"""
+
+import argparse
 import os
 import sys
 import tempfile
@@ -12,30 +15,21 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import Body, Measured, run_load
+from benchmarks import quick
+from benchmarks.load import Body, Measured, body, run_load
 from benchmarks.processes import DELAY_MS, LOAD_CORE, Process, running_floor, running_gateway, running_upstream
 
 SECONDS: Final = 3.0
 WARM_UP_S: Final = 1.0
 CONNECTIONS: Final = (1, 16, 64)
 
-# Over all loads of a run: a prompt that came before would be a hit.
-_SERIAL: Final = itertools.count()
-
-
-def body(route: str, *, stream: bool = False, equal: bool = False) -> Body:
-    """A function that makes request bodies: each unlike all before it, or with `equal` the same one each time."""
-    tail = ',"stream":true}' if stream else "}"
-
-    def make() -> bytes:
-        prompt = "the same" if equal else f"call {next(_SERIAL)}"
-        return f'{{"model":"{route}","messages":[{{"role":"user","content":"{prompt}"}}]{tail}'.encode()
-
-    return make
-
 
 def main() -> None:
     """Run every load and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="ratios only, in a minute")
+    parser.add_argument("--record", action="store_true", help="and record them")
+    asked = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {LOAD_CORE})
     with ExitStack() as stack:
@@ -43,7 +37,10 @@ def main() -> None:
         upstream = stack.enter_context(running_upstream())
         gateway = stack.enter_context(running_gateway(Path(folder), upstream.port))
         floor = stack.enter_context(running_floor(upstream.port))
-        uvloop.run(_measure(gateway, upstream, floor))
+        if asked.quick:
+            uvloop.run(quick.look(gateway, upstream, floor, records=asked.record))
+        else:
+            uvloop.run(_measure(gateway, upstream, floor))
 
 
 async def _measure(gateway: Process, upstream: Process, floor: Process) -> None:

@@ -1,6 +1,7 @@
 """A closed-loop load: so many connections, each sending its next request when the last one is answered."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -9,6 +10,8 @@ import msgspec
 
 Body = Callable[[], bytes]
 _END_OF_HEAD: Final = b"\r\n\r\n"
+# Over all loads of a run: a prompt that came before would be a hit.
+_SERIAL: Final = itertools.count()
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def first_quantile_ms(self, quantile: float) -> float:
         """A quantile of the time to the first event."""
         return _at(self.first_ms, quantile)
+
+
+def body(route: str, *, stream: bool = False, equal: bool = False) -> Body:
+    """A function that makes request bodies: each unlike all before it, or with `equal` the same one each time."""
+    tail = ',"stream":true}' if stream else "}"
+
+    def make() -> bytes:
+        prompt = "the same" if equal else f"call {next(_SERIAL)}"
+        return f'{{"model":"{route}","messages":[{{"role":"user","content":"{prompt}"}}]{tail}'.encode()
+
+    return make
 
 
 async def run_load(
