@@ -65,6 +65,8 @@ class Flight:
         self.watchers: set[Callable[[], None]] = set()
         self.stopped_by: RouterError | None = None
         self.is_abandoned = False
+        # How much it has told, in bytes, about.
+        self.size = 0
         self._ends: list[int] = []
         self._ended = asyncio.Event()
         self._listeners: set[Listener] = set()
@@ -107,17 +109,14 @@ class Flight:
 
     def add(self, *deltas: Delta) -> None:
         """Tell everyone the next events. Whoever was too far behind by then is told no more."""
-        for listener in [it for it in self._listeners if it.is_too_slow]:
-            listener.drop()
+        if self.size > BEHIND_BYTES:
+            for listener in [it for it in self._listeners if it.is_too_slow]:
+                listener.drop()
         for delta in deltas:
             self.deltas.append(delta)
-            self._ends.append(self.size + _size_of(delta))
+            self.size += _size_of(delta)
+            self._ends.append(self.size)
         self._wake()
-
-    @property
-    def size(self) -> int:
-        """How much it has told, in bytes, about."""
-        return self.end_of(len(self._ends))
 
     def end_of(self, heard: int) -> int:
         """How much its first events are, in bytes, about. heard: how many of them."""
@@ -126,6 +125,8 @@ class Flight:
     @property
     def outruns_all(self) -> bool:
         """Whether everyone who listens is far behind: there is no hurry to read more."""
+        if self.size <= AHEAD_BYTES:
+            return False
         return bool(self._listeners) and not self.must_stop and all(it.is_far_behind for it in self._listeners)
 
     async def outrun_no_more(self) -> None:

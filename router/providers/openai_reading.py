@@ -13,8 +13,9 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
 from router.providers.openai_passing import chunk_to_pass
-from router.providers.reading import BodyReading, WholeBody, usage_from
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+from router.providers.openai_plain import PLAIN_EXTRAS, PlainChunk, plain_chunk
+from router.providers.reading import NAME_CHARS, BodyReading, WholeBody, usage_from
+from router.providers.sse import EventParser, SseEvent, StreamTooLarge, framed
 
 DONE: Final = b"[DONE]"
 
@@ -49,6 +50,11 @@ class _Answer(BodyReading):
     def take(self, data: bytes, part: str) -> Iterator[Delta]:
         """The choices in one JSON object. part: where each holds its words, "message" or "delta"."""
         data = without_key(data, self._provider)
+        plain = plain_chunk(data) if part == "delta" else None
+        if plain is not None:
+            if (delta := self._plain_delta(plain, data)) is not None:
+                yield delta
+            return
         said = decode_object(data, status=self.status)
         if said.get("error") or (said.get("choices") is None and _looks_like_an_error(said)):
             raise self.error(data)
@@ -62,6 +68,21 @@ class _Answer(BodyReading):
             delta = self._delta(choice, part, position)
             if delta is not None:
                 yield delta
+
+    def _plain_delta(self, chunk: PlainChunk, data: bytes) -> Delta | None:
+        """The same, of a chunk that has but some text."""
+        choice = chunk.choices[0]
+        self._seen.add(choice.index)
+        self._model = chunk.model[:NAME_CHARS] or self._model
+        self._id = self._id or chunk.id[:NAME_CHARS]
+        self._created_at_s = self._created_at_s or chunk.created
+        for name in PLAIN_EXTRAS:
+            if (value := getattr(chunk, name)) is not None:
+                self.extra[name] = value
+        if self.keeps_events:
+            self.keep(framed(data))
+        text = choice.delta.content
+        return Delta(choice=choice.index, text=text, raw=self.told()) if text else None
 
     def _note(self, said: dict[str, Any]) -> None:
         if said.get("usage") is not None:
