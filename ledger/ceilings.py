@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -148,11 +149,7 @@ def window_span(window: Window, at_ms: int) -> Span:
         case "day":
             return _even_span(DAY_MS, at_ms)
         case "month":
-            first = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC).replace(
-                day=1, hour=0, minute=0, second=0, microsecond=0
-            )
-            following = (first + datetime.timedelta(days=32)).replace(day=1)
-            return Span(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)
+            return _month_span(at_ms // DAY_MS)
         case "total":
             return Span(0, None)
 
@@ -169,6 +166,14 @@ def pressed_until_ms(ceiling: Ceiling, span: Span, *, held: int, spent: int, now
     if spent >= bound:
         return ends_at_ms
     return min(now_ms + HELD_IS_BELIEVED_MS, ends_at_ms) if held + spent >= bound else 0
+
+
+@lru_cache(maxsize=16)
+def _month_span(day: int) -> Span:
+    """The month that this day falls into, counted from 1970. Every admission under such a ceiling asks for it."""
+    first = datetime.datetime.fromtimestamp(day * DAY_MS / 1000, datetime.UTC).replace(day=1)
+    following = (first + datetime.timedelta(days=32)).replace(day=1)
+    return Span(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)
 
 
 def _even_span(length_ms: int, at_ms: int) -> Span:

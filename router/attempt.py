@@ -175,7 +175,7 @@ class AttemptRunner:
             self._stream_limits,
             is_streamed=journey.streams_upstream,
             is_heard_whole=not journey.call.stream,
-            has_alternative=bool(self.untried(journey)),
+            has_alternative=len(journey.candidates) > 1 and bool(self.untried(journey)),
         )
         if journey.winner is not None:
             limits.lose()

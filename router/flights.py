@@ -100,7 +100,10 @@ class Flight:
     @property
     def deadline_s(self) -> float:
         """The latest moment at which some listener still waits for a first output, or a whole answer."""
-        return max((listener.deadline_s for listener in self._listeners), default=0.0)
+        latest_s = 0.0
+        for listener in self._listeners:
+            latest_s = max(latest_s, listener.deadline_s)
+        return latest_s
 
     @property
     def has_output(self) -> bool:

@@ -54,14 +54,21 @@ class _Watch:
             self._word.cancel()
 
     def _listen(self) -> None:
-        self._word = asyncio.ensure_future(self._receive())
-        self._word.add_done_callback(self._hear)
+        try:
+            self._word = asyncio.ensure_future(self._receive())
+        except RuntimeError:  # The server has no such connection any more.
+            self._leave()
+        else:
+            self._word.add_done_callback(self._hear)
 
     def _hear(self, word: asyncio.Future[Message]) -> None:
         if self._is_over or word.cancelled():
             return
         if word.exception() is None and word.result()["type"] != "http.disconnect":
             self._listen()
-            return
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
         self.has_left = True
         self._working.cancel()

@@ -149,7 +149,9 @@ async def _first_of(response: httpx.Response) -> bytes:
 
 def _is_compressed(response: httpx.Response) -> bool:
     """Whether the body is in any encoding; `identity` was asked for."""
-    return response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
+    return "content-encoding" in response.headers and response.headers.get(
+        "content-encoding", ""
+    ).strip().lower() not in {"", "identity"}
 
 
 async def read_whole(response: httpx.Response) -> bytes:

@@ -19,7 +19,9 @@ from yarl import URL
 
 ORIGINS_KEPT: Final = 256
 _NO_TIMER: Final = TimerNoop()
+# What ends a header, or is no part of one.
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_WITHIN_LINES: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 # Where the system can tell; elsewhere only a reset is seen, which is always reported.
 _CLOSED_BY_THE_OTHER_SIDE: Final = getattr(select, "POLLRDHUP", 0)
 
@@ -144,7 +146,7 @@ def is_closed(connection: Connection) -> bool:
 
 def is_sendable(name: bytes, value: bytes) -> bool:
     """Whether a header ends where it should."""
-    return name.isascii() and b":" not in name and not _CONTROL.search(name) and not _CONTROL.search(value)
+    return _is_name(name) and not _CONTROL.search(name) and not _CONTROL.search(value)
 
 
 def _head(method: str, asking: ClientRequest, headers: Headers, body: bytes) -> bytes:
@@ -153,11 +155,15 @@ def _head(method: str, asking: ClientRequest, headers: Headers, body: bytes) -> 
     lines = [f"{method} {asking.url.raw_path_qs} HTTP/1.1".encode("ascii")]
     if b"host" not in names:
         lines.append(b"Host: " + asking.headers["Host"].encode("ascii"))
-    for name, value in headers:
-        if not is_sendable(name, value):
-            raise Unsendable
-        lines.append(b"%b: %b" % (name, value))
+    lines += [b"%b: %b" % header for header in headers]
     if b"content-length" not in names and (body or method not in ClientRequest.GET_METHODS):
         lines.append(b"Content-Length: %d" % len(body))
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    head = b"\n".join(lines)
+    # All at once: a header that can be sent has no line of its own.
+    if head.count(b"\n") >= len(lines) or _CONTROL_WITHIN_LINES.search(head) or not all(map(_is_name, names)):
+        raise Unsendable
+    return head.replace(b"\n", b"\r\n") + b"\r\n\r\n"
+
+
+def _is_name(name: bytes) -> bool:
+    return name.isascii() and b":" not in name

@@ -1,6 +1,6 @@
 """What readings of answers share, whatever the endpoint: names, fields by their kind, usage, bytes within bounds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
@@ -174,8 +174,8 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
     if not isinstance(said, dict):
         return None
     read, written = said.get(prompt), said.get(completion)
-    of_read = {part: _part(said, f"{prompt}_details", name) for part, name in _OF_READ.items()}
-    of_written = {part: _part(said, f"{completion}_details", name) for part, name in _OF_WRITTEN.items()}
+    of_read = _parts(said.get(f"{prompt}_details"), _OF_READ)
+    of_written = _parts(said.get(f"{completion}_details"), _OF_WRITTEN)
     # By type, for True is an int too.
     counts = (read, written, *of_read.values(), *of_written.values())
     if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
@@ -191,8 +191,8 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
         return None
 
 
-def _part(said: dict[str, Any], details: str, name: str) -> Any:
-    """A count within a total; 0 where the provider does not break the total down."""
-    parts = said.get(details)
-    value = parts.get(name) if isinstance(parts, dict) else parts
-    return 0 if value is None else value
+def _parts(details: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """{part: its count within a total}; 0 where the provider does not break the total down."""
+    if not isinstance(details, dict):
+        return dict.fromkeys(names, 0 if details is None else details)
+    return {part: 0 if (count := details.get(name)) is None else count for part, name in names.items()}

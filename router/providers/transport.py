@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Final, Self
 
 import aiohttp
@@ -86,11 +87,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def _send(self, request: httpx.Request) -> Answer | aiohttp.ClientResponse:
         body, url, proxy = request.content, self._url(request), request.extensions.get("proxy")
+        timeout = _timeout(request.extensions.get("timeout", {}).get("connect"))
         headers = [(b"Accept-Encoding", b"identity")]
         headers += [(name, value) for name, value in request.headers.raw if name.lower() != b"accept-encoding"]
         if proxy is None and len(body) <= PIECEWISE_BYTES:
             try:
-                return await self._sender.send(request.method, url, headers, body, timeout=_timeout(request))
+                return await self._sender.send(request.method, url, headers, body, timeout=timeout)
             except Unsendable as error:
                 raise httpx.LocalProtocolError("a header cannot be sent", request=request) from error
         return await self._session.request(
@@ -100,7 +102,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=_texts(headers, request),
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,
-            timeout=_timeout(request),
+            timeout=timeout,
             proxy=proxy,
         )
 
@@ -187,8 +189,8 @@ def _socket(address: tuple[int, int, int, str, object]) -> socket.socket:
     return made
 
 
-def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
-    connect_s = request.extensions.get("timeout", {}).get("connect")
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from router.answer import Delta
 from router.breaker import BreakerRule
 from router.deployments import Provider
 from router.errors import DeadlineExceeded, UpstreamFailed
+from router.faults import Outcome
 from router.flights import Flight
 from router.limits import AttemptLimits, StreamLimits, Why
 from router.speed import ANSWERS_THAT_COUNT
+from router.until import Until
 from tests.router.gateways import (
     House,
     a_call,
@@ -324,11 +327,7 @@ async def overrun_s(house: House, number: int, waits_for: str) -> float:
 
 
 async def test_a_provider_is_not_silent_while_it_is_made_to_wait():
-    flight, provider = Flight("gen_1", "p:m"), Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1")
-    flight.join(deadline_s=asyncio.get_running_loop().time() + 60)
-    limits = AttemptLimits(
-        flight, provider, StreamLimits(gap_s=1), is_streamed=True, is_heard_whole=False, has_alternative=False
-    )
+    limits = a_streams_limits(StreamLimits(gap_s=1))
     limits.send()
     limits.heard(is_output=True)
     assert limits.next_stop().why is Why.GAP
@@ -336,3 +335,50 @@ async def test_a_provider_is_not_silent_while_it_is_made_to_wait():
     assert limits.next_stop().why is Why.LENGTH
     limits.resume()
     assert limits.next_stop().why is Why.GAP
+
+
+async def test_a_stream_that_goes_on_is_not_cut_and_one_that_falls_silent_is():
+    now_s, limits = asyncio.get_running_loop().time, a_streams_limits(StreamLimits(gap_s=0.1))
+    last_s = 0.0
+
+    async def listen():
+        nonlocal last_s
+        began_s = now_s()
+        while now_s() < began_s + 0.25:
+            limits.heard(is_output=True)
+            last_s = now_s()
+            await asyncio.sleep(0.01)
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError), watched(limits):
+        await listen()
+    assert now_s() - last_s > 0.09
+    assert limits.fault(waited_s=0.1).outcome is Outcome.CUT
+
+
+async def test_a_limit_that_moves_forward_is_kept():
+    limits = a_streams_limits(StreamLimits())
+
+    async def lose_and_listen():
+        limits.lose()
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError), watched(limits):
+        await lose_and_listen()
+    assert limits.fault(waited_s=0.1).outcome is Outcome.ABORTED
+
+
+def a_streams_limits(stream):
+    """Of an attempt that somebody waits a minute for."""
+    flight, provider = Flight("gen_1", "p:m"), Provider(name="p", dialect="openai", base_url="http://127.0.0.1:1/v1")
+    flight.join(deadline_s=asyncio.get_running_loop().time() + 60)
+    return AttemptLimits(flight, provider, stream, is_streamed=True, is_heard_whole=False, has_alternative=False)
+
+
+@contextmanager
+def watched(limits):
+    """A block that ends where these do; its request has gone out."""
+    with Until(None) as timer:
+        limits.watch(timer)
+        limits.send()
+        yield

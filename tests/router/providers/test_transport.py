@@ -187,6 +187,16 @@ async def test_a_proxy_connects_to_a_server_of_https_and_hears_nothing_of_the_ca
             await post(transport, url, proxy=proxy.url)
 
 
+@NEEDS_OPENSSL
+async def test_a_server_of_https_is_asked_if_somebody_vouches_for_it(tmp_path: Path) -> None:
+    tls, certificate = a_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=certificate)
+    async with tls_port(PlainTalker, tls) as url, open_transport(limit=10, tls=trusting) as transport:
+        response = await transport.handle_async_request(httpx.Request("POST", url))
+        await response.aclose()
+        assert response.status_code == 400
+
+
 async def test_a_proxy_that_connects_to_nobody_proves_that_nothing_was_sent() -> None:
     async with open_transport(limit=10) as transport, a_proxy() as proxy:
         proxy.refuses = True
