@@ -158,6 +158,8 @@ def captures_content(environ: Environ, configured: bool) -> bool:
     forbidden it. Here they are told on spans or nowhere.
     """
     asked = environ.get(CAPTURE_CONTENT, "").strip().lower()
+    if asked == "event_only":
+        log.warning("%s: content is told on spans only, so none is", CAPTURE_CONTENT)
     if asked in _NOT_CAPTURING:
         return False
     if asked and asked not in _CAPTURING:
