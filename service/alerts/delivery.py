@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -33,18 +33,13 @@ class Couriers:
 
     def replace(self, targets: Iterable[Target]) -> None:
         """Deliver to these from now on, and to no others. One that wanted nothing more is asked again."""
-        before, self._running = self._running, {}
-        for target in targets:
-            old = before.pop(target.name, None)
-            if old is not None and old.courier.target == target and not old.task.done():
-                self._running[target.name] = old
-                continue
-            courier = self._hire(target)
-            after = None if old is None else self._dismiss(old)
-            name = f"alerts to {target.name}"
-            self._running[target.name] = _Running(courier, asyncio.create_task(_run(courier, after), name=name))
-        for old in before.values():
-            self._dismiss(old)
+        wanted = {target.name: target for target in targets}
+        for name, old in list(self._running.items()):
+            if old.courier.target != wanted.get(name) or old.task.done():
+                self._dismiss(self._running.pop(name))
+        for target in wanted.values():
+            if target.name not in self._running:
+                self._running[target.name] = self._start(self._hire(target))
 
     async def aclose(self) -> None:
         """Finish what is under way, for a moment."""
@@ -57,17 +52,21 @@ class Couriers:
         if late:
             await asyncio.wait(late)
 
-    def _dismiss(self, old: _Running) -> asyncio.Task[None]:
+    def _start(self, courier: Courier) -> _Running:
+        name = f"alerts to {courier.target.name}"
+        before = [task for task in self._leaving if task.get_name() == name]
+        return _Running(courier, asyncio.create_task(_run(courier, before), name=name))
+
+    def _dismiss(self, old: _Running) -> None:
         old.courier.stop()
         self._leaving.add(old.task)
         old.task.add_done_callback(self._leaving.discard)
-        return old.task
 
 
-async def _run(courier: Courier, after: asyncio.Task[None] | None) -> None:
-    """after: whose place this one takes, so that nothing is sent by both."""
-    if after is not None:
-        await asyncio.wait([after])
+async def _run(courier: Courier, before: Collection[asyncio.Task[None]]) -> None:
+    """before: whose place this one takes, so that nothing is sent by both."""
+    if before:
+        await asyncio.wait(before)
     await courier.run()
 
 

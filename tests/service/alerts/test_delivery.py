@@ -75,6 +75,9 @@ async def test_a_changed_target_is_served_anew_after_the_message_under_way(tmp_p
         await receiver.until(lambda it: len(it.requests) == 1)
         await happen(ledger, "two")
         couriers.replace(at(receiver))
+        # Also one that was gone in between.
+        couriers.replace(())
+        couriers.replace(at(receiver, "/between/hook"))
         couriers.replace(at(receiver, "/new/hook"))
         with pytest.raises(TimeoutError):
             await receiver.until(lambda it: len(it.requests) > 1, within_s=0.3)
