@@ -63,8 +63,8 @@ class LedgerReports(Protocol):
         also: ids of further ones. Oldest first.
         """
 
-    async def ceilings(self) -> list[dict[str, Any]]:
-        """Limit, spent, held, room and window end of every ceiling in force."""
+    async def ceilings(self, top: int = 0) -> list[dict[str, Any]]:
+        """Limit, spent, held, room and window end of every ceiling in force. top: of so many, the fullest first."""
 
     async def api_keys(self) -> list[ApiKey]:
         """Every API key there ever was, the oldest first."""

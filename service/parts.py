@@ -37,8 +37,8 @@ class Reports(Protocol):
     async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
         """The newest calls of all processes, the open ones and those named, oldest first."""
 
-    async def ceilings(self) -> list[dict[str, Any]]:
-        """Limit, spent, held, room and window end of every ceiling in force."""
+    async def ceilings(self, top: int = 0) -> list[dict[str, Any]]:
+        """Limit, spent, held, room and window end of every ceiling in force. top: of so many, the fullest first."""
 
     async def events(self, query: EventsQuery) -> dict[str, Any]:
         """A page of events with their deliveries, newest first. Raises UnknownPage."""

@@ -1,6 +1,8 @@
 """The configured ceilings, brought into the tables without losing what was counted."""
 
+import heapq
 import json
+import math
 import sqlite3
 from collections import defaultdict
 from typing import Any, Final
@@ -201,9 +203,16 @@ def _scopes(row: tuple[Any, ...]) -> set[str]:
     return set(scopes_of(deployment, attribution))
 
 
-def ceiling_report(db: sqlite3.Connection, *, now_ms: int) -> list[dict[str, Any]]:
-    """What `GET /ledger/ceilings` answers."""
-    return [_rendered(status) for status in ceiling_statuses(db, now_ms=now_ms)]
+def ceiling_report(db: sqlite3.Connection, *, now_ms: int, top: int = 0) -> list[dict[str, Any]]:
+    """What `GET /ledger/ceilings` answers. top: so many, the fullest first; 0: all."""
+    statuses = ceiling_statuses(db, now_ms=now_ms)
+    if top:
+        statuses = heapq.nlargest(top, statuses, key=_fullness)
+    return [_rendered(status) for status in statuses]
+
+
+def _fullness(status: CeilingStatus) -> float:
+    return (status.spent + status.held) / status.limit if status.limit else math.inf
 
 
 def _rendered(status: CeilingStatus) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class SqliteReports:
     async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
         return await self._readers.read(partial(latest_calls, also=also, most=most))
 
-    async def ceilings(self) -> list[dict[str, Any]]:
-        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms()))
+    async def ceilings(self, top: int = 0) -> list[dict[str, Any]]:
+        return await self._readers.read(partial(ceiling_report, now_ms=self._clock_ms(), top=top))
 
     async def api_keys(self) -> list[ApiKey]:
         return await self._readers.read(all_keys)

@@ -98,8 +98,9 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         return json_response({**story, "trace_url": viewer or None})
 
     @get("/ledger/ceilings")
-    async def ceilings() -> Response[bytes]:
-        return json_response({"ceilings": await parts.reports.ceilings()})
+    async def ceilings(request: AnyRequest) -> Response[bytes]:
+        top = _top(read_parameters(request.scope["query_string"], ("top",)))
+        return json_response({"ceilings": await parts.reports.ceilings(top)})
 
     return spend, latency, generations, generation, ceilings
 
@@ -147,14 +148,17 @@ def read_spend_query(query_string: bytes, now_ms: int) -> tuple[SpendQuery, str]
     """The spend report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_WINDOW_FIELDS, "top", *SPEND_DIMENSIONS))
     query, form = _query_and_format(given, SpendQuery, SPEND_DIMENSIONS, now_ms)
-    top = read_number("top", given["top"]) if given.get("top") else 0
-    return msgspec.structs.replace(query, top=top), form
+    return msgspec.structs.replace(query, top=_top(given)), form
 
 
 def read_latency_query(query_string: bytes, now_ms: int) -> tuple[LatencyQuery, str]:
     """The latency report asked for, and its format. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_WINDOW_FIELDS, *LATENCY_DIMENSIONS))
     return _query_and_format(given, LatencyQuery, LATENCY_DIMENSIONS, now_ms)
+
+
+def _top(given: dict[str, str]) -> int:
+    return read_number("top", given["top"]) if "top" in given else 0
 
 
 def _query_and_format(

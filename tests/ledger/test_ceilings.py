@@ -77,6 +77,16 @@ async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_h
     assert is_clean(tmp_path)
 
 
+async def test_a_report_of_the_fullest_ceilings_leaves_out_the_others(tmp_path):
+    limits = [ceiling("user:*", 9000), ceiling("user:full", 1000), ceiling("global", 4000), ceiling("user:none", 0)]
+    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+        for name in ("a", "full"):
+            assert isinstance(await ledger.admit(call(user=name)), Lead)
+        scopes = ["user:none", "user:full", "global", "user:a"]
+        for top in (1, 2, 4, 9):
+            assert [found["scope"] for found in await ledger.ceilings(top)] == scopes[:top]
+
+
 @pytest.mark.parametrize(
     "name", ["*", "\\*", "\\\\*", ":", "a:b", "a:*", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"]
 )

@@ -46,7 +46,7 @@ export function Spend() {
     pathWith("ledger/spend", { ...windowOf(spanOf(given, now_ms)), group_by, top, ...filters });
   const overTime = useReport(report(`${bucket},${group}`, MOST_GROUPS), question, { everyMs });
   const byGroup = useReport(report(group, MOST_ROWS), question, { everyMs });
-  const ceilings = useReport(() => "ledger/ceilings", "ceilings", { everyMs: 10_000 });
+  const ceilings = useReport(() => `ledger/ceilings?top=${MOST_ROWS}`, "ceilings", { everyMs: 10_000 });
   const nameOf = useNames(group === "key" || "key" in filters);
   const shown = { given, group, filters, nameOf };
   const noCalls = html`<${NoCalls} isNarrowed=${Object.keys(filters).length > 0} />`;

@@ -46,7 +46,11 @@ REPORTS: Final = (
         errors={404: "not_found"},
     ),
     Operation(
-        method="get", path="/ledger/ceilings", role="reader", summary="Limit, spent, held and room of every ceiling"
+        method="get",
+        path="/ledger/ceilings",
+        role="reader",
+        summary="Limit, spent, held and room of every ceiling; with `top`, of so many, the fullest first",
+        query=("top",),
     ),
     Operation(
         method="get",

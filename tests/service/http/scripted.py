@@ -211,7 +211,7 @@ class ScriptedReports:
     async def latest_calls(self, *, also: Sequence[str] = (), most: int = 1) -> list[CallSummary]:
         return self.latest[-most:]
 
-    async def ceilings(self) -> list[dict[str, Any]]:
+    async def ceilings(self, top: int = 0) -> list[dict[str, Any]]:
         return [{"scope": "global"}]
 
     async def events(self, query: EventsQuery) -> dict[str, Any]:
