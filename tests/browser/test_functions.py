@@ -88,11 +88,12 @@ CASES = [
 async def test_pure_functions_return_what_they_say(house):
     async with house.page() as page:
         results = await page.evaluate(RUN, [list(case) for case, _ in CASES])
-    for ((_, name, given), expected), result in zip(CASES, results, strict=True):
-        assert result == expected, (name, given)
+        for ((_, name, given), expected), result in zip(CASES, results, strict=True):
+            assert result == expected, (name, given)
+        await _groups_go_by_weight_and_keep_their_colours(page)
 
 
-async def test_groups_go_by_weight_and_keep_their_colours_whatever_their_order(house):
+async def _groups_go_by_weight_and_keep_their_colours(page):
     ranked = """async ([rows, starts]) => {
         const { coloursOf, groupsOf, valuesOf } = await import("./dashboard/lib/series.js");
         const groups = groupsOf(rows, starts, {bucket: "hour", group: "model", weightOf: (row) => row.cost_nanousd});
@@ -100,8 +101,7 @@ async def test_groups_go_by_weight_and_keep_their_colours_whatever_their_order(h
         return groups.map((it) => [it.name, colours.get(it.name), valuesOf(it, (row) => row.cost_nanousd, 0)]);
     }"""
     rows = [a_row(0, "b", 5), a_row(2, "a", 3), a_row(1, None, 90), a_row(2, "b", 1), a_row(9, "late", 7)]
-    async with house.page() as page:
-        found = await page.evaluate(ranked, [rows, STARTS])
-        assert found == [["b", 1, [5, 0, 1]], ["a", 0, [0, 0, 3]], [None, -1, [0, 90, 0]]]
-        found = await page.evaluate(ranked, [[*rows, a_row(0, "a", 9)], STARTS])
-        assert [group[:2] for group in found] == [["a", 0], ["b", 1], [None, -1]]
+    found = await page.evaluate(ranked, [rows, STARTS])
+    assert found == [["b", 1, [5, 0, 1]], ["a", 0, [0, 0, 3]], [None, -1, [0, 90, 0]]]
+    found = await page.evaluate(ranked, [[*rows, a_row(0, "a", 9)], STARTS])
+    assert [group[:2] for group in found] == [["a", 0], ["b", 1], [None, -1]]
