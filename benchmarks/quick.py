@@ -1,7 +1,9 @@
-"""`python -m benchmarks --quick`: ratios to the direct call, beside the last recorded ones, in a minute.
+"""`python -m benchmarks --quick`: what a call costs beside the floor and the direct call, now and when recorded.
 
-A machine is busy now and idle then, so rates say little and ratios of neighbours in time much: each round runs every
-load for a second, and the median of the rounds' ratios is told. A fall is a warning: another machine has other ratios.
+A machine is busy now and idle then, so what is told are ratios of neighbours in time: each round runs every load for
+a second, and the median of the rounds counts. Rates are shares of the direct call's; where others use the machine, the
+two cores of a run are not equally busy, and so a fall of these is shown and no more. Processor time is told as the
+floor's beside a call's, and a fall by much is a warning.
 """
 
 import statistics
@@ -23,60 +25,80 @@ SLICE_S: Final = 1.0
 WARM_UP_S: Final = 1.5
 # A smaller fall is this much noise on a machine that others use, too.
 FALL_THAT_WARNS: Final = 0.25
+CPU: Final = "CPU: "
 CHAT: Final = "/v1/chat/completions"
 
 
 class Load(msgspec.Struct, frozen=True):
-    """One load of a round. of: the load whose rate its own is told as a share of; empty: it is such a load."""
+    """One load of a round."""
 
     name: str
     at: Process
     make: Body
-    of: str = ""
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """What one load came to. cpu_s: of the process that answered, for each answer."""
+
+    per_second: float
+    cpu_s: float
 
 
 async def measure(gateway: Process, upstream: Process, floor: Process) -> dict[str, float]:
-    """{a load as a share of another: the median over the rounds}."""
+    """{what is told: its ratio, the median over the rounds}. All are the better the larger."""
     loads = (
         Load("direct", upstream, body("m")),
-        Load("floor", floor, body("m"), of="direct"),
-        Load("proxied", gateway, body("bench"), of="direct"),
-        Load("hits", gateway, body("bench", equal=True), of="direct"),
+        Load("floor", floor, body("m")),
+        Load("misses", gateway, body("bench")),
+        Load("hits", gateway, body("bench", equal=True)),
         Load("direct streams", upstream, body("m", stream=True)),
-        Load("streams", gateway, body("bench", stream=True), of="direct streams"),
+        Load("streams", gateway, body("bench", stream=True)),
     )
-    rounds = [
-        {load.name: await _rate(load, SLICE_S if number else WARM_UP_S) for load in loads} for number in _rounds()
-    ]
-    pairs = [(load.name, load.of) for load in loads if load.of] + [("proxied", "floor")]
-    return {f"{name} / {of}": _median([rates[name] / rates[of] for rates in rounds[1:]]) for name, of in pairs}
+    for load in loads:
+        await _run(load, WARM_UP_S)
+    return ratios([{load.name: await _run(load, SLICE_S) for load in loads} for _ in range(ROUNDS)])
 
 
-def compared(ratios: Mapping[str, float], recorded: Mapping[str, float]) -> tuple[Table, list[str]]:
-    """The ratios beside those that were recorded, and a warning for each that fell by much. Pure."""
-    table = Table("share", "now", "recorded", "change", title="Quick look: rates at 16 connections, as shares")
+def ratios(rounds: Sequence[Mapping[str, Slice]]) -> dict[str, float]:
+    """See `measure`. rounds: {load: what it came to} of each. Pure."""
+    rates = (("misses", "direct"), ("hits", "direct"), ("streams", "direct streams"), ("misses", "floor"))
+    told = {
+        f"rate: {name} / {of}": statistics.median(it[name].per_second / it[of].per_second for it in rounds)
+        for name, of in rates
+    }
+    calls = {"a miss": "misses", "a hit": "hits", "a stream": "streams"}
+    costs = {
+        f"{CPU}the floor's / {call}": statistics.median(it["floor"].cpu_s / it[name].cpu_s for it in rounds)
+        for call, name in calls.items()
+    }
+    return told | costs
+
+
+def compared(found: Mapping[str, float], recorded: Mapping[str, float]) -> tuple[Table, list[str]]:
+    """The ratios beside those that were recorded, and a warning for each of CPU that fell by much. Pure."""
+    table = Table("ratio", "now", "recorded", "change", title=f"Quick look, at {CONNECTIONS} connections")
     warnings = []
-    for name, now in ratios.items():
+    for name, now in found.items():
         before = recorded.get(name)
         change = None if not before else now / before - 1
         told = ("-", "-") if before is None or change is None else (f"{before:.4f}", f"{change:+.0%}")
         table.add_row(name, f"{now:.4f}", *told)
-        if change is not None and change < -FALL_THAT_WARNS:
+        if change is not None and change < -FALL_THAT_WARNS and name.startswith(CPU):
             warnings.append(f"warning: {name} fell from {before:.4f} to {now:.4f} ({change:+.0%})")
     return table, warnings
 
 
 async def look(gateway: Process, upstream: Process, floor: Process, *, records: bool) -> None:
     """Print the table and its warnings. records: write the ratios down for the next time."""
-    ratios = await measure(gateway, upstream, floor)
+    found = await measure(gateway, upstream, floor)
     console = Console()
-    table, warnings = compared(ratios, read_recorded())
+    table, warnings = compared(found, read_recorded())
     console.print(table)
     for warning in warnings:
         console.print(warning, style="yellow")
     if records:
         RECORDED.write_bytes(
-            msgspec.json.format(msgspec.json.encode({k: round(v, 4) for k, v in ratios.items()})) + b"\n"
+            msgspec.json.format(msgspec.json.encode({k: round(v, 4) for k, v in found.items()})) + b"\n"
         )
 
 
@@ -85,15 +107,7 @@ def read_recorded() -> dict[str, float]:
     return msgspec.json.decode(RECORDED.read_bytes(), type=dict[str, float]) if RECORDED.exists() else {}
 
 
-def _rounds() -> range:
-    return range(ROUNDS + 1)
-
-
-async def _rate(load: Load, seconds: float) -> float:
-    return (
-        await run_load("127.0.0.1", load.at.port, CHAT, load.make, connections=CONNECTIONS, seconds=seconds)
-    ).per_second
-
-
-def _median(ratios: Sequence[float]) -> float:
-    return statistics.median(ratios)
+async def _run(load: Load, seconds: float) -> Slice:
+    before_s = load.at.cpu_s()
+    measured = await run_load("127.0.0.1", load.at.port, CHAT, load.make, connections=CONNECTIONS, seconds=seconds)
+    return Slice(measured.per_second, (load.at.cpu_s() - before_s) / max(1, len(measured.latencies_ms)))

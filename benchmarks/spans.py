@@ -23,8 +23,7 @@ from opentelemetry.trace import SpanContext
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import body
-from benchmarks.load import run_load
+from benchmarks.load import body, run_load
 from benchmarks.processes import LOAD_CORE, Process, running_gateway, running_upstream
 from telemetry import AttemptFacts, ChatFacts, RequestFacts, new_span_id, new_trace_id
 from telemetry.collector import Collector
