@@ -19,5 +19,7 @@ export function signOut() {
 
 /** The service did not take the key that a request was sent with. Another one may be in use by now. */
 export function refused(key, detail) {
-  if (key === session.get().key) session.set({ key, refusal: detail });
+  if (key !== session.get().key) return;
+  // Which headers a program would send is no help to who sits before a page.
+  session.set({ key, refusal: key ? detail : "What this page shows takes a key." });
 }
