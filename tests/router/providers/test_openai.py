@@ -109,6 +109,7 @@ async def test_a_whole_answer_is_one_delta_and_its_closing() -> None:
             provider_model="gpt-test",
             provider_response_id="chatcmpl-test",
             created_at_s=1_700_000_000,
+            format="chat.completions",
         )
 
 
@@ -192,7 +193,7 @@ async def test_a_stream_asked_for_and_answered_whole_is_read_all_the_same() -> N
         it.upstream.plays(status(200, whole))
         first, second, closing = await it.events(stream=True)
         assert (first, second) == (Delta(text="whole", finish_reason="stop"), Delta(choice=1, text="b"))
-        assert closing == Closing(usage=None)
+        assert closing == Closing(usage=None, format="chat.completions")
 
 
 def sse(*events: object, end: bytes = b"data: [DONE]\n\n") -> Script:
@@ -249,7 +250,7 @@ async def test_a_stream_is_read_to_its_end_after_done_so_that_its_connection_can
     async with aclosing(
         OpenAIDialect(httpx.MockTransport(respond)).attempt(deployment, BODY, stream=True, headers={})
     ) as attempt:
-        assert [event async for event in attempt] == [Delta(text="a"), Closing(usage=None)]
+        assert [event async for event in attempt] == [Delta(text="a"), Closing(usage=None, format="chat.completions")]
     assert body.was_read_to_its_end
 
 
