@@ -32,7 +32,8 @@ class Pulse:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Beat while the block runs."""
+        """Beat while the block runs, and at once."""
+        self.beat()
         beating = asyncio.create_task(self._keep(), name="metrics pulse")
         try:
             yield
