@@ -7,19 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
+
+from service.figures_folder import figures_folder
 
 # Which of the workers a process is, counted from 0.
 WORKER: Final = "FARTHING_WORKER"
 # The folder where each worker keeps what it counts, for all of them to read.
 FIGURES: Final = "FARTHING_FIGURES"
-# Memory, where the system has a folder of it: a page of a file on a disk may make its writer wait while it is written
-# back, and that writer is a worker's event loop.
-MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108  The folder in it is made for its owner alone.
 RESPAWN_DELAY_S: Final = 1.0
 POLL_S: Final = 0.1
 # Above the drain: a worker that is still there then is stuck.
@@ -46,8 +43,7 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
-        place = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
-        with tempfile.TemporaryDirectory(prefix="farthing-", dir=place, ignore_cleanup_errors=True) as folder:
+        with figures_folder() as folder:
             self._environ[FIGURES] = folder
             self._running = [self._start(index) for index in range(self._count)]
             while not self._is_stopping:
