@@ -6,7 +6,7 @@ MARK := $(VENV)/.farthing
 
 VIEWER := .viewer
 
-.PHONY: serve test lint bench screenshots soak viewer test-viewer clean
+.PHONY: serve test lint bench bench-quick screenshots soak viewer test-viewer clean
 .DELETE_ON_ERROR:
 
 serve: $(MARK)-serve
@@ -30,6 +30,10 @@ screenshots: $(MARK)-dev
 
 bench: $(MARK)-dev
 	$(BIN)/python -m benchmarks
+
+# Whether a call costs more than when it was last recorded: a warning, never a failure.
+bench-quick: $(MARK)-dev
+	$(BIN)/python -m benchmarks --quick
 
 # Arize Phoenix, to look at traces: 850 MB in an environment of its own, for its license is not ours. Nothing leaves the machine.
 viewer: $(VIEWER)/.phoenix
