@@ -13,7 +13,7 @@ serve: $(MARK)-serve
 	$(BIN)/farthing serve
 
 test: $(MARK)-dev
-	$(BIN)/pytest -q -m "not soak" -n 2 --dist worksteal
+	$(BIN)/pytest -q -m "not soak" -n 4 --dist worksteal
 
 soak: $(MARK)-dev
 	$(BIN)/pytest -q -m soak -n 2 --dist worksteal

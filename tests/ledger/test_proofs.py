@@ -194,7 +194,7 @@ def test_rates_are_those_that_the_price_book_multiplies_by():
 def test_what_belongs_to_no_key_is_no_proof(histories, table, tmp_path):
     path = tmp_path / "farthing.db"
     shutil.copy(histories[0], path)
-    row = ("'nobody', 'chat'", "'nobody', 'day', 5")[table == "api_key_ceilings"]
+    row = ("'nobody', 'chat'", "'nobody', 'day', 'calls', 5")[table == "api_key_ceilings"]
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f"INSERT INTO {table} VALUES ({row})")
     assert REFERENCES in found(path)[0]

@@ -75,6 +75,7 @@ async def test_an_answer_is_its_text_and_its_closing(is_stream: bool) -> None:
             usage=Usage(input_tokens=9, cached_tokens=4, cache_write_tokens=3, output_tokens=7),
             provider_model="claude-test",
             provider_response_id="msg_1",
+            format="messages",
         )
 
 
