@@ -93,26 +93,29 @@ class LedgerGateway:
         """The ids of the ceilings that this call counts under at a deployment."""
         return tuple(it.id for it in self._ledger.ceilings_of(deployment_id, asked.facts.attribution))
 
-    async def record_follower(
+    def record_follower(
         self, asked: Asked, ending: Ending, flight: Flight, keeping: Keeping | None = None
-    ) -> None:
-        """Put a follower on record. It cost nothing, so it is answered even while the ledger takes no writes."""
+    ) -> asyncio.Task[None]:
+        """Put a follower on record, whether or not its caller stays to see it.
+
+        It cost nothing, so it is answered even while the ledger takes no writes.
+        """
+        return self.own(self._record_follower(asked, ending, flight, keeping))
+
+    async def _record_follower(self, asked: Asked, ending: Ending, flight: Flight, keeping: Keeping | None) -> None:
         try:
             await self._ledger.record_follower(asked.facts, ending, leader_id=flight.generation_id, keeping=keeping)
             self._books.count_follower(asked, ending)
         except LedgerUnavailable:
             log.warning("a coalesced call is not on record: the ledger takes no writes")
             self.keys.keep_soon(keeping)
-        except asyncio.CancelledError:
-            # Its caller left meanwhile, and nobody hears any more whether it was kept: saying it twice is harmless.
-            self.keys.keep_soon(keeping)
-            raise
 
-    def own(self, work: Coroutine[Any, Any, None]) -> None:
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run work that must end whether or not its caller stays; `aclose` waits for it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._disown)
+        return task
 
     def stop(self) -> None:
         """End every call that is still in flight, now, and admit none any more: each of its callers is told so."""

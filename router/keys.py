@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Keys:
     """Writes what calls leave under their keys where no settlement does it for them."""
 
-    def __init__(self, ledger: Ledger, own: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(self, ledger: Ledger, own: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         self._ledger = ledger
         self._own = own
         self._is_stopped = False

@@ -1,5 +1,6 @@
 """The replies that callers hold: a stored answer, or a place in a flight."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -165,7 +166,7 @@ class LiveReply:
         elif not self._is_recorded:
             self._is_recorded = True
             left = freeing(self._asked.call)
-            self._gateway.own(self._gateway.record_follower(self._asked, self._ending(None), self._flight, left))
+            self._gateway.record_follower(self._asked, self._ending(None), self._flight, left)
 
     def chat_facts(self) -> ChatFacts:
         if self._successor is not None:
@@ -208,7 +209,7 @@ class LiveReply:
         if not self._is_recorded:
             self._is_recorded = True
             left = self._left(landing, self._receipt)
-            await self._gateway.record_follower(self._asked, self._ending(landing), self._flight, left)
+            await asyncio.shield(self._gateway.record_follower(self._asked, self._ending(landing), self._flight, left))
         return Finished(answer=landing.answer, receipt=self._receipt)
 
     async def _succeed(self, passed: LeadPassed) -> Reply:
