@@ -129,7 +129,7 @@ async def explore(tmp_path, *, examples: int) -> int:
 
 
 async def test_every_example_runs_and_no_request_gets_an_undocumented_answer(tmp_path):
-    assert await explore(tmp_path, examples=4) > 4 * len(OPERATIONS)
+    assert await explore(tmp_path, examples=6) > 5 * len(OPERATIONS)
 
 
 @pytest.mark.soak
