@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from ledger.errors import LedgerUnavailable
@@ -48,11 +49,9 @@ class MetricsPage:
 
     async def told(self) -> list[Reading]:
         """What all processes on this ledger know alike, so that it must be told by one of them."""
-        try:
+        # While it cannot be read, its last figures stand.
+        with suppress(LedgerUnavailable):
             figures, ceilings = await self._ledger.figures(), await self._ledger.ceilings()
-        except LedgerUnavailable:
-            pass
-        else:
             self._of_ledger = [*_ledger_readings(figures), *_ceiling_readings(ceilings)]
         return [*self._of_ledger, *_router_readings(self._router.status(), self._now_ms())]
 
