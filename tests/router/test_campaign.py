@@ -14,7 +14,7 @@ from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken
 from router.breaker import BreakerRule
 from router.call import CacheMode, Call
-from router.errors import DeadlineExceeded, NotCached, UpstreamFailed, UpstreamRejected
+from router.errors import DeadlineExceeded, NotCached, Overloaded, UpstreamFailed, UpstreamRejected
 from router.limits import StreamLimits
 from router.reply import Finished
 from tests.ledger.calls import an_idempotency_key
@@ -36,8 +36,18 @@ from tests.upstream import (
 CALLS = 400
 AT_ONCE = 40
 MODES: tuple[CacheMode, ...] = (*("use",) * 8, "bypass", "refresh", "only")
-# What may become of a call whose upstream, deadline and ceiling are as random as these.
-EXPECTED = (CeilingExceeded, CeilingHeld, DeadlineExceeded, KeyTaken, NotCached, UpstreamFailed, UpstreamRejected)
+# What may become of a call whose upstream, deadline, gate and ceiling are as random as these. Overloaded: no place at a
+# gate would have been free by its deadline.
+EXPECTED = (
+    CeilingExceeded,
+    CeilingHeld,
+    DeadlineExceeded,
+    KeyTaken,
+    NotCached,
+    Overloaded,
+    UpstreamFailed,
+    UpstreamRejected,
+)
 
 
 def a_script(draw: random.Random) -> Script:
