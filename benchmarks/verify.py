@@ -55,7 +55,7 @@ async def make_ledger(path: Path, lines: int, *, spacing_ms: int = 100) -> None:
             db.execute(GENERATION, rows[0])
             db.execute(HOLD, rows[1])
             for place in rows[3]:
-                open_window = "INSERT OR IGNORE INTO ceiling_windows VALUES (?, ?, ?, 'nanousd', ?, ?, 0, 0, 0)"
+                open_window = "INSERT OR IGNORE INTO ceiling_windows VALUES (?, ?, ?, 'nanousd', ?, ?, 0, 0, 0, NULL)"
                 ends_at_ms = place[1] + DAY_MS if place[1] else None
                 db.execute(open_window, (*place, ends_at_ms, 10**17, 10**17))
                 db.execute("INSERT INTO hold_windows VALUES (?, ?, ?)", (rows[1][0], *place))

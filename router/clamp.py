@@ -1,16 +1,36 @@
 """Lowers the length of an answer to what a ceiling has room for. Pure."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
+from ledger.ceilings import Ceiling
+from ledger.values import Refused
 from router.bounds import input_bound_tokens, output_bound_tokens
 from router.dialects import fitted
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.kinds import bound_nanousd
 from router.plan import Candidate
 
+# Each time the room may have become less before the shorter call was admitted.
+CLAMP_TRIES: Final = 3
 FIELDS = ("max_completion_tokens", "max_tokens")
+
+
+def shortened(
+    candidates: tuple[Candidate, ...], refused: Refused, *, ceilings_of: Callable[[str], list[Ceiling]]
+) -> tuple[Candidate, ...]:
+    """Those that fit into the room that a refusal of all of them tells of, as they then are. Empty: none does.
+
+    ceilings_of: a deployment id's, of which none may rather have the call refused; of the refused one that is known.
+    """
+    shorter = (
+        clamped(candidate, refused.room_nanousd, refused.room_tokens)
+        for index, candidate in enumerate(candidates)
+        if index == refused.bid or all(it.when_tight != "refuse" for it in ceilings_of(candidate.deployment.id))
+    )
+    return tuple(candidate for candidate in shorter if candidate is not None)
 
 
 class Held(NamedTuple):

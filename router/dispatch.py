@@ -18,6 +18,7 @@ from router.books import Books
 from router.bounds import unbounded_field
 from router.cachekey import shown_key
 from router.call import Call
+from router.clamp import CLAMP_TRIES, shortened
 from router.errors import (
     DeadlineExceeded,
     NoDeploymentAvailable,
@@ -32,6 +33,7 @@ from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
 from router.large import aside
 from router.lines import LAST_TRY_S, Lines, next_look_s
+from router.plan import Candidate
 from router.race import Race
 from router.receipts import landing_of
 from router.settling import Settler, fail_flight
@@ -55,6 +57,7 @@ class Dispatcher:
         clock_ms: Callable[[], int],
     ) -> None:
         self.books = books or Books(Recorder())
+        self._ceilings_of = ledger.ceilings_of
         self._settler = Settler(ledger, self.books, clock_ms=clock_ms)
         self._clock_ms = clock_ms
         self._runner = runner
@@ -178,14 +181,33 @@ class Dispatcher:
         untried = self._runner.following(journey, failed)
         if not untried:
             return None
-        held = await self._settler.hold_next(journey, untried)
-        while isinstance(held, Refused) and await self._room_may_come(journey, held):
+        held, clamps_left = await self._settler.hold_next(journey, untried), CLAMP_TRIES
+        while isinstance(held, Refused):
+            if clamps_left and (shorter := self._shortened(journey, untried, held)):
+                untried, clamps_left = shorter, clamps_left - 1
+            elif not await self._room_may_come(journey, held):
+                break
             held = await self._settler.hold_next(journey, untried)
         if isinstance(held, Refused):
             await self._settler.settle(journey, failed, held.error)
             # The leader's own trouble, not its followers'.
             raise LeadPassed(held.error)
         return held
+
+    def _shortened(self, journey: Journey, untried: tuple[Candidate, ...], refused: Refused) -> tuple[Candidate, ...]:
+        """Those of them that fit with a shorter answer, if that is wished.
+
+        Then it is its own caller's alone and is not stored; equal calls ask anew when it is over.
+        """
+        if not refused.may_clamp:
+            return ()
+        who = journey.facts.attribution
+        shorter = shortened(untried, refused, ceilings_of=lambda name: self._ceilings_of(name, who))
+        if not shorter or not journey.flight.make_private(LeadPassed(refused.error)):
+            return ()
+        journey.storing_ttl_s = None
+        journey.candidates = (*(it for it in journey.candidates if it not in untried), *shorter)
+        return shorter
 
     async def _room_may_come(self, journey: Journey, refused: Refused) -> bool:
         """Wait for room, where the ceilings wish it. Whoever stands in line came later, and lets it pass."""

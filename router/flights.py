@@ -65,17 +65,20 @@ class Flight:
         self.watchers: set[Callable[[], None]] = set()
         self.stopped_by: RouterError | None = None
         self.is_abandoned = False
+        self.is_private = False
         # How much it has told, in bytes, about.
         self.size = 0
         self._ends: list[int] = []
         self._ended = asyncio.Event()
         self._listeners: set[Listener] = set()
+        self._own: Listener | None = None
         self._slack: asyncio.Future[None] | None = None
 
     def join(self, *, deadline_s: float) -> "Listener":
-        """Listen from the first event on. An abandoned flight is not joined: its answer will never be whole."""
-        assert not self.is_abandoned
+        """Listen from the first event on. The first who does is the caller whose call it is."""
+        assert self.may_be_joined
         listener = Listener(self, deadline_s)
+        self._own = self._own or listener
         self._listeners.add(listener)
         self._changed()
         return listener
@@ -86,6 +89,20 @@ class Flight:
             self._listeners.discard(listener)
             self.is_abandoned = not self._listeners
             self._changed()
+
+    @property
+    def may_be_joined(self) -> bool:
+        """An abandoned flight's answer will never be whole; a private one's is shorter than others asked for."""
+        return not self.is_abandoned and not self.is_private
+
+    def make_private(self, passed: "LeadPassed") -> bool:
+        """Go on for its own caller alone: whoever else listens is told this. False: its own caller has left."""
+        if self._own not in self._listeners:
+            return False
+        self.is_private = True
+        for listener in self._listeners - {self._own}:
+            listener.dismiss(passed)
+        return True
 
     def stop(self, reason: RouterError) -> None:
         """Have the attempt end now, for everyone: this is what they are told."""
@@ -190,6 +207,7 @@ class Listener:
         self._heard = 0
         self._may_lag: int | None = None
         self._was_behind: int | None = None
+        self._dismissal: LeadPassed | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     async def next(self) -> Delta | Landing:
@@ -207,7 +225,7 @@ class Listener:
                 self._heard += 1
                 flight.caught_up()
                 return flight.deltas[self._heard - 1]
-            if flight.is_over:
+            if self._is_over:
                 return self._end()
             await self._change()
 
@@ -235,13 +253,25 @@ class Listener:
         self._was_behind = self._lag
         self._flight.leave(self)
 
+    def dismiss(self, passed: LeadPassed) -> None:
+        """Have it hear no more than this. It has heard nothing yet."""
+        self._dismissal = passed
+        self._flight.leave(self)
+        self.wake()
+
     async def landing(self) -> Landing:
         """How it all ended, without the events. Raises the flight's error."""
-        while not self._flight.is_over:
+        while not self._is_over:
             await self._change()
         return self._end()
 
+    @property
+    def _is_over(self) -> bool:
+        return self._flight.is_over or self._dismissal is not None
+
     def _end(self) -> Landing:
+        if self._dismissal is not None:
+            raise self._dismissal
         if self._flight.error is not None:
             raise self._flight.error
         assert self._flight.landing is not None

@@ -181,9 +181,9 @@ class LedgerGateway:
         if flight is None or flight.is_over:
             asked.missed_leader(follow.leader_id)
             return None
-        if not flight.is_abandoned:
+        if flight.may_be_joined:
             return flight
-        # Everyone left it: what it has of an answer will never be whole, and its end is being written.
+        # It will not be an answer to this call, and its end is being written.
         try:
             with Until(asked.deadline_s):
                 await flight.ended()

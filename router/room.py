@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
 
+from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited
 from ledger.ledger import Ledger
 from ledger.values import Refused
 from router.asked import Asked
-from router.clamp import clamped
+from router.clamp import CLAMP_TRIES, shortened
 from router.lines import LAST_TRY_S, Lines, LineTooLong, next_look_s
 from router.plan import Candidate
-
-# Each time the room may have become less before the shorter call was admitted.
-CLAMP_TRIES: Final = 3
 
 
 class RoomMaker:
@@ -54,7 +52,7 @@ class RoomMaker:
 
     def _line_of(self, asked: Asked, candidate: Candidate) -> str:
         """The line that keeps a candidate from taking room; empty: none does."""
-        ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
+        ceilings = self._ceilings_of(asked, candidate.deployment.id)
         bid = candidate.bid
         return self._lines.waited_for(ceiling for ceiling in ceilings if bid.asks(ceiling.counts)) or ""
 
@@ -78,23 +76,17 @@ class RoomMaker:
             raise await self._refusal(asked, refused)
 
     def _clamp(self, asked: Asked, refused: Refused) -> bool:
-        shorter = [
-            clamped(candidate, refused.room_nanousd, refused.room_tokens)
-            if index == refused.bid or self._may_clamp(asked, candidate)
-            else None
-            for index, candidate in enumerate(asked.candidates)
-        ]
+        shorter = shortened(asked.candidates, refused, ceilings_of=partial(self._ceilings_of, asked))
         asked.clamps += 1
-        if asked.clamps > CLAMP_TRIES or not any(shorter):
+        if asked.clamps > CLAMP_TRIES or not shorter:
             return False
-        asked.candidates = tuple(candidate for candidate in shorter if candidate is not None)
+        asked.candidates = shorter
         # A shorter answer than was asked for is nobody else's: neither stored nor shared.
         asked.lookup, asked.storing_ttl_s = None, None
         return True
 
-    def _may_clamp(self, asked: Asked, candidate: Candidate) -> bool:
-        ceilings = self._ledger.ceilings_of(candidate.deployment.id, asked.facts.attribution)
-        return all(ceiling.when_tight != "refuse" for ceiling in ceilings)
+    def _ceilings_of(self, asked: Asked, deployment_id: str) -> list[Ceiling]:
+        return self._ledger.ceilings_of(deployment_id, asked.facts.attribution)
 
     async def _enter(self, asked: Asked, ceiling_id: str, refused: Refused | None) -> None:
         try:

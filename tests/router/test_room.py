@@ -267,6 +267,51 @@ async def test_a_fallback_waits_for_room_too(tmp_path: Path):
             assert text_of(await other) == "the other"
 
 
+def dear_fallback(upstream):
+    """Two deployments; what the first one holds costs three times as much at the second."""
+    dear = Price(version="dear", base=Tier(input=3 * READ_NANOUSD * 10**6, output=3 * WRITTEN_NANOUSD * 10**6))
+    return a_deployment("a", upstream.url), a_deployment("b", upstream.url, price=dear)
+
+
+async def test_a_fallback_that_does_not_fit_is_clamped_and_then_neither_stored_nor_shared(tmp_path: Path):
+    limit = 3 * PRICE.bound_nanousd(input_bound_tokens(CALL.body, None), 20)
+    async with scripted_upstream() as upstream:
+        ceilings = (ceiling(limit, "clamp"),)
+        async with open_gateway(tmp_path, targets=dear_fallback(upstream), ceilings=ceilings) as house:
+            fails = asyncio.Event()
+
+            async def failing(connection, request) -> None:
+                await fails.wait()
+                await status(500)(connection, request)
+
+            upstream.plays(failing, answer("short", prompt_tokens=0, completion_tokens=0), answer("anew"))
+            leader = asyncio.create_task(house.ask(CALL))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            follower = asyncio.create_task(house.ask(a_call("call 0")))
+            flight = house.gateway._flights[CALL.generation_id]
+            await house.until(lambda: len(flight._listeners) == 2)
+            fails.set()
+            finished = await leader
+            assert (finished.receipt.provider, finished.receipt.clamped) == ("b", {"max_tokens": 20})
+            assert finished.receipt.attempts[0].outcome == "upstream_error"
+            # Its follower asked for a whole answer: it leads a call of its own.
+            whole = await follower
+            assert (text_of(whole), whole.receipt.clamped, whole.receipt.cache) == ("anew", {}, "miss")
+            assert [request.body["max_tokens"] for request in upstream.requests] == [50, 20, 50]
+            assert house.rows("SELECT COUNT(*) AS stored FROM responses") == [{"stored": 1}]
+
+
+async def test_a_fallback_with_a_ceiling_that_refuses_is_not_clamped(tmp_path: Path):
+    limit = 3 * PRICE.bound_nanousd(input_bound_tokens(CALL.body, None), 20)
+    async with scripted_upstream() as upstream:
+        ceilings = (ceiling(limit, "clamp"), ceiling(limit, "refuse", "provider:b"))
+        async with open_gateway(tmp_path, targets=dear_fallback(upstream), ceilings=ceilings) as house:
+            upstream.plays(status(500))
+            with pytest.raises(CeilingExceeded):
+                await house.ask(a_call("call 0"))
+            assert len(upstream.requests) == 1
+
+
 async def test_a_fallback_that_waits_in_vain_is_refused_at_the_deadline(tmp_path: Path):
     async with scripted_upstream() as upstream:
         dear = Price(version="dear", base=Tier(input=2 * READ_NANOUSD * 10**6, output=2 * WRITTEN_NANOUSD * 10**6))
