@@ -1,9 +1,11 @@
-"""The dashboard: `GET /` and its files. They hold no data, so anyone may load them: a browser shows no key when it goes
-to an address. What the page shows it asks of the other paths, with the key of whoever looks at it.
+"""The dashboard: `GET /` and its files. They hold no data: what the page shows it asks of the other paths, with the key
+of whoever looks at it. A browser has no key to show when it goes to an address: its refusal is the page, which asks for
+one.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,8 +13,11 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from service.headers import HeaderPairs
 from service.refusals import NotFound
+from service.requests import Headers
 
+PATH: Final = "/"
 INDEX: Final = "index.html"
 MEDIA_TYPES: Final = {
     ".html": "text/html",
@@ -48,7 +53,7 @@ def dashboard_handlers() -> Sequence[HTTPRouteHandler]:
     """The page and its files, read once."""
     assets = read_assets()
 
-    @get("/")
+    @get(PATH)
     async def index(request: _AnyRequest) -> Response[bytes]:
         return _sent(assets[INDEX], request)
 
@@ -63,6 +68,19 @@ def dashboard_handlers() -> Sequence[HTTPRouteHandler]:
     return index, asset
 
 
+def refusal_page(path: str, headers: Headers) -> tuple[HeaderPairs, bytes] | None:
+    """What a browser is shown in the place of a problem when it may not see the page: its headers and its body.
+
+    None: it was not the page that was asked for, or not by a browser.
+    """
+    if path != PATH or b"text/html" not in headers.get(b"accept", b""):
+        return None
+    page = read_assets()[INDEX]
+    sent = {"content-type": f"{page.media_type}; charset=utf-8", **_HEADERS, "vary": "accept"}
+    return [(name.encode(), value.encode()) for name, value in sent.items()], page.body
+
+
+@cache
 def read_assets() -> Mapping[str, Asset]:
     """{path within the dashboard's folder: the file}; those that no browser asks for, such as licences, left out."""
     found: dict[str, Asset] = {}

@@ -16,9 +16,11 @@ from service.auth.callers import ANONYMOUS
 from service.auth.secret import without_secrets
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
 from service.headers import HeaderPairs, answering_headers, total_timing
+from service.http.dashboard import refusal_page
 from service.live.told import UNWATCHED, Watched
 from service.openai_chat import error_body
 from service.parts import Parts
+from service.refusals import Forbidden, Unauthenticated
 from service.requests import Headers, Message, Send
 from telemetry import names
 from telemetry.context import new_span_id, new_trace_id, parse_traceparent
@@ -124,6 +126,8 @@ class Exchange:
                 "".join(traceback.format_tb(error.__traceback__)),
                 extra={"trace_id": self.trace.trace_id, "generation_id": self.generation_id},
             )
+        if (page := self._page(error)) is not None:
+            return problem, [*page[0], *self.id_headers(), *problem.headers], page[1]
         shape, media_type = self._shape()
         headers = [(b"content-type", media_type), *self.id_headers(), *problem.headers]
         if self.origin is not None and _SHOULD_NOT_RETRY not in headers:
@@ -135,6 +139,11 @@ class Exchange:
         if self.generation_id:
             headers.append(total_timing(self.total_ms))
         return problem, headers, msgspec.json.encode(shape(problem))
+
+    def _page(self, error: Exception) -> tuple[HeaderPairs, bytes] | None:
+        """The page that a browser is shown in the place of this problem; of a foreign host it is shown none."""
+        asks_for_key = isinstance(error, Unauthenticated) or (isinstance(error, Forbidden) and self.caller.key_id)
+        return refusal_page(self.path, self.headers) if asks_for_key else None
 
     def _shape(self) -> tuple[Callable[[Problem], dict[str, Any]], bytes]:
         """How this path tells a problem, and what that is called.

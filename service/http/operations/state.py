@@ -71,8 +71,8 @@ STATE: Final = (
     Operation(
         method="get",
         path="/",
-        role=None,
-        summary="The dashboard; what it shows takes a key of the role reader, where keys are needed",
+        role="reader",
+        summary="The dashboard; a browser without a key is shown where to give one, with the status 401",
         media_type="text/html",
     ),
     Operation(

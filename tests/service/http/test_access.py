@@ -27,8 +27,8 @@ WHO = {
     "/metrics": "reader",
     "/health/": None,
     "/schema": None,
-    # The page is an empty shell: a browser has no key to show before there is a page to ask for one. Its data is not.
-    "/": None,
+    "/": "reader",
+    # Code, no data: the page that asks a browser for its key loads it.
     "/dashboard/": None,
 }
 

@@ -4,16 +4,46 @@ import hashlib
 import re
 from importlib.resources import files
 
+from service.auth.issuing import KeyWish, new_key
+from service.auth.secret import new_secret
 from service.http.dashboard import CONTENT_SECURITY_POLICY, MEDIA_TYPES, read_assets
 from tests.service.http.scripted import a_keyring, an_edge, raw_exchange
 
 FOLDER = files("service") / "dashboard"
 
 
-async def test_the_page_and_all_it_loads_come_without_a_key_under_a_strict_policy():
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+async def test_a_browser_without_a_key_is_refused_with_the_page_that_asks_for_one():
+    keyring = a_keyring(are_needed=True)
+    async with an_edge(keyring=keyring) as (_, client):
+        page = await client.get("/?view=latency&since=7d", headers=BROWSER)
+        assert (page.status_code, page.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+        assert "bearer" in page.headers["www-authenticate"].lower()
+        assert page.content == read_assets()["index.html"].body
+        problem = await client.get("/")
+        assert (problem.status_code, problem.json()["code"]) == (401, "unauthenticated")
+        for role, status in (("caller", 403), ("reader", 200)):
+            secret = new_secret()
+            key = new_key(KeyWish(name=role, role=role), secret, resolve=lambda name: None, now_ms=keyring._now_ms())
+            await keyring.create(key, secret)
+            shown = {"authorization": f"Bearer {secret.text.decode()}"}
+            answer = await client.get("/", headers=BROWSER | shown)
+            assert (answer.status_code, answer.content) == (status, page.content)
+            assert (await client.get("/", headers=shown)).status_code == status
+
+
+async def test_a_page_of_a_foreign_host_is_not_shown():
+    async with an_edge() as (_, client):
+        refused = await client.get("/", headers=BROWSER | {"host": "evil.example"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+async def test_the_page_and_all_it_loads_come_under_a_strict_policy():
     async with an_edge(keyring=a_keyring(are_needed=True)) as (_, client):
-        page = await client.get("/?view=latency&since=7d")
-        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        page = await client.get("/?view=latency&since=7d", headers=BROWSER)
         linked = re.findall(r'(?:src|href)="(dashboard/[^"]+)"', page.text)
         assert len(linked) >= 7
         for path in (*linked, *(f"dashboard/{name}" for name in read_assets())):
