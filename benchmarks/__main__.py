@@ -1,27 +1,53 @@
-"""`make bench`: what Farthing costs beside the direct call, in one run. Takes about a minute and a half.
+"""`make bench`: what Farthing costs beside the direct call and the floor, in one run. Takes under three minutes.
 
-`--quick` takes one, and prints ratios beside the last recorded ones; with `--record` it records its own.
+`--quick` takes one, and prints ratios beside the last recorded ones; with `--record` it records its own. `--seconds`
+says how long each load lasts, for a look that need not be exact.
 """
 
 import argparse
-import os
-import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Final
 
+import msgspec
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quick
-from benchmarks.load import Body, Measured, body, run_load
-from benchmarks.processes import DELAY_MS, LOAD_CORE, Process, running_floor, running_gateway, running_upstream
+from benchmarks import measures, quick
+from benchmarks.load import CHAT, Target
+from benchmarks.measures import LARGE_A_SECOND, LARGE_BYTES, Contender, Equal, Rate
+from benchmarks.processes import (
+    DELAY_MS,
+    Process,
+    running_floor,
+    running_gateway,
+    running_upstream,
+    stay_on_load_core,
+    wait_for_answer,
+)
 
 SECONDS: Final = 3.0
-WARM_UP_S: Final = 1.0
-CONNECTIONS: Final = (1, 16, 64)
+ROUNDS: Final = 3
+CONNECTIONS: Final = (1, 16, 256)
+STREAM_CONNECTIONS: Final = (1, 16)
+# An open load's, beyond what any of its rates needs at once.
+OPEN_CONNECTIONS: Final = 200
+OPEN_RATES: Final = (200, 500, 1000)
+STARTS: Final = 3
+
+
+class Measuring(msgspec.Struct, frozen=True):
+    """What is measured in this run, and how long each load lasts."""
+
+    direct: Contender
+    floor: Contender
+    farthing: Contender
+    seconds: float
 
 
 def main() -> None:
@@ -29,9 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="ratios only, in a minute")
     parser.add_argument("--record", action="store_true", help="and record them")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"how long each load lasts ({SECONDS:g})")
     asked = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {LOAD_CORE})
+    stay_on_load_core()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="farthing-bench-"))
         upstream = stack.enter_context(running_upstream())
@@ -39,67 +65,135 @@ def main() -> None:
         floor = stack.enter_context(running_floor(upstream.port))
         if asked.quick:
             uvloop.run(quick.look(gateway, upstream, floor, records=asked.record))
-        else:
-            uvloop.run(_measure(gateway, upstream, floor))
+            return
+        console = Console(width=120)
+        uvloop.run(
+            _measure(Measuring(direct(upstream), _floor(floor), farthing(gateway), asked.seconds), upstream, console)
+        )
+        console.print(f"start to first answer: {median(_starts_s(upstream, STARTS)):.2f} s, median of {STARTS}")
 
 
-async def _measure(gateway: Process, upstream: Process, floor: Process) -> None:
-    console = Console()
-    idle_mb = gateway.rss_mb()
-    console.print(await _throughput(gateway, upstream, floor))
-    console.print(await _added_latency(gateway, upstream))
-    console.print(await _streams(gateway, upstream))
-    console.print(f"memory: {idle_mb:.0f} MB idle, {gateway.rss_mb():.0f} MB after the loads")
+def direct(upstream: Process) -> Contender:
+    """The upstream itself, without a gateway."""
+    slow = Target(upstream.port, f"/delay/{DELAY_MS}{CHAT}")
+    return Contender("direct", upstream, Target(upstream.port), slow)
 
 
-async def _throughput(gateway: Process, upstream: Process, floor: Process) -> Table:
-    table = _table(
-        "Throughput, requests/s", "connections", "direct", "floor", "proxied", "CPU µs/request", "hits", "CPU µs/hit"
+def farthing(gateway: Process) -> Contender:
+    """Farthing, as `running_gateway` starts it."""
+    return Contender("Farthing", gateway, Target(gateway.port, model="bench"), Target(gateway.port, model="slow"))
+
+
+def _floor(floor: Process) -> Contender:
+    return Contender("floor", floor, Target(floor.port))
+
+
+async def _measure(it: Measuring, upstream: Process, console: Console) -> None:
+    idle_mb = it.farthing.process.rss_mb()
+    console.print(await _throughput(it))
+    console.print(await _closed_latency(it))
+    console.print(await _open_latency(it))
+    console.print(await _streams(it))
+    console.print(await _beside_large(it))
+    console.print(_told(await measures.equal_calls(it.farthing, upstream)))
+    rss_mb = it.farthing.process.rss_mb()
+    console.print(
+        f"memory: {idle_mb:.0f} MB idle, {rss_mb:.0f} MB after the loads (benchmarks.memory: after many calls)"
     )
+
+
+async def _throughput(it: Measuring) -> Table:
+    """Rates by turns, so that a slow moment of the machine falls on all; the median of the rounds counts."""
+    columns = ("connections", "direct", "floor", "proxied", "of the floor", "CPU µs", "hits", "CPU µs", "hit p50 ms")
+    table = _table("Throughput, requests/s", *columns)
+    seconds = it.seconds / ROUNDS
     for connections in CONNECTIONS:
-        direct = await _load(upstream, "/v1/chat/completions", body("m"), connections)
-        proxied, cpu_us = await _loaded(gateway, body("bench"), connections)
-        hits, hit_us = await _loaded(gateway, body("bench", equal=True), connections)
-        least = await _load(floor, "/v1/chat/completions", body("m"), connections)
-        figures = (direct.per_second, least.per_second, proxied.per_second, cpu_us, hits.per_second, hit_us)
-        table.add_row(str(connections), *(f"{figure:,.0f}" for figure in figures))
+        rounds = [
+            (
+                await measures.rate(it.direct, connections, seconds),
+                await measures.rate(it.floor, connections, seconds),
+                await measures.rate(it.farthing, connections, seconds),
+                await measures.rate(it.farthing, connections, seconds, equal=True),
+            )
+            for _ in range(ROUNDS)
+        ]
+        direct, floor, proxied, hits = (_median(rates) for rates in zip(*rounds, strict=True))
+        share = median(proxied.per_second / floor.per_second for _, floor, proxied, _ in rounds)
+        table.add_row(
+            *_whole(connections, direct.per_second, floor.per_second, proxied.per_second),
+            f"{share:.2f}",
+            *_whole(proxied.cpu_us, hits.per_second, hits.cpu_us),
+            f"{hits.p50_ms:.2f}",
+        )
     return table
 
 
-async def _added_latency(gateway: Process, upstream: Process) -> Table:
-    table = _table(f"Added latency at {DELAY_MS} ms upstream, ms", "connections", "p50", "p99")
-    for connections in CONNECTIONS:
-        direct = await _load(upstream, f"/delay/{DELAY_MS}/v1/chat/completions", body("m"), connections)
-        proxied = await _load(gateway, "/v1/chat/completions", body("slow"), connections)
+async def _closed_latency(it: Measuring) -> Table:
+    table = _table(f"Added latency at {DELAY_MS} ms upstream, one call after the other", "connections", "p50", "p99")
+    for connections in CONNECTIONS[:2]:
+        direct = await measures.latency(it.direct, connections, it.seconds)
+        proxied = await measures.latency(it.farthing, connections, it.seconds)
         added = (proxied.quantile_ms(q) - direct.quantile_ms(q) for q in (0.5, 0.99))
         table.add_row(str(connections), *(f"{figure:.2f}" for figure in added))
     return table
 
 
-async def _streams(gateway: Process, upstream: Process) -> Table:
-    table = _table("Streams of 100 events", "connections", "direct/s", "proxied/s", "first event added p50 ms")
-    for connections in CONNECTIONS[:2]:
-        direct = await _load(upstream, "/v1/chat/completions", body("m", stream=True), connections)
-        proxied = await _load(gateway, "/v1/chat/completions", body("bench", stream=True), connections)
-        added_ms = proxied.first_quantile_ms(0.5) - direct.first_quantile_ms(0.5)
-        table.add_row(str(connections), f"{direct.per_second:,.0f}", f"{proxied.per_second:,.0f}", f"{added_ms:.2f}")
+async def _open_latency(it: Measuring) -> Table:
+    """At rates by the clock; a rate beyond what the gateway can do shows as seconds."""
+    title = f"Added latency at {DELAY_MS} ms upstream, calls by the clock over {OPEN_CONNECTIONS} connections"
+    table = _table(title, "calls/s", "answered/s", "p50", "p99", "longest")
+    for a_second in OPEN_RATES:
+        direct = await measures.latency(it.direct, OPEN_CONNECTIONS, it.seconds, a_second=a_second)
+        proxied = await measures.latency(it.farthing, OPEN_CONNECTIONS, it.seconds, a_second=a_second)
+        added = (proxied.quantile_ms(q) - direct.quantile_ms(q) for q in (0.5, 0.99, 1.0))
+        table.add_row(*_whole(a_second, proxied.per_second), *(f"{figure:.2f}" for figure in added))
     return table
 
 
-async def _loaded(gateway: Process, make: Body, connections: int) -> tuple[Measured, float]:
-    """A load on the gateway, and its processor time for each answer in microseconds."""
-    before_s = gateway.cpu_s()
-    measured = await _load(gateway, "/v1/chat/completions", make, connections, warm_up_s=0)
-    return measured, (gateway.cpu_s() - before_s) / max(1, len(measured.latencies_ms)) * 1e6
+async def _streams(it: Measuring) -> Table:
+    table = _table("Streams of 100 events", "connections", "direct/s", "proxied/s", "first event added p50 ms")
+    for connections in STREAM_CONNECTIONS:
+        direct = await measures.streams(it.direct, connections, it.seconds)
+        proxied = await measures.streams(it.farthing, connections, it.seconds)
+        added_ms = proxied.first_p50_ms - direct.first_p50_ms
+        table.add_row(*_whole(connections, direct.per_second, proxied.per_second), f"{added_ms:.2f}")
+    return table
 
 
-async def _load(at: Process, path: str, make: Body, connections: int, *, warm_up_s: float = WARM_UP_S) -> Measured:
-    if warm_up_s:
-        await run_load("127.0.0.1", at.port, path, make, connections=connections, seconds=warm_up_s)
-    measured = await run_load("127.0.0.1", at.port, path, make, connections=connections, seconds=SECONDS)
-    if measured.failures:
-        sys.stderr.write(f"{measured.failures} of {len(measured.latencies_ms)} calls failed\n")
-    return measured
+async def _beside_large(it: Measuring) -> Table:
+    title = f"Small calls beside {LARGE_A_SECOND} prompts of {LARGE_BYTES / 1e6:g} MB a second, ms"
+    table = _table(title, "", "p50", "p99", "longest")
+    for contender in (it.direct, it.farthing):
+        for beside in (False, True):
+            measured = await measures.small_calls(contender, it.seconds, beside_large=beside)
+            name = f"{contender.name}, {'beside them' if beside else 'alone'}"
+            table.add_row(name, *(f"{measured.quantile_ms(q):.2f}" for q in (0.5, 0.99, 1.0)))
+    return table
+
+
+def _told(equal: Equal) -> str:
+    return (
+        f"{measures.EQUAL_CALLS} equal calls at once: {equal.upstream_calls} upstream, everyone answered "
+        f"{equal.answered_ms:.1f} ms after its answer"
+    )
+
+
+def _starts_s(upstream: Process, times: int) -> Iterable[float]:
+    for _ in range(times):
+        with tempfile.TemporaryDirectory(prefix="farthing-bench-") as folder:
+            began_s = time.perf_counter()
+            with running_gateway(Path(folder), upstream.port) as gateway:
+                yield wait_for_answer(farthing(gateway).now) - began_s
+
+
+def _median(rates: Iterable[Rate]) -> Rate:
+    """Each figure's own median."""
+    columns = zip(*(msgspec.structs.astuple(rate) for rate in rates), strict=True)
+    return Rate(*(median(column) for column in columns))
+
+
+def _whole(*figures: float) -> list[str]:
+    return [f"{figure:,.0f}" for figure in figures]
 
 
 def _table(title: str, *columns: str) -> Table:

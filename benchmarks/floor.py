@@ -8,6 +8,7 @@ import sys
 import aiohttp
 import uvloop
 from litestar import Litestar, Request, Response, post
+from litestar.datastructures import State
 
 from service.server import SocketServer, listen
 
@@ -17,7 +18,7 @@ async def main(upstream: str) -> None:
     async with aiohttp.ClientSession() as session:
 
         @post("/v1/chat/completions", status_code=200)
-        async def forward(request: Request[None, None, dict[str, object]]) -> Response[bytes]:
+        async def forward(request: Request[None, None, State]) -> Response[bytes]:
             async with session.post(upstream, data=await request.body()) as answer:
                 return Response(await answer.read(), media_type="application/json")
 

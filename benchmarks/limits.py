@@ -5,7 +5,6 @@ Takes about half a minute.
 """
 
 import asyncio
-import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Measured, run_load
-from benchmarks.processes import LOAD_CORE, Process, running_gateway, running_upstream
+from benchmarks.processes import Process, running_gateway, running_upstream, stay_on_load_core
 
 SECONDS: Final = 5.0
 SLOW: Final = 1000
@@ -27,8 +26,7 @@ _SAID: Final = b"POST /generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9
 
 def main() -> None:
     """Measure and print."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {LOAD_CORE})
+    stay_on_load_core()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="farthing-bench-"))
         upstream = stack.enter_context(running_upstream())

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -104,13 +105,17 @@ def cpu_s(work: Callable[[], object], times: int) -> tuple[float, float]:
     return statistics.median(rounds), min(rounds)
 
 
+def _scrape(first: Metrics) -> bytes:
+    return first.render(first.own(), ())
+
+
 def main() -> None:
     """Print the figures."""
     told = a_call("gpt-4o", "key_1")
     with tempfile.TemporaryDirectory() as folder:
         alone, one_of_many = open_metrics(), open_metrics(Path(folder), "0")
         for name, metrics in (("alone", alone), ("one of several workers", one_of_many)):
-            usual_s, least_s = cpu_s(lambda metrics=metrics: count(metrics, *told), CALLS)
+            usual_s, least_s = cpu_s(partial(count, metrics, *told), CALLS)
             print(f"a call, {name}: {usual_s * 1e6:.1f} µs of CPU, {least_s * 1e6:.1f} at best (aim: below 15)")
         one_of_many.close()
     for workers in WORKERS:
@@ -120,7 +125,7 @@ def main() -> None:
                 for number in range(MODELS):
                     count(metrics, *a_call(f"model-{number}", f"key_{number}"))
             first = opened[0]
-            scrape_s, _ = cpu_s(lambda first=first: first.render(first.own(), ()), SCRAPES)
+            scrape_s, _ = cpu_s(partial(_scrape, first), SCRAPES)
             kib = len(first.render(first.own(), ())) // 1024
             print(f"a scrape of {workers} workers, {MODELS} models, {kib} KiB: {scrape_s * 1e3:.1f} ms of CPU")
             for metrics in opened:

@@ -1,18 +1,26 @@
 """The processes that are measured, each on a core of its own."""
 
+import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from benchmarks.load import Target, body
+from benchmarks.upstream import Seen
+
 DELAY_MS: Final = 50
 GATEWAY_CORE: Final = 0
 LOAD_CORE: Final = 1
+START_WITHIN_S: Final = 120.0
+END_WITHIN_S: Final = 30.0
+_POLL_S: Final = 0.005
 
 Child = subprocess.Popen[bytes]
 
@@ -60,39 +68,83 @@ limit_usd = "1000000"
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process that is measured or measures."""
+    """A process that is measured or measures, with those that it started."""
 
     pid: int
     port: int
 
     def cpu_s(self) -> float:
-        """Processor time it has used, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time that all of them have used, in seconds."""
+        ticks = 0
+        for pid in self.family():
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(") ")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Resident memory, in MB."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
+        """Resident memory of all of them, in MB."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) for pid in self.family())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def family(self) -> list[int]:
+        """The process, its children and theirs."""
+        found = [self.pid]
+        for pid in found:  # Grows as it goes.
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text("ascii").split())
+        return found
+
+
+def seen_by(upstream: Process) -> Seen:
+    """What was asked of the upstream so far."""
+    connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=5)
+    try:
+        connection.request("GET", "/seen")
+        return msgspec.json.decode(connection.getresponse().read(), type=Seen)
+    finally:
+        connection.close()
+
+
+def wait_for_answer(target: Target, within_s: float = START_WITHIN_S) -> float:
+    """Ask until a call is answered with 200. Returns when it was, by `time.perf_counter`. Raises TimeoutError."""
+    make, ends_at_s, last = body(target.model), time.perf_counter() + within_s, ""
+    while time.perf_counter() < ends_at_s:
+        connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=5)
+        try:
+            headers = {"content-type": "application/json", **target.headers}
+            connection.request("POST", target.path, make(), headers)
+            answer = connection.getresponse()
+            last = f"{answer.status} {answer.read()[:300]!r}"
+            if answer.status == 200:
+                return time.perf_counter()
+        except (OSError, http.client.HTTPException) as error:
+            last = repr(error)
+        finally:
+            connection.close()
+        time.sleep(_POLL_S)
+    raise TimeoutError(f"no answer within {within_s:.0f} s: {last}")
 
 
 @contextmanager
 def running_upstream() -> Iterator[Process]:
     """The upstream, on the load's core."""
     command = [sys.executable, "-m", "benchmarks.upstream"]
-    with _running(command, core=LOAD_CORE, stdout=subprocess.PIPE) as child:
+    with running(command, cores={LOAD_CORE}, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         yield Process(child.pid, int(child.stdout.readline()))
 
 
 @contextmanager
-def running_gateway(folder: Path, upstream_port: int, *, tells: bool = True) -> Iterator[Process]:
+def running_gateway(
+    folder: Path, upstream_port: int, *, tells: bool = True, workers: int = 1, cores: Sequence[int] = (GATEWAY_CORE,)
+) -> Iterator[Process]:
     """Farthing, everything on, with its files in this folder. tells: its spans and metrics to a collector, too."""
     config = folder / "farthing.toml"
     told = CONFIG if tells else CONFIG.replace("otlp_endpoint", "# otlp_endpoint")
     config.write_text(told.format(folder=folder, port=upstream_port, delay=DELAY_MS), "utf-8")
-    command = [str(Path(sys.executable).with_name("farthing")), "serve", "--config", str(config), "--port", "0"]
-    with _listening(command) as gateway:
+    farthing = str(Path(sys.executable).with_name("farthing"))
+    command = [farthing, "serve", "--config", str(config), "--port", "0", "--workers", str(workers)]
+    with _listening(command, cores) as gateway:
         yield gateway
 
 
@@ -100,29 +152,47 @@ def running_gateway(folder: Path, upstream_port: int, *, tells: bool = True) -> 
 def running_floor(upstream_port: int) -> Iterator[Process]:
     """The same web stack, making one upstream call and nothing else."""
     url = f"http://127.0.0.1:{upstream_port}/v1/chat/completions"
-    with _listening([sys.executable, "-m", "benchmarks.floor", url]) as floor:
+    with _listening([sys.executable, "-m", "benchmarks.floor", url], (GATEWAY_CORE,)) as floor:
         yield floor
 
 
 @contextmanager
-def _listening(command: list[str]) -> Iterator[Process]:
-    """A server on the gateway's core that says on standard error where it listens."""
-    with _running(command, core=GATEWAY_CORE, stderr=subprocess.PIPE) as child:
+def running(
+    command: Sequence[str],
+    *,
+    cores: set[int],
+    stdout: int | None = None,
+    stderr: int | None = None,
+    environ: dict[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Child]:
+    """A child on these cores, ended with the block. environ: all that it gets; None is ours."""
+    with subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environ, cwd=folder) as child:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(child.pid, cores)
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(END_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def stay_on_load_core() -> None:
+    """This process generates the load: keep it, and what it starts, off the gateway's core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {LOAD_CORE})
+
+
+@contextmanager
+def _listening(command: list[str], cores: Sequence[int]) -> Iterator[Process]:
+    """A server that says on standard error where it listens."""
+    with running(command, cores=set(cores), stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if b"http://127.0.0.1:" in line:
                 yield Process(child.pid, int(line.split(b"http://127.0.0.1:")[1].split()[0]))
                 return
     raise RuntimeError(f"{command[0]} did not start")
-
-
-@contextmanager
-def _running(command: list[str], *, core: int, stdout: int | None = None, stderr: int | None = None) -> Iterator[Child]:
-    """A child on a core of its own, ended with the block."""
-    with subprocess.Popen(command, stdout=stdout, stderr=stderr) as child:
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(child.pid, {core})
-        try:
-            yield child
-        finally:
-            child.terminate()

@@ -7,7 +7,6 @@ its own. Takes about two minutes.
 """
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -25,8 +24,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import ledger as pairs
-from benchmarks.load import Body, body, run_load
-from benchmarks.processes import LOAD_CORE, Process, running_floor, running_gateway, running_upstream
+from benchmarks.load import CHAT, Body, body, run_load
+from benchmarks.processes import Process, running_floor, running_gateway, running_upstream, stay_on_load_core
 from ledger.ledger import open_ledger
 from ledger.sqlite import writer
 from ledger.values import Hit, Lead
@@ -37,7 +36,6 @@ MEASURED_S: Final = 6.0
 SAMPLED_S: Final = 12.0
 SAMPLES_A_SECOND: Final = 150
 LEAST_SHARE: Final = 0.02
-CHAT: Final = "/v1/chat/completions"
 
 LOADS: Final[dict[str, Body]] = {
     "miss": body("bench"),
@@ -99,8 +97,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Measure, and print Markdown."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {LOAD_CORE})
+    stay_on_load_core()
     console = Console(width=120, soft_wrap=True, highlight=False)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="farthing-bench-"))
@@ -142,7 +139,7 @@ def read_threads(pid: int) -> dict[int, tuple[int, int]]:
 
 def names_of(sampled: Iterable[str]) -> dict[int, str]:
     """{thread id: what it is for}, as far as a sample of it tells."""
-    names = {}
+    names: dict[int, str] = {}
     for line in sampled:
         first, _, rest = line.partition(";")
         found = _THREAD.match(first)

@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import Body, body, run_load
+from benchmarks.load import CHAT, Body, body, run_load
 from benchmarks.processes import Process
 
 RECORDED: Final = Path(__file__).with_name("recorded.json")
@@ -26,7 +26,6 @@ WARM_UP_S: Final = 1.5
 # A smaller fall is this much noise on a machine that others use, too.
 FALL_THAT_WARNS: Final = 0.25
 CPU: Final = "CPU: "
-CHAT: Final = "/v1/chat/completions"
 
 
 class Load(msgspec.Struct, frozen=True):

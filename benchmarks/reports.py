@@ -125,13 +125,13 @@ def _without_triggers(db: sqlite3.Connection) -> Iterator[None]:
 
 async def time_reports(path: Path, began_ms: int, until_ms: int) -> dict[str, float]:
     """{report: the median of its times in milliseconds}."""
-    window = {"since_ms": began_ms + HOUR_MS // 2, "until_ms": until_ms - HOUR_MS // 2}
+    since_ms, before_ms = began_ms + HOUR_MS // 2, until_ms - HOUR_MS // 2
     found: dict[str, float] = {}
     async with open_reports(f"sqlite:{path}") as reports:
         asked: dict[str, Callable[[], object]] = {
             "spend by model and day": partial(reports.spend, SpendQuery(group_by=("model", "day"))),
             "the same, with half hours at its ends": partial(
-                reports.spend, SpendQuery(group_by=("model", "day"), **window)
+                reports.spend, SpendQuery(group_by=("model", "day"), since_ms=since_ms, until_ms=before_ms)
             ),
             "spend by key and outcome": partial(reports.spend, SpendQuery(group_by=("key", "outcome"))),
             "spend of the last day by hour": partial(

@@ -6,7 +6,6 @@ collector's answer. Then the parts of it that are the exporter's thread's, each 
 beside them: its 82 µs for 15 attributes on a quiet core say how quiet this one is. Takes about a minute.
 """
 
-import os
 import statistics
 import tempfile
 import time
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import body, run_load
-from benchmarks.processes import LOAD_CORE, Process, running_gateway, running_upstream
+from benchmarks.processes import Process, running_gateway, running_upstream, stay_on_load_core
 from telemetry import AttemptFacts, ChatFacts, RequestFacts, new_span_id, new_trace_id
 from telemetry.collector import Collector
 from telemetry.environment import CollectorSettings
@@ -49,8 +48,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Measure and print."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {LOAD_CORE})
+    stay_on_load_core()
     with ExitStack() as stack:
         upstream = stack.enter_context(running_upstream())
         gateways = [

@@ -1,13 +1,16 @@
 """A provider that answers at once: `python -m benchmarks.upstream`. Prints its port, then serves until it is ended.
 
 POST /delay/MS/v1/chat/completions waits so long first; a body with `"stream":true` gets EVENTS events. POST /v1/traces
-takes spans. Raw asyncio, so that it costs as little as can be beside what is measured.
+takes spans. GET /seen tells what was asked of it. Raw asyncio, so that it costs as little as can be beside what is
+measured.
 """
 
 import asyncio
 import sys
+import time
 from typing import Final, cast
 
+import msgspec
 import uvloop
 
 EVENTS: Final = 100
@@ -38,10 +41,18 @@ _TAKEN: Final = _response(b"application/x-protobuf", b"")
 _STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
+class Seen(msgspec.Struct):
+    """Calls that were answered so far, and when the last one was, by the clock that `time.perf_counter` reads."""
+
+    calls: int = 0
+    answered_s: float = 0.0
+
+
 class Upstream(asyncio.Protocol):
     """One connection. Requests come one after another, each with a content-length."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Seen | None = None) -> None:
+        self._seen = Seen() if seen is None else seen
         self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,9 +78,14 @@ class Upstream(asyncio.Protocol):
             self._reply(path, body)
 
     def _reply(self, path: bytes, body: bytes) -> None:
+        if path.endswith(b"/completions"):
+            self._seen.calls += 1
+            self._seen.answered_s = time.perf_counter()
         if path.endswith(b"/traces"):
             self._transport.write(_TAKEN)
-        elif b'"stream":true' in body:
+        elif path == b"/seen":
+            self._transport.write(_response(b"application/json", msgspec.json.encode(self._seen)))
+        elif b'"stream":true' in body or b'"stream": true' in body:
             self._transport.write(_STREAM_HEAD)
             for _ in range(EVENTS):
                 self._transport.write(b"%x\r\n%b\r\n" % (len(_CHUNK), _CHUNK))
@@ -87,7 +103,8 @@ def _content_length(head: bytes) -> int:
 
 
 async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
+    seen = Seen()
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(seen), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
