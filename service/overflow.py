@@ -22,8 +22,10 @@ from router.errors import Overloaded
 from service.errors import PROBLEM_MEDIA_TYPE, problem_body, problem_of
 
 LOOK_S: Final = 0.25
-# Sockets to providers, files, the ledger's readers: what a process has open beside its callers.
+# Files, the ledger's readers, idle connections to providers: what is open beside callers and their calls.
 OWN_DESCRIPTORS: Final = 512
+# A call that is hedged has more than one connection to providers; few are.
+ATTEMPTS_AT_ONCE: Final = 2
 # A reset would take the answer with it: what the client is still saying is read for so long.
 LAST_WORDS_S: Final = 0.5
 MOST_AT_ONCE: Final = 256
@@ -32,20 +34,33 @@ DESCRIPTORS: Final = Path("/dev/fd")
 log = logging.getLogger(__name__)
 
 
-def connection_cap(wanted: int) -> int:
+def connection_cap(wanted: int, *, max_in_flight: int) -> int:
     """How many connections this process takes: as many as wanted, and as its descriptors allow.
 
-    Each call may need a second descriptor for its provider. Raises the soft limit as far as the system lets it.
+    Only calls in flight have connections to providers. Raises the soft limit as far as the system lets it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * wanted + OWN_DESCRIPTORS
+    needed = descriptors_for(wanted, max_in_flight)
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    allowed = wanted if soft == resource.RLIM_INFINITY else max(1, (soft - OWN_DESCRIPTORS) // 2)
-    if allowed < wanted:
-        log.warning("of max_connections = %d only %d are taken: the system allows %d open files", wanted, allowed, soft)
-    return min(wanted, allowed)
+    cap = wanted if soft == resource.RLIM_INFINITY else connections_within(soft, wanted, max_in_flight)
+    if cap < wanted:
+        log.warning("of max_connections = %d only %d are taken: the system allows %d open files", wanted, cap, soft)
+    return cap
+
+
+def descriptors_for(connections: int, max_in_flight: int) -> int:
+    """How many descriptors so many callers may need. No more calls are in flight than there are callers. Pure."""
+    return connections + ATTEMPTS_AT_ONCE * min(connections, max_in_flight) + OWN_DESCRIPTORS
+
+
+def connections_within(descriptors: int, wanted: int, max_in_flight: int) -> int:
+    """The most callers, of those wanted, that so many descriptors do for; 1 at least. Pure."""
+    if descriptors_for(wanted, max_in_flight) <= descriptors:
+        return wanted
+    room = descriptors - OWN_DESCRIPTORS
+    return max(1, room - ATTEMPTS_AT_ONCE * max_in_flight, min(max_in_flight, room // (1 + ATTEMPTS_AT_ONCE)))
 
 
 @asynccontextmanager

@@ -99,7 +99,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, draining, stopping)
     port = listening.getsockname()[1]
-    max_connections = connection_cap(config.server.max_connections)
+    max_connections = connection_cap(config.server.max_connections, max_in_flight=config.server.max_in_flight)
     async with (
         open_parts(config, environ, port=port, draining=draining, read=read) as parts,
         _reloading(parts),
