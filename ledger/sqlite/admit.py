@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.ceilings import HOUR_MS, CeilingTable
+from ledger.database import Database, RuleBroken
 from ledger.errors import LeaseOver
 from ledger.sql import statements
 from ledger.sqlite.apikeys import check_key
@@ -42,7 +43,7 @@ class Fit(msgspec.Struct, frozen=True):
     pressures: tuple[Pressure, ...]
 
 
-def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
+def admit(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
     """Hit, follow, lead or be refused. Only a hit, a lead, the count of a refusal and a key's record write.
 
     Raises ApiKeyOver: whoever revokes a key sees the last of it when that is committed, in every process.
@@ -54,7 +55,7 @@ def admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
     return take_key(db, request, _admit(db, request, owner_id=owner_id, ceilings=ceilings), owner_id=owner_id)
 
 
-def _admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
+def _admit(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
     lookup = request.lookup
     if lookup is not None:
         if lookup.reads and (hit := _find_hit(db, request, lookup.cache_key)):
@@ -66,12 +67,12 @@ def _admit(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceil
     return _lead(db, request, owner_id=owner_id, ceilings=ceilings)
 
 
-def lead_of(db: sqlite3.Connection, request: AdmitRequest) -> Lead | None:
+def lead_of(db: Database, request: AdmitRequest) -> Lead | None:
     """The first hold of this generation, if there is one."""
     return _find_lead(db, request.facts.generation_id, 1, request.bids)
 
 
-def look_ahead(db: sqlite3.Connection, request: AdmitRequest, *, ceilings: CeilingTable) -> Prospect:
+def look_ahead(db: Database, request: AdmitRequest, *, ceilings: CeilingTable) -> Prospect:
     """What `admit` would do now, found by the same rules. Writes nothing, and looks at no Idempotency-Key."""
     lookup, facts, now_ms = request.lookup, request.facts, request.now_ms
     fit = _find_fit(db, facts, request.bids, ceilings, now_ms, opens=False) if request.bids else None
@@ -85,7 +86,7 @@ def look_ahead(db: sqlite3.Connection, request: AdmitRequest, *, ceilings: Ceili
     )
 
 
-def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
+def hold_next(db: Database, request: NextAttempt, *, owner_id: str, ceilings: CeilingTable) -> Lead | Refused:
     """Take room for a further attempt of a generation that has begun, on the first bid that fits."""
     before = _find_lead(db, request.facts.generation_id, request.attempt, request.bids)
     if before is not None:
@@ -98,7 +99,7 @@ def hold_next(db: sqlite3.Connection, request: NextAttempt, *, owner_id: str, ce
     )
 
 
-def _find_stored(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> StoredResponse | None:
+def _find_stored(db: Database, request: AdmitRequest, cache_key: bytes) -> StoredResponse | None:
     row = db.execute(SQL["find_response"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
     if row is None:
         return None
@@ -108,7 +109,7 @@ def _find_stored(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes
     )
 
 
-def _find_hit(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Hit | None:
+def _find_hit(db: Database, request: AdmitRequest, cache_key: bytes) -> Hit | None:
     response = _find_stored(db, request, cache_key)
     if response is None:
         return None
@@ -129,14 +130,14 @@ def _find_hit(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -
     return Hit(response)
 
 
-def _find_flight(db: sqlite3.Connection, request: AdmitRequest, cache_key: bytes) -> Follow | None:
+def _find_flight(db: Database, request: AdmitRequest, cache_key: bytes) -> Follow | None:
     row = db.execute(SQL["find_flight"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
     if row is None or row[0] == request.facts.generation_id:
         return None
     return Follow(leader_id=row[0], owner_id=row[1])
 
 
-def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
+def _lead(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
     facts, lookup = request.facts, request.lookup
     fit = _find_fit(db, facts, request.bids, ceilings, request.now_ms)
     if isinstance(fit, Refused):
@@ -156,7 +157,7 @@ def _lead(db: sqlite3.Connection, request: AdmitRequest, *, owner_id: str, ceili
     return lead
 
 
-def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: tuple[Bid, ...]) -> Lead | None:
+def _find_lead(db: Database, generation_id: str, attempt: int, bids: tuple[Bid, ...]) -> Lead | None:
     """The hold that an earlier try of this very request took, if its commit was kept."""
     hold_id = hold_id_of(generation_id, attempt)
     row = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
@@ -167,7 +168,7 @@ def _find_lead(db: sqlite3.Connection, generation_id: str, attempt: int, bids: t
     return Lead(bid=same[0], hold_id=hold_id, attempt=attempt)
 
 
-def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_ms: int) -> None:
+def count_refusal(db: Database, route: str, refused: Refused, *, now_ms: int) -> None:
     """A call was not admitted: it leaves nothing but this, and that people hear of a ceiling that is used up."""
     row = {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": refused.error.code}
     db.execute(SQL["count_refusal"], row)
@@ -176,7 +177,7 @@ def count_refusal(db: sqlite3.Connection, route: str, refused: Refused, *, now_m
 
 
 def _find_fit(
-    db: sqlite3.Connection,
+    db: Database,
     facts: GenerationFacts,
     bids: tuple[Bid, ...],
     ceilings: CeilingTable,
@@ -209,7 +210,7 @@ def _hopelessness(refused: Refused) -> int:
 
 
 def _take(
-    db: sqlite3.Connection,
+    db: Database,
     facts: GenerationFacts,
     bids: tuple[Bid, ...],
     fit: Fit,
@@ -233,7 +234,7 @@ def _take(
     }
     try:
         db.execute(SQL["take_hold"], row)
-    except sqlite3.IntegrityError as error:
+    except (sqlite3.IntegrityError, RuleBroken) as error:
         raise _translated(error) from error
     for room in fit.rooms:
         place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
@@ -242,7 +243,7 @@ def _take(
     return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt, pressures=fit.pressures)
 
 
-def _translated(error: sqlite3.IntegrityError) -> Exception:
+def _translated(error: Exception) -> Exception:
     """The refusal that a rule of the schema stands for; another rule is a bug's."""
     return LeaseOver() if str(error) == TAKEN_UNDER_A_LEASE else error
 

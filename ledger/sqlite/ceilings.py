@@ -3,7 +3,6 @@
 import heapq
 import json
 import math
-import sqlite3
 from collections import defaultdict
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from ledger.ceilings import (
     scopes_of,
     window_span,
 )
+from ledger.database import Database
 from ledger.money import amount_fields
 from ledger.reports import iso
 from ledger.sql import statements
@@ -27,7 +27,7 @@ from ledger.sqlite.crossings import open_limits, shares_text, warn_anew
 SQL: Final = statements("sqlite", "ceilings")
 
 
-def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
+def configure_ceilings(db: Database, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
     """Put these ceilings in force, those that keys were made with beside them, and no others.
 
     A new one starts with what its window has seen already. For one scope and window the configured one counts.
@@ -45,7 +45,7 @@ def configure_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *,
             _set_named(db, template, now_ms, named=named, is_new=template.id not in in_force)
 
 
-def add_ceilings(db: sqlite3.Connection, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
+def add_ceilings(db: Database, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
     """Put the ceilings of a new key, which has spent nothing, in force; where one is configured for it, that counts."""
     in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
     db.execute(SQL["next_epoch"])
@@ -61,7 +61,7 @@ class CeilingsInForce:
         self.table = CeilingTable(())
         self._epoch: int | None = None
 
-    def now(self, db: sqlite3.Connection) -> CeilingTable:
+    def now(self, db: Database) -> CeilingTable:
         """As they are in this transaction."""
         (epoch,) = db.execute(SQL["epoch"]).fetchone()
         if epoch != self._epoch:
@@ -84,7 +84,7 @@ class CeilingsInForce:
 
 
 def _set(
-    db: sqlite3.Connection,
+    db: Database,
     ceiling: Ceiling,
     now_ms: int,
     *,
@@ -116,7 +116,7 @@ def _set(
     warn_anew(db, ceiling, before, now_ms=now_ms)
 
 
-def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
+def _set_named(db: Database, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
     """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
     like = {"window": template.window, "counts": template.counts, "template": template.scope}
     scopes = {row[0] for row in db.execute(SQL["scopes_like"], {**like, "prefix": f"{kind_of(template.scope)}:"})}
@@ -131,7 +131,7 @@ def _set_named(db: sqlite3.Connection, template: Ceiling, now_ms: int, *, named:
             _set(db, ceiling, now_ms, is_new=is_new, of_template=True, seen=seen.get(scope, {}))
 
 
-def _spans_from(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> list[Span]:
+def _spans_from(db: Database, ceiling: Ceiling, now_ms: int) -> list[Span]:
     """The window of now, and each later one that has holds: there are some only where the clock was put back."""
     spans = [window_span(ceiling.window, now_ms)]
     while (ends_at_ms := spans[-1].ends_at_ms) is not None:
@@ -142,7 +142,7 @@ def _spans_from(db: sqlite3.Connection, ceiling: Ceiling, now_ms: int) -> list[S
     return spans
 
 
-def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> dict[str, list[tuple[Any, ...]]]:
+def _holds_by_scope(db: Database, template: Ceiling, span: Span) -> dict[str, list[tuple[Any, ...]]]:
     """{scope: the holds in this span} for the scopes of a template's kind."""
     kind = kind_of(template.scope)
     found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
@@ -153,7 +153,7 @@ def _holds_by_scope(db: sqlite3.Connection, template: Ceiling, span: Span) -> di
     return found
 
 
-def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStatus]:
+def ceiling_statuses(db: Database, *, now_ms: int) -> list[CeilingStatus]:
     """Every ceiling in force, with its current window; but for those of keys that are over: nothing can move them."""
     statuses = []
     for ceiling_id, scope, window, counts, limit in db.execute(SQL["shown_ceilings"], {"now_ms": now_ms}).fetchall():
@@ -176,7 +176,7 @@ def ceiling_statuses(db: sqlite3.Connection, *, now_ms: int) -> list[CeilingStat
     return statuses
 
 
-def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span, seen: list[tuple[Any, ...]] | None) -> None:
+def _count_missed(db: Database, ceiling: Ceiling, span: Span, seen: list[tuple[Any, ...]] | None) -> None:
     """Link every hold of this window and scope that was taken while the ceiling was not in force."""
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     if seen is None:
@@ -192,7 +192,7 @@ def _count_missed(db: sqlite3.Connection, ceiling: Ceiling, span: Span, seen: li
     db.executemany(SQL["link_missed"], [{**place, "hold_id": row[0]} for row in missed])
 
 
-def _holds_in_span(db: sqlite3.Connection, ceiling: Ceiling, span: Span) -> list[tuple[Any, ...]]:
+def _holds_in_span(db: Database, ceiling: Ceiling, span: Span) -> list[tuple[Any, ...]]:
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms, "ends_at_ms": span.ends_at_ms}
     return db.execute(SQL["unlinked_holds_in_span"], {**place, "counts": ceiling.counts}).fetchall()
 
@@ -203,7 +203,7 @@ def _scopes(row: tuple[Any, ...]) -> set[str]:
     return set(scopes_of(deployment, attribution))
 
 
-def ceiling_report(db: sqlite3.Connection, *, now_ms: int, top: int = 0) -> list[dict[str, Any]]:
+def ceiling_report(db: Database, *, now_ms: int, top: int = 0) -> list[dict[str, Any]]:
     """What `GET /ledger/ceilings` answers. top: so many, the fullest first; 0: all."""
     statuses = ceiling_statuses(db, now_ms=now_ms)
     if top:

@@ -1,11 +1,11 @@
 """Corrects what attempts cost, by compensating lines in the windows and the hour that their holds were taken in."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ledger.chain import Line
 from ledger.corrections import Charged, Correction, NotCorrectable
+from ledger.database import Database
 from ledger.holds import HoldState
 from ledger.sql import statements
 from ledger.sqlite.postings import post
@@ -16,18 +16,18 @@ from ledger.usage import Usage
 SQL: Final = statements("sqlite", "corrections")
 
 
-def charged_attempts(db: sqlite3.Connection, *, until_ms: int, after: tuple[int, str], most: int) -> list[Charged]:
+def charged_attempts(db: Database, *, until_ms: int, after: tuple[int, str], most: int) -> list[Charged]:
     """Charged attempts whose holds were taken before a moment, after (moment, id) in that order, at most so many."""
     place = {"until_ms": until_ms, "after_ms": after[0], "after_id": after[1], "most": most}
     return [_charged(db, hold)[0] for hold in db.execute(SQL["charged_holds"], place).fetchall()]
 
 
-def attempts_of(db: sqlite3.Connection, generation_id: str) -> list[tuple[str, str, str, str | None]]:
+def attempts_of(db: Database, generation_id: str) -> list[tuple[str, str, str, str | None]]:
     """(hold id, deployment, state, outcome) of each attempt of a call, in order."""
     return db.execute(SQL["holds_of"], {"generation_id": generation_id}).fetchall()
 
 
-def find_charged(db: sqlite3.Connection, hold_id: str) -> Charged:
+def find_charged(db: Database, hold_id: str) -> Charged:
     """One attempt as its lines have it. Raises NotCorrectable for one that is not there, not over, or not whole."""
     hold = db.execute(SQL["find_hold"], {"hold_id": hold_id}).fetchone()
     if hold is None:
@@ -40,7 +40,7 @@ def find_charged(db: sqlite3.Connection, hold_id: str) -> Charged:
     return charged
 
 
-def correct(db: sqlite3.Connection, corrections: Sequence[Correction], *, now_ms: int) -> list[int]:
+def correct(db: Database, corrections: Sequence[Correction], *, now_ms: int) -> list[int]:
     """Write what is missing of each; the numbers of the new lines. What is so already is left: repeats change nothing.
 
     Raises NotCorrectable, and then none of them is written.
@@ -49,7 +49,7 @@ def correct(db: sqlite3.Connection, corrections: Sequence[Correction], *, now_ms
     return [number for number in numbers if number is not None]
 
 
-def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> int | None:
+def _correct(db: Database, correction: Correction, *, now_ms: int) -> int | None:
     before = find_charged(db, correction.hold_id)
     if correction.supposes not in {None, before}:
         return None  # Somebody corrected it meanwhile: what was to be written was worked out from something else.
@@ -77,7 +77,7 @@ def _correct(db: sqlite3.Connection, correction: Correction, *, now_ms: int) -> 
     return post(db, line)
 
 
-def _charged(db: sqlite3.Connection, hold: tuple[Any, ...]) -> tuple[Charged, bool]:
+def _charged(db: Database, hold: tuple[Any, ...]) -> tuple[Charged, bool]:
     """What a hold's lines come to, and whether its closing line is among them."""
     hold_id, deployment, taken_at_ms, held_nanousd, price_version, _ = hold
     lines = db.execute(SQL["lines_of_hold"], {"hold_id": hold_id}).fetchall()

@@ -6,13 +6,13 @@ limit is warned of the new one.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from ledger.ceilings import UNIT_OF, Ceiling, Counts, Window, window_span
+from ledger.database import Database
 from ledger.errors import Tight
 from ledger.events import EventRaised
 from ledger.money import amount_fields
@@ -42,7 +42,7 @@ class Standing(msgspec.Struct, frozen=True):
     is_active: bool
 
 
-def tell_crossings(db: sqlite3.Connection, places: Iterable[tuple[str | None, int]], *, now_ms: int) -> None:
+def tell_crossings(db: Database, places: Iterable[tuple[str | None, int]], *, now_ms: int) -> None:
     """Tell what was crossed in these windows, (ceiling, start), and look out for the next line. No ceiling: nothing."""
     for name, starts_at_ms in places:
         standing = None if name is None else _standing(db, name, starts_at_ms)
@@ -55,7 +55,7 @@ def tell_crossings(db: sqlite3.Connection, places: Iterable[tuple[str | None, in
         _look_out(db, standing)
 
 
-def tell_refusal(db: sqlite3.Connection, tight: Tight, *, now_ms: int) -> None:
+def tell_refusal(db: Database, tight: Tight, *, now_ms: int) -> None:
     """A call that an empty window would have let through was refused for what is spent: the ceiling is exceeded."""
     if tight.can_never_fit or not tight.spent:
         return
@@ -66,12 +66,12 @@ def tell_refusal(db: sqlite3.Connection, tight: Tight, *, now_ms: int) -> None:
         _tell(db, standing, (WHOLE,), now_ms=now_ms)
 
 
-def open_limits(db: sqlite3.Connection, ceiling: Ceiling, *, now_ms: int) -> dict[int, int]:
+def open_limits(db: Database, ceiling: Ceiling, *, now_ms: int) -> dict[int, int]:
     """{start: limit} of the ceiling's windows that are not over."""
     return dict(db.execute(SQL["open_limits"], {"ceiling_id": ceiling.id, "now_ms": now_ms}).fetchall())
 
 
-def warn_anew(db: sqlite3.Connection, ceiling: Ceiling, before: Mapping[int, int], *, now_ms: int) -> None:
+def warn_anew(db: Database, ceiling: Ceiling, before: Mapping[int, int], *, now_ms: int) -> None:
     """After its limit or its windows' spend was set: tell what that crossed, and look out for what is next.
 
     before: {start: limit} of those windows that it was in force in, as it was.
@@ -97,7 +97,7 @@ def first_line(ceiling: Ceiling) -> int | None:
     return next_line(ceiling.shares, ceiling.limit, 0)
 
 
-def _standing(db: sqlite3.Connection, name: str, starts_at_ms: int) -> Standing | None:
+def _standing(db: Database, name: str, starts_at_ms: int) -> Standing | None:
     row: tuple[Any, ...] | None = db.execute(
         SQL["standing"], {"ceiling_id": name, "starts_at_ms": starts_at_ms}
     ).fetchone()
@@ -107,13 +107,13 @@ def _standing(db: sqlite3.Connection, name: str, starts_at_ms: int) -> Standing 
     return Standing(*(name, starts_at_ms, *known, tuple(json.loads(shares)), bool(is_active)))
 
 
-def _look_out(db: sqlite3.Connection, standing: Standing) -> None:
+def _look_out(db: Database, standing: Standing) -> None:
     warn_amount = next_line(standing.shares, standing.limit, standing.spent)
     place = {"ceiling_id": standing.ceiling_id, "starts_at_ms": standing.starts_at_ms}
     db.execute(SQL["look_out"], {**place, "warn_amount": warn_amount})
 
 
-def _tell(db: sqlite3.Connection, standing: Standing, shares: Iterable[float], *, now_ms: int) -> None:
+def _tell(db: Database, standing: Standing, shares: Iterable[float], *, now_ms: int) -> None:
     unit = UNIT_OF[standing.counts]
     amounts = {"limit": standing.limit, "spent": standing.spent, "held": standing.held}
     for share in shares:

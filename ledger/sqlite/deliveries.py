@@ -1,10 +1,10 @@
 """Deliveries of events: begun for each target that asked, handed out when due, ended by what became of their tries."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ledger.database import Database
 from ledger.events import Delivery, Event, EventRaised, Try, types_matching
 from ledger.sql import statements
 from ledger.sqlite.events import raise_event
@@ -13,21 +13,19 @@ SQL: Final = statements("sqlite", "deliveries")
 DELIVERING: Final = "deliver alerts"
 
 
-def take_duty(db: sqlite3.Connection, duty: str, *, owner_id: str, now_ms: int) -> bool:
+def take_duty(db: Database, duty: str, *, owner_id: str, now_ms: int) -> bool:
     """Whether this process does, from now on or as before, what one process does for all on the file."""
     row = {"duty": duty, "owner_id": owner_id, "now_ms": now_ms}
     return db.execute(SQL["take_duty"], row).fetchone() is not None
 
 
-def who_has_duty(db: sqlite3.Connection, duty: str, *, now_ms: int) -> str | None:
+def who_has_duty(db: Database, duty: str, *, now_ms: int) -> str | None:
     """The owner who does it, as long as his lease runs. None: it is anybody's to take."""
     row = db.execute(SQL["who_has_duty"], {"duty": duty, "now_ms": now_ms}).fetchone()
     return None if row is None else str(row[0])
 
 
-def is_anything_due(
-    db: sqlite3.Connection, targets: Mapping[str, Sequence[str]], *, owner_id: str, now_ms: int
-) -> bool:
+def is_anything_due(db: Database, targets: Mapping[str, Sequence[str]], *, owner_id: str, now_ms: int) -> bool:
     """Whether `due_deliveries` would find something to do: asked often, so it writes nothing."""
     if who_has_duty(db, DELIVERING, now_ms=now_ms) not in {None, owner_id}:
         return False
@@ -38,7 +36,7 @@ def is_anything_due(
 
 
 def due_deliveries(
-    db: sqlite3.Connection, targets: Mapping[str, Sequence[str]], *, owner_id: str, now_ms: int, limit: int
+    db: Database, targets: Mapping[str, Sequence[str]], *, owner_id: str, now_ms: int, limit: int
 ) -> list[Delivery]:
     """What this process is to try now, at most `limit` for each target; nothing while another process delivers.
 
@@ -59,16 +57,14 @@ def due_deliveries(
     return due
 
 
-def record_tries(db: sqlite3.Connection, tries: Iterable[Try]) -> None:
+def record_tries(db: Database, tries: Iterable[Try]) -> None:
     """Say how tries went. One whose delivery has ended meanwhile changes nothing."""
     for each in tries:
         row = {name: getattr(each, name) for name in Try.__struct_fields__}
         db.execute(SQL["record_try"], row)
 
 
-def fold_deliveries(
-    db: sqlite3.Connection, target: str, event_ids: Sequence[str], digest: EventRaised, *, now_ms: int
-) -> None:
+def fold_deliveries(db: Database, target: str, event_ids: Sequence[str], digest: EventRaised, *, now_ms: int) -> None:
     """Deliver one event, the digest, in the place of these: all at once, or nothing. Repeating it changes nothing."""
     raise_event(db, digest)
     place = {"target": target, "digest_id": digest.id, "now_ms": now_ms}
@@ -77,13 +73,13 @@ def fold_deliveries(
         db.execute(SQL["fold"], {**place, "event_id": event_id})
 
 
-def retry_delivery(db: sqlite3.Connection, event_id: str, target: str | None, *, now_ms: int) -> list[str]:
+def retry_delivery(db: Database, event_id: str, target: str | None, *, now_ms: int) -> list[str]:
     """Begin dead deliveries of an event again. target None: all of them. Returns the targets."""
     row = {"event_id": event_id, "target": target, "now_ms": now_ms}
     return sorted(name for (name,) in db.execute(SQL["retry"], row).fetchall())
 
 
-def _has_unseen(db: sqlite3.Connection, target: str) -> bool:
+def _has_unseen(db: Database, target: str) -> bool:
     row = db.execute(SQL["unseen"], {"target": target}).fetchone()
     return row is None or row[0] is not None
 

@@ -1,11 +1,11 @@
 """Events in their table: raised by the transaction that makes them so, acknowledged, shown."""
 
 import json
-import sqlite3
 from typing import Any, Final
 
 import msgspec
 
+from ledger.database import Database
 from ledger.events import EventRaised, EventsQuery
 from ledger.reports import UnknownPage, iso
 from ledger.sql import statements
@@ -15,7 +15,7 @@ _FAR_MS: Final = 1 << 48
 _FAR_SEQ: Final = 1 << 62
 
 
-def raise_event(db: sqlite3.Connection, raised: EventRaised) -> bool:
+def raise_event(db: Database, raised: EventRaised) -> bool:
     """Put an event on record as part of this transaction. False: it was told before."""
     row = {
         "id": raised.id,
@@ -27,13 +27,13 @@ def raise_event(db: sqlite3.Connection, raised: EventRaised) -> bool:
     return db.execute(SQL["raise_event"], row).fetchone() is not None
 
 
-def acknowledge(db: sqlite3.Connection, event_id: str, *, by: str, now_ms: int) -> bool:
+def acknowledge(db: Database, event_id: str, *, by: str, now_ms: int) -> bool:
     """Note who has seen to an event; the first one stays. False: there is no such event."""
     db.execute(SQL["acknowledge"], {"event_id": event_id, "by": by, "now_ms": now_ms})
     return db.execute(SQL["find_event"], {"event_id": event_id}).fetchone() is not None
 
 
-def events_report(db: sqlite3.Connection, *, query: EventsQuery) -> dict[str, Any]:
+def events_report(db: Database, *, query: EventsQuery) -> dict[str, Any]:
     """What `GET /alerts` answers. next None: no more. Raises UnknownPage."""
     values = {
         "since_ms": query.since_ms or 0,
@@ -50,14 +50,14 @@ def events_report(db: sqlite3.Connection, *, query: EventsQuery) -> dict[str, An
     return {"alerts": [_rendered(db, row) for row in page], "next": page[-1][1] if more else None}
 
 
-def _seq_of(db: sqlite3.Connection, event_id: str) -> int:
+def _seq_of(db: Database, event_id: str) -> int:
     row = db.execute(SQL["find_event"], {"event_id": event_id}).fetchone()
     if row is None:
         raise UnknownPage(event_id)
     return int(row[0])
 
 
-def _rendered(db: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
+def _rendered(db: Database, row: tuple[Any, ...]) -> dict[str, Any]:
     seq, event_id, kind, at_ms, facts, acknowledged_at_ms, acknowledged_by = row
     acknowledged = None
     if acknowledged_at_ms is not None:

@@ -1,10 +1,10 @@
 """Calls as they are on record: who asked, every attempt with its hold, every posting with its arithmetic."""
 
 import json
-import sqlite3
 from typing import Any, Final
 
 from ledger.chain import FURTHER_CLASSES
+from ledger.database import Database, named
 from ledger.money import format_usd
 from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, ms_of_us, page_name, page_place
 from ledger.sql import statements
@@ -17,13 +17,13 @@ _FAR_MS: Final = 1 << 48
 Row = dict[str, Any]
 
 
-def generation_report(db: sqlite3.Connection, *, generation_id: str) -> dict[str, Any] | None:
+def generation_report(db: Database, *, generation_id: str) -> dict[str, Any] | None:
     """What `GET /ledger/generations/{id}` answers. None: no such generation."""
     found = _rows(db, "generation", {"generation_id": generation_id})
     return _story(db, found[0]) if found else None
 
 
-def generations_report(db: sqlite3.Connection, *, query: GenerationsQuery) -> dict[str, Any]:
+def generations_report(db: Database, *, query: GenerationsQuery) -> dict[str, Any]:
     """What `GET /ledger/generations` answers: each call as alone, but without postings. next None: no more.
 
     Raises UnknownPage.
@@ -51,7 +51,7 @@ def generations_report(db: sqlite3.Connection, *, query: GenerationsQuery) -> di
     }
 
 
-def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
+def _story(db: Database, generation: Row) -> dict[str, Any]:
     wanted = {"generation_id": generation["generation_id"]}
     postings = _rows(db, "postings_of_generation", wanted)
     room = _rows(db, "ceilings_of_generation", wanted)
@@ -88,7 +88,7 @@ def _story(db: sqlite3.Connection, generation: Row) -> dict[str, Any]:
     }
 
 
-def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row], room: list[Row]) -> dict[str, Any]:
+def _attempt(db: Database, row: Row, postings: list[Row], room: list[Row]) -> dict[str, Any]:
     provider, _, model = row["deployment"].partition(":")
     own = [_posting(db, row["deployment"], posting) for posting in postings if posting["hold_id"] == row["hold_id"]]
     cost_nanousd = sum(posting["cost_nanousd"] for posting in own)
@@ -119,7 +119,7 @@ def _attempt(db: sqlite3.Connection, row: Row, postings: list[Row], room: list[R
     }
 
 
-def _posting(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any]:
+def _posting(db: Database, deployment: str, row: Row) -> dict[str, Any]:
     counts = {name: row[name] for name in FURTHER_CLASSES}
     if row["input_tokens"] is not None:
         counts = {name: count or 0 for name, count in counts.items()}
@@ -132,7 +132,7 @@ def _posting(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any
     }
 
 
-def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, Any] | None:
+def _arithmetic(db: Database, deployment: str, row: Row) -> dict[str, Any] | None:
     """What the line's usage costs at its price. None: nobody knows the usage, or no price is on record.
 
     It is the line's own cost where the basis is `priced_usage`; a correction is the difference to the lines before it.
@@ -162,7 +162,5 @@ def _arithmetic(db: sqlite3.Connection, deployment: str, row: Row) -> dict[str, 
     }
 
 
-def _rows(db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> list[Row]:
-    cursor = db.execute(SQL[statement], values)
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+def _rows(db: Database, statement: str, values: dict[str, Any]) -> list[Row]:
+    return named(db.execute(SQL[statement], values))

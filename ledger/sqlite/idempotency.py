@@ -1,10 +1,10 @@
 """What stands under an Idempotency-Key: looked up and taken with the admission, kept with the settlement."""
 
-import sqlite3
 from typing import Any, Final
 
 import msgspec
 
+from ledger.database import Database
 from ledger.errors import IdempotencyInProgress, IdempotencyMismatch, LeaseOver
 from ledger.idempotency import KEPT_MS, MAX_KEPT_BYTES
 from ledger.sql import statements
@@ -14,7 +14,7 @@ SQL: Final = statements("sqlite", "idempotency")
 FORGOTTEN_PER_SWEEP: Final = 500
 
 
-def find_replay(db: sqlite3.Connection, request: AdmitRequest) -> Replay | None:
+def find_replay(db: Database, request: AdmitRequest) -> Replay | None:
     """What an earlier call was answered under this request's key. None: it has none, or the key is there to be taken.
 
     Raises IdempotencyMismatch and IdempotencyInProgress.
@@ -46,7 +46,7 @@ def find_replay(db: sqlite3.Connection, request: AdmitRequest) -> Replay | None:
     )
 
 
-def take_key(db: sqlite3.Connection, request: AdmitRequest, admission: Admission, *, owner_id: str) -> Admission:
+def take_key(db: Database, request: AdmitRequest, admission: Admission, *, owner_id: str) -> Admission:
     """Put this call's key in progress, or done with the answer it hit; a call that was not admitted lets go of it.
 
     Returns the admission; a hit as the replay that its repeats get, so that all of them read the same.
@@ -83,7 +83,7 @@ def take_key(db: sqlite3.Connection, request: AdmitRequest, admission: Admission
     )
 
 
-def keep(db: sqlite3.Connection, keeping: Keeping) -> None:
+def keep(db: Database, keeping: Keeping) -> None:
     """Keep what its call ended with, or free the key. A repeat changes nothing, nor does a call that lost the key."""
     mine = {**_place(keeping.key), "generation_id": keeping.generation_id}
     if keeping.is_over:
@@ -92,7 +92,7 @@ def keep(db: sqlite3.Connection, keeping: Keeping) -> None:
         db.execute(SQL["free_key"], mine)
 
 
-def forget_expired(db: sqlite3.Connection, *, now_ms: int) -> int:
+def forget_expired(db: Database, *, now_ms: int) -> int:
     """Forget records whose time is over, FORGOTTEN_PER_SWEEP at most. Returns how many."""
     return db.execute(SQL["forget_expired"], {"now_ms": now_ms, "most": FORGOTTEN_PER_SWEEP}).rowcount
 

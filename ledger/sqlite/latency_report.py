@@ -1,12 +1,12 @@
 """How long answers took: whole days and hours from the bucket counts, parts of hours at the edges from the attempts."""
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from ledger.ceilings import DAY_MS, HOUR_MS
+from ledger.database import Database
 from ledger.latency import Tally, bucket_of
 from ledger.reports import Latency, LatencyQuery, Spans, iso
 from ledger.sql import statements
@@ -54,7 +54,7 @@ class Group(msgspec.Struct):
         return Latency(count=self.total.count, errors=self.errors, **self.total.summary(), ttft=ttft)
 
 
-def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, Any]:
+def latency_report(db: Database, *, query: LatencyQuery) -> dict[str, Any]:
     """The report of CONTRACT §5. Quantiles are within 2 % of the exact order statistic over any window."""
     total, groups = latency_by(db, query)
     rows = [dict(zip(query.group_by, key, strict=True)) | asdict(group) for key, group in sorted(groups.items())]
@@ -67,7 +67,7 @@ def latency_report(db: sqlite3.Connection, *, query: LatencyQuery) -> dict[str, 
     }
 
 
-def latency_by(db: sqlite3.Connection, query: LatencyQuery) -> tuple[Latency, dict[tuple[str, ...], Latency]]:
+def latency_by(db: Database, query: LatencyQuery) -> tuple[Latency, dict[tuple[str, ...], Latency]]:
     """(all together, {the values of query.group_by: how long answers took})."""
     groups = dict[tuple[str, ...], Group]()
     # A hundred buckets of one deployment and hour have one place between them. None: they are filtered out.
@@ -91,7 +91,7 @@ def asdict(latency: Latency) -> dict[str, Any]:
     return report
 
 
-def _counts(db: sqlite3.Connection, query: LatencyQuery) -> Iterator[Count]:
+def _counts(db: Database, query: LatencyQuery) -> Iterator[Count]:
     """Whole days, the whole hours at their ends, and the single attempts at the ends of those."""
     since_ms = 0 if query.since_ms is None else query.since_ms
     until_ms = _FAR_MS if query.until_ms is None else query.until_ms
@@ -118,7 +118,7 @@ def _whole(since_ms: int, until_ms: int, unit_ms: int) -> tuple[int, int]:
     return (first_ms, last_ms) if first_ms < last_ms else (until_ms, until_ms)
 
 
-def _single(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[Count]:
+def _single(db: Database, since_ms: int, until_ms: int) -> Iterator[Count]:
     if since_ms >= until_ms:
         return
     span = {"since_ms": since_ms, "until_ms": until_ms}

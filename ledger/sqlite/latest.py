@@ -1,10 +1,10 @@
 """The latest calls of all processes, in one line each."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+from ledger.database import Database, named
 from ledger.latest import CallSummary
 from ledger.money import format_usd
 from ledger.reports import iso, ms_of_us
@@ -13,14 +13,13 @@ from ledger.sql import statements
 SQL: Final = statements("sqlite", "reports")
 
 
-def latest_calls(db: sqlite3.Connection, *, also: Sequence[str], most: int) -> list[CallSummary]:
+def latest_calls(db: Database, *, also: Sequence[str], most: int) -> list[CallSummary]:
     """The calls of `LedgerReports.latest_calls`."""
-    cursor = db.execute(SQL["latest_calls"], {"also": json.dumps(list(also)), "most": most})
-    cursor.row_factory = sqlite3.Row
-    return [_summary(row) for row in cursor]
+    rows = db.execute(SQL["latest_calls"], {"also": json.dumps(list(also)), "most": most})
+    return [_summary(row) for row in named(rows)]
 
 
-def _summary(row: sqlite3.Row) -> CallSummary:
+def _summary(row: dict[str, Any]) -> CallSummary:
     is_open = row["outcome"] is None
     return CallSummary(
         id=row["generation_id"],

@@ -1,6 +1,5 @@
 """The audit of postings one by one: their chain, and what each should have cost. All at once, or a part at a time."""
 
-import sqlite3
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.chain import FURTHER_CLASSES, GENESIS, LINE_COLUMNS, link
+from ledger.database import Database
 from ledger.errors import LedgerError
 from ledger.money import TOKENS_PER_MTOK
 from ledger.prices import Price
@@ -60,14 +60,14 @@ class LineAudit:
         self._prices: dict[tuple[str, str], Price | None] = {}
         self._is_quick = False
 
-    def prepare(self, db: sqlite3.Connection) -> None:
+    def prepare(self, db: Database) -> None:
         """Look at this connection's lines many at once, and at one by one only where something may be wrong."""
         rates = (rates_of(deployment, price) for deployment, price in all_prices(db))
         db.execute(SQL["make_rates"])
         db.executemany(SQL["add_rate"], [row for row in rates if row is not None])
         self._is_quick = True
 
-    def look(self, db: sqlite3.Connection, *, most: int | None = None) -> Iterator[int]:
+    def look(self, db: Database, *, most: int | None = None) -> Iterator[int]:
         """Go on from where it is, over at most so many lines. Yields now and then how many it has seen."""
         left = most
         while left is None or left > 0:
@@ -79,7 +79,7 @@ class LineAudit:
             self.looked_at += seen
             yield self.looked_at
 
-    def _prove(self, db: sqlite3.Connection, most: int) -> int:
+    def _prove(self, db: Database, most: int) -> int:
         """How many lines were proved to be right, all of the next ones or none."""
         before = self.place
         rows = db.execute(SQL["hashed_after"], {"seq": before.seq, "most": most}).fetchall()
@@ -96,14 +96,14 @@ class LineAudit:
         self.place = Place(through_seq, chain)
         return len(rows)
 
-    def _check(self, db: sqlite3.Connection, most: int) -> int:
+    def _check(self, db: Database, most: int) -> int:
         """One by one, and what is broken is noted. How many there were."""
         rows = db.execute(SQL["lines_after"], {"seq": self.place.seq, "most": most}).fetchall()
         for row in rows:
             self._check_line(db, row)
         return len(rows)
 
-    def _check_line(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    def _check_line(self, db: Database, row: tuple[Any, ...]) -> None:
         seq, chain, deployment = row[0], row[_LINE], row[_LINE + 1]
         before = self.place
         if link(before.chain, row[:_LINE]) != chain or seq != before.seq + 1:
@@ -140,7 +140,7 @@ class LineAudit:
             fact = {"seq": row[0], "hold_id": row[1], "cost_nanousd": row[3], "expected_nanousd": expected}
             self.broken.append((PRICE, fact))
 
-    def _price(self, db: sqlite3.Connection, deployment: str, version: str) -> Price | None:
+    def _price(self, db: Database, deployment: str, version: str) -> Price | None:
         name = (deployment, version)
         if name not in self._prices:
             self._prices[name] = find_price(db, deployment, version)
@@ -161,7 +161,7 @@ def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
     return (deployment, price.version, *rates)
 
 
-def first_place(db: sqlite3.Connection, since: int | None = None) -> Place:
+def first_place(db: Database, since: int | None = None) -> Place:
     """Where an audit begins: at the line `since`, whose digest is trusted, else at the first line that is there.
 
     Raises NoSuchLine.
@@ -176,13 +176,13 @@ def first_place(db: sqlite3.Connection, since: int | None = None) -> Place:
     return Place(since, row[0])
 
 
-def last_seq(db: sqlite3.Connection) -> int:
+def last_seq(db: Database) -> int:
     """The number of the newest line; 0: there is none."""
     (seq,) = db.execute(SQL["last_seq"]).fetchone()
     return int(seq)
 
 
-def pruned_before(db: sqlite3.Connection) -> int | None:
+def pruned_before(db: Database) -> int | None:
     """The moment before which detail was folded away, a whole hour; None: it is all there."""
     (moment_ms,) = db.execute(SQL["pruned_before"]).fetchone()
     return None if moment_ms is None else int(moment_ms)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.database import Database, named
 from ledger.errors import LedgerUnavailable
 from ledger.events import EventRaised
 from ledger.figures import LedgerFigures
@@ -106,9 +107,7 @@ class Looks:
         await self._store.write(lambda db: db.execute(SQL["note_queue_depth"], depth).rowcount)
 
 
-def read_figures(
-    db: sqlite3.Connection, *, owner_id: str, now_ms: int, queue_depth: int, database: Path
-) -> LedgerFigures:
+def read_figures(db: Database, *, owner_id: str, now_ms: int, queue_depth: int, database: Path) -> LedgerFigures:
     """How the ledger is doing. queue_depth: of this process."""
     row = db.execute(SQL["figures"], {"owner_id": owner_id, "now_ms": now_ms}).fetchone()
     seq, took_us, drift, others, alerts_pending, alerts_dead = row
@@ -124,7 +123,7 @@ def read_figures(
     )
 
 
-def _begin_after(db: sqlite3.Connection, *, before: Place) -> tuple[LineAudit, SumAudit]:
+def _begin_after(db: Database, *, before: Place) -> tuple[LineAudit, SumAudit]:
     """Lines that were folded since the last look are gone: from their closing balance then."""
     first = first_place(db)
     if first.seq > before.seq:
@@ -132,16 +131,14 @@ def _begin_after(db: sqlite3.Connection, *, before: Place) -> tuple[LineAudit, S
     return LineAudit(before), SumAudit(followed_until(db, before.seq))
 
 
-def _check_rules(db: sqlite3.Connection) -> Broken:
+def _check_rules(db: Database) -> Broken:
     broken: Broken = []
     for rule, statement in RULES_EACH_LOOK.items():
-        cursor = db.execute(statement)
-        names = [column[0] for column in cursor.description]
-        broken += [(rule, dict(zip(names, row, strict=True))) for row in cursor]
+        broken += [(rule, row) for row in named(db.execute(statement))]
     return broken
 
 
-def _look_on(db: sqlite3.Connection, *, audit: LineAudit, sums: SumAudit) -> int:
+def _look_on(db: Database, *, audit: LineAudit, sums: SumAudit) -> int:
     before, after_seq = audit.looked_at, audit.place.seq
     for _ in audit.look(db, most=LINES_AT_ONCE):
         pass
@@ -152,7 +149,7 @@ def _look_on(db: sqlite3.Connection, *, audit: LineAudit, sums: SumAudit) -> int
     return looked_at
 
 
-def _record(db: sqlite3.Connection, *, look: dict[str, Any], sums: Followed, broken: Broken, now_ms: int) -> Broken:
+def _record(db: Database, *, look: dict[str, Any], sums: Followed, broken: Broken, now_ms: int) -> Broken:
     """Keep how far the look came and tell what is new. Returns what was not told before."""
     if db.execute(SQL["record_look"], {**look, "now_ms": now_ms}).rowcount:
         follow(db, sums, seq=look["seq"])

@@ -1,11 +1,11 @@
 """Who may hold money, and what becomes of the holds of a process that died. Source: DESIGN §4, invariant 8."""
 
-import sqlite3
 from typing import Final
 
 import msgspec
 
 from ledger.chain import Line
+from ledger.database import Database
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import statements
 from ledger.sqlite.postings import post
@@ -31,32 +31,32 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     process: str
 
 
-def register(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -> None:
+def register(db: Database, owner: Owner, *, now_ms: int, lease_ms: int) -> None:
     """Begin a lease under an id that was never used before."""
     row = {"owner_id": owner.owner_id, "process": owner.process, "now_ms": now_ms, "lease_until_ms": now_ms + lease_ms}
     db.execute(SQL["register_owner"], row)
 
 
-def renew(db: sqlite3.Connection, owner: Owner, *, now_ms: int, lease_ms: int) -> bool:
+def renew(db: Database, owner: Owner, *, now_ms: int, lease_ms: int) -> bool:
     """Lengthen a lease. False: it had run out, so its holds may be closed and a new owner must register."""
     row = {"owner_id": owner.owner_id, "now_ms": now_ms, "lease_until_ms": now_ms + lease_ms}
     return db.execute(SQL["renew_lease"], row).fetchone() is not None
 
 
-def rejoin(db: sqlite3.Connection, fenced: Owner, fresh: Owner, *, now_ms: int, lease_ms: int) -> None:
+def rejoin(db: Database, fenced: Owner, fresh: Owner, *, now_ms: int, lease_ms: int) -> None:
     """Begin a lease in the place of one that ran out."""
     db.execute(SQL["give_up_lease"], {"owner_id": fenced.owner_id})
     register(db, fresh, now_ms=now_ms, lease_ms=lease_ms)
 
 
-def leave(db: sqlite3.Connection, owner: Owner) -> None:
+def leave(db: Database, owner: Owner) -> None:
     """End a lease in good order: at once if nothing is held, else the next sweep closes what is."""
     db.execute(SQL["end_flights_of_owner"], {"owner_id": owner.owner_id})
     if db.execute(SQL["end_lease"], {"owner_id": owner.owner_id}).rowcount == 0:
         db.execute(SQL["give_up_lease"], {"owner_id": owner.owner_id})
 
 
-def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:
+def sweep(db: Database, *, now_ms: int) -> int:
     """Lapse holds whose owner's lease is over: each becomes a charge of the whole hold, basis unknown.
 
     Returns how many; LAPSES_PER_SWEEP means that there may be more.
@@ -75,7 +75,7 @@ def sweep(db: sqlite3.Connection, *, now_ms: int) -> int:
     return lapsed
 
 
-def _lapse(db: sqlite3.Connection, hold_id: str, price_version: str, now_ms: int) -> None:
+def _lapse(db: Database, hold_id: str, price_version: str, now_ms: int) -> None:
     closing = {
         "hold_id": hold_id,
         "new_state": TRANSITIONS[HoldState.HELD, HoldEvent.OWNER_DIES],

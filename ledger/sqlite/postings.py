@@ -1,15 +1,15 @@
 """Appends lines of money. Nothing else writes to the table of postings."""
 
-import sqlite3
 from typing import Final
 
 from ledger.chain import GENESIS, Line, link
+from ledger.database import Database
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "postings")
 
 
-def post(db: sqlite3.Connection, line: Line) -> int:
+def post(db: Database, line: Line) -> int:
     """Append a line and return its number. A second closing line for one hold is refused by a unique index."""
     last: tuple[int, bytes] | None = db.execute(SQL["last_line"]).fetchone()
     seq, previous = (0, GENESIS) if last is None else last

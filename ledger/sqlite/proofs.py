@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.ceilings import Counts, Span, Window, window_span
+from ledger.database import Database
 from ledger.sql import statements
 from ledger.sqlite.lines import pruned_before
 
@@ -114,7 +115,7 @@ class Gathered:
             before.join(part)
 
 
-def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[str]:
+def proved(db: Database, on_rule: Callable[[str], None]) -> frozenset[str]:
     """The rules that hold for certain, of those that there is a proof for."""
     try:
         found = _gathered(db, on_rule)
@@ -137,7 +138,7 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> frozenset[
     return frozenset(rule for rule, holds_good in proofs.items() if holds_good and proofs[REFERENCES])
 
 
-def _gathered(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> Gathered:
+def _gathered(db: Database, on_rule: Callable[[str], None]) -> Gathered:
     found = Gathered()
     *_, last, first = db.execute(SQL["counts"]).fetchone()
     db.execute(SQL["note_corrected"])
@@ -159,7 +160,7 @@ def _gathered(db: sqlite3.Connection, on_rule: Callable[[str], None]) -> Gathere
     return found
 
 
-def _parts_of_generations(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+def _parts_of_generations(db: Database) -> Iterator[dict[str, Any]]:
     (last_id,) = db.execute(SQL["last_generation"]).fetchone()
     after_id = ""
     while last_id is not None and after_id < last_id:
@@ -169,12 +170,12 @@ def _parts_of_generations(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
         after_id = through_id
 
 
-def _is_closed(db: sqlite3.Connection, found: Gathered, *, holds: int, closings: int) -> bool:
+def _is_closed(db: Database, found: Gathered, *, holds: int, closings: int) -> bool:
     """Each closed hold has one line of its kind, no other hold has any, and so each hold and line was reached once."""
     return found.rows == found.whole and found.holds_seen == holds and closings == holds - _without_line(db)
 
 
-def _without_line(db: sqlite3.Connection) -> int:
+def _without_line(db: Database) -> int:
     (number,) = db.execute(SQL["number_without_line"]).fetchone()
     return int(number)
 
@@ -189,7 +190,7 @@ def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -
     )
 
 
-def _few_lead_somewhere(db: sqlite3.Connection) -> bool:
+def _few_lead_somewhere(db: Database) -> bool:
     return not any(db.execute(f"PRAGMA foreign_key_check({table})").fetchall() for table in _FEW_ROWS)
 
 

@@ -1,6 +1,5 @@
 """Room under ceilings: where a hold would take it, and if there is none, what stands in its way and until when."""
 
-import sqlite3
 from collections.abc import Iterable
 from functools import cache
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 import msgspec
 
 from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_until_ms, strictest, window_span
+from ledger.database import Database
 from ledger.errors import Tight
 from ledger.sql import statements
 from ledger.sqlite.crossings import first_line, shares_text
@@ -72,7 +72,7 @@ class _Window(msgspec.Struct, frozen=True):
 
 
 def find_room(
-    db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool = True
+    db: Database, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool = True
 ) -> list[Room] | Refused:
     """A place under each of its ceilings; or the ceilings that have none. What asks for nothing always fits.
 
@@ -97,7 +97,7 @@ def find_room(
     )
 
 
-def tightest(db: sqlite3.Connection, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> Tight | None:
+def tightest(db: Database, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> Tight | None:
     """The ceiling that would be the first without room, were this bid made again and again. None: none minds it.
 
     Writes nothing.
@@ -125,7 +125,7 @@ def earliest_release_ms(
     return min(max(moment_ms, now_ms + SOONEST_MS), max(ends_at_ms, now_ms + SOONEST_MS))
 
 
-def _window(db: sqlite3.Connection, ceiling: Ceiling, asked: int, now_ms: int, *, opens: bool) -> _Window:
+def _window(db: Database, ceiling: Ceiling, asked: int, now_ms: int, *, opens: bool) -> _Window:
     span = window_span(ceiling.window, now_ms)
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     row = db.execute(SQL["find_window"], place).fetchone()
@@ -144,7 +144,7 @@ def _least_room(tight: list[_Window], unit: Unit) -> int | None:
     return max(0, min(rooms)) if rooms else None
 
 
-def _release_at_ms(db: sqlite3.Connection, window: _Window, now_ms: int) -> int:
+def _release_at_ms(db: Database, window: _Window, now_ms: int) -> int:
     ceiling = window.ceiling
     place = {"ceiling_id": ceiling.id, "starts_at_ms": window.span.starts_at_ms, "counts": ceiling.counts}
     since_ms = now_ms - now_ms % HOUR_MS - HOUR_MS

@@ -3,13 +3,13 @@
 Source: DESIGN §3 step 5; invariants 2, 3, 6 and 7.
 """
 
-import sqlite3
 from typing import Any, Final
 
 import msgspec
 
 from ledger.ceilings import HOUR_MS
 from ledger.chain import Line
+from ledger.database import Database
 from ledger.errors import UsageDiffers
 from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
@@ -42,7 +42,7 @@ class ClosedHold(msgspec.Struct, frozen=True):
     taken_at_ms: int
 
 
-def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBounds) -> None:
+def settle(db: Database, settlement: Settlement, *, bounds: CacheBounds) -> None:
     """Close the attempts, end the generation, store its answer. Repeating it changes nothing.
 
     Raises UsageDiffers if an attempt was settled before with another amount.
@@ -65,7 +65,7 @@ def settle(db: sqlite3.Connection, settlement: Settlement, *, bounds: CacheBound
 
 
 def record_follower(
-    db: sqlite3.Connection, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
+    db: Database, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
 ) -> None:
     """Put a call on record that was answered by another one's flight. It has no hold and cost nothing."""
     row = {
@@ -86,19 +86,19 @@ def record_follower(
         keep(db, keeping)
 
 
-def drop_expired(db: sqlite3.Connection, *, now_ms: int) -> int:
+def drop_expired(db: Database, *, now_ms: int) -> int:
     """Drop what is shared and its time is over: failures, and EXPIRED_PER_SWEEP answers at most. Returns how many."""
     forgotten = db.execute(SQL["forget_failures"], {"now_ms": now_ms}).rowcount
     return forgotten + db.execute(SQL["drop_expired"], {"now_ms": now_ms, "most": EXPIRED_PER_SWEEP}).rowcount
 
 
-def find_failure(db: sqlite3.Connection, leader_id: str, *, now_ms: int) -> bytes | None:
+def find_failure(db: Database, leader_id: str, *, now_ms: int) -> bytes | None:
     """What the flight that this generation led left for calls in other processes, if it failed just now."""
     row = db.execute(SQL["find_failure"], {"generation_id": leader_id, "now_ms": now_ms}).fetchone()
     return None if row is None else row[0]
 
 
-def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
+def close_attempt(db: Database, result: AttemptResult, *, now_ms: int) -> None:
     """Turn one hold into what its attempt cost, or give it back. A hold that lapsed takes a correction instead."""
     event = HoldEvent.RELEASE if result.cost_nanousd is None else HoldEvent.CHARGE
     closed = db.execute(
@@ -131,7 +131,7 @@ def close_attempt(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
 
 
 def give_back(
-    db: sqlite3.Connection,
+    db: Database,
     hold_id: str,
     hold: ClosedHold,
     *,
@@ -159,14 +159,14 @@ def give_back(
     tell_crossings(db, db.execute(SQL["move_room"], room).fetchall(), now_ms=now_ms)
 
 
-def add_to_windows(db: sqlite3.Connection, hold_id: str, *, cost_nanousd: int, tokens: int, now_ms: int) -> None:
+def add_to_windows(db: Database, hold_id: str, *, cost_nanousd: int, tokens: int, now_ms: int) -> None:
     """Add a correction's differences to all windows of its hold. It stays a call."""
     held = dict.fromkeys(("held_nanousd", "held_tokens", "held_attempts", "held_calls"), 0)
     room = {"hold_id": hold_id, "cost_nanousd": cost_nanousd, "tokens": tokens, "attempts": 0, "calls": 0}
     tell_crossings(db, db.execute(SQL["move_room"], held | room).fetchall(), now_ms=now_ms)
 
 
-def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int) -> None:
+def _correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
     """The hold was closed before: by this very settlement, which stands, or by a sweep that took us for dead."""
     row = db.execute(SQL["find_closed_hold"], {"hold_id": result.hold_id}).fetchone()
     assert row is not None, f"there is no hold {result.hold_id}"
@@ -186,9 +186,7 @@ def _correct_late(db: sqlite3.Connection, result: AttemptResult, *, now_ms: int)
         raise UsageDiffers(result.hold_id)
 
 
-def _post_settlement(
-    db: sqlite3.Connection, result: AttemptResult, hold: ClosedHold, tokens: int, *, now_ms: int
-) -> None:
+def _post_settlement(db: Database, result: AttemptResult, hold: ClosedHold, tokens: int, *, now_ms: int) -> None:
     """The closing line, and an event, once, where it cost more than it held: a limit may have been passed."""
     cost_nanousd = result.cost_nanousd or 0
     overrun_nanousd = max(0, cost_nanousd - hold.held_nanousd)
@@ -227,7 +225,7 @@ def _line(result: AttemptResult, kind: str, cost_nanousd: int, tokens: int, now_
     )
 
 
-def _count_latency(db: sqlite3.Connection, result: AttemptResult, deployment: str, hour_ms: int) -> None:
+def _count_latency(db: Database, result: AttemptResult, deployment: str, hour_ms: int) -> None:
     place = {"deployment": deployment, "hour_ms": hour_ms}
     if result.outcome == "aborted":
         return
@@ -241,7 +239,7 @@ def _count_latency(db: sqlite3.Connection, result: AttemptResult, deployment: st
         db.execute(SQL["count_latency"], {**place, **first})
 
 
-def _share_failure(db: sqlite3.Connection, settlement: Settlement, failure: bytes) -> None:
+def _share_failure(db: Database, settlement: Settlement, failure: bytes) -> None:
     now_ms = settlement.ending.finished_at_ms
     row = {
         "generation_id": settlement.ending.generation_id,
@@ -268,7 +266,7 @@ def _ending_row(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _store(db: sqlite3.Connection, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
+def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
     response = storing.response
     db.execute(SQL["drop_response"], {"cache_key": storing.cache_key})
     if len(response.body) > bounds.max_bytes or bounds.max_entries < 1:
@@ -289,7 +287,7 @@ def _store(db: sqlite3.Connection, storing: Storing, bounds: CacheBounds, *, now
     )
 
 
-def _make_room(db: sqlite3.Connection, bounds: CacheBounds, *, for_bytes: int) -> None:
+def _make_room(db: Database, bounds: CacheBounds, *, for_bytes: int) -> None:
     """Drop what would expire soonest until one more entry of this size fits the bounds."""
     entries, stored_bytes = db.execute(SQL["stored_totals"]).fetchone()
     while entries >= bounds.max_entries or stored_bytes + for_bytes > bounds.max_bytes:

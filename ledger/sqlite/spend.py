@@ -4,11 +4,11 @@ Money, tokens and attempts belong to the attempt's deployment and the moment of 
 savings to the deployment that answered and the moment of the call. Source: CONTRACT §5 and §7, "Counting".
 """
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
 from ledger.ceilings import DAY_MS, HOUR_MS
+from ledger.database import Database
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 from ledger.sql import statements
 
@@ -45,7 +45,7 @@ _SUMS: Final = """
 Key = tuple[str, ...]
 
 
-def spend_by(db: sqlite3.Connection, query: SpendQuery, *, by_hour: bool = True) -> dict[Key, Spend]:
+def spend_by(db: Database, query: SpendQuery, *, by_hour: bool = True) -> dict[Key, Spend]:
     """{the values of query.group_by: what was spent}, groups of which nothing is counted left out.
 
     by_hour False: all of it from detail, which comes to the same.
@@ -79,7 +79,7 @@ def needs_detail_before(query: SpendQuery, moment_ms: int) -> bool:
     return since_ms < moment_ms and not (is_by_hour and is_whole)
 
 
-def _pieces(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+def _pieces(db: Database, since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
     """A long span in pieces that SQLite groups within its memory: sorting a year at once takes it ten times as long."""
     oldest_ms, newest_ms = db.execute(SQL["hours_kept"]).fetchone()
     begins_ms = since_ms
@@ -89,9 +89,7 @@ def _pieces(db: sqlite3.Connection, since_ms: int, until_ms: int) -> Iterator[tu
     yield begins_ms, until_ms
 
 
-def _read(
-    db: sqlite3.Connection, source: str, query: SpendQuery, since_ms: int, until_ms: int
-) -> Iterator[tuple[Key, Spend]]:
+def _read(db: Database, source: str, query: SpendQuery, since_ms: int, until_ms: int) -> Iterator[tuple[Key, Spend]]:
     """Groups of one source, as fine as SQLite keeps them; a provider, day or month is made of several."""
     named = tuple(dict.fromkeys((*query.group_by, *query.filters)))
     columns = tuple(dict.fromkeys(_COLUMNS[name] for name in named if name in _COLUMNS))

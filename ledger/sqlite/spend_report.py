@@ -1,12 +1,12 @@
 """The spend report, rendered from `ledger.sqlite.spend`."""
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from ledger.database import Database
 from ledger.money import format_usd
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 from ledger.sqlite.lines import pruned_before
@@ -15,7 +15,7 @@ from ledger.sqlite.spend import FAR_MS, SQL, Key, needs_detail_before, spend_by
 KeptKey = tuple[str | None, ...]
 
 
-def spend_report(db: sqlite3.Connection, *, query: SpendQuery) -> dict[str, Any]:
+def spend_report(db: Database, *, query: SpendQuery) -> dict[str, Any]:
     """The report of CONTRACT §5. The total is the sum of the rows, so they agree exactly."""
     groups = spend_by(db, query)
     total = Spend()
@@ -57,7 +57,7 @@ def _rendered(spend: Spend) -> dict[str, Any]:
     return {"cost_usd": format_usd(spend.cost_nanousd), **msgspec.structs.asdict(spend)}
 
 
-def _pruned(db: sqlite3.Connection, query: SpendQuery) -> dict[str, str | None]:
+def _pruned(db: Database, query: SpendQuery) -> dict[str, str | None]:
     """Before when this report lacks what only detail could tell, because it was folded away; else nothing."""
     moment_ms = pruned_before(db)
     if moment_ms is None or not needs_detail_before(query, moment_ms):
@@ -65,7 +65,7 @@ def _pruned(db: sqlite3.Connection, query: SpendQuery) -> dict[str, str | None]:
     return {"pruned_before": iso(moment_ms)}
 
 
-def _refused(db: sqlite3.Connection, query: SpendQuery) -> dict[str, int]:
+def _refused(db: Database, query: SpendQuery) -> dict[str, int]:
     """How many calls were not admitted, by whole hours; left out where the report is narrowed to less than all."""
     if query.filters:
         return {}

@@ -4,12 +4,12 @@ To add up a month of lines every minute would take too long. A sum is trusted wh
 than all that was there at the look before: then it has to begin at nothing.
 """
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from ledger.database import Database
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "sums")
@@ -40,14 +40,14 @@ class SumAudit:
         self.after = Followed()
         self.broken: list[tuple[str, dict[str, Any]]] = []
 
-    def add(self, db: sqlite3.Connection, *, after_seq: int, through_seq: int) -> None:
+    def add(self, db: Database, *, after_seq: int, through_seq: int) -> None:
         """Add the lines of this part."""
         part = {"after_seq": after_seq, "through_seq": through_seq}
         for ceiling_id, starts_at_ms, amount in db.execute(SQL["sums_of_lines"], part):
             place = (ceiling_id, starts_at_ms)
             self._since[place] = self._since.get(place, 0) + amount
 
-    def compare(self, db: sqlite3.Connection) -> None:
+    def compare(self, db: Database) -> None:
         """With every line added that this snapshot has: what is there has to be what they come to."""
         (epoch,) = db.execute(SQL["epoch"]).fetchone()
         before = self._before.sums if epoch == self._before.epoch else {}
@@ -61,14 +61,14 @@ class SumAudit:
         self.after = Followed(worth_following(expected, touched=self._since), epoch)
 
 
-def followed_until(db: sqlite3.Connection, seq: int) -> Followed:
+def followed_until(db: Database, seq: int) -> Followed:
     """What the look before, which came up to this line, said. Nothing if it followed none."""
     (epoch,) = db.execute(SQL["epoch"]).fetchone()
     rows = db.execute(SQL["followed_sums"], {"seq": seq})
     return Followed({(ceiling_id, starts_at_ms): amount for ceiling_id, starts_at_ms, amount in rows}, epoch)
 
 
-def follow(db: sqlite3.Connection, followed: Followed, *, seq: int) -> None:
+def follow(db: Database, followed: Followed, *, seq: int) -> None:
     """Put these sums, as they are after line `seq`, in the place of those that were followed before."""
     db.execute(SQL["forget_sums"])
     rows = [
@@ -110,13 +110,13 @@ def _newest_of(sums: Iterable[Sum]) -> dict[str, int]:
     return newest
 
 
-def _newest(db: sqlite3.Connection, ceiling_id: str) -> int | None:
+def _newest(db: Database, ceiling_id: str) -> int | None:
     name = "newest_window" if ceiling_id else "newest_hour"
     (starts_at_ms,) = db.execute(SQL[name], {"ceiling_id": ceiling_id}).fetchone()
     return None if starts_at_ms is None else int(starts_at_ms)
 
 
-def _actual(db: sqlite3.Connection, place: Sum) -> int:
+def _actual(db: Database, place: Sum) -> int:
     name = "sum_of_window" if place[0] else "sum_of_hour"
     row = db.execute(SQL[name], {"ceiling_id": place[0], "starts_at_ms": place[1]}).fetchone()
     return 0 if row is None else int(row[0])
