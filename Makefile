@@ -12,6 +12,8 @@ VIEWER := .viewer
 serve: $(MARK)-serve
 	$(BIN)/farthing serve
 
+# Compiled code is kept, whatever the environment says: a hundred services that tests start would compile it all again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(MARK)-dev
 	$(BIN)/pytest -q -m "not soak" -n 4 --dist worksteal
 

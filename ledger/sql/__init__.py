@@ -23,6 +23,12 @@ def statements(engine: str, need: str) -> Mapping[str, str]:
 
 
 @cache
+def schema(engine: str) -> str:
+    """The script that makes what all migrations of this engine come to. `tests/ledger/test_schema.py` holds it to that."""
+    return files(__name__).joinpath(engine, "schema.sql").read_text("utf-8")
+
+
+@cache
 def migrations(engine: str) -> tuple[tuple[int, str], ...]:
     """(version, script) of every migration of this engine, in order, numbered from 1 without a gap."""
     folder = files(__name__).joinpath(engine, "migrations")

@@ -5,12 +5,12 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from ledger.errors import NotALedger
-from ledger.sql import migrations
-from ledger.sqlite.migrate import check_identity, run_script
+from ledger.sqlite.migrate import check_identity, run_script, scripts
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 # Locks and shared memory of SQLite's WAL do not work across machines. Source: sqlite.org/wal.html, "All processes using
@@ -82,13 +82,17 @@ def _check_content(path: Path) -> None:
 
 def _check_schema(db: sqlite3.Connection, version: int, path: Path) -> None:
     """A file that says it is a ledger has all that a ledger of its version has, its rules included."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        for number, script in migrations("sqlite"):
-            if number <= version:
-                run_script(model, script)
-        missing = sorted(_names(model) - _names(db))
+    missing = sorted(_names_at(version) - _names(db))
     if missing:
         raise NotALedger(f"{path} says that it is a ledger but lacks {' '.join(missing[0])}: {_SAVE_IT}")
+
+
+@cache
+def _names_at(version: int) -> frozenset[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        for script in scripts(since=0, to=version):
+            run_script(model, script)
+        return frozenset(_names(model))
 
 
 def _names(db: sqlite3.Connection) -> set[tuple[str, str]]:

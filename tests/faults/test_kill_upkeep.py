@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from ledger.sql import migrations
+from ledger.sql import migrations, schema
 from ledger.sqlite import migrate
 from tests.faults.campaign import Campaign, config, plays
 from tests.faults.dying import DATABASE, Death, dying_serve
@@ -23,8 +23,14 @@ async def test_a_process_that_dies_within_a_migration_leaves_it_to_two_others_at
     async with scripted_upstream() as upstream:
         upstream.default = plays
         newest = len(migrations("sqlite"))
-        deaths = [Death(at=f"{MIGRATE}run_script", nth=nth) for nth in (1, newest)]
-        for number, death in enumerate([Death(at=f"{MIGRATE}run_script", when="before"), *deaths]):
+        # A new file is given the whole schema by one script: before it, a third into it, and when all of it is there.
+        lines = len(schema("sqlite").splitlines())
+        deaths = [
+            Death(at=f"{MIGRATE}run_script", when="before"),
+            Death(at="sqlite3:complete_statement", nth=lines // 3),
+            Death(at=f"{MIGRATE}run_script"),
+        ]
+        for number, death in enumerate(deaths):
             folder = tmp_path / f"new {number}"
             folder.mkdir()
             await die_then_two_serve(folder, upstream, death)

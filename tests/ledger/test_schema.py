@@ -4,7 +4,6 @@ import re
 import sqlite3
 import stat
 from contextlib import closing
-from importlib.resources import files
 
 import pytest
 
@@ -12,7 +11,7 @@ from ledger.ceilings import Ceiling
 from ledger.errors import NotALedger
 from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
-from ledger.sql import migrations
+from ledger.sql import migrations, schema
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
 
 COLUMNS = "seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms, chain"
@@ -113,12 +112,11 @@ def made_by(scripts):
             db.executescript(script)
         objects = {
             (kind, name): re.sub(r"--[^\n]*|\s", "", sql)
-            for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+            for kind, name, sql in db.execute("SELECT type, name, COALESCE(sql, '') FROM sqlite_master")
         }
         tables = [name for kind, name in objects if kind == "table"]
         return objects, {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
 
 
-def test_all_migrations_together_make_the_schema_that_people_read():
-    schema = files("ledger.sql").joinpath("sqlite", "schema.sql").read_text("utf-8")
-    assert made_by(script for _, script in migrations("sqlite")) == made_by([schema])
+def test_all_migrations_together_make_the_schema_that_people_read_and_new_files_get():
+    assert made_by(script for _, script in migrations("sqlite")) == made_by([schema("sqlite")])

@@ -1,4 +1,5 @@
--- The whole schema, as all migrations together make it: what to read to know the tables. A test proves that they agree.
+-- The whole schema, as all migrations together make it: what to read to know the tables, and what a new file is given.
+-- A test proves that they agree.
 
 -- Rules that can stand in the schema stand here: CHECK, UNIQUE, FOREIGN KEY and triggers come first,
 -- Python second. Money is nano-dollars, moments are milliseconds UTC.
