@@ -12,8 +12,8 @@ import msgspec
 
 from telemetry import attributes as told
 from telemetry import names
-from telemetry.attributes import OTHER, Attributes
 from telemetry.facts import AttemptFacts, ChatFacts, RequestFacts
+from telemetry.groups import CHAIN, OTHER, Attributes, Group
 from telemetry.sampling import kept_for
 
 # A caller that leaves is no failure of ours.
@@ -37,7 +37,10 @@ class SpanEvent(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """One span. Ids are hex; an empty parent_span_id is none; linked_span_id names a span of the same trace."""
+    """One span. Ids are hex; an empty parent_span_id is none; linked_span_id names a span of the same trace.
+
+    groups: what it says as others do. own: what only it does.
+    """
 
     trace_id: str
     span_id: str
@@ -46,7 +49,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     kind: SpanKind
     started_at_ns: int
     ended_at_ns: int
-    attributes: Attributes
+    own: Attributes
+    groups: tuple[Group, ...] = ()
     tracestate: str = ""
     is_parent_remote: bool = False
     is_error: bool = False
@@ -54,23 +58,30 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     linked_span_id: str = ""
     link_attributes: Attributes = {}
 
+    @property
+    def attributes(self) -> Attributes:
+        """All that it says."""
+        told: Attributes = {}
+        for group in self.groups:
+            told.update(group.attributes)
+        return {**told, **self.own}
+
 
 def spans_of(facts: RequestFacts) -> list[Span]:
     """The spans of one request, parents first."""
     identity = told.identity(facts)
-    server = _server_span(facts, identity)
     chat = facts.chat
     if chat is None:
-        return [server]
-    chat_attributes = told.of_chat(chat)
-    events = tuple(SpanEvent(name, at_ns, dict(attributes)) for name, at_ns, attributes in chat.events)
+        return [_server_span(facts, _own_of_server(facts), (told.of_server(facts), identity))]
+    of_chat, own = told.of_chat(chat)
+    events = tuple([SpanEvent(name, at_ns, {**said}) for name, at_ns, said in chat.events])
     if chat.cache == "hit":
-        server.attributes.update(chat_attributes)
-        is_error = names.ERROR_TYPE in server.attributes
-        return [msgspec.structs.replace(server, events=events, is_error=is_error)]
-    server.attributes[names.SPAN_KIND] = names.CHAIN
-    chat_attributes.update(identity)
-    return [server, _chat_span(facts, chat, chat_attributes, events), *_attempt_spans(facts, chat, identity)]
+        own.update(_own_of_server(facts))
+        if names.ERROR_TYPE in of_chat.attributes:
+            own.pop(names.ERROR_TYPE, None)  # No name twice: what went wrong with the call is nearer to the cause.
+        return [_server_span(facts, own, (told.of_server(facts), identity, of_chat), events)]
+    server = _server_span(facts, _own_of_server(facts), (told.of_server(facts), identity, CHAIN))
+    return [server, _chat_span(facts, chat, own, (of_chat, identity), events), *_attempt_spans(facts, chat, identity)]
 
 
 def span_count(facts: RequestFacts) -> int:
@@ -79,30 +90,21 @@ def span_count(facts: RequestFacts) -> int:
     return 1 if chat is None or chat.cache == "hit" else 2 + len(chat.attempts)
 
 
-def _server_span(facts: RequestFacts, identity: Attributes) -> Span:
-    method = facts.method if facts.method in names.HTTP_METHODS else OTHER
-    attributes: Attributes = {
-        names.HTTP_REQUEST_METHOD: method,
-        names.URL_SCHEME: facts.scheme,
-        names.URL_PATH: facts.path,
-        **identity,
-        **facts.refusal,
-    }
-    if method == OTHER:
-        attributes[names.HTTP_REQUEST_METHOD_ORIGINAL] = facts.method
-    if facts.route:
-        attributes[names.HTTP_ROUTE] = facts.route
-    if facts.status:
-        attributes[names.HTTP_RESPONSE_STATUS_CODE] = facts.status
+def _own_of_server(facts: RequestFacts) -> Attributes:
+    own: Attributes = {names.URL_PATH: facts.path, **facts.refusal}
     if facts.error_code:
-        attributes[names.ERROR_CODE] = facts.error_code
+        own[names.ERROR_CODE] = facts.error_code
     if not facts.sampled and (why := kept_for(facts)):
-        attributes[names.KEPT_FOR] = why
-    told.add_server(attributes, facts.server_address, facts.server_port)
-    error_type = _server_error_type(facts)
-    if error_type:
-        attributes[names.ERROR_TYPE] = error_type
-    method_name = "HTTP" if method == OTHER else method
+        own[names.KEPT_FOR] = why
+    if error_type := _server_error_type(facts):
+        own[names.ERROR_TYPE] = error_type
+    return own
+
+
+def _server_span(
+    facts: RequestFacts, own: Attributes, groups: tuple[Group, ...], events: tuple[SpanEvent, ...] = ()
+) -> Span:
+    method_name = facts.method if facts.method in names.HTTP_METHODS else "HTTP"
     return Span(
         trace_id=facts.trace_id,
         span_id=facts.span_id,
@@ -113,8 +115,10 @@ def _server_span(facts: RequestFacts, identity: Attributes) -> Span:
         kind=SpanKind.SERVER,
         started_at_ns=facts.started_at_ns,
         ended_at_ns=facts.ended_at_ns,
-        attributes=attributes,
-        is_error=bool(error_type),
+        own=own,
+        groups=groups,
+        is_error=names.ERROR_TYPE in own or any(names.ERROR_TYPE in group.attributes for group in groups),
+        events=events,
     )
 
 
@@ -130,7 +134,13 @@ def _server_error_type(facts: RequestFacts) -> str:
     return facts.error_code or ("" if facts.status else OTHER)
 
 
-def _chat_span(facts: RequestFacts, chat: ChatFacts, attributes: Attributes, events: tuple[SpanEvent, ...]) -> Span:
+def _chat_span(
+    facts: RequestFacts,
+    chat: ChatFacts,
+    own: Attributes,
+    groups: tuple[Group, ...],
+    events: tuple[SpanEvent, ...],
+) -> Span:
     return Span(
         trace_id=facts.trace_id,
         span_id=chat.span_id,
@@ -140,17 +150,17 @@ def _chat_span(facts: RequestFacts, chat: ChatFacts, attributes: Attributes, eve
         kind=SpanKind.INTERNAL,
         started_at_ns=chat.started_at_ns,
         ended_at_ns=chat.ended_at_ns,
-        attributes=attributes,
-        is_error=names.ERROR_TYPE in attributes,
+        own=own,
+        groups=groups,
+        is_error=names.ERROR_TYPE in groups[0].attributes,
         events=events,
     )
 
 
-def _attempt_spans(facts: RequestFacts, chat: ChatFacts, identity: Attributes) -> list[Span]:
+def _attempt_spans(facts: RequestFacts, chat: ChatFacts, identity: Group) -> list[Span]:
     spans: list[Span] = []
     for attempt in chat.attempts:
-        attributes = told.of_attempt(chat.operation, attempt)
-        attributes.update(identity)
+        group, own = told.of_attempt(chat.operation, attempt)
         spans.append(
             Span(
                 trace_id=facts.trace_id,
@@ -161,8 +171,9 @@ def _attempt_spans(facts: RequestFacts, chat: ChatFacts, identity: Attributes) -
                 kind=SpanKind.CLIENT,
                 started_at_ns=attempt.started_at_ns,
                 ended_at_ns=attempt.ended_at_ns,
-                attributes=attributes,
-                is_error=names.ERROR_TYPE in attributes,
+                own=own,
+                groups=(group, identity),
+                is_error=names.ERROR_TYPE in group.attributes,
                 events=_attempt_events(attempt),
                 linked_span_id=attempt.hedges_span_id,
                 link_attributes={names.LINK: "hedge_of"} if attempt.hedges_span_id else {},

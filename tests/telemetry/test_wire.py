@@ -154,7 +154,7 @@ def a_span(**attributes: object) -> Span:
         kind=SpanKind.SERVER,
         started_at_ns=1,
         ended_at_ns=2,
-        attributes=attributes,  # type: ignore[arg-type]
+        own=attributes,  # type: ignore[arg-type]
     )
 
 
@@ -203,7 +203,7 @@ def test_events_and_links_are_encoded() -> None:
         kind=SpanKind.CLIENT,
         started_at_ns=1,
         ended_at_ns=2,
-        attributes={},
+        own={},
         events=(SpanEvent("e", 5, {"ms": 0.5, "text": "x" * 20_000}),),
         linked_span_id="4" * 16,
         link_attributes={"farthing.link": "hedge_of"},
