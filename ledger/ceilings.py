@@ -1,7 +1,7 @@
 """Ceilings: the most that may be held plus spent in one scope and window. Pure rules over wall time in milliseconds."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -17,6 +17,8 @@ Counts = Literal["nanousd", "tokens", "calls", "attempts"]
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+# Whose ceilings a table keeps at hand; beyond it begins anew.
+FOUND_KEPT: Final = 1024
 NEVER_MS: Final = 1 << 62
 HELD_IS_BELIEVED_MS: Final = 5000
 # The least patient of them decides.
@@ -97,7 +99,7 @@ class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CeilingTable:
-    """The ceilings in force, found by scope."""
+    """The ceilings in force, found by scope. A call asks for its own several times: those found last are kept."""
 
     def __init__(self, ceilings: Iterable[Ceiling]) -> None:
         self._by_scope: dict[str, dict[tuple[Window, Unit], Ceiling]] = {}
@@ -108,17 +110,27 @@ class CeilingTable:
                 self._templates.setdefault(kind_of(ceiling.scope), {})[what] = ceiling
             else:
                 self._by_scope.setdefault(ceiling.scope, {})[what] = ceiling
+        self._kinds = {kind_of(scope) for scope in (*self._by_scope, *self._templates)}
+        self._found: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[Ceiling, ...]] = {}
 
-    def for_attempt(self, deployment: str, attribution: Mapping[str, str]) -> list[Ceiling]:
-        """Every ceiling that an attempt at this deployment counts against."""
-        if not self._by_scope and not self._templates:
-            return []
-        return [
-            ceiling
-            for scope in scopes_of(deployment, attribution)
-            if self._templates or scope in self._by_scope
-            for ceiling in self._of_scope(scope)
-        ]
+    def for_attempt(self, deployment: str, attribution: Mapping[str, str]) -> tuple[Ceiling, ...]:
+        """Every ceiling that an attempt at this deployment counts against. For any thread."""
+        if not self._kinds:
+            return ()
+        # What no ceiling is for makes no difference: a run, say, is another one with every call.
+        who = tuple([(kind, name) for kind, name in attribution.items() if name and kind in self._kinds])
+        found = self._found.get((deployment, who))
+        if found is None:
+            found = tuple(self._applying(deployment, dict(who)))
+            if len(self._found) >= FOUND_KEPT:
+                self._found.clear()
+            self._found[deployment, who] = found
+        return found
+
+    def _applying(self, deployment: str, attribution: Mapping[str, str]) -> Iterator[Ceiling]:
+        for scope in scopes_of(deployment, attribution):
+            if self._templates or scope in self._by_scope:
+                yield from self._of_scope(scope)
 
     def names(self, scope: str) -> bool:
         """Whether one of them is of exactly this scope."""

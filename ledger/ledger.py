@@ -140,7 +140,7 @@ class Ledger(LedgerReports, Outbox, Rates, Protocol):
     def queue_age_s(self) -> float:
         """How long the oldest of this process's writes that wait has waited; 0: none does."""
 
-    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
+    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> tuple[Ceiling, ...]:
         """The ceilings that count what these callers spend at `provider:model`."""
 
     async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ledger.usage import Usage
 from router.answer import Answer, Choice
@@ -10,12 +10,14 @@ from router.asked import Asked
 from router.call import Call
 from router.faults import FAULT_RULES
 from router.journey import Attempt, Event
+from router.lessons import AS_IT_IS
 from router.receipt import CacheOutcome, Receipt
 from telemetry import AttemptFacts, ChatFacts, messages_json
 from telemetry.facts import MAX_CONTENT_CHARS, Scalar
 
 # {deployment id: the ids of the ceilings that its call counts under there}.
 CeilingsOf = Callable[[str], tuple[str, ...]]
+_NUMBERS_TOLD: Final = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "dimensions")
 
 
 def chat_facts(
@@ -86,7 +88,7 @@ def chat_facts(
 
 def _first_output_at_ns(attempts: list[Attempt]) -> int | None:
     """Of the attempt that answered, else of the first that said anything."""
-    spoke = [attempt for attempt in attempts if attempt.ttft_s is not None]
+    spoke = [attempt for attempt in attempts if attempt.first_output_s is not None]
     heard = next((attempt for attempt in spoke if attempt.outcome == "ok"), spoke[0] if spoke else None)
     return None if heard is None else heard.first_output_at_ns
 
@@ -103,9 +105,12 @@ def _charged_nanousd(attempts: list[Attempt]) -> int:
 
 
 def _request_facts(call: Call) -> dict[str, Scalar]:
-    names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "dimensions")
-    facts: dict[str, Scalar] = {name: value for name in names if isinstance(value := call.body.get(name), int | float)}
-    if isinstance(effort := call.body.get("reasoning_effort"), str):
+    asked = call.body
+    facts: dict[str, Scalar] = {}
+    for name in _NUMBERS_TOLD:
+        if name in asked and isinstance(value := asked[name], (int, float)):
+            facts[name] = value
+    if isinstance(effort := asked.get("reasoning_effort"), str):
         facts["reasoning_effort"] = effort
     return facts
 
@@ -151,6 +156,8 @@ def _attempt_facts(call: Call, attempt: Attempt, ceilings_of: CeilingsOf) -> Att
 def _hints_used(call: Call, attempt: Attempt) -> tuple[str, ...]:
     """What was learned of its deployment before, and made a difference to this call."""
     learned, candidate = attempt.asked_as, attempt.candidate
+    if learned is AS_IT_IS:
+        return ()
     used = [f"drop {name}" for name in candidate.dropped_params if name in learned.dropped]
     used += [f"rename {name} to {other}" for name, other in learned.renamed.items() if name in call.body]
     if learned.endpoint and learned.endpoint == candidate.endpoint:

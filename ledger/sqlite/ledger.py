@@ -90,7 +90,7 @@ class SqliteLedger(SqliteOutbox):
     def queue_age_s(self) -> float:
         return self._store.queue_age_s
 
-    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> list[Ceiling]:
+    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> tuple[Ceiling, ...]:
         return self._ceilings.table.for_attempt(deployment, attribution)
 
     async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:

@@ -1,6 +1,6 @@
 """Room under ceilings: where a hold would take it, and if there is none, what stands in its way and until when."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
@@ -72,7 +72,7 @@ class _Window(msgspec.Struct, frozen=True):
 
 
 def find_room(
-    db: Database, bid: Bid, ceilings: list[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool = True
+    db: Database, bid: Bid, ceilings: Sequence[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool = True
 ) -> list[Room] | Refused:
     """A place under each of its ceilings; or the ceilings that have none. What asks for nothing always fits.
 
@@ -97,7 +97,7 @@ def find_room(
     )
 
 
-def tightest(db: Database, bid: Bid, ceilings: list[Ceiling], now_ms: int) -> Tight | None:
+def tightest(db: Database, bid: Bid, ceilings: Sequence[Ceiling], now_ms: int) -> Tight | None:
     """The ceiling that would be the first without room, were this bid made again and again. None: none minds it.
 
     Writes nothing.
