@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import (
     DAY_MS,
+    FOUND_KEPT,
     HELD_IS_BELIEVED_MS,
     NEVER_MS,
     STRICTNESS,
@@ -174,6 +175,18 @@ def test_a_table_finds_what_a_search_of_all_ceilings_finds():
         ("key:k1", "day", 2),
     ]
     assert list(scopes_of("p:m", {"user": "", "team": "*"})) == ["global", "provider:p", "model:p:m", "team:\\*"]
+
+
+def test_a_table_keeps_apart_whom_its_ceilings_keep_apart_and_no_others():
+    table = CeilingTable([ceiling("global", 1), ceiling("user:*", 2)])
+    for user in ("u1", "u2", "u1"):
+        for run in ("r1", "r2"):
+            found = table.for_attempt("p:m", {"user": user, "run": run})
+            assert [it.scope for it in found] == ["global", f"user:{user}"]
+    assert len(table._found) == 2
+    for number in range(FOUND_KEPT + 5):
+        assert table.for_attempt("p:m", {"user": f"v{number}"})[1].scope == f"user:v{number}"
+    assert len(table._found) <= FOUND_KEPT
 
 
 async def test_room_is_expected_when_the_calls_that_hold_it_usually_end(tmp_path):

@@ -226,6 +226,25 @@ def test_a_hit_is_one_span_without_tokens(facts_of: FactsOf) -> None:
     assert not any("usage" in name for name in span.attributes)
 
 
+def test_no_span_says_a_thing_twice(facts_of: FactsOf) -> None:
+    hit = {"chat_cache": "hit", "chat_attempts": ()}
+    trouble = {"status": 500, "error_code": "internal", "chat_outcome": "cut"}
+    refusal = {"farthing.ceiling.scope": "user:u1"}
+    for changes in ({}, hit, trouble, {**hit, **trouble}, {"chat": None, "refusal": refusal, **trouble}):
+        for span in spans_of(facts_of(**changes)):
+            names = [name for said in (*(it.attributes for it in span.groups), span.own) for name in said]
+            assert len(names) == len(set(names)), names
+            assert span.is_error == ("error.type" in span.attributes)
+
+
+def test_what_spans_say_alike_is_made_once(facts_of: FactsOf, attempts: Attempts) -> None:
+    another = msgspec.structs.replace(attempts[1], span_id="f" * 16, charged_nanousd=7, queued_s=1.0)
+    ours, theirs = spans_of(facts_of()), spans_of(facts_of(trace_id="9" * 32, chat_attempts=(attempts[0], another)))
+    assert [a.groups[0] is b.groups[0] for a, b in zip(ours, theirs, strict=True)] == [True] * 4
+    shaken = msgspec.structs.replace(attempts[1], breaker_open_count=2)
+    assert spans_of(facts_of(chat_attempts=(attempts[0], shaken)))[3].attributes["farthing.breaker.open_count"] == 2
+
+
 def test_a_follower_used_no_tokens(facts_of: FactsOf) -> None:
     _, chat, _ = parts(facts_of(chat_cache="coalesced", chat_attempts=()))
     assert not any("usage" in name for name in chat.attributes)
