@@ -1,6 +1,6 @@
 """Lowers the length of an answer to what a ceiling has room for. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ FIELDS = ("max_completion_tokens", "max_tokens")
 
 
 def shortened(
-    candidates: tuple[Candidate, ...], refused: Refused, *, ceilings_of: Callable[[str], list[Ceiling]]
+    candidates: tuple[Candidate, ...], refused: Refused, *, ceilings_of: Callable[[str], Sequence[Ceiling]]
 ) -> tuple[Candidate, ...]:
     """Those that fit into the room that a refusal of all of them tells of, as they then are. Empty: none does.
 

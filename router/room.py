@@ -1,7 +1,7 @@
 """What becomes of a call that no ceiling has room for: it waits in line, is made shorter, or is refused."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -85,7 +85,7 @@ class RoomMaker:
         asked.lookup, asked.storing_ttl_s = None, None
         return True
 
-    def _ceilings_of(self, asked: Asked, deployment_id: str) -> list[Ceiling]:
+    def _ceilings_of(self, asked: Asked, deployment_id: str) -> Sequence[Ceiling]:
         return self._ledger.ceilings_of(deployment_id, asked.facts.attribution)
 
     async def _enter(self, asked: Asked, ceiling_id: str, refused: Refused | None) -> None:
