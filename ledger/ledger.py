@@ -20,6 +20,7 @@ from ledger.values import (
     CacheBounds,
     Ending,
     GenerationFacts,
+    HitAgain,
     Keeping,
     Lead,
     NextAttempt,
@@ -151,6 +152,12 @@ class Ledger(LedgerReports, Outbox, Rates, Protocol):
 
         Raises ApiKeyOver, IdempotencyMismatch and IdempotencyInProgress; none of them writes. A call that follows under
         an Idempotency-Key says by `record_follower` or `keep` how that ended, whatever becomes of it.
+        """
+
+    async def hit_again(self, again: HitAgain) -> bool:
+        """Put a hit on record without its answer being read, if `admit` would answer with this very one now.
+
+        False: ask `admit`, for nothing was written; an engine may always say so. Raises ApiKeyOver, and writes nothing.
         """
 
     async def look_ahead(self, request: AdmitRequest) -> Prospect:

@@ -98,6 +98,21 @@ class Hit(msgspec.Struct, frozen=True):
     response: StoredResponse
 
 
+class HitAgain(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask to serve a stored answer that its asker has at hand. answer_of: the generation that it was stored by.
+
+    deployment, saved_nanousd: that answer's, and what it cost. api_key: as of AdmitRequest.
+    """
+
+    facts: GenerationFacts
+    cache_key: bytes
+    answer_of: str
+    deployment: str
+    saved_nanousd: int
+    now_ms: int
+    api_key: str = ""
+
+
 class Follow(msgspec.Struct, frozen=True, kw_only=True):
     """An equal call is in flight under this generation, in the process with this owner id.
 

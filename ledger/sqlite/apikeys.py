@@ -50,8 +50,13 @@ def all_keys(db: Database) -> list[ApiKey]:
 
 def check_key(db: Database, key_id: str, *, now_ms: int) -> None:
     """Raise ApiKeyOver unless the key is in force at this moment of the ledger. Empty: no key, nothing to check."""
-    if key_id and db.execute(SQL["is_in_force"], {"key_id": key_id, "now_ms": now_ms}).fetchone() is None:
+    if key_id and not is_in_force(db, key_id, now_ms=now_ms):
         raise ApiKeyOver(key_id)
+
+
+def is_in_force(db: Database, key_id: str, *, now_ms: int) -> bool:
+    """Whether there is such a key, and it is neither revoked nor expired."""
+    return db.execute(SQL["is_in_force"], {"key_id": key_id, "now_ms": now_ms}).fetchone() is not None
 
 
 def revoke_key(db: Database, *, key_id: str, now_ms: int) -> ApiKey | None:

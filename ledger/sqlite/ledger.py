@@ -23,6 +23,7 @@ from ledger.sqlite.apikeys import create_key, find_key, revoke_key
 from ledger.sqlite.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.files import check_file
+from ledger.sqlite.hits import hit_again
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.memory import change_memory, memory_since
@@ -31,7 +32,7 @@ from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, regi
 from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import Readers, open_readers
 from ledger.sqlite.settle import close_attempt, drop_expired, find_failure, record_follower, settle
-from ledger.sqlite.writer import Writer, open_store
+from ledger.sqlite.writer import Shared, Writer, open_store
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -39,6 +40,7 @@ from ledger.values import (
     CacheBounds,
     Ending,
     GenerationFacts,
+    HitAgain,
     Keeping,
     Lead,
     NextAttempt,
@@ -103,6 +105,10 @@ class SqliteLedger(SqliteOutbox):
             return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
+
+    async def hit_again(self, again: HitAgain) -> bool:
+        # No lease: nothing is held.
+        return await self._store.write(Shared(hit_again, again))
 
     async def look_ahead(self, request: AdmitRequest) -> Prospect:
         # Read anew each time: the table in force is the writer's thread's own.

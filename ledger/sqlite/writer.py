@@ -51,6 +51,24 @@ class Job(msgspec.Struct):
     came_s: float
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """A transaction that is cheaper together with the others of its kind in a batch: `run` takes all their items.
+
+    run: returns for each item its result, or the exception that is its answer; what it raises undoes all of it, and
+    each is then run alone.
+    """
+
+    run: Callable[[sqlite3.Connection, list[Any]], list[Any]]
+    item: Any
+
+    def __call__(self, db: sqlite3.Connection) -> Any:
+        """Run it alone."""
+        (result,) = self.run(db, [self.item])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
 class BatchLost(Exception):
     """SQLite gave the whole batch back, or did not say whether it kept it (`unknown`)."""
 
@@ -279,7 +297,7 @@ def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        results = [_run_work(db, work) for work in works]
+        results = _run_works(db, works)
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself: then there is nothing to.
             db.execute("ROLLBACK")
@@ -289,6 +307,28 @@ def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     except sqlite3.Error as error:
         raise BatchLost(unknown=True) from error
     return results
+
+
+def _run_works(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    """In their order, those that go together after all others: what was revoked in this batch is revoked for them."""
+    results: list[Any] = [None] * len(works)
+    shared: dict[Any, list[tuple[int, Shared]]] = {}
+    for place, work in enumerate(works):
+        if isinstance(work, Shared):
+            shared.setdefault(work.run, []).append((place, work))
+        else:
+            results[place] = _run_work(db, work)
+    for run, placed in shared.items():
+        found: Any = _run_work(db, partial(_together, run=run, items=[work.item for _, work in placed]))
+        if isinstance(found, Exception):
+            found = [_run_work(db, work) for _, work in placed]
+        for (place, _), result in zip(placed, found, strict=True):
+            results[place] = result
+    return results
+
+
+def _together(db: sqlite3.Connection, *, run: Callable[..., list[Any]], items: list[Any]) -> list[Any]:
+    return run(db, items)
 
 
 def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:

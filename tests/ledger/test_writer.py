@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ledger.errors import LedgerUnavailable
-from ledger.sqlite.writer import open_store
+from ledger.sqlite.writer import Shared, open_store
 
 
 def put(value):
@@ -31,6 +31,33 @@ async def test_one_that_fails_undoes_itself_and_nobody_else(tmp_path):
         assert results[:20] == [1] * 20
         assert isinstance(results[20], KeyError)
         assert await store.write(count) == 20
+
+
+async def test_works_of_one_kind_share_one_run_after_the_others_of_their_batch(tmp_path):
+    runs = []
+
+    def put_all(db, values):
+        runs.append(values)
+        if "spoilt" in values:
+            put(1000)(db)
+            raise KeyError("its own trouble")
+        there = count(db)
+        return [KeyError(value) if value == "wrong" else (put(value)(db), there) for value in values]
+
+    async with open_store(tmp_path / "l.db", "full") as store:
+        asked = [Shared(put_all, 1), put(2), Shared(put_all, "wrong"), put(3), Shared(put_all, 4)]
+        results = await asyncio.gather(*map(store.write, asked), return_exceptions=True)
+        assert runs == [[1, "wrong", 4]]
+        assert [results[0], results[1], results[3], results[4]] == [(1, 2), 1, 1, (1, 2)]
+        assert isinstance(results[2], KeyError)
+        runs.clear()
+        results = await asyncio.gather(
+            *(store.write(Shared(put_all, value)) for value in (5, "spoilt", 6)), return_exceptions=True
+        )
+        assert runs == [[5, "spoilt", 6], [5], ["spoilt"], [6]], "one that spoils it for all is run apart"
+        assert [results[0][0], results[2][0]] == [1, 1]
+        assert isinstance(results[1], KeyError)
+        assert await store.write(count) == 6
 
 
 async def test_a_caller_that_leaves_only_stops_waiting(tmp_path):
@@ -97,7 +124,7 @@ async def test_two_processes_take_turns_and_lose_nothing(tmp_path):
     script = """
 import asyncio, sys
 from pathlib import Path
-from ledger.sqlite.writer import open_store
+from ledger.sqlite.writer import Shared, open_store
 async def main(name):
     async with open_store(Path(sys.argv[1]), "full") as store:
         for n in range(150):
