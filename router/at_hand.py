@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from ledger.values import Hit, Replay, StoredResponse
+from router.again import Again
 from router.answer import Delta
 from router.asked import Asked
 from router.assemble import replay
@@ -48,6 +49,7 @@ class ReplayedReply:
     """The result of an earlier call once more. Nothing is under way and nothing is charged."""
 
     has_next = False  # An error may be.
+    again: Again | None = None
 
     def __init__(self, asked: Asked, found: Replay, kept: Kept) -> None:
         self._asked = asked

@@ -80,15 +80,14 @@ class Books:
 
     def count_found(self, asked: Asked, found: Hit | Replay) -> None:
         """Count a call that a stored answer met. The answer of an earlier one, told again, is no call of its own."""
-        if isinstance(found, Replay):
-            return
+        if not isinstance(found, Replay):
+            self.count_hit(asked.route.name, found.response.deployment, found.response.cost_nanousd)
+
+    def count_hit(self, route: str, deployment: str, saved_nanousd: int) -> None:
+        """Count a call that a stored answer of this deployment met."""
         self._recorder.call(
             CallAccount(
-                route=asked.route.name,
-                cache="hit",
-                outcome=Outcome.OK,
-                deployment=found.response.deployment,
-                saved_nanousd=found.response.cost_nanousd,
+                route=route, cache="hit", outcome=Outcome.OK, deployment=deployment, saved_nanousd=saved_nanousd
             )
         )
 

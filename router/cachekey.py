@@ -53,4 +53,9 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 def shown_key(lookup: Lookup | None) -> str:
     """As much of a call's cache key as people are shown. Empty: it shares nothing with other calls."""
-    return "" if lookup is None else lookup.cache_key.hex()[:SHOWN_KEY_CHARS]
+    return "" if lookup is None else shown(lookup.cache_key)
+
+
+def shown(key: bytes) -> str:
+    """As much of a cache key as people are shown."""
+    return key.hex()[:SHOWN_KEY_CHARS]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
+from router.again import HitsAgain
 from router.asked import Asked, SharingRules, admitted
 from router.at_hand import reply_at_hand
 from router.call import Call
@@ -66,6 +67,7 @@ class LedgerGateway:
         self.keys = Keys(ledger, self.own)
         self._room = RoomMaker(ledger, dispatcher.lines, clock_ms=clock_ms)
         self._is_stopped = False
+        self.hits = HitsAgain(routes, ledger, dispatcher.books, clock_ms=clock_ms)
         self.estimator = Estimator(
             self._planner, ledger, health, ordering.habits, self._room, counter=dispatcher.counter
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
 from ledger.values import Ending, Keeping, StoredResponse
+from router.again import Again
 from router.answer import Answer, Delta
 from router.assemble import replay
 from router.cachekey import shown_key
@@ -48,7 +49,7 @@ class StoredReply:
         latency_s: float | None = None,
     ) -> None:
         self._asked = asked
-        self._answer_of = response.generation_id
+        self._response = response
         self.deployment_id = response.deployment
         self.dropped_params: tuple[str, ...] = ()
         self.clamped: dict[str, int] = {}
@@ -79,7 +80,26 @@ class StoredReply:
             receipt=receipt,
             answer=self._finished.answer,
             events=((names.ADMIT, admitted_at_ns, admitted),),
-            answer_of=self._answer_of,
+            answer_of=self._response.generation_id,
+        )
+
+    @property
+    def again(self) -> Again | None:
+        """What was said is not at hand where content is captured; an Idempotency-Key answers for itself."""
+        asked, response = self._asked, self._response
+        if asked.captures_content or asked.call.idempotency is not None:
+            return None
+        return Again(
+            model=asked.call.model,
+            route=asked.route,
+            facts=asked.facts,
+            chat=self.chat_facts(),
+            cache_key=asked.shared.cache_key,
+            answer_of=response.generation_id,
+            deployment=response.deployment,
+            saved_nanousd=response.cost_nanousd,
+            api_key=asked.call.attribution.key_id,
+            deadline_s=asked.call.deadline_s,
         )
 
 
@@ -87,6 +107,7 @@ class LiveReply:
     """A place in a flight: the leader's own (with its journey), or a follower's."""
 
     origin: Origin | None = None
+    again: Again | None = None
 
     def __init__(
         self,

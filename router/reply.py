@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from router.again import Again
 from router.answer import Answer, Delta
 from router.call import Call, EventFormat
 from router.receipt import CacheOutcome, Receipt
@@ -52,6 +53,10 @@ class Reply(Protocol):
     @property
     def event_format(self) -> EventFormat:
         """How the provider's own events are written that its deltas carry, where they carry any."""
+
+    @property
+    def again(self) -> Again | None:
+        """What equal requests may be answered by without being read. None: they may not."""
 
     @property
     def has_next(self) -> bool:

@@ -122,6 +122,7 @@ async def open_parts(
         yield Parts(
             live=live,
             gateway=gateway,
+            hits=gateway.hits,
             estimates=gateway.estimator,
             counts=Counts(gateway.estimator, remote_counts(transport), gates=gates, health=health),
             reports=ledger,

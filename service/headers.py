@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.money import MAX_NANOUSD, format_usd, parse_usd
 from router.call import CacheMode
-from router.receipt import Receipt
+from router.receipt import Receipt, Timing
 from service.refusals import InvalidRequest
 from service.requests import Headers
 
@@ -99,18 +99,27 @@ def amount(where: str, text: str) -> int:
 
 def receipt_headers(receipt: Receipt, *, total_ms: float) -> HeaderPairs:
     """What a whole answer says of itself beside its ids."""
-    timing = receipt.timing
     return [
         *answering_headers(
             f"{receipt.provider}:{receipt.model}", receipt.cache, receipt.dropped_params, receipt.clamped
         ),
-        (b"x-farthing-cost-usd", format_usd(receipt.cost_nanousd).encode()),
-        (
-            b"server-timing",
-            b"queue;dur=%.3f, ledger;dur=%.3f, upstream;dur=%.3f, total;dur=%.3f"
-            % (timing.queue_ms, timing.ledger_ms, timing.upstream_ms, total_ms),
-        ),
+        cost_header(receipt),
+        timing_header(receipt.timing, total_ms=total_ms),
     ]
+
+
+def cost_header(receipt: Receipt) -> tuple[bytes, bytes]:
+    """What the answer cost."""
+    return b"x-farthing-cost-usd", format_usd(receipt.cost_nanousd).encode()
+
+
+def timing_header(timing: Timing, *, total_ms: float) -> tuple[bytes, bytes]:
+    """Where the time went."""
+    return (
+        b"server-timing",
+        b"queue;dur=%.3f, ledger;dur=%.3f, upstream;dur=%.3f, total;dur=%.3f"
+        % (timing.queue_ms, timing.ledger_ms, timing.upstream_ms, total_ms),
+    )
 
 
 def answering_headers(

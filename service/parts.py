@@ -9,6 +9,7 @@ import msgspec
 from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
+from router.again import HitsAgain
 from router.deployments import Route
 from router.estimating import Estimates
 from router.reply import Gateway
@@ -125,7 +126,8 @@ class Parts:
 
     metrics: all of them, as Prometheus reads them; recorder: counts requests for them. public_url: where people find
     this service, without a slash at its end. live: what those who watch calls are told. trace_url: where a trace can be
-    looked at, TRACE_ID in the place of its id; empty: nowhere.
+    looked at, TRACE_ID in the place of its id; empty: nowhere. hits: serves again what was a hit before; None: nobody
+    does.
     """
 
     gateway: Gateway
@@ -141,6 +143,7 @@ class Parts:
     readiness: Callable[[], Readiness]
     is_draining: Callable[[], bool]
     now_ms: Callable[[], int]
+    hits: HitsAgain | None = None
     live: LiveBoard = field(default_factory=LiveBoard)
     reload: Callable[[], Awaitable[None]] | None = None
     metrics: Callable[[], Awaitable[bytes]] = _no_metrics

@@ -15,7 +15,9 @@ from router.reply import Finished, Reply
 from service.asked import Asked, EventWriter, Wire, build_call
 from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
+from service.http.again import ShortWay
 from service.http.exchange import CALLER_GONE, Exchange, exchange_of
+from service.http.repeats import key_of
 from service.idempotency import read_key
 from service.ids import new_generation_id
 from service.live.told import watched
@@ -73,6 +75,7 @@ class GenerationApp:
         self._wire = wire
         self._slots = slots
         self._parts = parts
+        self._short_way = ShortWay(wire, parts)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -92,6 +95,9 @@ class GenerationApp:
         raw = await read_json_body(
             exchange.headers, receive, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s
         )
+        key = key_of(exchange, raw)
+        if key is not None and await self._short_way.answered(exchange, key, send):
+            return
         asked, idempotency = await aside(lambda: self._read(exchange, raw), size=len(raw))
         now_ms = self._parts.now_ms()
         call = build_call(
@@ -115,6 +121,8 @@ class GenerationApp:
                 await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
             else:
                 await self._whole(exchange, call, reply, receive, send)
+            if key is not None and reply.again is not None:
+                self._short_way.remember(key, call, await reply.finished(), reply, asked)
         except (RouterError, LedgerError, CallerGone) as error:
             exchange.live.failed(CALLER_GONE if isinstance(error, CallerGone) else error.code)
             raise

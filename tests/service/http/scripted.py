@@ -89,6 +89,7 @@ class ScriptedReply:
     """Plays its steps: deltas come, exceptions are raised, events are waited for. Finished ends it."""
 
     origin = None
+    again = None
     has_next = False
 
     def __init__(self, call: Call, steps: list[Step], cache: CacheOutcome) -> None:
@@ -333,6 +334,7 @@ class Edge:
             catalog=OneRoute(),
             keyring=self.keyring,
             telemetry=self.telemetry,
+            hits=getattr(self.gateway, "hits", None),
             limits=limits,
             readiness=lambda: self.readiness,
             is_draining=lambda: self.readiness.draining,
