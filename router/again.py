@@ -1,6 +1,5 @@
 """Hits served again by a process that has their answers at hand. The ledger still says whether, and counts each one."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +16,7 @@ from router.deployments import Route
 from router.errors import DeadlineExceeded, UnknownModel
 from router.journey import Facts
 from router.planning import Routes
-from router.until import Until
+from router.until import Deadlines
 from telemetry import ChatFacts, names
 
 TRIES: Final = 3
@@ -68,11 +67,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class HitsAgain:
     """Asks the ledger, and nobody else."""
 
-    def __init__(self, routes: Routes, ledger: Ledger, books: Books, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, routes: Routes, ledger: Ledger, books: Books, deadlines: Deadlines, *, clock_ms: Callable[[], int]
+    ) -> None:
         self._routes = routes
         self._ledger = ledger
         self._books = books
         self._clock_ms = clock_ms
+        self._deadlines = deadlines
 
     async def serve(self, again: Again, *, generation_id: str, trace: Trace, received_at_ms: int) -> Served | None:
         """Put one more such hit on record. None: that is not what an equal call would be answered now, so make it one.
@@ -101,8 +103,11 @@ class HitsAgain:
             api_key=again.api_key,
         )
         try:
-            with Until(asyncio.get_running_loop().time() + again.deadline_s):
-                is_served = await self._ask(asked)
+            with self._deadlines.within(again.deadline_s):
+                try:
+                    is_served = await self._ledger.hit_again(asked)
+                except LedgerUnavailable as error:
+                    is_served = await self._ask_again(asked, error)
         except TimeoutError:
             elapsed_s = time.monotonic() - began_s
             raise DeadlineExceeded(elapsed_s=elapsed_s, waited_for="the ledger", key=shown(again.cache_key)) from None
@@ -125,12 +130,13 @@ class HitsAgain:
             return False
         return route is again.route or route == again.route
 
-    async def _ask(self, asked: HitAgain) -> bool:
-        for tries_left in reversed(range(TRIES)):
+    async def _ask_again(self, asked: HitAgain, error: LedgerUnavailable) -> bool:
+        """It may be on record: only a repeat can tell, for another call would be one more."""
+        for _ in range(TRIES - 1):
+            if not error.unknown:
+                break
             try:
                 return await self._ledger.hit_again(asked)
-            except LedgerUnavailable as error:
-                # It may be on record: only a repeat can tell, for another call would be one more.
-                if not error.unknown or not tries_left:
-                    raise
-        raise AssertionError("the last try returns or raises")
+            except LedgerUnavailable as unavailable:
+                error = unavailable
+        raise error

@@ -28,7 +28,7 @@ from router.planning import Planner, Routes
 from router.replies import LiveReply
 from router.reply import Reply
 from router.room import RoomMaker
-from router.until import Until
+from router.until import Deadlines
 
 ADMIT_TRIES: Final = 3
 GIVE_BACK_TRIES: Final = 600
@@ -67,7 +67,8 @@ class LedgerGateway:
         self.keys = Keys(ledger, self.own)
         self._room = RoomMaker(ledger, dispatcher.lines, clock_ms=clock_ms)
         self._is_stopped = False
-        self.hits = HitsAgain(routes, ledger, dispatcher.books, clock_ms=clock_ms)
+        self.deadlines = Deadlines()
+        self.hits = HitsAgain(routes, ledger, dispatcher.books, self.deadlines, clock_ms=clock_ms)
         self.estimator = Estimator(
             self._planner, ledger, health, ordering.habits, self._room, counter=dispatcher.counter
         )
@@ -187,7 +188,7 @@ class LedgerGateway:
             return flight
         # It will not be an answer to this call, and its end is being written.
         try:
-            with Until(asked.deadline_s):
+            with self.deadlines.until(asked.deadline_s):
                 await flight.ended()
         except TimeoutError:
             raise asked.too_late("an equal call to end") from None
@@ -207,7 +208,7 @@ class LedgerGateway:
         admission: Admission | None = None
         may_lead = False
         try:
-            with Until(asked.deadline_s):
+            with self.deadlines.until(asked.deadline_s):
                 admission = await self._repeat_admit(request)
             may_lead = isinstance(admission, Lead)
         except TimeoutError:

@@ -23,7 +23,6 @@ from router.receipts import follower_receipt, hit_receipt, leader_receipt
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored
 from router.tracing import chat_facts
-from router.until import Until
 from telemetry import ChatFacts, names
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ class LiveReply:
 
     async def finished(self) -> Finished:
         try:
-            with Until(self._asked.deadline_s):
+            with self._gateway.deadlines.until(self._asked.deadline_s):
                 landing = await self._listener.landing()
             return await self._land(landing)
         except LeadPassed as passed:
@@ -211,7 +210,7 @@ class LiveReply:
             if has_output:
                 event = await self._listener.next()
             else:
-                with Until(self._asked.deadline_s):
+                with self._gateway.deadlines.until(self._asked.deadline_s):
                     event = await self._listener.next()
             if isinstance(event, Landing):
                 yield await self._land(event)

@@ -1,38 +1,42 @@
-"""A deadline for a block of code: what `asyncio.timeout_at` does, at a quarter of its cost."""
+"""A deadline for a block of code: what `asyncio.timeout_at` does, at a quarter of its cost, or at a twentieth."""
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+# How often far deadlines are looked at. One that is near has a timer of its own, and is met to the millisecond.
+LOOK_S: Final = 1.0
 
 
 class Until:
     """Ends the block at this moment of the loop's clock: it is cancelled, and TimeoutError comes out of it.
 
-    A cancel that somebody else wanted stays one. Entered by a plain `with`, within a task. at_s None: not yet.
+    A cancel that somebody else wanted stays one. Entered by a plain `with`, within a task. at_s None: not yet. among:
+    those that look after it while it is far.
     """
 
-    __slots__ = ("_at_s", "_cancels", "_loop", "_task", "_timer", "has_struck")
+    __slots__ = ("_among", "_at_s", "_cancels", "_loop", "_task", "_timer", "has_struck")
 
-    def __init__(self, at_s: float | None) -> None:
+    def __init__(self, at_s: float | None, among: "Deadlines | None" = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._at_s = at_s
+        self._among = among
         self._timer: asyncio.Handle | None = None
         self.has_struck = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._task = task
         self._cancels = task.cancelling()
-        if self._at_s is not None:
-            self._timer = self._loop.call_at(self._at_s, self._strike)
+        if self._at_s is not None and (self._among is None or not self._among.take(self, self._at_s)):
+            self.arm()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._disarm()
         # Taken back also where the block ended by itself just then.
         if self.has_struck and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
             raise TimeoutError from error
@@ -40,19 +44,69 @@ class Until:
     def move(self, at_s: float | None) -> None:
         """To another moment. Not once it has struck."""
         assert not self.has_struck
-        if self._timer is not None:
-            self._timer.cancel()
+        self._disarm()
         self._at_s = at_s
-        self._timer = None if at_s is None else self._loop.call_at(at_s, self._strike)
+        self.arm()
 
     @property
     def at_s(self) -> float | None:
         """The moment, if it has one."""
         return self._at_s
 
+    def arm(self) -> None:
+        """Have it strike by a timer of its own."""
+        self._timer = None if self._at_s is None else self._loop.call_at(self._at_s, self._strike)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        elif self._among is not None:
+            self._among.drop(self)
+
     def _strike(self) -> None:
         self.has_struck = True
         self._task.cancel()
+
+
+class Deadlines:
+    """Those of many blocks of one loop, hardly any of which is ever met: far ones share a look every LOOK_S."""
+
+    def __init__(self) -> None:
+        self._far: dict[Until, float] = {}
+        self._is_looking = False
+
+    def until(self, at_s: float) -> Until:
+        """A block's deadline at this moment of the loop's clock."""
+        return Until(at_s, self)
+
+    def within(self, span_s: float) -> Until:
+        """A block's deadline, so many seconds from now."""
+        return Until(asyncio.get_running_loop().time() + span_s, self)
+
+    def take(self, until: Until, at_s: float) -> bool:
+        """Look after this one, unless it is near."""
+        loop = asyncio.get_running_loop()
+        if at_s < loop.time() + 2 * LOOK_S:
+            return False
+        self._far[until] = at_s
+        if not self._is_looking:
+            self._is_looking = True
+            loop.call_later(LOOK_S, self._look)
+        return True
+
+    def drop(self, until: Until) -> None:
+        """Its block has ended."""
+        self._far.pop(until, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        near_s = loop.time() + 2 * LOOK_S
+        for until in [until for until, at_s in self._far.items() if at_s < near_s]:
+            del self._far[until]
+            until.arm()
+        self._is_looking = bool(self._far)
+        if self._is_looking:
+            loop.call_later(LOOK_S, self._look)
 
 
 def within(span_s: float) -> Until:

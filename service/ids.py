@@ -1,6 +1,6 @@
 """Names for generations: unique everywhere, and in the order of their birth."""
 
-import os
+import random
 from typing import Final
 
 # RFC 4648's base32hex, lower case: its digits sort as their values do.
@@ -12,7 +12,10 @@ _SHIFTS: Final = tuple(range(120, -1, -10))
 
 
 def new_generation_id(now_ms: int) -> str:
-    """`gen_` and 26 digits: 48 bits of the millisecond, then 80 random ones. Sorting names sorts by time."""
+    """`gen_` and 26 digits: 48 bits of the millisecond, then 80 random ones. Sorting names sorts by time.
+
+    They are no secrets, so nobody asks the system for chance: Python seeds each process, and a forked child, anew.
+    """
     assert 0 <= now_ms < 1 << 48
-    number = now_ms << _RANDOM_BITS | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
+    number = now_ms << _RANDOM_BITS | random.getrandbits(_RANDOM_BITS)
     return "gen_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

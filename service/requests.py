@@ -4,7 +4,7 @@ import io
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from router.until import within
+from router.until import Until, within
 from service.refusals import BodyTimeout, BodyTooLarge, InvalidRequest, Refusal, UnsupportedMediaType
 
 Message = MutableMapping[str, Any]
@@ -20,19 +20,30 @@ class CallerGone(Exception):
     """The client closed its connection. Nobody is left to answer."""
 
 
-async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body, of which never more than max_bytes are kept.
+async def read_json_body(
+    headers: Headers,
+    receive: Receive,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    deadline: Callable[[float], Until] = within,
+) -> bytes:
+    """The whole body, of which never more than max_bytes are kept. deadline: makes that of its coming.
 
     Raises UnsupportedMediaType, BodyTooLarge, BodyTimeout, InvalidRequest for a wrong content-length, CallerGone.
     """
     try:
-        with within(timeout_s):
+        with deadline(timeout_s):
             declared = _declared_length(headers)
             refusal = _refusal(headers, declared, max_bytes)
             if refusal is not None:
                 await _drain(receive)
                 raise refusal
-            return await _read(receive, max_bytes, declared)
+            body, more = _part_of(await receive())
+            if 0 < declared == len(body) or (not more and len(body) <= max_bytes):
+                # With all bytes there, asking on would only bring the news that there are no more.
+                return body
+            return await _joined(body, more, receive, max_bytes)
     except TimeoutError as error:
         raise BodyTimeout(timeout_s) from error
 
@@ -47,16 +58,12 @@ def _refusal(headers: Headers, declared: int, max_bytes: int) -> Refusal | None:
     return None
 
 
-async def _read(receive: Receive, max_bytes: int, declared: int) -> bytes:
-    body, more = await _next_part(receive)
-    if 0 < declared == len(body) or (not more and len(body) <= max_bytes):
-        # With all bytes there, asking on would only bring the news that there are no more.
-        return body
+async def _joined(body: bytes, more: bool, receive: Receive, max_bytes: int) -> bytes:
     # Its value is taken out without a copy: joined parts would need the room twice.
     parts = io.BytesIO()
     parts.write(body)
     while more and parts.tell() <= max_bytes:
-        body, more = await _next_part(receive)
+        body, more = _part_of(await receive())
         parts.write(body)
     if parts.tell() > max_bytes:
         parts.close()
@@ -70,12 +77,11 @@ async def _drain(receive: Receive) -> None:
     left = _DRAINED_BYTES
     more = True
     while more and left > 0:
-        body, more = await _next_part(receive)
+        body, more = _part_of(await receive())
         left -= len(body)
 
 
-async def _next_part(receive: Receive) -> tuple[bytes, bool]:
-    message = await receive()
+def _part_of(message: Message) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise CallerGone
     return message.get("body", b""), message.get("more_body", False)

@@ -10,6 +10,8 @@ def presented(headers: Headers) -> bytes | None:
 
     Raises Unauthenticated where two are shown that are not the same.
     """
+    if b"authorization" not in headers and b"x-api-key" not in headers:
+        return None
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     shown = (token.strip() if scheme.lower() == b"bearer" else b"", headers.get(b"x-api-key", b"").strip())
     ours = [text for text in shown if text.startswith(PREFIX)]

@@ -32,6 +32,7 @@ VENDOR_PREFIX: Final = "/v1/"
 _OPENAIS: Final = ("/v1/chat/", "/v1/responses", "/v1/embeddings")
 _ANTHROPICS: Final = "/v1/messages"
 CALLER_GONE: Final = "caller_gone"
+OK: Final = 200
 _SCOPE_KEY: Final = "farthing.exchange"
 _JSON: Final = b"application/json"
 _NOISE: Final = ("/health", "/dashboard/")
@@ -97,10 +98,12 @@ class Exchange:
         self.generation_id = origin.generation_id
         return msgspec.structs.replace(call, generation_id=origin.generation_id, received_at_ms=origin.received_at_ms)
 
-    async def answer(self, body: bytes, headers: HeaderPairs, send: Send, *, status: int = 200) -> None:
+    async def answer(self, body: bytes, headers: HeaderPairs) -> None:
         """Send a whole JSON answer."""
         head = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body)), *self.id_headers(), *headers]
-        await send({"type": "http.response.start", "status": status, "headers": head})
+        self.status = OK
+        send = self.send if self._method == "HEAD" else self._send
+        await send({"type": "http.response.start", "status": OK, "headers": head})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def refuse(self, error: Exception, send: Send) -> None:

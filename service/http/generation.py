@@ -1,8 +1,7 @@
 """The generation paths, whatever their wire format: admit, answer whole or as a stream, never outlive the caller."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import Any, Final
 
 from ledger.apikeys import ApiKeyOver
@@ -12,6 +11,7 @@ from router.call import Call
 from router.errors import Overloaded, RouterError, SlowReader
 from router.large import aside
 from router.reply import Finished, Reply
+from router.until import Deadlines
 from service.asked import Asked, EventWriter, Wire, build_call
 from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
@@ -33,30 +33,28 @@ WRITE_BYTES: Final = 65_536
 
 
 class Slots:
-    """How many calls this process has in progress, and whether it takes another."""
+    """How many calls this process has in progress, and whether it takes another. deadlines: for what they wait for."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self.in_use = 0
+        self.deadlines = Deadlines()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """One slot, while the block runs. Raises Overloaded at once if there is none, or the process is draining."""
+    def __enter__(self) -> None:
+        """Take one, for the length of the block. Raises Overloaded at once if there is none, or the process drains."""
         if self.in_use >= self._parts.limits.max_in_flight or self._parts.is_draining():
             raise Overloaded
-        recorder = self._parts.recorder
         self.in_use += 1
-        recorder.calls_in_flight(self.in_use)
+        self._parts.recorder.calls_in_flight(self.in_use)
         self._is_empty.clear()
-        try:
-            yield
-        finally:
-            self.in_use -= 1
-            recorder.calls_in_flight(self.in_use)
-            if self.in_use == 0:
-                self._is_empty.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.in_use -= 1
+        self._parts.recorder.calls_in_flight(self.in_use)
+        if self.in_use == 0:
+            self._is_empty.set()
 
     async def emptied(self, *, within_s: float) -> bool:
         """Wait until no call is in progress, but no longer than this. Returns whether it came to that."""
@@ -80,7 +78,7 @@ class GenerationApp:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         try:
-            with self._slots.taken():
+            with self._slots:
                 await self._generate(exchange, receive, send)
         except CallerGone:
             exchange.caller_left()
@@ -93,7 +91,11 @@ class GenerationApp:
     async def _generate(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         limits = self._parts.limits
         raw = await read_json_body(
-            exchange.headers, receive, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s
+            exchange.headers,
+            receive,
+            max_bytes=limits.max_body_bytes,
+            timeout_s=limits.body_timeout_s,
+            deadline=self._slots.deadlines.within,
         )
         key = key_of(exchange, raw)
         if key is not None and await self._short_way.answered(exchange, key, send):
@@ -120,7 +122,7 @@ class GenerationApp:
             if call.stream:
                 await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
             else:
-                await self._whole(exchange, call, reply, receive, send)
+                await self._whole(exchange, call, reply, receive)
             if key is not None and reply.again is not None:
                 self._short_way.remember(key, call, await reply.finished(), reply, asked)
         except (RouterError, LedgerError, CallerGone) as error:
@@ -148,14 +150,14 @@ class GenerationApp:
         asked = self._wire.read(raw)
         return asked, read_key(exchange.headers, path=exchange.path, raw=raw, caller=exchange.caller.key_id)
 
-    async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive, send: Send) -> None:
+    async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive) -> None:
         if reply.cache == "hit" or reply.origin is not None:
             # It is at hand: watching for the caller's leaving would cost more than the answer.
             finished = await reply.finished()
         else:
             finished = await while_connected(reply.finished(), receive)
         body = self._wire.answer(call, finished)
-        await exchange.answer(body, receipt_headers(finished.receipt, total_ms=exchange.total_ms), send)
+        await exchange.answer(body, receipt_headers(finished.receipt, total_ms=exchange.total_ms))
         exchange.live.answered(reply, finished.receipt)
 
     async def _stream(

@@ -51,7 +51,7 @@ class LiveApp:
         exchange, limits = exchange_of(scope), self._parts.limits
         if EVENT_STREAM not in exchange.headers.get(b"accept", b""):
             calls = {"calls": await self._parts.reports.latest_calls()}
-            await exchange.answer(msgspec.json.encode(calls), [NO_STORE], send)
+            await exchange.answer(msgspec.json.encode(calls), [NO_STORE])
             return
         line = EventLine(
             send, exchange.id_headers, keep_alive_s=limits.keep_alive_s, reader_timeout_s=limits.reader_timeout_s

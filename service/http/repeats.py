@@ -73,5 +73,5 @@ def key_of(exchange: Exchange, raw: bytes) -> RequestKey | None:
     headers = exchange.headers
     if len(raw) > LONGEST_REQUEST_BYTES or b"idempotency-key" in headers:
         return None
-    steering = tuple(pair for pair in headers.items() if pair[0].startswith(b"x-farthing-") or pair[0] in FORWARDED)
+    steering = tuple([pair for pair in headers.items() if pair[0] in FORWARDED or pair[0].startswith(b"x-farthing-")])
     return exchange.path, exchange.caller.key_id, steering, hashlib.sha256(raw).digest()

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from telemetry.metrics import instruments as its
-from telemetry.metrics.tally import OTHER, Count, Tally
+from telemetry.metrics.tally import OTHER, Count, Spread, Tally
 from telemetry.names import HTTP_METHODS, WELL_KNOWN_PROVIDERS
 
 # {label: how many values of it one process tells apart}.
@@ -104,6 +104,7 @@ class Recorder:
         self.tally = tally or Tally()
         self._names = {label: Names(limit, self.tally.values_of(label)) for label, limit in LIMITS.items()}
         self._asked: dict[tuple[str, str, str], Asked] = {}
+        self._requests: dict[tuple[str, str, int], Spread] = {}
         self._in_flight = self.tally.count(its.IN_FLIGHT)
 
     def attempt(self, it: AttemptAccount) -> None:
@@ -158,11 +159,21 @@ class Recorder:
 
     def request(self, method: str, route: str, status: int, error_code: str, took_s: float) -> None:
         """Count an HTTP request. route: its template; error_code: of the problem it was answered with, or empty."""
-        method = method if method in HTTP_METHODS else "_OTHER"
-        labels = (method, self._names["http.route"].of(route), str(status))
-        self.tally.spread(its.HTTP_DURATION, *labels).observe(took_s)
+        durations = self._requests.get((method, route, status))
+        if durations is None:
+            durations = self._durations_of(method, route, status)
+        durations.observe(took_s)
         if error_code:
             self.tally.count(its.REFUSALS, self._names["code"].of(error_code)).add()
+
+    def _durations_of(self, method: str, route: str, status: int) -> Spread:
+        """Found once for all requests of a kind, for the names that are told apart."""
+        known = method if method in HTTP_METHODS else "_OTHER"
+        name = self._names["http.route"].of(route)
+        durations = self.tally.spread(its.HTTP_DURATION, known, name, str(status))
+        if known == method and name == route:
+            self._requests[method, route, status] = durations
+        return durations
 
     def calls_in_flight(self, count: int) -> None:
         """So many calls are in progress now."""
