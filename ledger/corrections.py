@@ -1,7 +1,7 @@
 """What may be corrected and how, engine apart. Postings never change: a correction is a new line."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -9,6 +9,7 @@ import msgspec
 
 from ledger.errors import LedgerError
 from ledger.prices import Price
+from ledger.url import is_on_server, server_of
 from ledger.usage import Usage
 from ledger.values import CostBasis
 
@@ -157,7 +158,14 @@ class Corrector(Protocol):
 @asynccontextmanager
 async def open_corrector(url: str, *, clock_ms: Callable[[], int]) -> AsyncIterator[Corrector]:
     """Correct a ledger that is there: in its writers' turns, so that a service on it goes on. Raises NotALedger."""
-    from ledger.sqlite.corrector import open_sqlite_corrector
+    opened: AbstractAsyncContextManager[Corrector]
+    if is_on_server(url):
+        from ledger.postgres.corrector import open_postgres_corrector
 
-    async with open_sqlite_corrector(Path(url.partition(":")[2]), clock_ms=clock_ms) as corrector:
+        opened = open_postgres_corrector(server_of(url), clock_ms=clock_ms)
+    else:
+        from ledger.sqlite.corrector import open_sqlite_corrector
+
+        opened = open_sqlite_corrector(Path(url.partition(":")[2]), clock_ms=clock_ms)
+    async with opened as corrector:
         yield corrector

@@ -4,8 +4,13 @@ The operations are plain functions over a `Database`: each is part of one transa
 how statements get there. `sqlite3.Connection` is one as it is.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from ledger.reports import Latency, Spend
+
+Result = TypeVar("Result")
 
 
 class RuleBroken(Exception):
@@ -40,3 +45,36 @@ def named(rows: Rows) -> list[dict[str, Any]]:
     """Each row as {column: value}."""
     names = [column[0] for column in rows.description]
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@runtime_checkable
+class _OwnWords(Protocol):
+    def words_of(self, statement: str) -> str: ...
+
+
+def words_of(db: Database, statement: str) -> str:
+    """A statement in this engine's words, for what is put together of several: it has to be of one dialect."""
+    return db.words_of(statement) if isinstance(db, _OwnWords) else statement
+
+
+class Snapshot(Protocol):
+    """See `ledger.ledger.Transaction`."""
+
+    async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]: ...
+
+    async def get_all_latency(
+        self, *, since_ms: int | None = None, until_ms: int | None = None
+    ) -> dict[str, Latency]: ...
+
+
+class Readings(Protocol):
+    """Where an engine's readings are made."""
+
+    async def read(self, work: Callable[[Database], Result]) -> Result:
+        """Run `work` on one snapshot. Raises ReadingTooLong, and LedgerUnavailable."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """One moment that several readings are of."""
+
+    async def free_bytes(self) -> int | None:
+        """See `ledger.ledger.Rates`."""

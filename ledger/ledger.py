@@ -14,6 +14,7 @@ from ledger.figures import Batch, LedgerFigures
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
+from ledger.url import is_on_server, server_of
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -119,8 +120,8 @@ class Rates(Protocol):
     async def spend_by_scope(self, *, since_ms: int, until_ms: int) -> Mapping[str, int]:
         """{scope: nano-dollars} of the hours that begin within these moments; none for users, workflows and runs."""
 
-    async def free_bytes(self) -> int:
-        """How much room is left where the ledger is kept."""
+    async def free_bytes(self) -> int | None:
+        """How much room is left where the ledger is kept. None: that cannot be seen from here."""
 
 
 class Ledger(LedgerReports, Outbox, Rates, Protocol):
@@ -232,19 +233,29 @@ async def open_ledger(
     verify_every_s: float | None = None,
     tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[Ledger]:
-    """Open `sqlite:PATH`, made if it is missing, and hold a lease on it while the block runs.
+    """Open `sqlite:PATH` or `postgresql://…`, made if it is missing, and hold a lease on it while the block runs.
 
-    It is one more process on the file: a service that runs on it goes on undisturbed. Who only reads takes
+    It is one more process on it: a service that runs on it goes on undisturbed. Who only reads takes
     `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
     processes on it looks whether its new lines add up; None: this one never. tell: hears of each commit. Raises
     NotALedger for what cannot serve as one.
     """
-    from ledger.sqlite.ledger import open_sqlite_ledger
+    bounds = cache_bounds or CacheBounds()
+    opened: AbstractAsyncContextManager[Ledger]
+    if is_on_server(url):
+        from ledger.postgres.ledger import open_postgres_ledger
 
-    path, bounds = _sqlite_path(url), cache_bounds or CacheBounds()
-    async with open_sqlite_ledger(
-        path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s, tell=tell
-    ) as ledger:
+        opened = open_postgres_ledger(
+            server_of(url), clock_ms=clock_ms, bounds=bounds, verify_every_s=verify_every_s, tell=tell
+        )
+    else:
+        from ledger.sqlite.ledger import open_sqlite_ledger
+
+        path = _sqlite_path(url)
+        opened = open_sqlite_ledger(
+            path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s, tell=tell
+        )
+    async with opened as ledger:
         yield ledger
 
 
@@ -254,14 +265,26 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
 
     Raises NotALedger.
     """
-    from ledger.sqlite.reports import open_sqlite_reports
+    opened: AbstractAsyncContextManager[LedgerReports]
+    if is_on_server(url):
+        from ledger.postgres.ledger import open_postgres_reports
 
-    async with open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms) as reports:
+        opened = open_postgres_reports(server_of(url), clock_ms=clock_ms)
+    else:
+        from ledger.sqlite.reports import open_sqlite_reports
+
+        opened = open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms)
+    async with opened as reports:
         yield reports
 
 
 def check_ledger(url: str) -> None:
     """Raise NotALedger, which says what to do, if a ledger cannot be kept there. Changes nothing."""
+    if is_on_server(url):
+        from ledger.postgres.ledger import check_address
+
+        check_address(server_of(url))
+        return
     from ledger.sqlite.files import check_file
 
     check_file(_sqlite_path(url))

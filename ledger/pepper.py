@@ -13,6 +13,7 @@ from typing import Final
 
 from ledger.errors import NotALedger
 from ledger.sqlite.connection import sync_folder
+from ledger.url import is_on_server
 
 FILE: Final = "farthing.pepper"
 VARIABLE: Final = "FARTHING_PEPPER"
@@ -43,6 +44,8 @@ def open_pepper(ledger_url: str, given: str | None) -> Pepper:
         if len(given) < LEAST_CHARS:
             raise NotALedger(f"${VARIABLE} has fewer than {LEAST_CHARS} characters: take a longer one, made by chance")
         return Pepper(given.encode("utf-8", "surrogateescape"))
+    if is_on_server(ledger_url):
+        raise NotALedger(f"the replicas on a server share one pepper: set ${VARIABLE} for each of them to the same")
     path = Path(ledger_url.partition(":")[2]).with_name(FILE)
     try:
         return Pepper(_read(path) or _make(path))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from ledger.errors import BackupFailed
+from ledger.url import is_on_server, server_of
 from ledger.verify import Findings
 
 
@@ -24,6 +26,8 @@ def backup_ledger(url: str, target: Path, *, on_step: Callable[[str], None]) -> 
 
     on_step is told how far it is, on any thread. Raises Unreadable and BackupFailed; then there is no copy.
     """
+    if is_on_server(url):
+        raise BackupFailed("a ledger on PostgreSQL is copied by the server's own tools: pg_dump, or a base backup")
     from ledger.sqlite.backup import backup_file
 
     return backup_file(Path(url.partition(":")[2]), target, on_step=on_step)
@@ -37,6 +41,10 @@ def prune_ledger(
     In small transactions: a service may go on writing, and what was cut off is done by doing it again. Raises
     NotALedger, and TooRecent for a moment less than a day ago.
     """
+    if is_on_server(url):
+        from ledger.postgres.prune import prune_database
+
+        return prune_database(server_of(url), before_ms, now_ms=now_ms, dry_run=dry_run, on_step=on_step)
     from ledger.sqlite.prune import prune_file
 
     path = Path(url.partition(":")[2])

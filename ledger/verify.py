@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ledger.errors import LedgerError
+from ledger.url import is_on_server, server_of
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,10 @@ def verify_ledger(url: str, *, on_rule: Callable[[str], None], since: int | None
     on_rule is told what is being checked, on any thread. since: trust the lines up to this number and their digest, and
     look at those after it; sums are checked whole. Raises Unreadable.
     """
+    if is_on_server(url):
+        from ledger.postgres.verify import verify_database
+
+        return verify_database(server_of(url), on_rule=on_rule, since=since)
     from ledger.sqlite.verify import verify_file
 
     return verify_file(Path(url.partition(":")[2]), on_rule=on_rule, since=since)

@@ -5,7 +5,6 @@ import logging
 import os
 import secrets
 import socket
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Final, TypeVar
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
+from ledger.database import Database, Readings
 from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.figures import Batch, LedgerFigures
 from ledger.prices import Price
@@ -30,7 +30,7 @@ from ledger.sqlite.memory import change_memory, memory_since
 from ledger.sqlite.outbox import SqliteOutbox
 from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
 from ledger.sqlite.prices import record_prices
-from ledger.sqlite.readers import Readers, open_readers
+from ledger.sqlite.readers import open_readers
 from ledger.sqlite.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.sqlite.writer import Shared, Writer, open_store
 from ledger.values import (
@@ -64,7 +64,7 @@ class SqliteLedger(SqliteOutbox):
     def __init__(
         self,
         store: Writer,
-        readers: Readers,
+        readers: Readings,
         new_owner: Callable[[], Owner],
         *,
         clock_ms: Callable[[], int],
@@ -101,7 +101,7 @@ class SqliteLedger(SqliteOutbox):
     async def admit(self, request: AdmitRequest) -> Admission:
         await self._record_new_prices(request.bids)
 
-        def work(db: sqlite3.Connection, owner_id: str) -> Admission:
+        def work(db: Database, owner_id: str) -> Admission:
             return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
         return await self._write_under_lease(work)
@@ -123,7 +123,7 @@ class SqliteLedger(SqliteOutbox):
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
         await self._record_new_prices(request.bids)
 
-        def work(db: sqlite3.Connection, owner_id: str) -> Lead | Refused:
+        def work(db: Database, owner_id: str) -> Lead | Refused:
             for result in request.closed:
                 close_attempt(db, result, now_ms=request.now_ms)
             return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
@@ -153,14 +153,14 @@ class SqliteLedger(SqliteOutbox):
     async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
         now_ms = self._clock_ms()
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Database) -> None:
             configure_ceilings(db, ceilings, now_ms=now_ms)
             self._ceilings.now(db)
 
         await self._store.write(work, is_settlement=True)
 
     async def create_api_key(self, kept: KeptKey) -> None:
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Database) -> None:
             if create_key(db, kept):
                 add_ceilings(db, kept.key.ceilings, now_ms=kept.key.created_at_ms)
 
@@ -173,7 +173,7 @@ class SqliteLedger(SqliteOutbox):
             await self._store.write(self._see_ceilings, is_settlement=True)
         return kept
 
-    def _see_ceilings(self, db: sqlite3.Connection) -> None:
+    def _see_ceilings(self, db: Database) -> None:
         self._ceilings.now(db)
 
     async def revoke_api_key(self, key_id: str) -> ApiKey | None:
@@ -195,9 +195,15 @@ class SqliteLedger(SqliteOutbox):
             owner_id=self.owner_id,
             now_ms=self._clock_ms(),
             queue_depth=self._store.queue_depth,
-            database=self._store.path,
+            wal_bytes=self._store.wal_bytes(),
         )
         return await self._readers.read(work)
+
+    def looks(self, *, every_s: float) -> Looks:
+        """The audit that goes on beside it."""
+        return Looks(
+            self._store, self._readers, clock_ms=self._clock_ms, owner_id=lambda: self.owner_id, every_s=every_s
+        )
 
     async def join(self) -> None:
         """Begin a lease."""
@@ -245,7 +251,7 @@ class SqliteLedger(SqliteOutbox):
             self._owner = fresh
 
     async def _write_under_lease(
-        self, work: Callable[[sqlite3.Connection, str], Result], *, is_settlement: bool = False
+        self, work: Callable[[Database, str], Result], *, is_settlement: bool = False
     ) -> Result:
         """Write as this process's owner; as a new one if its lease turns out to be over."""
         for _ in range(LEASE_TRIES):
@@ -278,7 +284,7 @@ class SqliteLedger(SqliteOutbox):
                 log.warning("%d holds of dead processes lapsed: their whole amount is charged, basis unknown", lapsed)
 
 
-def _as_owner(db: sqlite3.Connection, *, work: Callable[[sqlite3.Connection, str], Result], owner: Owner) -> Result:
+def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner: Owner) -> Result:
     return work(db, owner.owner_id)
 
 
@@ -304,14 +310,22 @@ async def open_sqlite_ledger(
         store = await stack.enter_async_context(open_store(path, synchronous, tell=tell))
         readers = await stack.enter_async_context(open_readers(path))
         ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
+        await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
+        yield ledger
+
+
+@asynccontextmanager
+async def under_lease(ledger: SqliteLedger, *, verify_every_s: float | None) -> AsyncIterator[None]:
+    """Hold a lease while the block runs, then give it back. verify_every_s None: no looks."""
+    async with AsyncExitStack() as stack:
         await ledger.join()
         stack.push_async_callback(ledger.leave)
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
         stack.push_async_callback(_stop, keeper)
         if verify_every_s is not None:
-            looks = Looks(store, readers, clock_ms=clock_ms, owner_id=lambda: ledger.owner_id, every_s=verify_every_s)
+            looks = ledger.looks(every_s=verify_every_s)
             stack.push_async_callback(_stop, asyncio.create_task(looks.run(), name="ledger audit"))
-        yield ledger
+        yield
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -6,10 +6,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
-from ledger.database import Database, named
+from ledger.database import Database, Readings, named
 from ledger.errors import LedgerUnavailable
 from ledger.events import EventRaised
 from ledger.figures import LedgerFigures
@@ -17,7 +16,6 @@ from ledger.sql import statements
 from ledger.sqlite.events import raise_event
 from ledger.sqlite.lines import LineAudit, Place, first_place
 from ledger.sqlite.proofs import CALLED
-from ledger.sqlite.readers import Readers
 from ledger.sqlite.sums import Followed, SumAudit, follow, followed_until
 from ledger.sqlite.verify import RULES
 from ledger.sqlite.writer import Writer
@@ -49,7 +47,7 @@ class Looks:
     def __init__(
         self,
         store: Writer,
-        readers: Readers,
+        readers: Readings,
         *,
         clock_ms: Callable[[], int],
         owner_id: Callable[[], str],
@@ -107,16 +105,15 @@ class Looks:
         await self._store.write(lambda db: db.execute(SQL["note_queue_depth"], depth).rowcount)
 
 
-def read_figures(db: Database, *, owner_id: str, now_ms: int, queue_depth: int, database: Path) -> LedgerFigures:
+def read_figures(db: Database, *, owner_id: str, now_ms: int, queue_depth: int, wal_bytes: int) -> LedgerFigures:
     """How the ledger is doing. queue_depth: of this process."""
     row = db.execute(SQL["figures"], {"owner_id": owner_id, "now_ms": now_ms}).fetchone()
     seq, took_us, drift, others, alerts_pending, alerts_dead = row
-    wal = database.with_name(database.name + "-wal")
     return LedgerFigures(
         drift=drift,
         verified_seq=seq,
         verify_s=took_us / 1_000_000,
-        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        wal_bytes=wal_bytes,
         queue_depth=others + queue_depth,
         alerts_pending=alerts_pending,
         alerts_dead=alerts_dead,

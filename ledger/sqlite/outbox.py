@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from ledger.database import Readings
 from ledger.events import Delivery, EventRaised, Try
 from ledger.sqlite.deliveries import (
     due_deliveries,
@@ -14,7 +15,6 @@ from ledger.sqlite.deliveries import (
     who_has_duty,
 )
 from ledger.sqlite.events import acknowledge, raise_event
-from ledger.sqlite.readers import Readers
 from ledger.sqlite.reports import SqliteReports
 from ledger.sqlite.writer import Writer
 
@@ -22,7 +22,7 @@ from ledger.sqlite.writer import Writer
 class SqliteOutbox(SqliteReports):
     """See `ledger.ledger.Outbox`, which it implements for the process that holds the lease of `owner_id`."""
 
-    def __init__(self, store: Writer, readers: Readers, *, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Writer, readers: Readings, *, clock_ms: Callable[[], int]) -> None:
         super().__init__(readers, clock_ms)
         self._store = store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.ceilings import DAY_MS, HOUR_MS
+from ledger.database import Database
 from ledger.errors import NotALedger, TooRecent
 from ledger.reports import iso
 from ledger.sql import migrations, statements
@@ -25,7 +26,7 @@ ROWS_AT_ONCE: Final = 500
 MOST_AT_ONCE: Final = 64_000
 _BUSY_TIMEOUT_S: Final = 5.0
 
-Work = Callable[[sqlite3.Connection], int]
+Work = Callable[[Database], int]
 
 
 def prune_file(
@@ -38,25 +39,49 @@ def prune_file(
     at_once: int = ROWS_AT_ONCE,
 ) -> Pruned:
     """Fold what is before this moment, back to a whole hour. Raises NotALedger and TooRecent."""
-    before_ms -= before_ms % HOUR_MS
-    if before_ms > now_ms - DAY_MS:
-        raise TooRecent(f"{iso(before_ms)} is less than a day ago: such calls may still be repeated or mended")
+    bounds = bounds_of(before_ms, now_ms)
     if not path.is_file():
         raise NotALedger(f"there is no ledger at {path}")
-    bounds = {"before_ms": before_ms, "now_ms": now_ms}
     try:
         with closing(_connect(path, is_dry=dry_run)) as db:
             if check_identity(db) != len(migrations("sqlite")):
                 raise NotALedger("the ledger is of an older farthing: start the service once, it brings it up to date")
             if dry_run:
-                return _count(db, bounds)
-            return _prune(_InTurns(db, path), bounds, at_once, on_step)
+                db.execute("BEGIN")
+                return count_rows(db, bounds)
+            with closing(_InTurns(db, path)) as turns:
+                return prune_rows(turns, bounds, at_once, on_step)
     except sqlite3.DatabaseError as error:
         raise NotALedger(f"{path} could not be pruned further ({error}): nothing is half done; try it again") from error
 
 
-class _InTurns:
+def bounds_of(before_ms: int, now_ms: int) -> dict[str, int]:
+    """What is to be folded: all before this moment, back to a whole hour. Raises TooRecent."""
+    before_ms -= before_ms % HOUR_MS
+    if before_ms > now_ms - DAY_MS:
+        raise TooRecent(f"{iso(before_ms)} is less than a day ago: such calls may still be repeated or mended")
+    return {"before_ms": before_ms, "now_ms": now_ms}
+
+
+class Repeating:
     """Runs one transaction after the other, each in this process's turn, as a service's writer does."""
+
+    def write(self, work: Work) -> int:
+        """Run `work` in a transaction."""
+        raise NotImplementedError
+
+    def repeat(self, work: Work, at_once: int, on_step: Callable[[str], None], what: str) -> int:
+        """Until it finds nothing more to do. Returns how much it did in all."""
+        done, count = 0, at_once
+        while count:
+            count = self.write(work)
+            done += count
+            on_step(f"{done:,} {what} folded")
+        return done
+
+
+class _InTurns(Repeating):
+    """On a file."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.db = db
@@ -76,52 +101,47 @@ class _InTurns:
             self._checkpoints.run_if_due(self.db)
         return count
 
-    def repeat(self, work: Work, at_once: int, on_step: Callable[[str], None], what: str) -> int:
-        """Until it finds nothing more to do. Returns how much it did in all."""
-        done, count = 0, at_once
-        while count:
-            count = self.write(work)
-            done += count
-            on_step(f"{done:,} {what} folded")
-        return done
-
     def close(self) -> None:
         self._turns.close()
 
 
-def _prune(turns: _InTurns, bounds: dict[str, int], at_once: int, on_step: Callable[[str], None]) -> Pruned:
-    with closing(turns):
-        held = {"holds": 0}
+def prune_rows(turns: Repeating, bounds: dict[str, int], at_once: int, on_step: Callable[[str], None]) -> Pruned:
+    """Fold lines, and what is then left without any."""
+    held = {"holds": 0}
 
-        def fold(db: sqlite3.Connection) -> int:
-            lines, holds = _fold_lines(db, bounds, at_once)
-            held["holds"] += holds
-            return lines
+    def fold(db: Database) -> int:
+        lines, holds = _fold_lines(db, bounds, at_once)
+        held["holds"] += holds
+        return lines
 
-        lines = turns.repeat(fold, at_once, on_step, "lines")
-        (pruned_before,) = turns.db.execute(SQL["pruned_before"]).fetchone()
-        # Nothing but lines makes a balance, and nothing may go that no balance stands for.
-        reach = {**bounds, "before_ms": min(bounds["before_ms"], pruned_before or 0), "most": at_once}
-        chargeless = turns.repeat(lambda db: _drop_holds(db, reach), at_once, on_step, "attempts")
-        calls = turns.repeat(
-            lambda db: _drop(db, "finished_generations", "drop_generation", "generation_id", reach),
-            at_once, on_step, "calls",
-        )  # fmt: skip
-        stored = turns.repeat(
-            lambda db: _drop(db, "expired_responses", "drop_response", "cache_key", reach), at_once, on_step, "answers"
-        )
-        through_seq = _folded_through(turns.db)
-        return Pruned(
-            before_ms=pruned_before or 0,
-            through_seq=through_seq,
-            postings=lines,
-            holds=held["holds"] + chargeless,
-            generations=calls,
-            responses=stored,
-        )
+    lines = turns.repeat(fold, at_once, on_step, "lines")
+    pruned_before = turns.write(_pruned_before)
+    # Nothing but lines makes a balance, and nothing may go that no balance stands for.
+    reach = {**bounds, "before_ms": min(bounds["before_ms"], pruned_before), "most": at_once}
+    chargeless = turns.repeat(lambda db: _drop_holds(db, reach), at_once, on_step, "attempts")
+    calls = turns.repeat(
+        lambda db: _drop(db, "finished_generations", "drop_generation", "generation_id", reach),
+        at_once, on_step, "calls",
+    )  # fmt: skip
+    stored = turns.repeat(
+        lambda db: _drop(db, "expired_responses", "drop_response", "cache_key", reach), at_once, on_step, "answers"
+    )
+    return Pruned(
+        before_ms=pruned_before,
+        through_seq=turns.write(_folded_through),
+        postings=lines,
+        holds=held["holds"] + chargeless,
+        generations=calls,
+        responses=stored,
+    )
 
 
-def _fold_lines(db: sqlite3.Connection, bounds: dict[str, int], most: int) -> tuple[int, int]:
+def _pruned_before(db: Database) -> int:
+    (moment_ms,) = db.execute(SQL["pruned_before"]).fetchone()
+    return moment_ms or 0
+
+
+def _fold_lines(db: Database, bounds: dict[str, int], most: int) -> tuple[int, int]:
     """Fold the next lines that may go, and their attempts. Returns (lines, attempts)."""
     found = _next_cut(db, bounds, _folded_through(db), most)
     if not found:
@@ -133,7 +153,7 @@ def _fold_lines(db: sqlite3.Connection, bounds: dict[str, int], most: int) -> tu
     return len(found), _drop_attempts(db, list(dict.fromkeys(row[1] for row in found)))
 
 
-def _next_cut(db: sqlite3.Connection, bounds: dict[str, int], after_seq: int, most: int) -> list[tuple[Any, ...]]:
+def _next_cut(db: Database, bounds: dict[str, int], after_seq: int, most: int) -> list[tuple[Any, ...]]:
     """The next lines that may go together: a whole prefix, every hold with all of its lines, never the newest line."""
     (newest,) = db.execute(SQL["last_seq"]).fetchone()
     while most <= MOST_AT_ONCE:
@@ -152,26 +172,25 @@ def _next_cut(db: sqlite3.Connection, bounds: dict[str, int], after_seq: int, mo
     return []
 
 
-def _drop_holds(db: sqlite3.Connection, reach: dict[str, int]) -> int:
+def _drop_holds(db: Database, reach: dict[str, int]) -> int:
     return _drop_attempts(db, [row[0] for row in db.execute(SQL["chargeless_holds"], reach)])
 
 
-def _drop_attempts(db: sqlite3.Connection, hold_ids: list[str]) -> int:
+def _drop_attempts(db: Database, hold_ids: list[str]) -> int:
     holds = [{"hold_id": hold_id} for hold_id in hold_ids]
     for name in ("fold_call", "drop_links", "drop_hold"):
         db.executemany(SQL[name], holds)
     return len(holds)
 
 
-def _drop(db: sqlite3.Connection, find: str, drop: str, name: str, reach: dict[str, int]) -> int:
+def _drop(db: Database, find: str, drop: str, name: str, reach: dict[str, int]) -> int:
     rows = [{name: row[0]} for row in db.execute(SQL[find], reach).fetchall()]
     db.executemany(SQL[drop], rows)
     return len(rows)
 
 
-def _count(db: sqlite3.Connection, bounds: dict[str, int]) -> Pruned:
+def count_rows(db: Database, bounds: dict[str, int]) -> Pruned:
     """What would be folded, found in one snapshot; attempts and calls are counted without looking at each one's end."""
-    db.execute("BEGIN")
     after_seq = _folded_through(db)
     holds: set[str] = set()
     lines, through_seq = 0, after_seq
@@ -191,7 +210,7 @@ def _count(db: sqlite3.Connection, bounds: dict[str, int]) -> Pruned:
     )
 
 
-def _folded_through(db: sqlite3.Connection) -> int:
+def _folded_through(db: Database) -> int:
     (through_seq,) = db.execute("SELECT COALESCE(MAX(through_seq), 0) FROM closings").fetchone()
     return int(through_seq)
 

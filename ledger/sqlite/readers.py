@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ledger.errors import LedgerUnavailable, ReadingTooLong
 from ledger.sqlite.connection import Connection, open_reader, read_bounded
+from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
 
 Result = TypeVar("Result")
 READERS: Final = 2
@@ -39,6 +41,14 @@ class Readers:
             raise (ReadingTooLong if is_too_long else LedgerUnavailable) from error
         finally:
             self._idle.put_nowait(connection)
+
+    def snapshot(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+        """One moment, on a connection of its own."""
+        return open_snapshot(self.path)
+
+    async def free_bytes(self) -> int:
+        """How much room is left on the file's file system, which may take its time: so on a thread of ours."""
+        return await self.read(lambda _: shutil.disk_usage(self.path.parent).free)
 
 
 @asynccontextmanager

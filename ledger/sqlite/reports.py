@@ -1,6 +1,5 @@
 """What readers are told: each reading on a read-only connection, with or without a writer beside it."""
 
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Any
 
 from ledger.apikeys import ApiKey
 from ledger.ceilings import CeilingStatus
+from ledger.database import Readings, Snapshot
 from ledger.errors import NotALedger
 from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
@@ -21,20 +21,19 @@ from ledger.sqlite.latency_report import latency_report
 from ledger.sqlite.latest import latest_calls
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.rates import spend_by_key_hour, spend_by_scope
-from ledger.sqlite.readers import Readers, open_readers
-from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
+from ledger.sqlite.readers import open_readers
 from ledger.sqlite.spend_report import spend_report
 
 
 class SqliteReports:
     """See `ledger.ledger.LedgerReports`, which it implements."""
 
-    def __init__(self, readers: Readers, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, readers: Readings, clock_ms: Callable[[], int]) -> None:
         self._readers = readers
         self._clock_ms = clock_ms
 
-    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
-        return open_snapshot(self._readers.path)
+    def transaction(self) -> AbstractAsyncContextManager[Snapshot]:
+        return self._readers.snapshot()
 
     async def spend(self, query: SpendQuery) -> dict[str, Any]:
         return await self._readers.read(partial(spend_report, query=query))
@@ -66,9 +65,8 @@ class SqliteReports:
     async def spend_by_scope(self, *, since_ms: int, until_ms: int) -> Mapping[str, int]:
         return await self._readers.read(partial(spend_by_scope, since_ms=since_ms, until_ms=until_ms))
 
-    async def free_bytes(self) -> int:
-        # On a thread of the ledger's own: a file system may take its time.
-        return await self._readers.read(lambda _: shutil.disk_usage(self._readers.path.parent).free)
+    async def free_bytes(self) -> int | None:
+        return await self._readers.free_bytes()
 
     async def events(self, query: EventsQuery) -> dict[str, Any]:
         return await self._readers.read(partial(events_report, query=query))

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.reports import Latency, LatencyQuery, Spend, SpendQuery
 from ledger.sqlite.connection import Connection, open_reader, read_bounded
@@ -19,11 +20,17 @@ Result = TypeVar("Result")
 SNAPSHOT_S: Final = 10.0
 
 
+class Read(Protocol):
+    """A reading of the moment. Raises LedgerUnavailable."""
+
+    async def __call__(self, work: Callable[[Database], Result]) -> Result: ...
+
+
 class SqliteTransaction:
     """See `ledger.ledger.Transaction`, which it implements. Made by `open_snapshot`."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, read: Read) -> None:
+        self._read = read
 
     async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]:
         query = SpendQuery(since_ms=since_ms, until_ms=until_ms, group_by=("model",))
@@ -35,21 +42,22 @@ class SqliteTransaction:
         _, groups = await self._read(partial(latency_by, query=query))
         return {model: latency for (model,), latency in sorted(groups.items())}
 
-    async def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        try:
-            return await self._connection.run(partial(_read_on, work=work))
-        except sqlite3.OperationalError as error:
-            raise LedgerUnavailable from error
-
 
 @asynccontextmanager
 async def open_snapshot(path: Path) -> AsyncIterator[SqliteTransaction]:
     """Everything read within is as it was at the beginning. On a connection of its own, so that it holds up nobody."""
     async with open_reader(path) as connection:
         await connection.run(_begin)
+
+        async def read(work: Callable[[Database], Result]) -> Result:
+            try:
+                return await connection.run(partial(_read_on, work=work))
+            except sqlite3.OperationalError as error:
+                raise LedgerUnavailable from error
+
         ending = asyncio.create_task(_end_later(connection), name="ledger snapshot")
         try:
-            yield SqliteTransaction(connection)
+            yield SqliteTransaction(read)
         finally:
             ending.cancel()
             await asyncio.wait([ending])

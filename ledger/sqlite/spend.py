@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ledger.ceilings import DAY_MS, HOUR_MS
-from ledger.database import Database
+from ledger.database import Database, words_of
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 from ledger.sql import statements
 
@@ -96,7 +96,7 @@ def _read(db: Database, source: str, query: SpendQuery, since_ms: int, until_ms:
     unit_ms = _unit_ms(named)
     grouping = (*columns, *(("at_ms / :unit_ms * :unit_ms",) if unit_ms else ()))
     exact = [name for name in query.filters if name in _COLUMNS and name != "provider"]
-    sql = f"SELECT {''.join(f'{column}, ' for column in grouping)}{_SUMS} FROM ({SQL[source]})"  # noqa: S608  # Constants.
+    sql = f"SELECT {''.join(f'{column}, ' for column in grouping)}{_SUMS} FROM ({words_of(db, SQL[source])}) AS source"  # noqa: S608  # Constants.
     if exact:
         sql += " WHERE " + " AND ".join(f"{_COLUMNS[name]} = :filter_{name}" for name in exact)
     if grouping:

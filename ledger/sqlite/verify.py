@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.database import Database
 from ledger.errors import NotALedger
 from ledger.reports import SpendQuery
 from ledger.sql import statements
@@ -84,7 +85,7 @@ def _check_rules(path: Path, on_rule: OnRule, *, is_still: bool) -> list[Violati
         certain = proved(db, on_rule)
         found = [_check(db, rule, rules[rule], on_rule) for rule in rules if rule not in certain]
         if HOURS not in certain:
-            found.append(_check_hours(db, on_rule))
+            found.append(check_hours(db, on_rule))
         return [violation for violation in found if violation is not None]
 
 
@@ -100,7 +101,7 @@ def _check(db: sqlite3.Connection, rule: str, statement: str, on_rule: OnRule) -
     return Violation(rule=rule, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None
 
 
-def _check_hours(db: sqlite3.Connection, on_rule: OnRule) -> Violation | None:
+def check_hours(db: Database, on_rule: OnRule) -> Violation | None:
     """Reports read sums kept by the hour: they have to be what detail comes to, wherever there is detail."""
     on_rule(HOURS)
     query = SpendQuery(since_ms=pruned_before(db), group_by=HOUR_DIMENSIONS)
@@ -132,6 +133,11 @@ def _check_lines(db: sqlite3.Connection, audit: LineAudit, on_rule: OnRule) -> l
             on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
     except sqlite3.DatabaseError as error:
         audit.broken.append((CHAIN, {"after_seq": audit.place.seq, "unreadable": str(error)}))
+    return violations_of_lines(audit)
+
+
+def violations_of_lines(audit: LineAudit) -> list[Violation]:
+    """What an audit of lines found, by rule."""
     by_rule = groupby(sorted(audit.broken, key=itemgetter(0)), key=itemgetter(0))
     return [_violation(rule, [row for _, row in broken]) for rule, broken in by_rule]
 

@@ -155,6 +155,11 @@ class Writer:
         """How many writes wait."""
         return len(self._first) + len(self._second)
 
+    def wal_bytes(self) -> int:
+        """The size of the log that waits to be moved into the file."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
     @property
     def queue_age_s(self) -> float:
         """How long the oldest write that waits has waited; 0: none does."""
@@ -248,6 +253,13 @@ async def open_store(
 ) -> AsyncIterator[Writer]:
     """A writer on this file, made and migrated if need be. Raises NotALedger."""
     writer = Writer(path, synchronous, open_connection, wal_rule, tell=tell)
+    async with run_writer(writer):
+        yield writer
+
+
+@asynccontextmanager
+async def run_writer(writer: Writer) -> AsyncIterator[None]:
+    """Have it commit while the block runs. Raises NotALedger."""
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(writer.run(opened), name="ledger writer")
@@ -255,7 +267,7 @@ async def open_store(
         await asyncio.wait((opened, task), return_when=asyncio.FIRST_COMPLETED)
         # A bug ends the task without a word to whoever waits for it to open.
         await (opened if opened.done() else task)
-        yield writer
+        yield
 
 
 async def _join(writer: Writer, task: asyncio.Task[None]) -> None:

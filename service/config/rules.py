@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
+from ledger.url import is_on_server
 from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
 from service.config.alerts import alert_problems
@@ -156,8 +157,9 @@ def _server_problems(server: ServerSection) -> Iterator[Problem]:
 def _ledger_problems(url: str) -> Iterator[Problem]:
     # Whatever else the address holds may be a password.
     scheme, _, path = url.partition(":")
-    if scheme in {"postgresql", "postgres"}:
-        yield Problem("ledger.url", "postgresql is not supported by this version; write sqlite:farthing.db")
+    if is_on_server(url):
+        if not path.startswith("//"):
+            yield Problem("ledger.url", "must be an address, written postgresql://user@host/database")
     elif scheme != "sqlite" or not path:
         yield Problem("ledger.url", "must be a file, written sqlite:farthing.db")
     elif path.startswith(":"):

@@ -40,9 +40,9 @@ def unpriced(deployments: Iterable[str], *, now_ms: int) -> Iterator[EventRaised
         )
 
 
-def low_disk(free_bytes: int, low_bytes: int, *, now_ms: int) -> Iterator[EventRaised]:
-    """An event a day while the ledger's file system has less than this."""
-    if free_bytes < low_bytes:
+def low_disk(free_bytes: int | None, low_bytes: int, *, now_ms: int) -> Iterator[EventRaised]:
+    """An event a day while the ledger's file system has less than this. free_bytes None: nobody can tell."""
+    if free_bytes is not None and free_bytes < low_bytes:
         facts = {"free_bytes": free_bytes, "low_bytes": low_bytes}
         key = f"disk.low {now_ms - now_ms % DAY_MS}"
         yield EventRaised(type="disk.low", dedup_key=key, at_ms=now_ms, facts=facts)

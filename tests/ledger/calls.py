@@ -34,11 +34,15 @@ class Clock:
         return self.at_ms
 
 
+def url_of(home):
+    """Of a home (`tests.ledger.homes`), or of a file in a folder."""
+    return home.url if hasattr(home, "url") else f"sqlite:{home / 'farthing.db'}"
+
+
 @asynccontextmanager
-async def a_ledger(folder, *, clock=None, bounds=None, ceilings=()):
+async def a_ledger(home, *, clock=None, bounds=None, ceilings=()):
     clock = clock or Clock()
-    url = f"sqlite:{folder / 'farthing.db'}"
-    async with open_ledger(url, clock_ms=clock, cache_bounds=bounds or CacheBounds()) as ledger:
+    async with open_ledger(url_of(home), clock_ms=clock, cache_bounds=bounds or CacheBounds()) as ledger:
         await ledger.configure_ceilings(tuple(ceilings))
         yield ledger
 

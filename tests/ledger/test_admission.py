@@ -1,8 +1,6 @@
 """Admission and settlement on a real file: hits, flights, holds, refusals, and what repeats do."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 
 import msgspec
 import pytest
@@ -27,8 +25,8 @@ from tests.ledger.calls import (
 )
 
 
-def query(folder, sql):
-    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+def query(home, sql):
+    with home.database() as db:
         return db.execute(sql).fetchall()
 
 
@@ -36,8 +34,8 @@ def ceiling(limit, scope="global", window="day"):
     return Ceiling(scope=scope, window=window, limit=limit)
 
 
-async def test_a_call_leads_an_equal_one_follows_and_the_next_one_is_a_hit(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_call_leads_an_equal_one_follows_and_the_next_one_is_a_hit(home):
+    async with a_ledger(home) as ledger:
         first, second, third = (a_call(key="k") for _ in range(3))
         lead = await ledger.admit(first)
         assert isinstance(lead, Lead)
@@ -51,12 +49,12 @@ async def test_a_call_leads_an_equal_one_follows_and_the_next_one_is_a_hit(tmp_p
         assert (hit.response.body, hit.response.cost_nanousd) == (b"answer", 400)
         report = await ledger.generation(third.facts.generation_id)
         assert (report["cache"], report["saved_nanousd"], report["attempts"]) == ("hit", 400, [])
-    assert query(tmp_path, "SELECT kind, cost_nanousd FROM postings") == [("settlement", 400)]
+    assert query(home, "SELECT kind, cost_nanousd FROM postings") == [("settlement", 400)]
 
 
-async def test_how_a_flight_failed_is_kept_a_while_where_another_process_may_have_waited(tmp_path):
+async def test_how_a_flight_failed_is_kept_a_while_where_another_process_may_have_waited(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
 
         async def fail(failure=b"how it failed"):
             call = a_call(key="k", held=0)
@@ -67,18 +65,18 @@ async def test_how_a_flight_failed_is_kept_a_while_where_another_process_may_hav
 
         alone = await fail()
         assert await ledger.failure_of(alone) is None
-        async with a_ledger(tmp_path, clock=clock) as other:
+        async with a_ledger(home, clock=clock) as other:
             own_reason, failed = await fail(None), await fail()
             assert [await other.failure_of(leader) for leader in (own_reason, failed)] == [None, b"how it failed"]
             clock.at_ms += FAILURE_SHARED_MS
             assert await other.failure_of(failed) is None
             await other._sweep()
-            assert query(tmp_path, "SELECT COUNT(*) FROM failed_flights") == [(0,)]
+            assert query(home, "SELECT COUNT(*) FROM failed_flights") == [(0,)]
 
 
-async def test_who_lost_the_lead_shares_no_failure_and_only_the_newest_are_kept(tmp_path, monkeypatch):
+async def test_who_lost_the_lead_shares_no_failure_and_only_the_newest_are_kept(home, monkeypatch):
     monkeypatch.setattr(settle_module, "FAILURES_SHARED", 3)
-    async with a_ledger(tmp_path) as ledger, a_ledger(tmp_path):
+    async with a_ledger(home) as ledger, a_ledger(home):
         calls = [a_call(key=f"k{number}", held=0) for number in range(6)]
         for call in calls:
             lead = await ledger.admit(call)
@@ -90,27 +88,27 @@ async def test_who_lost_the_lead_shares_no_failure_and_only_the_newest_are_kept(
         assert kept == [call.facts.generation_id for call in calls[2:5]]
 
 
-async def test_a_stored_answer_is_gone_when_its_time_is_over(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_stored_answer_is_gone_when_its_time_is_over(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(key="k"), ttl_ms=1000)
         assert isinstance(await ledger.admit(a_call(key="k", now_ms=BEGAN_MS + 999)), Hit)
         assert isinstance(await ledger.admit(a_call(key="k", now_ms=BEGAN_MS + 1000)), Lead)
 
 
-async def test_what_does_not_fit_the_bounds_pushes_out_what_expires_soonest(tmp_path):
-    async with a_ledger(tmp_path, bounds=CacheBounds(max_entries=2, max_bytes=100)) as ledger:
+async def test_what_does_not_fit_the_bounds_pushes_out_what_expires_soonest(home):
+    async with a_ledger(home, bounds=CacheBounds(max_entries=2, max_bytes=100)) as ledger:
         for name, ttl_ms in (("a", 3000), ("b", 1000), ("c", 2000)):
             await admit_and_settle(ledger, a_call(key=name), ttl_ms=ttl_ms)
         outcomes = [await ledger.admit(a_call(key=name, bids=())) for name in "abc"]
         assert [type(outcome) for outcome in outcomes] == [Hit, Missing, Hit]
         await admit_and_settle(ledger, a_call(key="huge"), body=b"x" * 101)
         assert isinstance(await ledger.admit(a_call(key="huge", bids=())), Missing)
-    assert query(tmp_path, "SELECT entries, bytes FROM response_totals") == [(2, 12)]
+    assert query(home, "SELECT entries, bytes FROM response_totals") == [(2, 12)]
 
 
-async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(tmp_path):
+async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling(2500)]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[ceiling(2500)]) as ledger:
         one, two, three = (a_call() for _ in range(3))
         leads = [await ledger.admit(one), await ledger.admit(two)]
         refused = await ledger.admit(three)
@@ -129,32 +127,32 @@ async def test_a_ceiling_admits_what_fits_and_tells_held_from_spent(tmp_path):
         clock.at_ms += DAY_MS
         tomorrow = await ledger.admit(a_call(now_ms=clock.at_ms))
         assert isinstance(tomorrow, Lead)
-    assert query(tmp_path, "SELECT code, count FROM refusals ORDER BY code") == [
+    assert query(home, "SELECT code, count FROM refusals ORDER BY code") == [
         ("ceiling_exceeded", 1),
         ("ceiling_held", 1),
     ]
 
 
-async def test_a_hold_takes_room_in_all_of_its_scopes_or_in_none(tmp_path):
+async def test_a_hold_takes_room_in_all_of_its_scopes_or_in_none(home):
     limits = [ceiling(5000), ceiling(5000, "provider:p"), ceiling(500, "model:p:m", "month"), ceiling(1, "model:p:x")]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         assert isinstance(await ledger.admit(a_call(held=501)), Refused)
-        assert query(tmp_path, "SELECT SUM(held_amount) FROM ceiling_windows") == [(0,)]
+        assert query(home, "SELECT SUM(held_amount) FROM ceiling_windows") == [(0,)]
         assert isinstance(await ledger.admit(a_call(held=500)), Lead)
-    held = query(tmp_path, "SELECT ceiling_id, held_amount FROM ceiling_windows ORDER BY ceiling_id")
+    held = query(home, "SELECT ceiling_id, held_amount FROM ceiling_windows ORDER BY ceiling_id")
     assert held == [("day global", 500), ("day provider:p", 500), ("month model:p:m", 500)]
 
 
-async def test_the_first_bid_that_fits_is_taken(tmp_path):
+async def test_the_first_bid_that_fits_is_taken(home):
     bids = tuple(Bid(deployment=name, held_nanousd=1000, price_version="v") for name in ("a:m", "b:m"))
-    async with a_ledger(tmp_path, ceilings=[ceiling(10, "provider:a")]) as ledger:
+    async with a_ledger(home, ceilings=[ceiling(10, "provider:a")]) as ledger:
         lead = await ledger.admit(a_call(bids=bids))
         assert isinstance(lead, Lead)
         assert lead.bid == 1
 
 
-async def test_a_repeated_request_gets_its_first_result_and_takes_nothing_more(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling(1000)]) as ledger:
+async def test_a_repeated_request_gets_its_first_result_and_takes_nothing_more(home):
+    async with a_ledger(home, ceilings=[ceiling(1000)]) as ledger:
         request = a_call(key="k")
         lead = await ledger.admit(request)
         assert await ledger.admit(request) == lead
@@ -163,12 +161,12 @@ async def test_a_repeated_request_gets_its_first_result_and_takes_nothing_more(t
         await ledger.settle(settlement)
         with pytest.raises(UsageDiffers):
             await ledger.settle(a_settlement(request, lead, cost=401))
-    assert query(tmp_path, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(0, 400)]
-    assert query(tmp_path, "SELECT COUNT(*) FROM postings") == [(1,)]
+    assert query(home, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(0, 400)]
+    assert query(home, "SELECT COUNT(*) FROM postings") == [(1,)]
 
 
-async def test_a_failed_attempt_is_closed_and_the_next_held_in_one_step_also_when_repeated(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling(1500)]) as ledger:
+async def test_a_failed_attempt_is_closed_and_the_next_held_in_one_step_also_when_repeated(home):
+    async with a_ledger(home, ceilings=[ceiling(1500)]) as ledger:
         request = a_call()
         lead = await ledger.admit(request)
         following = NextAttempt(
@@ -181,40 +179,38 @@ async def test_a_failed_attempt_is_closed_and_the_next_held_in_one_step_also_whe
         second = await ledger.hold_next(following)
         assert isinstance(second, Lead)
         assert await ledger.hold_next(following) == second
-    states = query(tmp_path, "SELECT attempt, state, outcome FROM holds ORDER BY attempt")
+    states = query(home, "SELECT attempt, state, outcome FROM holds ORDER BY attempt")
     assert states == [(1, "released", "upstream_error"), (2, "held", None)]
-    assert query(tmp_path, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(1500, 0)]
+    assert query(home, "SELECT held_amount, spent_amount FROM ceiling_windows") == [(1500, 0)]
 
 
-async def test_a_settlement_above_its_hold_is_posted_whole_and_named_an_overrun(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling(1000)]) as ledger:
+async def test_a_settlement_above_its_hold_is_posted_whole_and_named_an_overrun(home):
+    async with a_ledger(home, ceilings=[ceiling(1000)]) as ledger:
         await admit_and_settle(ledger, a_call(), cost=1300)
         assert isinstance(await ledger.admit(a_call(held=1)), Refused)
-    assert query(tmp_path, "SELECT cost_nanousd, overrun_nanousd FROM postings") == [(1300, 300)]
+    assert query(home, "SELECT cost_nanousd, overrun_nanousd FROM postings") == [(1300, 300)]
 
 
-async def test_a_dead_owners_holds_lapse_into_unknown_charges_and_late_usage_mends_them(tmp_path):
+async def test_a_dead_owners_holds_lapse_into_unknown_charges_and_late_usage_mends_them(home):
     clock = Clock()
     request = a_call(key="k")
-    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling(5000)]) as stalled:
+    async with a_ledger(home, clock=clock, ceilings=[ceiling(5000)]) as stalled:
         lead = await stalled.admit(request)
         clock.at_ms += 16_000
-        async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling(5000)]) as other:
+        async with a_ledger(home, clock=clock, ceilings=[ceiling(5000)]) as other:
             await other._sweep()
-            assert query(tmp_path, "SELECT kind, cost_nanousd, cost_basis FROM postings") == [
-                ("lapse", 1000, "unknown")
-            ]
+            assert query(home, "SELECT kind, cost_nanousd, cost_basis FROM postings") == [("lapse", 1000, "unknown")]
             assert isinstance(await other.admit(a_call(key="k", now_ms=clock.at_ms)), Lead), "the lead is free again"
         await stalled.settle(a_settlement(request, lead, cost=400))
         await stalled.settle(a_settlement(request, lead, cost=400))
-    lines = query(tmp_path, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
+    lines = query(home, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
     assert lines == [("lapse", 1000), ("correction", -600)]
-    assert query(tmp_path, "SELECT spent_amount FROM ceiling_windows") == [(400,)]
-    assert query(tmp_path, "SELECT COUNT(*) FROM responses") == [(0,)], "a fenced-off leader stores nothing"
+    assert query(home, "SELECT spent_amount FROM ceiling_windows") == [(400,)]
+    assert query(home, "SELECT COUNT(*) FROM responses") == [(0,)], "a fenced-off leader stores nothing"
 
 
-async def test_a_new_ceiling_counts_what_its_window_has_seen_and_a_retired_one_comes_back_exact(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_new_ceiling_counts_what_its_window_has_seen_and_a_retired_one_comes_back_exact(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(), cost=300)
         assert isinstance(await ledger.admit(a_call(held=100)), Lead)
         await ledger.configure_ceilings((ceiling(1000),))
@@ -228,28 +224,28 @@ async def test_a_new_ceiling_counts_what_its_window_has_seen_and_a_retired_one_c
         assert isinstance(await ledger.admit(a_call(held=1)), Refused)
 
 
-async def test_a_process_taken_for_dead_holds_nothing_until_it_has_a_new_lease(tmp_path):
+async def test_a_process_taken_for_dead_holds_nothing_until_it_has_a_new_lease(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         asleep, first = ledger.owner_id, await ledger.admit(before := a_call())
         clock.at_ms += 20_000
-        async with a_ledger(tmp_path, clock=clock) as other:
+        async with a_ledger(home, clock=clock) as other:
             await other._sweep()
         leads = await asyncio.gather(*(ledger.admit(a_call(now_ms=clock.at_ms)) for _ in range(5)))
         assert all(isinstance(lead, Lead) for lead in leads)
         assert ledger.owner_id != asleep
         await ledger.settle(a_settlement(before, first, cost=400))
-    owners = query(tmp_path, "SELECT owner_id, state, COUNT(*) FROM holds GROUP BY 1, 2 ORDER BY taken_at_ms")
+    owners = query(home, "SELECT owner_id, state, COUNT(*) FROM holds GROUP BY 1, 2 ORDER BY MIN(taken_at_ms)")
     assert owners == [(asleep, "lapsed", 1), (ledger.owner_id, "held", 5)]
-    lines = query(tmp_path, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
+    lines = query(home, "SELECT kind, cost_nanousd FROM postings ORDER BY seq")
     assert lines == [("lapse", 1000), ("correction", -600)]
 
 
-async def test_a_price_is_on_record_before_the_first_hold_that_names_it(tmp_path):
+async def test_a_price_is_on_record_before_the_first_hold_that_names_it(home):
     price = Price(version="v7", base=Tier(input=150_000_000, output=600_000_000), tiers=((1000, Tier(input=1)),))
     bid = Bid(deployment="p:m", held_nanousd=10, price_version="v7", price=price)
-    async with a_ledger(tmp_path) as ledger:
+    async with a_ledger(home) as ledger:
         assert isinstance(await ledger.admit(a_call(bids=(bid,))), Lead)
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         assert find_price(db, "p:m", "v7") == price
         assert find_price(db, "p:m", "v8") is None

@@ -3,7 +3,7 @@ INSERT INTO api_keys (key_id, digest, pepper_id, name, team, role, created_at_ms
 VALUES (:key_id, :digest, :pepper_id, :name, :team, :role, :created_at_ms, :expires_at_ms);
 
 -- name: limit_key
-INSERT INTO api_key_ceilings (key_id, window, counts, limit_amount) VALUES (:key_id, :window, :counts, :limit_amount);
+INSERT INTO api_key_ceilings (key_id, "window", counts, limit_amount) VALUES (:key_id, :window, :counts, :limit_amount);
 
 -- name: allow_route
 INSERT INTO api_key_routes (key_id, route) VALUES (:key_id, :route);
@@ -25,8 +25,8 @@ SELECT route FROM api_key_routes WHERE key_id = :key_id ORDER BY route;
 
 -- name: ceilings_of_key
 -- By window, dollars before tokens before calls.
-SELECT key_id, window, counts, limit_amount FROM api_key_ceilings WHERE key_id = :key_id
- ORDER BY window, counts = 'nanousd' DESC, counts DESC;
+SELECT key_id, "window", counts, limit_amount FROM api_key_ceilings WHERE key_id = :key_id
+ ORDER BY "window", counts = 'nanousd' DESC, counts DESC;
 
 -- name: is_in_force
 -- No row: the key was revoked, has expired, or never was.
@@ -41,7 +41,7 @@ SELECT key_id FROM api_keys
 
 -- name: ceilings_in_force
 -- The ceilings of all keys in force.
-SELECT key_id, window, counts, limit_amount
+SELECT key_id, "window", counts, limit_amount
   FROM api_key_ceilings
   JOIN api_keys USING (key_id)
  WHERE revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > :now_ms);

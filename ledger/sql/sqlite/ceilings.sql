@@ -1,13 +1,13 @@
 -- name: set_ceiling
 -- A ceiling as the configuration has it now. Its windows and their counts stay.
-INSERT INTO ceilings (ceiling_id, scope, window, counts, limit_amount, active, since_ms, when_tight, of_template,
+INSERT INTO ceilings (ceiling_id, scope, "window", counts, limit_amount, active, since_ms, when_tight, of_template,
                       downgrade_at, warn_at)
 VALUES (:ceiling_id, :scope, :window, :counts, :limit_amount, 1, :now_ms, :when_tight, :of_template, :downgrade_at,
         :warn_at)
     ON CONFLICT (ceiling_id) DO UPDATE
    SET limit_amount = excluded.limit_amount, active = 1, when_tight = excluded.when_tight,
        of_template = excluded.of_template, downgrade_at = excluded.downgrade_at, warn_at = excluded.warn_at,
-       since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE since_ms END;
+       since_ms = CASE WHEN :is_new THEN excluded.since_ms ELSE ceilings.since_ms END;
 
 -- name: retire_ceilings
 -- Before the configured ones are set again: whatever is not set after this is no longer in force.
@@ -23,14 +23,14 @@ SELECT epoch FROM ceilings_epoch;
 
 -- name: configured_ceilings
 -- Those in force as they were configured: templates, and not the names that they stand for.
-SELECT scope, window, counts, limit_amount, when_tight, downgrade_at, warn_at
+SELECT scope, "window", counts, limit_amount, when_tight, downgrade_at, warn_at
   FROM ceilings
  WHERE active = 1 AND of_template = 0;
 
 -- name: scopes_like
 -- The names that a template of this window and unit stands for, as far as they were seen.
 SELECT scope FROM ceilings
- WHERE window = :window AND counts = :counts AND substr(scope, 1, length(:prefix)) = :prefix AND scope <> :template;
+ WHERE "window" = :window AND counts = :counts AND substr(scope, 1, length(:prefix)) = :prefix AND scope <> :template;
 
 -- name: first_hold_from
 -- No row: none was taken at this moment or later.
@@ -47,13 +47,13 @@ SELECT ceiling_id FROM ceilings WHERE active = 1;
 
 -- name: shown_ceilings
 -- Those in force, less those of keys that were revoked or have expired.
-SELECT ceiling_id, scope, window, counts, limit_amount
+SELECT ceiling_id, scope, "window", counts, limit_amount
   FROM ceilings
  WHERE active = 1
    AND NOT EXISTS (SELECT 1 FROM api_keys
                     WHERE scope LIKE 'key:%' AND key_id = substr(scope, 5)
                       AND (revoked_at_ms IS NOT NULL OR expires_at_ms <= :now_ms))
- ORDER BY scope, window, counts DESC;
+ ORDER BY scope, "window", counts DESC;
 
 -- name: current_window
 SELECT limit_amount, spent_amount, held_amount

@@ -7,7 +7,7 @@ SELECT hold_id, deployment, taken_at_ms, held_nanousd, price_version, state
  WHERE (taken_at_ms, hold_id) > (:after_ms, :after_id)
    AND taken_at_ms < :until_ms
    AND CASE state
-       WHEN 'held' THEN 0
+       WHEN 'held' THEN false
        WHEN 'released' THEN
            EXISTS (SELECT 1 FROM postings WHERE postings.hold_id = holds.hold_id AND kind = 'correction')
        ELSE EXISTS (SELECT 1 FROM postings WHERE postings.hold_id = holds.hold_id AND kind <> 'correction')

@@ -76,5 +76,5 @@ RETURNING event_seq;
 -- dead -> pending. target NULL: at each one where it is dead.
 UPDATE deliveries SET state = 'pending', next_at_ms = :now_ms
  WHERE event_seq = (SELECT seq FROM events WHERE id = :event_id) AND state = 'dead'
-   AND (:target IS NULL OR target = :target)
+   AND (CAST(:target AS TEXT) IS NULL OR target = :target)
 RETURNING target;

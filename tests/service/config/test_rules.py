@@ -116,7 +116,10 @@ def provider(url: str, more: str = "") -> str:
         (ceiling("user:a:*"), "ceilings[0].scope: 'user:a:*': a * stands alone, as in user:*"),
         (ceiling("everything"), "ceilings[0].scope: 'everything' must be global, or one of provider:P"),
         (ceiling("everyone:*"), "ceilings[0].scope: 'everyone:*' must be global, or one of provider:P"),
-        ('[ledger]\nurl="postgresql://me:hunter2@db/x"', "ledger.url: postgresql is not supported by this version"),
+        (
+            '[ledger]\nurl="postgresql:me:hunter2@db"',
+            "ledger.url: must be an address, written postgresql://user@host/database",
+        ),
         ('[ledger]\nurl="farthing.db"', "ledger.url: must be a file, written sqlite:farthing.db"),
         ('[ledger]\nurl="sqlite::memory:"', "ledger.url: must be a file: what is kept in memory is no ledger"),
         ('[ledger]\nurl="sqlite://farthing.db"', "ledger.url: a path follows the colon at once"),

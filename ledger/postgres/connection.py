@@ -1,0 +1,204 @@
+"""Connections to the server, on which plain functions run as on SQLite's.
+
+Each has a thread with an event loop of its own, for a function may take its time with what it reads. There a function
+runs as a greenlet: where it waits for the server, a coroutine of the loop waits in its stead.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import uvloop
+from greenlet import getcurrent, greenlet
+
+from ledger.database import RuleBroken
+from ledger.postgres.address import Address
+from ledger.postgres.words import own_words, translated
+
+Result = TypeVar("Result")
+
+CONNECT_S: Final = 5.0
+# Longer than the server's own limits: a server that says nothing at all by then is not there any more.
+SILENCE_S: Final = 5.0
+STATEMENTS_KEPT: Final = 512
+# Classes of SQLSTATE by which a statement is refused for what is in it. Source: PostgreSQL, appendix A.
+_REFUSALS: Final = ("22", "23")
+
+
+class ServerFailed(ConnectionError):
+    """The server did not do what it was asked for a reason of its own. sqlstate None: it did not answer."""
+
+    def __init__(self, words: str, sqlstate: str | None = None) -> None:
+        super().__init__(words)
+        self.sqlstate = sqlstate
+
+
+class Found:
+    """What a statement found. See `ledger.database.Rows`, which it implements."""
+
+    def __init__(self, records: Sequence[asyncpg.Record] = (), rowcount: int = -1) -> None:
+        self._rows: Iterator[asyncpg.Record] = iter(records)
+        self.rowcount = rowcount
+        self.description = [(name,) for name in records[0].keys()] if records else []  # noqa: SIM118  # A Record's values.
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        record = next(self._rows, None)
+        return None if record is None else tuple(record)
+
+    def fetchall(self) -> list[Any]:
+        return list(map(tuple, self._rows))
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(tuple, self._rows)
+
+
+class Session:
+    """A connection as an operation sees it: see `ledger.database.Database`, which it implements.
+
+    Only within `Connection.run`. Raises RuleBroken, or ServerFailed: then the transaction is lost.
+    """
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Found:
+        statement = translated(sql)
+        values = statement.values(parameters)
+        with _told():
+            if statement.finds:
+                records = _wait(self._connection.fetch(statement.text, *values))
+                return Found(records, len(records))
+            status = _wait(self._connection.execute(statement.text, *values))
+        count = status.rpartition(" ")[2]
+        return Found(rowcount=int(count) if count.isdigit() else -1)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Found:
+        statement = translated(sql)
+        with _told():
+            _wait(self._connection.executemany(statement.text, [statement.values(row) for row in parameters]))
+        return Found()
+
+    def run_script(self, script: str, *, within_s: float | None = None) -> None:
+        """Statements without parameters, in one message. within_s: in the place of what the connection waits."""
+        with _told():
+            _wait(self._connection.execute(script, timeout=within_s))
+
+    def words_of(self, statement: str) -> str:
+        """A statement of `sql/sqlite` as it is written for this engine, its parameters still named."""
+        return own_words().get(statement, statement)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, also one that failed."""
+        return self._connection.is_in_transaction()
+
+
+class Connection:
+    """One connection, made when it is first needed and again once it is lost. Made by `open_connection`."""
+
+    def __init__(self, address: Address, *, silence_s: float = SILENCE_S) -> None:
+        self._address = address
+        self._silence_s = silence_s
+        self._threads = ThreadPoolExecutor(1, "ledger connection")
+        self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._connection: asyncpg.Connection | None = None
+
+    async def run(self, work: Callable[[Session], Result]) -> Result:
+        """Run `work` on the connection's own thread. A caller that is cancelled stops waiting; the work still ends.
+
+        Raises NotALedger where no connection can be made for a reason that will stay, and what `work` raises.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
+        return await asyncio.shield(running)
+
+    async def close(self) -> None:
+        """Let go of the server, after what still runs."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._close)
+        self._threads.shutdown()
+
+    def _run(self, work: Callable[[Session], Result]) -> Result:
+        return self._loop.run_until_complete(self._as_greenlet(work))
+
+    async def _as_greenlet(self, work: Callable[[Session], Result]) -> Result:
+        session = Session(await self._connected())
+        running = greenlet(work)
+        waits_for = running.switch(session)
+        while not running.dead:
+            try:
+                answer = await waits_for
+            except BaseException as error:  # noqa: BLE001  # Whatever it is, it is the function's.
+                waits_for = running.throw(error)
+            else:
+                waits_for = running.switch(answer)
+        result: Result = waits_for
+        return result
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = None
+            with _told(), self._address.refusals():
+                self._connection = await asyncpg.connect(
+                    self._address.dsn,
+                    timeout=CONNECT_S,
+                    command_timeout=self._silence_s,
+                    statement_cache_size=STATEMENTS_KEPT if self._address.keeps_statements else 0,
+                    max_cached_statement_lifetime=0,
+                    server_settings={"application_name": "farthing"},
+                )
+                # Sums of bigint are numeric. None of ours has a fraction; one that had would be an error.
+                await self._connection.set_type_codec(
+                    "numeric", schema="pg_catalog", encoder=str, decoder=int, format="text"
+                )
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(ServerFailed), _told():
+                self._loop.run_until_complete(self._connection.close(timeout=CONNECT_S))
+        self._loop.close()
+
+
+@asynccontextmanager
+async def open_connection(address: Address, *, silence_s: float = SILENCE_S) -> AsyncIterator[Connection]:
+    """A connection that is closed at the end of the block. silence_s: after so long the server is taken for dead."""
+    connection = Connection(address, silence_s=silence_s)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
+    """For callers without coroutines, on a thread of its own: some of them are called on a running loop."""
+    with ThreadPoolExecutor(1, "ledger command") as thread:
+        return thread.submit(asyncio.run, main).result()
+
+
+def _wait(awaited: Awaitable[Result]) -> Result:
+    """Give the thread back to its loop until the server has answered."""
+    loop_side = getcurrent().parent
+    assert loop_side is not None, "only within Connection.run"
+    answer: Result = loop_side.switch(awaited)
+    return answer
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The driver's exceptions in the ledger's words. A server's words about a statement hold no value of ours but its
+    detail, which is left out."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if error.sqlstate[:2] in _REFUSALS:
+            raise RuleBroken(error.args[0]) from error
+        raise ServerFailed(f"{error.args[0]} ({error.sqlstate})", error.sqlstate) from error
+    except (asyncpg.DataError, OverflowError, UnicodeError) as error:
+        raise RuleBroken("a value does not fit its column") from error
+    except TimeoutError as error:
+        raise ServerFailed("the server does not answer") from error
+    except (asyncpg.InterfaceError, OSError) as error:
+        raise ServerFailed(f"the connection was lost ({type(error).__name__})") from error

@@ -1,0 +1,73 @@
+"""A replica's ledger on PostgreSQL: SQLite's operations on another store."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from ledger.errors import NotALedger
+from ledger.figures import Batch
+from ledger.postgres.address import Address
+from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
+from ledger.postgres.migrate import check_identity, check_server
+from ledger.postgres.readers import open_readers
+from ledger.postgres.store import PostgresWriter
+from ledger.sqlite.ledger import SqliteLedger, new_owner, under_lease
+from ledger.sqlite.owners import LeaseRule
+from ledger.sqlite.reports import SqliteReports
+from ledger.sqlite.writer import run_writer
+from ledger.values import CacheBounds
+
+
+@asynccontextmanager
+async def open_postgres_ledger(
+    address: Address,
+    *,
+    clock_ms: Callable[[], int],
+    bounds: CacheBounds,
+    verify_every_s: float | None = None,
+    lease: LeaseRule | None = None,
+    tell: Callable[[Batch], None] | None = None,
+) -> AsyncIterator[SqliteLedger]:
+    """Connect, make or bring up to date what is there, and hold a lease while the block runs. Raises NotALedger."""
+    async with AsyncExitStack() as stack:
+        store = PostgresWriter(address, tell=tell)
+        await stack.enter_async_context(run_writer(store))
+        readers = await stack.enter_async_context(open_readers(address))
+        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
+        await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
+        yield ledger
+
+
+@asynccontextmanager
+async def open_postgres_reports(address: Address, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
+    """Read a ledger that is there. Raises NotALedger."""
+    async with open_readers(address) as readers:
+        await check_there(address)
+        yield SqliteReports(readers, clock_ms)
+
+
+def check_address(address: Address) -> None:
+    """Raise NotALedger, which says what to do, if no ledger can be kept there. Changes nothing."""
+
+    def look(db: Session) -> None:
+        check_server(db)
+        check_identity(db)
+
+    run_to_end(_looked_at(address, look))
+
+
+async def check_there(address: Address) -> None:
+    """Raise NotALedger unless there is a ledger."""
+
+    def look(db: Session) -> None:
+        if check_identity(db) == 0:
+            raise NotALedger("there is no ledger in the database yet: it is made when the service first starts")
+
+    await _looked_at(address, look)
+
+
+async def _looked_at(address: Address, look: Callable[[Session], None]) -> None:
+    async with open_connection(address) as connection:
+        try:
+            await connection.run(look)
+        except ServerFailed as error:
+            raise NotALedger(f"{address.shown} cannot be reached: {error}") from error

@@ -1,0 +1,79 @@
+"""Bring a database to the schema of this version, or say why that cannot be."""
+
+from typing import Final
+
+from ledger.errors import NotALedger
+from ledger.postgres.connection import Session
+from ledger.sql import migrations
+
+OLDEST_SERVER: Final = 130000
+# Whoever makes or changes the schema holds this lock: the first start has no row yet that could be locked.
+_SCHEMA_LOCK: Final = int.from_bytes(b"Ledg")
+
+
+def migrate(db: Session) -> None:
+    """Apply what is missing, all of it in one transaction. Raises NotALedger and changes nothing otherwise."""
+    check_server(db)
+    if check_identity(db) == len(migrations("postgres")):
+        return
+    db.run_script(f"BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+    try:
+        _apply(db, after=check_identity(db))
+    except BaseException:
+        db.run_script("ROLLBACK")
+        raise
+    db.run_script("COMMIT")
+
+
+def _apply(db: Session, *, after: int) -> None:
+    (may_create,) = db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchone() or (False,)
+    if not may_create:
+        raise NotALedger("this role may not make tables in the database: start once as its owner, or grant it CREATE")
+    for number, script in migrations("postgres"):
+        if number > after:
+            db.run_script(script)
+            db.execute("UPDATE ledger_turn SET version = :number WHERE id = 1", {"number": number})
+
+
+def check_server(db: Session) -> None:
+    """Raise NotALedger for a server that no ledger can be written to."""
+    row = db.execute(
+        "SELECT CAST(current_setting('server_version_num') AS integer), current_setting('server_encoding'), "
+        "pg_is_in_recovery(), current_setting('transaction_read_only')"
+    ).fetchone()
+    assert row is not None
+    number, encoding, is_standby, read_only = row
+    if number < OLDEST_SERVER:
+        raise NotALedger(
+            f"the server is PostgreSQL {number // 10000}: a ledger needs {OLDEST_SERVER // 10000} or newer"
+        )
+    if encoding != "UTF8":
+        raise NotALedger(f"the database's encoding is {encoding}: make one with ENCODING 'UTF8'")
+    if is_standby:
+        raise NotALedger("the server is a read-only standby: give the address of the primary")
+    if read_only == "on":
+        raise NotALedger("the database takes no writes from this role (default_transaction_read_only is on)")
+
+
+def check_identity(db: Session) -> int:
+    """The schema version of the database, 0 for an empty one. Raises NotALedger for a foreign or a newer one."""
+    row = db.execute(
+        "SELECT to_regclass('ledger_turn') IS NOT NULL, "
+        "(SELECT COUNT(*) FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = "
+        "(SELECT oid FROM pg_namespace WHERE nspname = current_schema()))"
+    ).fetchone()
+    assert row is not None
+    is_ledger, tables = row
+    if not is_ledger and tables:
+        raise NotALedger("the database is of something else: make one for the ledger alone")
+    if not is_ledger:
+        return 0
+    if not db.execute(
+        "SELECT has_table_privilege('ledger_turn', 'SELECT') AND has_table_privilege('postings', 'INSERT')"
+    ).fetchone() == (True,):
+        raise NotALedger("this role may not write to the ledger's tables: take the role that made them, or grant it")
+    (version,) = db.execute("SELECT version FROM ledger_turn WHERE id = 1").fetchone() or (0,)
+    newest = len(migrations("postgres"))
+    if version > newest:
+        raise NotALedger(f"the ledger is at schema {version}, this farthing knows {newest}: install a newer farthing")
+    return int(version)

@@ -1,0 +1,81 @@
+"""One moment of the ledger, read as often as one likes: what `ledger.transaction()` gives."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, TypeVar
+
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable, NotALedger, ReadingTooLong
+from ledger.postgres.address import Address
+from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.sqlite.snapshot import SNAPSHOT_S, SqliteTransaction
+
+Result = TypeVar("Result")
+# Compiling a statement takes the server longer than most of ours run.
+SNAPSHOT: Final = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL lock_timeout = '1s';
+SET LOCAL statement_timeout = '2s';
+SET LOCAL idle_in_transaction_session_timeout = '15s';
+SET LOCAL jit = off;
+"""
+_CANCELED: Final = "57014"
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_snapshot(address: Address) -> AsyncIterator[SqliteTransaction]:
+    """Everything read within is as it was at the beginning. On a connection of its own, so that it holds up nobody."""
+    async with open_connection(address) as connection:
+        try:
+            await connection.run(_begin)
+        except ServerFailed as error:
+            raise failure_of(error) from error
+
+        async def read(work: Callable[[Database], Result]) -> Result:
+            try:
+                return await connection.run(partial(_read_on, work=work))
+            except ServerFailed as error:
+                raise failure_of(error) from error
+
+        ending = asyncio.create_task(_end_later(connection), name="ledger snapshot")
+        try:
+            yield SqliteTransaction(read)
+        finally:
+            ending.cancel()
+            await asyncio.wait([ending])
+
+
+def failure_of(error: ServerFailed | NotALedger) -> LedgerUnavailable:
+    """What a reader is told of a server's failure."""
+    log.warning("the ledger could not be read: %s", error)
+    is_too_long = isinstance(error, ServerFailed) and error.sqlstate == _CANCELED
+    return ReadingTooLong() if is_too_long else LedgerUnavailable()
+
+
+async def _end_later(connection: Connection) -> None:
+    await asyncio.sleep(SNAPSHOT_S)
+    await connection.run(end)
+
+
+def _begin(db: Session) -> None:
+    db.run_script(SNAPSHOT)
+    db.execute("SELECT version FROM ledger_turn")  # A snapshot begins with its first reading.
+
+
+def _read_on(db: Session, *, work: Callable[[Session], Result]) -> Result:
+    if not db.in_transaction:
+        raise LedgerUnavailable
+    return work(db)
+
+
+def end(db: Session) -> None:
+    """End a snapshot, if there is one."""
+    with contextlib.suppress(ServerFailed):
+        if db.in_transaction:
+            db.run_script("ROLLBACK")

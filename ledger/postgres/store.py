@@ -1,0 +1,129 @@
+"""The writer of one replica: many calls' transactions in one commit, in turn with the writers of all other replicas.
+
+The turn is a row that each batch locks before it reads anything. So an operation decides over what nobody else changes,
+as it does on SQLite, and the rules are written once; what the schema checks it checks all the same. In its turn a batch
+waits for nothing but the server, and the server ends one that falls silent.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from ledger.errors import NotALedger
+from ledger.figures import Batch
+from ledger.postgres.address import Address
+from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.postgres.migrate import migrate
+from ledger.sqlite.writer import BatchLost, Committed, Work, Writer
+
+Result = TypeVar("Result")
+
+# All of it in one message. Nothing outlives the transaction, so that a pooler may lend the connection by transactions.
+# Who gives up waiting for the turn loses its place: it waits longer than the server lets a silent holder keep it.
+BEGIN: Final = """
+BEGIN;
+SET LOCAL synchronous_commit = on;
+SET LOCAL idle_in_transaction_session_timeout = '5s';
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '10s';
+SELECT version FROM ledger_turn WHERE id = 1 FOR UPDATE;
+SET LOCAL lock_timeout = '1s';
+SET LOCAL statement_timeout = '2s';
+"""
+TURN_S: Final = 12.0
+
+
+class PostgresWriter(Writer):
+    """See `ledger.sqlite.writer.Writer`, whose queue it is."""
+
+    def __init__(self, address: Address, *, tell: Callable[[Batch], None] | None = None) -> None:
+        super().__init__(Path(address.shown), "full", tell=tell)
+        self._address = address
+        self._was_open = False
+
+    def wal_bytes(self) -> int:
+        return 0  # The server keeps its own log.
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
+        async with open_connection(self._address) as connection:
+            try:
+                await connection.run(migrate)
+            except NotALedger as error:
+                if self._was_open:  # A standby that is about to take over, say: what was a ledger may be one again.
+                    raise ServerFailed(str(error)) from error
+                raise
+            self._was_open = True
+            yield partial(_commit, connection)
+
+
+async def _commit(connection: Connection, works: list[Work[Any]]) -> Committed:
+    return await connection.run(partial(_run_batch, works=works)), None
+
+
+def in_turn(db: Session, *, work: Work[Result]) -> Result:
+    """One work in one transaction. Raises ServerFailed, and what `work` raises: then nothing was written."""
+    (result,) = _run_batch(db, works=[work])
+    if isinstance(result, BaseException):
+        raise result
+    return cast(Result, result)
+
+
+def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
+    """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
+    _take_turn(db)
+    try:
+        results = [_run_work(db, works[0])] if len(works) == 1 else _run_apart(db, works)
+    except ServerFailed as error:
+        _give_back(db)
+        raise BatchLost(unknown=False) from error
+    try:
+        db.run_script("COMMIT")
+    except ServerFailed as error:
+        raise BatchLost(unknown=True) from error
+    return results
+
+
+def _take_turn(db: Session) -> None:
+    """Begin a transaction that no other writer's runs beside. Raises ServerFailed; then nothing has begun."""
+    try:
+        db.run_script(BEGIN, within_s=TURN_S)
+    except ServerFailed:
+        _give_back(db)
+        raise
+
+
+def _run_apart(db: Session, works: list[Work[Any]]) -> list[Any]:
+    """Each in a savepoint of its own; one message ends one and begins the next."""
+    results = []
+    for begin, work in zip(_savepoints(), works, strict=False):
+        db.run_script(begin)
+        results.append(_run_work(db, work, undo="ROLLBACK TO SAVEPOINT work"))
+    return results
+
+
+def _savepoints() -> Any:
+    yield "SAVEPOINT work"
+    while True:
+        yield "RELEASE SAVEPOINT work; SAVEPOINT work"
+
+
+def _run_work(db: Session, work: Work[Any], *, undo: str = "ROLLBACK; BEGIN") -> object:
+    try:
+        result: object = work(db)  # type: ignore[arg-type]
+    except Exception as error:
+        if isinstance(error, ServerFailed):
+            raise
+        db.run_script(undo)
+        return error
+    return result
+
+
+def _give_back(db: Session) -> None:
+    """Roll back what can still be told to."""
+    with contextlib.suppress(ServerFailed):
+        if db.in_transaction:
+            db.run_script("ROLLBACK")

@@ -1,0 +1,65 @@
+"""Audits a ledger on PostgreSQL, read-only, on a snapshot: safe while services write."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from ledger.database import named
+from ledger.errors import NotALedger
+from ledger.postgres.address import Address
+from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
+from ledger.postgres.migrate import check_identity
+from ledger.sqlite.lines import LineAudit, NoSuchLine, first_place, last_seq
+from ledger.sqlite.verify import LINE_RULES, MOST_ROWS, RULES, check_hours, violations_of_lines
+from ledger.verify import Findings, Unreadable, Violation
+
+OnRule = Callable[[str], None]
+
+# An audit may take as long as it takes. What the server looks after by itself, pages and references, is not looked at.
+SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0"
+SILENCE_S: Final = 3600.0
+
+
+def verify_database(address: Address, *, on_rule: OnRule, since: int | None = None) -> Findings:
+    """Check every rule. on_rule is told which one. since: trust lines up to this number. Raises Unreadable."""
+
+    async def run() -> Findings:
+        async with open_connection(address, silence_s=SILENCE_S) as connection:
+            return await connection.run(lambda db: _verify(db, on_rule, since))
+
+    try:
+        return run_to_end(run())
+    except (NotALedger, NoSuchLine, ServerFailed) as error:
+        raise Unreadable(str(error)) from error
+
+
+def _verify(db: Session, on_rule: OnRule, since: int | None) -> Findings:
+    db.run_script(SNAPSHOT)
+    try:
+        if check_identity(db) == 0:
+            raise Unreadable("there is no ledger in the database yet")
+        audit = LineAudit(first_place(db, since))
+        found = [_check(db, rule, on_rule) for rule in RULES]
+        found.append(check_hours(db, on_rule))
+        newest = last_seq(db)
+        for _ in audit.look(db):
+            on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
+        (holds,) = db.execute("SELECT COUNT(*) FROM holds").fetchone() or (0,)
+    finally:
+        with suppress(ServerFailed):
+            db.run_script("ROLLBACK")
+    return Findings(
+        rules=len(RULES) + len(LINE_RULES) + 1,
+        postings=audit.looked_at,
+        holds=holds,
+        unpriced=audit.unpriced,
+        last_seq=audit.place.seq,
+        last_digest=audit.place.chain.hex(),
+        violations=(*(violation for violation in found if violation is not None), *violations_of_lines(audit)),
+    )
+
+
+def _check(db: Session, rule: str, on_rule: OnRule) -> Violation | None:
+    on_rule(rule)
+    rows = named(db.execute(RULES[rule]))
+    return Violation(rule=rule, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None

@@ -1,0 +1,22 @@
+"""Where a ledger is kept, by its URL: `sqlite:PATH`, or `postgresql://…`, which may hold a password."""
+
+from typing import TYPE_CHECKING
+
+from ledger.errors import NotALedger
+
+if TYPE_CHECKING:
+    from ledger.postgres.address import Address
+
+
+def is_on_server(url: str) -> bool:
+    """Whether a ledger is in a server's database, and not in a file of this machine."""
+    return url.partition(":")[0] in {"postgresql", "postgres"}
+
+
+def server_of(url: str) -> "Address":
+    """The server's address. Raises NotALedger, also where the packages for it are missing."""
+    try:
+        from ledger.postgres.address import address_of
+    except ImportError as error:
+        raise NotALedger("a ledger on PostgreSQL needs more packages: pip install 'farthing[postgres]'") from error
+    return address_of(url)

