@@ -6,7 +6,7 @@ MARK := $(VENV)/.farthing
 
 VIEWER := .viewer
 
-.PHONY: serve test lint bench bench-quick screenshots soak viewer test-viewer clean
+.PHONY: serve test lint bench bench-quick bench-peers screenshots soak viewer test-viewer clean
 .DELETE_ON_ERROR:
 
 serve: $(MARK)-serve
@@ -37,6 +37,10 @@ bench: $(MARK)-dev
 bench-quick: $(MARK)-dev
 	$(BIN)/python -m benchmarks --quick
 
+# Beside LiteLLM and Portkey's gateway, which it installs into environments of their own in .peers/.
+bench-peers: $(MARK)-dev
+	$(BIN)/python -m benchmarks.peers
+
 # Arize Phoenix, to look at traces: 850 MB in an environment of its own, for its license is not ours. Nothing leaves the machine.
 viewer: $(VIEWER)/.phoenix
 	$(VIEWER)/bin/python deploy/viewer/serve.py
@@ -45,7 +49,7 @@ test-viewer: $(MARK)-dev $(VIEWER)/.phoenix
 	$(BIN)/pytest -q -m soak tests/viewer
 
 clean:
-	rm -rf $(VENV) $(VIEWER) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VIEWER) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

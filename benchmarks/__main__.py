@@ -19,14 +19,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import measures, quick
-from benchmarks.load import CHAT, Target
+from benchmarks.load import CHAT
 from benchmarks.measures import LARGE_A_SECOND, LARGE_BYTES, Contender, Equal, Rate
 from benchmarks.processes import (
     DELAY_MS,
     Process,
+    prepared_gateway,
     running_floor,
     running_gateway,
     running_upstream,
+    started,
     stay_on_load_core,
     wait_for_answer,
 )
@@ -75,17 +77,16 @@ def main() -> None:
 
 def direct(upstream: Process) -> Contender:
     """The upstream itself, without a gateway."""
-    slow = Target(upstream.port, f"/delay/{DELAY_MS}{CHAT}")
-    return Contender("direct", upstream, Target(upstream.port), slow)
+    return Contender("direct", upstream, upstream.target(), upstream.target(path=f"/delay/{DELAY_MS}{CHAT}"))
 
 
 def farthing(gateway: Process) -> Contender:
     """Farthing, as `running_gateway` starts it."""
-    return Contender("Farthing", gateway, Target(gateway.port, model="bench"), Target(gateway.port, model="slow"))
+    return Contender("Farthing", gateway, gateway.target("bench"), gateway.target("slow"))
 
 
 def _floor(floor: Process) -> Contender:
-    return Contender("floor", floor, Target(floor.port))
+    return Contender("floor", floor, floor.target())
 
 
 async def _measure(it: Measuring, upstream: Process, console: Console) -> None:
@@ -181,8 +182,9 @@ def _told(equal: Equal) -> str:
 def _starts_s(upstream: Process, times: int) -> Iterable[float]:
     for _ in range(times):
         with tempfile.TemporaryDirectory(prefix="farthing-bench-") as folder:
+            prepared = prepared_gateway(Path(folder), upstream.port)
             began_s = time.perf_counter()
-            with running_gateway(Path(folder), upstream.port) as gateway:
+            with started(prepared) as gateway:
                 yield wait_for_answer(farthing(gateway).now) - began_s
 
 

@@ -21,7 +21,6 @@ from benchmarks.processes import Process, running_gateway, running_upstream, sta
 SECONDS: Final = 5.0
 SLOW: Final = 1000
 LARGE_BYTES: Final = 10_000_000
-_SAID: Final = b"POST /generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\ncontent-type: application/json\r\n"
 
 
 def main() -> None:
@@ -55,9 +54,8 @@ def _add(table: Table, beside: str, measured: Measured) -> None:
 
 
 async def _small(gateway: Process, *, seconds: float = SECONDS) -> Measured:
-    return await run_load(
-        "127.0.0.1", gateway.port, "/health/live", lambda: b"", connections=1, seconds=seconds, method="GET"
-    )
+    target = gateway.target(path="/health/live")
+    return await run_load(target, lambda: b"", connections=1, seconds=seconds, method="GET")
 
 
 @asynccontextmanager
@@ -66,7 +64,7 @@ async def _slow_connections(gateway: Process) -> AsyncIterator[None]:
     opened: list[asyncio.StreamWriter] = []
     for number in range(SLOW):
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(_SAID + (b"\r\n{" if number % 2 else b""))
+        writer.write(_said(gateway, 9) + (b"\r\n{" if number % 2 else b""))
         opened.append(writer)
     try:
         yield
@@ -80,11 +78,17 @@ async def _large_prompts(gateway: Process) -> None:
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         body = b'{"model":"bench","cache":{"mode":"bypass"},"prompt":"%b"}' % text
-        head = _SAID.replace(b"length: 9", b"length: %d" % len(body)) + b"connection: close\r\n\r\n"
-        writer.write(head + body)
+        writer.write(_said(gateway, len(body)) + b"connection: close\r\n\r\n" + body)
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
         writer.close()
+
+
+def _said(gateway: Process, length: int) -> bytes:
+    """The headers of a call, not yet at their end."""
+    own = "".join(f"{name}: {value}\r\n" for name, value in gateway.headers.items())
+    line = "POST /generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    return f"{line}{own}content-length: {length}\r\n".encode()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import msgspec
 
 Body = Callable[[], bytes]
 CHAT: Final = "/v1/chat/completions"
+HOST: Final = "127.0.0.1"
 # Whoever has not answered by then never will; its calls have failed.
 PATIENCE_S: Final = 15.0
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -73,24 +74,16 @@ def body(model: str, *, stream: bool = False, equal: bool = False, size: int = 0
 
 
 async def run_load(
-    host: str,
-    port: int,
-    path: str,
-    body: Body,
-    *,
-    connections: int,
-    seconds: float,
-    method: str = "POST",
-    headers: Mapping[str, str] | None = None,
-    rate: float | None = None,
+    target: Target, body: Body, *, connections: int, seconds: float, rate: float | None = None, method: str = "POST"
 ) -> Measured:
-    """Load this path for so long. body: makes the next request's body, so that calls can differ or be equal.
+    """Load this target for so long. body: makes the next request's body, so that calls can differ or be equal.
 
     seconds: 0 is one call on each connection. rate: calls a second over all connections, by the clock.
     """
-    said = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    head = f"{method} {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n{said}".encode()
-    clients = [Client(head, (host, port), body) for _ in range(connections)]
+    said = "".join(f"{name}: {value}\r\n" for name, value in target.headers.items())
+    line = f"{method} {target.path} HTTP/1.1\r\nhost: {HOST}:{target.port}\r\n"
+    head = f"{line}content-type: application/json\r\n{said}".encode()
+    clients = [Client(head, (HOST, target.port), body) for _ in range(connections)]
     # Open before the clock starts: connecting is not what is measured.
     await asyncio.gather(*(client.connect() for client in clients))
     began_s = time.perf_counter()
@@ -112,14 +105,6 @@ async def run_load(
         failures=sum(client.failures for client in clients),
         ended_s=ended_s,
     )
-
-
-async def load(target: Target, make: Body, *, connections: int, seconds: float, rate: float | None = None) -> Measured:
-    """`run_load` on a target."""
-    return await run_load(
-        "127.0.0.1", target.port, target.path, make,
-        connections=connections, seconds=seconds, headers=target.headers, rate=rate,
-    )  # fmt: skip
 
 
 class Client(asyncio.Protocol):

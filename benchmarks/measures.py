@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.load import Measured, Target, body, load
+from benchmarks.load import Measured, Target, body, run_load
 from benchmarks.processes import Process, seen_by
 
 WARM_UP_S: Final = 1.0
@@ -31,6 +31,7 @@ class Rate(msgspec.Struct, frozen=True):
     per_second: float
     cpu_us: float
     p50_ms: float
+    answers: int
     failures: int
 
 
@@ -39,6 +40,7 @@ class Streams(msgspec.Struct, frozen=True):
 
     per_second: float
     first_p50_ms: float
+    answers: int
     failures: int
 
 
@@ -54,27 +56,28 @@ class Equal(msgspec.Struct, frozen=True):
 async def rate(of: Contender, connections: int, seconds: float, *, equal: bool = False) -> Rate:
     """Throughput of calls that all differ, or with `equal` of one call again and again."""
     make = body(of.now.model, equal=equal)
-    await load(of.now, make, connections=connections, seconds=min(WARM_UP_S, seconds))
+    await run_load(of.now, make, connections=connections, seconds=min(WARM_UP_S, seconds))
     before_s = of.process.cpu_s()
-    measured = await load(of.now, make, connections=connections, seconds=seconds)
-    cpu_us = (of.process.cpu_s() - before_s) / max(1, len(measured.latencies_ms)) * 1e6
-    return Rate(measured.per_second, cpu_us, measured.quantile_ms(0.5), measured.failures)
+    measured = await run_load(of.now, make, connections=connections, seconds=seconds)
+    answers = len(measured.latencies_ms)
+    cpu_us = (of.process.cpu_s() - before_s) / max(1, answers) * 1e6
+    return Rate(measured.per_second, cpu_us, measured.quantile_ms(0.5), answers, measured.failures)
 
 
 async def latency(of: Contender, connections: int, seconds: float, *, a_second: float | None = None) -> Measured:
     """Latencies where the upstream thinks. a_second: so many calls by the clock, instead of one after the other."""
     assert of.slow is not None
     make = body(of.slow.model)
-    await load(of.slow, make, connections=connections, seconds=min(WARM_UP_S, seconds), rate=a_second)
-    return await load(of.slow, make, connections=connections, seconds=seconds, rate=a_second)
+    await run_load(of.slow, make, connections=connections, seconds=min(WARM_UP_S, seconds), rate=a_second)
+    return await run_load(of.slow, make, connections=connections, seconds=seconds, rate=a_second)
 
 
 async def streams(of: Contender, connections: int, seconds: float) -> Streams:
     """Streams of as many events as the upstream sends, each unlike all others."""
     make = body(of.now.model, stream=True)
-    await load(of.now, make, connections=connections, seconds=min(WARM_UP_S, seconds))
-    measured = await load(of.now, make, connections=connections, seconds=seconds)
-    return Streams(measured.per_second, measured.first_quantile_ms(0.5), measured.failures)
+    await run_load(of.now, make, connections=connections, seconds=min(WARM_UP_S, seconds))
+    measured = await run_load(of.now, make, connections=connections, seconds=seconds)
+    return Streams(measured.per_second, measured.first_quantile_ms(0.5), len(measured.latencies_ms), measured.failures)
 
 
 async def equal_calls(of: Contender, upstream: Process) -> Equal:
@@ -84,7 +87,7 @@ async def equal_calls(of: Contender, upstream: Process) -> Equal:
     for number in range(EQUAL_ROUNDS):
         question = partial(bytes, body(of.slow.model)())  # Made once, so sent alike by all.
         before = seen_by(upstream)
-        measured = await load(of.slow, question, connections=EQUAL_CALLS, seconds=0)
+        measured = await run_load(of.slow, question, connections=EQUAL_CALLS, seconds=0)
         after = seen_by(upstream)
         if number:  # The first round opens connections.
             answered_ms.append((measured.ended_s - after.answered_s) * 1000)
@@ -96,9 +99,9 @@ async def equal_calls(of: Contender, upstream: Process) -> Equal:
 async def small_calls(of: Contender, seconds: float, *, beside_large: bool) -> Measured:
     """Small calls, one after the other; beside_large: while prompts of a megabyte come by the clock, too."""
     small, large = body(of.now.model), body(of.now.model, size=LARGE_BYTES)
-    await load(of.now, small, connections=1, seconds=min(WARM_UP_S, seconds))
+    await run_load(of.now, small, connections=1, seconds=min(WARM_UP_S, seconds))
     async with asyncio.TaskGroup() as loads:
-        measured = loads.create_task(load(of.now, small, connections=1, seconds=seconds))
+        measured = loads.create_task(run_load(of.now, small, connections=1, seconds=seconds))
         if beside_large:
-            loads.create_task(load(of.now, large, connections=2, seconds=seconds, rate=LARGE_A_SECOND))
+            loads.create_task(run_load(of.now, large, connections=2, seconds=seconds, rate=LARGE_A_SECOND))
     return measured.result()

@@ -5,26 +5,28 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
-from benchmarks.load import Target, body
+from benchmarks.load import CHAT, Target, body
 from benchmarks.upstream import Seen
 
 DELAY_MS: Final = 50
 GATEWAY_CORE: Final = 0
 LOAD_CORE: Final = 1
-START_WITHIN_S: Final = 120.0
+START_WITHIN_S: Final = 180.0
 END_WITHIN_S: Final = 30.0
 _POLL_S: Final = 0.005
 
 Child = subprocess.Popen[bytes]
 
 CONFIG: Final = """
+[server]
+auth = "required"
 [ledger]
 url = "sqlite:{folder}/bench.db"
 [telemetry]
@@ -68,10 +70,15 @@ limit_usd = "1000000"
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process that is measured or measures, with those that it started."""
+    """A process that is measured or measures, with those that it started. headers: what its callers say."""
 
     pid: int
     port: int
+    headers: Mapping[str, str] = {}
+
+    def target(self, model: str = "m", path: str = CHAT) -> Target:
+        """Where its calls go."""
+        return Target(self.port, path, model, self.headers)
 
     def cpu_s(self) -> float:
         """Processor time that all of them have used, in seconds."""
@@ -134,17 +141,39 @@ def running_upstream() -> Iterator[Process]:
         yield Process(child.pid, int(child.stdout.readline()))
 
 
-@contextmanager
-def running_gateway(
-    folder: Path, upstream_port: int, *, tells: bool = True, workers: int = 1, cores: Sequence[int] = (GATEWAY_CORE,)
-) -> Iterator[Process]:
-    """Farthing, everything on, with its files in this folder. tells: its spans and metrics to a collector, too."""
+class Prepared(msgspec.Struct, frozen=True):
+    """A gateway that is ready to be started."""
+
+    command: list[str]
+    headers: dict[str, str]
+
+
+def prepared_gateway(folder: Path, upstream_port: int, *, tells: bool = True, workers: int = 1) -> Prepared:
+    """Farthing, everything on, with its files in this folder, and a key to it.
+
+    tells: its spans and metrics to a collector, too.
+    """
     config = folder / "farthing.toml"
     told = CONFIG if tells else CONFIG.replace("otlp_endpoint", "# otlp_endpoint")
     config.write_text(told.format(folder=folder, port=upstream_port, delay=DELAY_MS), "utf-8")
     farthing = str(Path(sys.executable).with_name("farthing"))
+    make_key = [farthing, "keys", "create", "--config", str(config), "--name", "bench", "--role", "reader"]
+    key = subprocess.run(make_key, check=True, capture_output=True, text=True).stdout.strip()
     command = [farthing, "serve", "--config", str(config), "--port", "0", "--workers", str(workers)]
-    with _listening(command, cores) as gateway:
+    return Prepared(command, {"authorization": f"Bearer {key}"})
+
+
+@contextmanager
+def started(prepared: Prepared, cores: Sequence[int] = (GATEWAY_CORE,)) -> Iterator[Process]:
+    """That gateway, listening."""
+    with _listening(prepared.command, cores) as gateway:
+        yield msgspec.structs.replace(gateway, headers=prepared.headers)
+
+
+@contextmanager
+def running_gateway(folder: Path, upstream_port: int, *, tells: bool = True) -> Iterator[Process]:
+    """Farthing as `prepared_gateway` says."""
+    with started(prepared_gateway(folder, upstream_port, tells=tells)) as gateway:
         yield gateway
 
 
@@ -161,8 +190,8 @@ def running(
     command: Sequence[str],
     *,
     cores: set[int],
-    stdout: int | None = None,
-    stderr: int | None = None,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
     environ: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Child]:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import ledger as pairs
-from benchmarks.load import CHAT, Body, body, run_load
+from benchmarks.load import Body, body, run_load
 from benchmarks.processes import Process, running_floor, running_gateway, running_upstream, stay_on_load_core
 from ledger.ledger import open_ledger
 from ledger.sqlite import writer
@@ -243,7 +243,7 @@ def counted() -> Iterator[list[str]]:
 
 
 def _load(process: Process, make: Body, seconds: float) -> int:
-    load = run_load("127.0.0.1", process.port, CHAT, make, connections=CONNECTIONS, seconds=seconds)
+    load = run_load(process.target(), make, connections=CONNECTIONS, seconds=seconds)
     return len(asyncio.run(load).latencies_ms)
 
 

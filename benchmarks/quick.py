@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import CHAT, Body, body, run_load
+from benchmarks.load import Body, body, run_load
 from benchmarks.processes import Process
 
 RECORDED: Final = Path(__file__).with_name("recorded.json")
@@ -108,5 +108,5 @@ def read_recorded() -> dict[str, float]:
 
 async def _run(load: Load, seconds: float) -> Slice:
     before_s = load.at.cpu_s()
-    measured = await run_load("127.0.0.1", load.at.port, CHAT, load.make, connections=CONNECTIONS, seconds=seconds)
+    measured = await run_load(load.at.target(), load.make, connections=CONNECTIONS, seconds=seconds)
     return Slice(measured.per_second, (load.at.cpu_s() - before_s) / max(1, len(measured.latencies_ms)))

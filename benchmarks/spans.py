@@ -71,10 +71,7 @@ async def _in_turns(gateways: list[Process]) -> tuple[list[Turn], list[Turn]]:
     for _ in range(TURNS + 1):
         for gateway, mine in zip(gateways, turns, strict=True):
             before_s = gateway.cpu_s()
-            path = "/v1/chat/completions"
-            load = await run_load(
-                "127.0.0.1", gateway.port, path, body("bench"), connections=CONNECTIONS, seconds=SECONDS
-            )
+            load = await run_load(gateway.target(), body("bench"), connections=CONNECTIONS, seconds=SECONDS)
             assert not load.failures
             cpu_us = (gateway.cpu_s() - before_s) / len(load.latencies_ms) * 1e6
             mine.append(Turn(load.per_second, cpu_us))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 from benchmarks import load as loads
-from benchmarks.load import Target, body, load
+from benchmarks.load import Target, body, run_load
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 FAILED = OK.replace(b"200 OK", b"500 No")
@@ -48,7 +48,7 @@ def stalling_once() -> Callable[[asyncio.Transport], None]:
 
 async def test_a_stall_makes_every_call_late_that_was_due_meanwhile():
     async with answering(stalling_once()) as target:
-        measured = await load(target, body("m"), connections=1, seconds=STALL_S - 0.01, rate=50)
+        measured = await run_load(target, body("m"), connections=1, seconds=STALL_S - 0.01, rate=50)
     assert len(measured.latencies_ms) == 15
     assert measured.quantile_ms(1.0) >= STALL_S * 990
     # Evenly due over the stall, so half of them waited for more than half of it.
@@ -57,14 +57,14 @@ async def test_a_stall_makes_every_call_late_that_was_due_meanwhile():
 
 async def test_a_closed_load_sees_the_same_stall_once():
     async with answering(stalling_once()) as target:
-        measured = await load(target, body("m"), connections=1, seconds=STALL_S + 0.2)
+        measured = await run_load(target, body("m"), connections=1, seconds=STALL_S + 0.2)
     assert len(measured.latencies_ms) > 10
     assert median(measured.latencies_ms) < STALL_S * 450
 
 
 async def test_no_time_is_one_call_on_each_connection():
     async with answering(lambda transport: transport.write(OK)) as target:
-        measured = await load(target, body("m"), connections=7, seconds=0)
+        measured = await run_load(target, body("m"), connections=7, seconds=0)
     assert (len(measured.latencies_ms), measured.failures) == (7, 0)
 
 
@@ -76,7 +76,7 @@ async def test_what_was_refused_or_cut_off_or_never_answered_has_failed(monkeypa
         lambda _: None,
     ):
         async with answering(answer) as target:
-            measured = await load(target, body("m"), connections=3, seconds=0)
+            measured = await run_load(target, body("m"), connections=3, seconds=0)
         assert (len(measured.latencies_ms), measured.failures) == (0, 3)
 
 
