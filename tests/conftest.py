@@ -14,6 +14,36 @@ settings.register_profile("farthing", deadline=None, suppress_health_check=[Heal
 settings.load_profile("farthing")
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    """The run's PostgreSQL server."""
+    from tests.postgres import a_server
+
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases():
+    """The database that tests use one after the other, once there is one."""
+    return []
+
+
+@pytest.fixture
+def postgres_home(postgres, databases):
+    """Where a test keeps its ledger on PostgreSQL."""
+    from tests.ledger.homes import PostgresHome
+
+    if not databases:
+        databases.append(postgres.ledger_database())
+    home = PostgresHome(postgres, databases[0])
+    yield home
+    if home.is_altered:
+        databases.clear()
+    else:
+        postgres.wipe(home.name)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run `async def` tests on uvloop, each under a deadline, so that a hang is a failure with a traceback."""

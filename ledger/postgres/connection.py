@@ -78,8 +78,10 @@ class Session:
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Found:
         statement = translated(sql)
-        with _told():
-            _wait(self._connection.executemany(statement.text, [statement.values(row) for row in parameters]))
+        rows = [statement.values(row) for row in parameters]
+        if rows:
+            with _told():
+                _wait(self._connection.executemany(statement.text, rows))
         return Found()
 
     def run_script(self, script: str, *, within_s: float | None = None) -> None:

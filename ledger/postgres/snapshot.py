@@ -12,7 +12,8 @@ from ledger.database import Database
 from ledger.errors import LedgerUnavailable, NotALedger, ReadingTooLong
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
-from ledger.sqlite.snapshot import SNAPSHOT_S, SqliteTransaction
+from ledger.sqlite import snapshot
+from ledger.sqlite.snapshot import SqliteTransaction
 
 Result = TypeVar("Result")
 # Compiling a statement takes the server longer than most of ours run.
@@ -59,7 +60,7 @@ def failure_of(error: ServerFailed | NotALedger) -> LedgerUnavailable:
 
 
 async def _end_later(connection: Connection) -> None:
-    await asyncio.sleep(SNAPSHOT_S)
+    await asyncio.sleep(snapshot.SNAPSHOT_S)
     await connection.run(end)
 
 

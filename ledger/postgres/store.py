@@ -17,7 +17,7 @@ from ledger.figures import Batch
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
 from ledger.postgres.migrate import migrate
-from ledger.sqlite.writer import BatchLost, Committed, Work, Writer
+from ledger.sqlite.writer import BatchLost, Committed, Work, Writer, run_works
 
 Result = TypeVar("Result")
 
@@ -32,12 +32,16 @@ SET LOCAL lock_timeout = '10s';
 SELECT version FROM ledger_turn WHERE id = 1 FOR UPDATE;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL statement_timeout = '2s';
+SAVEPOINT work;
 """
 TURN_S: Final = 12.0
 
 
 class PostgresWriter(Writer):
     """See `ledger.sqlite.writer.Writer`, whose queue it is."""
+
+    # Each statement is a journey to the server and back: the other replicas should not wait long for their turns.
+    batch_limit = 64
 
     def __init__(self, address: Address, *, tell: Callable[[Batch], None] | None = None) -> None:
         super().__init__(Path(address.shown), "full", tell=tell)
@@ -76,7 +80,7 @@ def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
     """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
     _take_turn(db)
     try:
-        results = [_run_work(db, works[0])] if len(works) == 1 else _run_apart(db, works)
+        results = [_run_work(db, works[0])] if len(works) == 1 else run_works(db, works, _run_apart)
     except ServerFailed as error:
         _give_back(db)
         raise BatchLost(unknown=False) from error
@@ -96,28 +100,20 @@ def _take_turn(db: Session) -> None:
         raise
 
 
-def _run_apart(db: Session, works: list[Work[Any]]) -> list[Any]:
-    """Each in a savepoint of its own; one message ends one and begins the next."""
-    results = []
-    for begin, work in zip(_savepoints(), works, strict=False):
-        db.run_script(begin)
-        results.append(_run_work(db, work, undo="ROLLBACK TO SAVEPOINT work"))
-    return results
+def _run_apart(db: Session, work: Work[Any]) -> object:
+    """One of several: what it wrote stays, whatever becomes of the next one."""
+    result = _run_work(db, work)
+    db.run_script("RELEASE SAVEPOINT work; SAVEPOINT work")
+    return result
 
 
-def _savepoints() -> Any:
-    yield "SAVEPOINT work"
-    while True:
-        yield "RELEASE SAVEPOINT work; SAVEPOINT work"
-
-
-def _run_work(db: Session, work: Work[Any], *, undo: str = "ROLLBACK; BEGIN") -> object:
+def _run_work(db: Session, work: Work[Any]) -> object:
     try:
-        result: object = work(db)  # type: ignore[arg-type]
+        result: object = work(db)  # type: ignore[arg-type]  # All that it asks of a connection is a Database.
     except Exception as error:
         if isinstance(error, ServerFailed):
             raise
-        db.run_script(undo)
+        db.run_script("ROLLBACK TO SAVEPOINT work")
         return error
     return result
 

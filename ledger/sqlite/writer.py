@@ -81,8 +81,10 @@ class Writer:
     """A queue of transactions and the task that commits them. Made by `open_store`.
 
     open_connection: where its connection comes from; a simulation has its own, without threads. tell: hears of each
-    batch that was committed.
+    batch that was committed. batch_limit: how many works share a commit at most.
     """
+
+    batch_limit = BATCH_LIMIT
 
     def __init__(
         self,
@@ -231,7 +233,7 @@ class Writer:
     def _take_batch(self) -> list[Job]:
         jobs: list[Job] = []
         for queue in (self._first, self._second):
-            while queue and len(jobs) < BATCH_LIMIT:
+            while queue and len(jobs) < self.batch_limit:
                 jobs.append(queue.popleft())
         return jobs
 
@@ -309,7 +311,7 @@ def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        results = _run_works(db, works)
+        results = run_works(db, works, _run_work)
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself: then there is nothing to.
             db.execute("ROLLBACK")
@@ -321,7 +323,7 @@ def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     return results
 
 
-def _run_works(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+def run_works(db: Any, works: list[Work[Any]], run_work: Callable[[Any, Work[Any]], Any]) -> list[Any]:
     """In their order, those that go together after all others: what was revoked in this batch is revoked for them."""
     results: list[Any] = [None] * len(works)
     shared: dict[Any, list[tuple[int, Shared]]] = {}
@@ -329,11 +331,11 @@ def _run_works(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
         if isinstance(work, Shared):
             shared.setdefault(work.run, []).append((place, work))
         else:
-            results[place] = _run_work(db, work)
+            results[place] = run_work(db, work)
     for run, placed in shared.items():
-        found: Any = _run_work(db, partial(_together, run=run, items=[work.item for _, work in placed]))
+        found: Any = run_work(db, partial(_together, run=run, items=[work.item for _, work in placed]))
         if isinstance(found, Exception):
-            found = [_run_work(db, work) for _, work in placed]
+            found = [run_work(db, work) for _, work in placed]
         for (place, _), result in zip(placed, found, strict=True):
             results[place] = result
     return results

@@ -13,11 +13,12 @@ from ledger.sql import migrations
 from ledger.sqlite.migrate import run_script
 from ledger.values import Bid, Lead, Refused
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
+from tests.ledger.homes import CHECKED, REFUSED
 
 BREACHES = {
     "revoked, once": "UPDATE api_keys SET role = 'admin'",
     "a key never vanishes": "DELETE FROM api_keys",
-    "CHECK constraint failed": "INSERT INTO api_keys SELECT 'x', x'00', pepper_id, name, team, role, 1, 2, NULL "
+    CHECKED: "INSERT INTO api_keys SELECT 'x', substr(digest, 1, 1), pepper_id, name, team, role, 1, 2, NULL "
     "FROM api_keys",
 }
 
@@ -46,8 +47,8 @@ def a_call_with(key_id, **fields):
     return msgspec.structs.replace(call, api_key=key_id, facts=msgspec.structs.replace(call.facts, attribution=who))
 
 
-async def test_a_key_is_kept_as_it_was_made_and_making_it_again_changes_nothing(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_key_is_kept_as_it_was_made_and_making_it_again_changes_nothing(home):
+    async with a_ledger(home) as ledger:
         ceilings = [("day", 5), ("day", 9, "tokens"), ("day", 7, "calls"), ("month", 50)]
         kept = a_key(ceilings=ceilings, expires_at_ms=BEGAN_MS + 1)
         await ledger.create_api_key(kept)
@@ -55,12 +56,12 @@ async def test_a_key_is_kept_as_it_was_made_and_making_it_again_changes_nothing(
         assert await ledger.find_api_key("k1") == kept
         assert await ledger.find_api_key("k2") is None
         assert await ledger.api_keys() == [kept.key]
-    async with open_reports(f"sqlite:{tmp_path / 'farthing.db'}") as reports:
+    async with open_reports(home.url) as reports:
         assert await reports.api_keys() == [kept.key]
 
 
-async def test_whoever_revokes_a_key_is_obeyed_by_every_process_at_once(tmp_path):
-    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+async def test_whoever_revokes_a_key_is_obeyed_by_every_process_at_once(home):
+    async with a_ledger(home) as one, a_ledger(home) as other:
         await one.create_api_key(a_key())
         assert isinstance(await other.admit(a_call_with("k1")), Lead)
         revoked = await one.revoke_api_key("k1")
@@ -73,9 +74,9 @@ async def test_whoever_revokes_a_key_is_obeyed_by_every_process_at_once(tmp_path
         assert not (await other.find_api_key("k1")).key.is_in_force(BEGAN_MS)
 
 
-async def test_not_even_a_stored_answer_is_given_for_a_key_that_is_over(tmp_path):
+async def test_not_even_a_stored_answer_is_given_for_a_key_that_is_over(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         await ledger.create_api_key(a_key(expires_at_ms=BEGAN_MS + 1000))
         await admit_and_settle(ledger, a_call_with("k1", key="same"))
         with pytest.raises(ApiKeyOver):
@@ -84,8 +85,8 @@ async def test_not_even_a_stored_answer_is_given_for_a_key_that_is_over(tmp_path
             await ledger.admit(a_call_with("nobody", key="same"))
 
 
-async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_config(tmp_path):
-    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_config(home):
+    async with a_ledger(home) as one, a_ledger(home) as other:
         await one.create_api_key(a_key(ceilings=[("total", 1500)]))
         assert isinstance(await other.admit(a_call_with("k1", held=1000)), Lead)
         assert isinstance(await one.admit(a_call_with("k1", held=1000)), Refused)
@@ -100,8 +101,8 @@ async def test_its_ceilings_hold_in_every_process_and_through_reloads_of_the_con
         assert isinstance(await other.admit(a_call_with("k1", held=1)), Refused)
 
 
-async def test_a_key_is_held_to_tokens_and_calls_too_whoever_asks(tmp_path):
-    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+async def test_a_key_is_held_to_tokens_and_calls_too_whoever_asks(home):
+    async with a_ledger(home) as one, a_ledger(home) as other:
         await one.create_api_key(a_key(ceilings=[("total", 2, "calls")]))
         await other.create_api_key(a_key("k2", ceilings=[("total", 1000, "tokens")]))
         admitted = [await ledger.admit(a_call_with("k1")) for ledger in (one, other, one)]
@@ -115,9 +116,9 @@ async def test_a_key_is_held_to_tokens_and_calls_too_whoever_asks(tmp_path):
         assert (refused.tight.unit, refused.tight.held) == ("tokens", 900)
 
 
-async def test_the_ceilings_of_a_key_that_is_over_are_shown_no_more_in_any_process(tmp_path):
+async def test_the_ceilings_of_a_key_that_is_over_are_shown_no_more_in_any_process(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as one, a_ledger(tmp_path, clock=clock) as other:
+    async with a_ledger(home, clock=clock) as one, a_ledger(home, clock=clock) as other:
         for name, ends_at_ms in (("k1", None), ("k2", BEGAN_MS + 1), ("k3", None)):
             await one.create_api_key(a_key(name, ceilings=[("day", 5)], expires_at_ms=ends_at_ms))
         await one.revoke_api_key("k1")
@@ -144,16 +145,16 @@ def test_the_ceilings_of_before_units_are_kept():
         assert db.execute("SELECT * FROM api_key_ceilings").fetchall() == [("k1", "day", "nanousd", 5)]
 
 
-async def test_a_process_that_meets_a_key_plans_by_its_ceilings(tmp_path):
-    async with a_ledger(tmp_path) as one, a_ledger(tmp_path) as other:
+async def test_a_process_that_meets_a_key_plans_by_its_ceilings(home):
+    async with a_ledger(home) as one, a_ledger(home) as other:
         await one.create_api_key(a_key(ceilings=[("day", 5)]))
         assert not other.ceilings_of("p:m", {"key": "k1"})
         await other.find_api_key("k1")
         assert other.ceilings_of("p:m", {"key": "k1"})
 
 
-async def test_keys_of_two_peppers_are_not_in_force_together(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_keys_of_two_peppers_are_not_in_force_together(home):
+    async with a_ledger(home) as ledger:
         await ledger.create_api_key(a_key("k1"))
         with pytest.raises(PepperDiffers):
             await ledger.create_api_key(a_key("k2", pepper_id="p2"))
@@ -162,8 +163,8 @@ async def test_keys_of_two_peppers_are_not_in_force_together(tmp_path):
 
 
 @pytest.mark.parametrize("words", BREACHES)
-async def test_the_schema_refuses(tmp_path, words):
-    async with a_ledger(tmp_path) as ledger:
+async def test_the_schema_refuses(home, words):
+    async with a_ledger(home) as ledger:
         await ledger.create_api_key(a_key())
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, pytest.raises(sqlite3.IntegrityError, match=words):
+    with home.database() as db, pytest.raises(REFUSED, match=words):
         db.execute(BREACHES[words])

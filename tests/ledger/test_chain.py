@@ -1,8 +1,6 @@
 """Lines of money as a chain."""
 
 import hashlib
-import sqlite3
-from contextlib import closing
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,11 +37,11 @@ def test_no_two_lines_run_into_one_another(a, b, c, d):
     assert (link(GENESIS, one) == link(GENESIS, other)) == (one == other)
 
 
-async def test_every_line_of_a_ledger_follows_the_one_before(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_every_line_of_a_ledger_follows_the_one_before(home):
+    async with a_ledger(home) as ledger:
         for cost in (400, 500, 0):
             await admit_and_settle(ledger, a_call(), cost=cost)
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         rows = db.execute(f"SELECT {', '.join(LINE_COLUMNS)}, chain FROM postings ORDER BY seq").fetchall()
     previous = GENESIS
     for number, (*row, chain) in enumerate(rows, 1):

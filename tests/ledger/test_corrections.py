@@ -20,6 +20,7 @@ from ledger.sqlite.prices import find_price
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+from tests.ledger.homes import SqliteHome
 
 CEILING = Ceiling(scope="global", window="day", limit=10**9)
 DEARER = Price(version="v2", base=Tier(input=500 * 10**6, output=100 * 10**6))
@@ -31,12 +32,12 @@ def to_cost(hold_id, cost, *, usage=None):
     )
 
 
-def corrector(folder, clock):
-    return open_corrector(f"sqlite:{folder / 'farthing.db'}", clock_ms=clock)
+def corrector(home, clock):
+    return open_corrector(home.url, clock_ms=clock)
 
 
-def is_clean(folder):
-    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None).violations == ()
+def is_clean(home):
+    return verify_ledger(home.url, on_rule=lambda _: None).violations == ()
 
 
 async def spent(ledger):
@@ -46,13 +47,13 @@ async def spent(ledger):
     return status["spent_nanousd"]
 
 
-async def test_a_correction_is_the_difference_in_its_holds_window_and_hour_and_twice_is_once(tmp_path):
+async def test_a_correction_is_the_difference_in_its_holds_window_and_hour_and_twice_is_once(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger:
         request = a_call()
         lead = await ledger.admit(request)
         await ledger.settle(a_settlement(request, lead, cost=400))
-        async with corrector(tmp_path, clock) as books:
+        async with corrector(home, clock) as books:
             assert await books.correct([to_cost(lead.hold_id, 700)]) == [2]
             assert await books.correct([to_cost(lead.hold_id, 700)]) == []
             assert await spent(ledger) == 700
@@ -66,16 +67,16 @@ async def test_a_correction_is_the_difference_in_its_holds_window_and_hour_and_t
         assert [row["cost_nanousd"] for row in report["rows"]] == [50], "on the day of its hold"
         story = await ledger.generation(request.facts.generation_id)
         assert [line["cost_nanousd"] for line in story["attempts"][0]["postings"]] == [400, 300, -700, 50]
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_what_makes_no_sense_is_refused_and_nothing_is_written(tmp_path):
+async def test_what_makes_no_sense_is_refused_and_nothing_is_written(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger:
         request, still_open = a_call(), a_call()
         await admit_and_settle(ledger, request, cost=400)
         await ledger.admit(still_open)
-        async with corrector(tmp_path, clock) as books:
+        async with corrector(home, clock) as books:
             settled = f"{request.facts.generation_id}.1"
             for hold_id, words in (("gen_nobody.1", "no attempt"), (f"{still_open.facts.generation_id}.1", "not over")):
                 with pytest.raises(NotCorrectable, match=words):
@@ -85,15 +86,15 @@ async def test_what_makes_no_sense_is_refused_and_nothing_is_written(tmp_path):
         assert await spent(ledger) == 400
 
 
-async def test_a_lapsed_hold_takes_its_tokens_with_its_cost_and_later_usage_leaves_it_so(tmp_path):
+async def test_a_lapsed_hold_takes_its_tokens_with_its_cost_and_later_usage_leaves_it_so(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger:
         request = a_call()
         lead = await ledger.admit(request)
         clock.at_ms += 20_000
-        async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as other:
+        async with a_ledger(home, clock=clock, ceilings=[CEILING]) as other:
             await other._sweep()
-        async with corrector(tmp_path, clock) as books:
+        async with corrector(home, clock) as books:
             await books.correct([to_cost(lead.hold_id, 123, usage=Usage(input_tokens=10, output_tokens=5))])
             found = await books.find(lead.hold_id)
             assert (found.cost_nanousd, found.basis, found.usage.prompt_tokens) == (123, "provider_reported", 10)
@@ -101,16 +102,16 @@ async def test_a_lapsed_hold_takes_its_tokens_with_its_cost_and_later_usage_leav
         assert await spent(ledger) == 123
         report = await ledger.spend(SpendQuery(group_by=("basis",)))
         assert report["total"]["prompt_tokens"] == 10
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_charged_attempts_come_in_order_and_whole_in_batches_of_any_size(tmp_path):
+async def test_charged_attempts_come_in_order_and_whole_in_batches_of_any_size(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         for number in range(7):
             clock.at_ms += number % 2
             await admit_and_settle(ledger, a_call(now_ms=clock.at_ms), cost=number)
-        async with corrector(tmp_path, clock) as books:
+        async with corrector(home, clock) as books:
             span = {"since_ms": 0, "until_ms": clock.at_ms + 1}
             whole = await books.charged(**span)
             assert [it.cost_nanousd for it in whole] == list(range(7))
@@ -184,18 +185,18 @@ KINDS = st.sampled_from(["correct", "reprice", "reconcile"])
 @given(st.lists(st.tuples(KINDS, st.integers(0, 3), st.integers(0, 5000)), max_size=8))
 def test_after_any_corrections_lines_and_windows_come_to_the_last_word_and_repeats_are_nothing(steps):
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(Path(folder), steps))
+        asyncio.run(check(SqliteHome(Path(folder)), steps))
 
 
-async def check(folder, steps):
+async def check(home, steps):
     clock = Clock()
-    async with a_ledger(folder, clock=clock, ceilings=[CEILING]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger:
         costs = {}
         for _ in range(4):
             request = a_call()
             await admit_and_settle(ledger, request, cost=400)
             costs[f"{request.facts.generation_id}.1"] = 400
-        async with corrector(folder, clock) as books:
+        async with corrector(home, clock) as books:
             for kind, which, amount in steps:
                 attempts = await books.charged(since_ms=0, until_ms=clock.at_ms + 1)
                 if kind == "correct":
@@ -208,7 +209,7 @@ async def check(folder, steps):
                 assert await books.correct(changes) == []
                 costs |= {it.hold_id: it.cost_nanousd for it in changes}
                 assert await spent(ledger) == sum(costs.values())
-    assert is_clean(folder)
+    assert is_clean(home)
 
 
 def test_no_statement_reads_more_of_a_table_than_it_needs():
@@ -221,9 +222,9 @@ def test_no_statement_reads_more_of_a_table_than_it_needs():
             assert not [step for step in plan if step.startswith("SCAN")], name
 
 
-async def test_what_was_corrected_meanwhile_is_not_repriced_over(tmp_path):
+async def test_what_was_corrected_meanwhile_is_not_repriced_over(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger, corrector(tmp_path, clock) as books:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger, corrector(home, clock) as books:
         lead = await admit_and_settle(ledger, a_call())
         change = repriced(await books.find(lead.hold_id), lambda *_: DEARER)
         await books.correct([to_cost(lead.hold_id, 50)])
@@ -231,33 +232,33 @@ async def test_what_was_corrected_meanwhile_is_not_repriced_over(tmp_path):
         assert await spent(ledger) == 50
 
 
-async def test_the_price_that_a_correction_names_is_on_record(tmp_path):
+async def test_the_price_that_a_correction_names_is_on_record(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger, corrector(tmp_path, clock) as books:
+    async with a_ledger(home, clock=clock) as ledger, corrector(home, clock) as books:
         lead = await admit_and_settle(ledger, a_call())
         await books.correct([repriced(await books.find(lead.hold_id), lambda *_: DEARER)])
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         assert find_price(db, "p:m", "v2") == DEARER
 
 
-async def test_an_attempt_that_was_given_back_counts_once_it_is_charged_after_all(tmp_path):
+async def test_an_attempt_that_was_given_back_counts_once_it_is_charged_after_all(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[CEILING]) as ledger, corrector(tmp_path, clock) as books:
+    async with a_ledger(home, clock=clock, ceilings=[CEILING]) as ledger, corrector(home, clock) as books:
         lead = await admit_and_settle(ledger, a_call(), cost=None, outcome="connect_failed", basis="free")
         span = {"since_ms": BEGAN_MS, "until_ms": BEGAN_MS + 1}
         assert await books.charged(**span) == []
         await books.correct([to_cost(lead.hold_id, 70)])
         assert [attempt.cost_nanousd for attempt in await books.charged(**span)] == [70]
         assert await spent(ledger) == 70
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_what_was_half_folded_away_is_not_corrected(tmp_path):
+async def test_what_was_half_folded_away_is_not_corrected(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger, corrector(tmp_path, clock) as books:
+    async with a_ledger(home, clock=clock) as ledger, corrector(home, clock) as books:
         first = await admit_and_settle(ledger, a_call())
         await books.correct([to_cost(first.hold_id, 50)])
-        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+        with home.database() as db:
             db.execute("INSERT INTO closings SELECT seq, chain, 1, cost_nanousd, 1, 1 FROM postings WHERE seq = 1")
             db.execute("DELETE FROM postings WHERE seq = 1")
         with pytest.raises(NotCorrectable, match="folded"):

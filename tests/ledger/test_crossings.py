@@ -41,12 +41,12 @@ async def told(ledger):
     ]
 
 
-def sound(folder):
-    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=str).violations == ()
+def sound(home):
+    return verify_ledger(home.url, on_rule=str).violations == ()
 
 
-async def test_each_line_is_told_by_the_settlement_that_crosses_it(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[DAY]) as ledger:
+async def test_each_line_is_told_by_the_settlement_that_crosses_it(home):
+    async with a_ledger(home, ceilings=[DAY]) as ledger:
         for cost in (799, 0, 1):
             await admit_and_settle(ledger, a_call(held=cost), cost=cost)
         assert await told(ledger) == [("ceiling.threshold", "global", 0.8, 800)]
@@ -68,12 +68,12 @@ async def test_each_line_is_told_by_the_settlement_that_crosses_it(tmp_path):
         "window_starts_at": iso(BEGAN_MS - BEGAN_MS % 86_400_000),
         "window_ends_at": iso(BEGAN_MS - BEGAN_MS % 86_400_000 + 86_400_000),
     }
-    assert sound(tmp_path)
+    assert sound(home)
 
 
-async def test_what_is_held_crosses_nothing_and_one_settlement_may_cross_all_lines_of_all_its_ceilings(tmp_path):
+async def test_what_is_held_crosses_nothing_and_one_settlement_may_cross_all_lines_of_all_its_ceilings(home):
     everyone = Ceiling(scope="user:*", window="month", limit=2000, warn_at=(0.5, 0.25))
-    async with a_ledger(tmp_path, ceilings=[DAY, everyone]) as ledger:
+    async with a_ledger(home, ceilings=[DAY, everyone]) as ledger:
         lead = await ledger.admit(request := a_call(held=1000))
         assert await told(ledger) == []
         await ledger.settle(a_settlement(request, lead, cost=1000))
@@ -86,14 +86,14 @@ async def test_what_is_held_crosses_nothing_and_one_settlement_may_cross_all_lin
         ]
 
 
-async def test_lapses_corrections_and_late_usage_cross_lines_too(tmp_path):
+async def test_lapses_corrections_and_late_usage_cross_lines_too(home):
     clock = Clock()
-    url = f"sqlite:{tmp_path / 'farthing.db'}"
+    url = home.url
     ceilings = [
         Ceiling(scope=f"model:p:{name}", window="total", limit=1000) for name in ("lapsed", "corrected", "late")
     ]
     async with (
-        a_ledger(tmp_path, clock=clock, ceilings=ceilings) as ledger,
+        a_ledger(home, clock=clock, ceilings=ceilings) as ledger,
         open_corrector(url, clock_ms=clock) as books,
     ):
         first = await admit_and_settle(ledger, a_call(deployment="p:corrected"))
@@ -112,11 +112,11 @@ async def test_lapses_corrections_and_late_usage_cross_lines_too(tmp_path):
         ]
         alerts = (await ledger.events(EventsQuery()))["alerts"]
         assert [alert["at"] for alert in alerts] == [iso(BEGAN_MS), iso(clock.at_ms), iso(BEGAN_MS)]
-    assert sound(tmp_path)
+    assert sound(home)
 
 
-async def test_a_call_refused_for_what_is_spent_says_that_the_ceiling_is_exceeded_once(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[DAY]) as ledger:
+async def test_a_call_refused_for_what_is_spent_says_that_the_ceiling_is_exceeded_once(home):
+    async with a_ledger(home, ceilings=[DAY]) as ledger:
         await admit_and_settle(ledger, a_call(held=700), cost=700)
         assert isinstance(await ledger.admit(a_call(held=2000)), Refused)
         assert await told(ledger) == [], "it would fit into no window"
@@ -131,14 +131,14 @@ async def test_a_call_refused_for_what_is_spent_says_that_the_ceiling_is_exceede
         assert [it[2] for it in await told(ledger)] == [1.0, 0.8]
 
 
-async def test_other_units_warn_in_what_they_count_and_rates_only_if_asked(tmp_path):
+async def test_other_units_warn_in_what_they_count_and_rates_only_if_asked(home):
     rate = Ceiling(scope="global", window="minute", unit="calls", limit=2)
     ceilings = [
         rate,
         Ceiling(scope="user:u1", window="minute", unit="calls", limit=10, warn_at=(0.1,)),
         Ceiling(scope="global", window="hour", unit="tokens", limit=100, warn_at=(0.05, 0.5)),
     ]
-    async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
+    async with a_ledger(home, ceilings=ceilings) as ledger:
         bids = (Bid(deployment="p:m", held_nanousd=9, price_version="v1", held_tokens=40),)
         for _ in range(2):
             await admit_and_settle(ledger, a_call(bids=bids), cost=9, usage=Usage(input_tokens=4))
@@ -149,11 +149,11 @@ async def test_other_units_warn_in_what_they_count_and_rates_only_if_asked(tmp_p
         ]
 
 
-async def test_limits_that_change_are_crossed_anew_and_restarts_are_not(tmp_path):
+async def test_limits_that_change_are_crossed_anew_and_restarts_are_not(home):
     def limit(nanousd, **more):
         return (Ceiling(scope="global", window="day", limit=nanousd, **more),)
 
-    async with a_ledger(tmp_path, ceilings=limit(1000)) as ledger:
+    async with a_ledger(home, ceilings=limit(1000)) as ledger:
         await admit_and_settle(ledger, a_call(held=850), cost=850)
         seen = [("ceiling.threshold", "global", 0.8, 850)]
         for same in (limit(1000), limit(1000), limit(900), limit(1000, warn_at=(0.5, 0.8, 1.0))):
@@ -174,19 +174,19 @@ async def test_limits_that_change_are_crossed_anew_and_restarts_are_not(tmp_path
         assert len(await told(ledger)) == 3
         await ledger.configure_ceilings(limit(2000))
         assert (await told(ledger))[3:] == [("ceiling.exceeded", "global", 1.0, 2100)]
-    assert sound(tmp_path)
+    assert sound(home)
 
 
-async def test_a_keys_ceiling_says_whose_it_is(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_keys_ceiling_says_whose_it_is(home):
+    async with a_ledger(home) as ledger:
         await ledger.create_api_key(a_key("k1", ceilings=[("day", 1000)]))
         await admit_and_settle(ledger, a_call_with("k1", held=800), cost=800)
         (alert,) = (await ledger.events(EventsQuery()))["alerts"]
         assert (alert["facts"]["scope"], alert["facts"]["key_name"]) == ("key:k1", "a name")
 
 
-async def test_a_ceiling_that_is_new_tells_what_its_window_has_seen_already(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_ceiling_that_is_new_tells_what_its_window_has_seen_already(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(held=900), cost=900)
         await ledger.configure_ceilings((DAY, Ceiling(scope="user:*", window="month", limit=900)))
         assert sorted(await told(ledger)) == [
@@ -196,8 +196,8 @@ async def test_a_ceiling_that_is_new_tells_what_its_window_has_seen_already(tmp_
         ]
 
 
-async def test_the_settle_path_asks_nothing_more_where_no_line_is_crossed(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[DAY]) as ledger:
+async def test_the_settle_path_asks_nothing_more_where_no_line_is_crossed(sqlite_home):
+    async with a_ledger(sqlite_home, ceilings=[DAY]) as ledger:
         lead = await ledger.admit(request := a_call(held=100))
         statements = []
 

@@ -24,8 +24,8 @@ PRICE = Price(
 COST = 60_001 + 3_750 + 6_000 + 3_500 + 7
 
 
-async def test_a_line_is_explained_from_tokens_to_dollars(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_line_is_explained_from_tokens_to_dollars(home):
+    async with a_ledger(home) as ledger:
         bid = Bid(deployment="p:m", held_nanousd=90_000, price_version="v1", price=PRICE)
         request = a_call(bids=(bid,))
         lead = await admit_and_settle(ledger, request, cost=COST, usage=USAGE)
@@ -58,25 +58,25 @@ async def test_a_line_is_explained_from_tokens_to_dollars(tmp_path):
     assert attempt["cost_nanousd"] == story["cost_nanousd"] == COST - 100
 
 
-async def test_a_price_that_is_not_on_record_has_no_arithmetic(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_price_that_is_not_on_record_has_no_arithmetic(home):
+    async with a_ledger(home) as ledger:
         request = a_call()
         await admit_and_settle(ledger, request)
         story = await ledger.generation(request.facts.generation_id)
     assert story["attempts"][0]["postings"][0]["arithmetic"] is None
 
 
-async def test_a_story_tells_under_which_ceilings_each_attempt_took_room(tmp_path):
+async def test_a_story_tells_under_which_ceilings_each_attempt_took_room(home):
     ceilings = (Ceiling(scope="user:u1", window="day", limit=5000), Ceiling(scope="global", window="month", limit=5000))
-    async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
+    async with a_ledger(home, ceilings=ceilings) as ledger:
         request = a_call()
         await admit_and_settle(ledger, request)
         story = await ledger.generation(request.facts.generation_id)
     assert story["attempts"][0]["ceilings"] == ["day user:u1", "month global"]
 
 
-async def test_a_story_takes_no_attempt_of_a_call_of_a_like_name(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_story_takes_no_attempt_of_a_call_of_a_like_name(home):
+    async with a_ledger(home) as ledger:
         for name in ("gen_a", "gen_a.1", "gen_a/", "gen_ab"):
             await admit_and_settle(ledger, a_call(generation_id=name))
         for name in ("gen_a", "gen_a.1", "gen_a/", "gen_ab"):
@@ -85,8 +85,8 @@ async def test_a_story_takes_no_attempt_of_a_call_of_a_like_name(tmp_path):
             assert (attempt["hold_id"], len(attempt["postings"])) == (f"{name}.1", 1)
 
 
-async def test_pages_follow_each_other_from_the_newest_without_a_gap(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_pages_follow_each_other_from_the_newest_without_a_gap(home):
+    async with a_ledger(home) as ledger:
         names = []
         for number in range(7):
             request = a_call(now_ms=BEGAN_MS + number // 3)
@@ -108,8 +108,8 @@ async def test_pages_follow_each_other_from_the_newest_without_a_gap(tmp_path):
             await ledger.generations(GenerationsQuery(before="gen_1"))
 
 
-async def test_calls_are_found_by_every_dimension_of_the_spend_report(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_calls_are_found_by_every_dimension_of_the_spend_report(home):
+    async with a_ledger(home) as ledger:
         wanted = a_call(now_ms=BEGAN_MS)
         who = {"key": "k", "team": "t", "user": "u", "workflow": "w2", "run": "r"}
         facts = msgspec.structs.replace(wanted.facts, attribution=who, route="other")

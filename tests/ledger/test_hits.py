@@ -1,8 +1,6 @@
 """Answers that a process has at hand: the ledger alone says whether one may be served now, and has each on record."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 
 import msgspec
 
@@ -24,13 +22,13 @@ def again_of(request, answer_of, **fields):
     return msgspec.structs.replace(asked, **fields)
 
 
-def query(folder, sql):
-    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+def query(home, sql):
+    with home.database() as db:
         return db.execute(sql).fetchall()
 
 
-async def test_one_at_hand_is_on_record_exactly_as_one_that_was_read(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_one_at_hand_is_on_record_exactly_as_one_that_was_read(home):
+    async with a_ledger(home) as ledger:
         stored = a_call(key="k")
         await admit_and_settle(ledger, stored)
         later = {"now_ms": BEGAN_MS + 7}
@@ -39,15 +37,15 @@ async def test_one_at_hand_is_on_record_exactly_as_one_that_was_read(tmp_path):
         again = again_of(at_hand, stored.facts.generation_id, **later)
         assert await ledger.hit_again(again) is True
         assert await ledger.hit_again(again) is True, "a repeat, as after a commit that nobody knows of"
-    rows = query(tmp_path, "SELECT * FROM generations WHERE cache = 'hit' ORDER BY generation_id")
+    rows = query(home, "SELECT * FROM generations WHERE cache = 'hit' ORDER BY generation_id")
     assert [row[0] for row in rows] == ["gen_at_hand", "gen_read"]
     assert rows[0][1:] == rows[1][1:]
-    assert query(tmp_path, "SELECT SUM(cache_hits), SUM(saved_nanousd) FROM spend_hours") == [(2, 800)]
+    assert query(home, "SELECT SUM(cache_hits), SUM(saved_nanousd) FROM spend_hours") == [(2, 800)]
 
 
-async def test_one_that_is_not_the_stored_one_any_more_is_not_served_and_nothing_is_written(tmp_path):
+async def test_one_that_is_not_the_stored_one_any_more_is_not_served_and_nothing_is_written(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger, a_ledger(tmp_path, clock=clock) as other:
+    async with a_ledger(home, clock=clock) as ledger, a_ledger(home, clock=clock) as other:
         first = a_call(key="k")
         await admit_and_settle(ledger, first, ttl_ms=1000)
         answer_of = first.facts.generation_id
@@ -62,11 +60,11 @@ async def test_one_that_is_not_the_stored_one_any_more_is_not_served_and_nothing
         assert await ledger.hit_again(again_of(a_call(), refreshing.facts.generation_id)) is True
         await other._store.write(lambda db: db.execute("DELETE FROM responses").rowcount)
         assert await ledger.hit_again(again_of(a_call(), refreshing.facts.generation_id)) is False
-    assert query(tmp_path, "SELECT COUNT(*) FROM generations WHERE cache = 'hit'") == [(3,)]
+    assert query(home, "SELECT COUNT(*) FROM generations WHERE cache = 'hit'") == [(3,)]
 
 
-async def test_of_many_at_once_each_is_answered_for_itself(tmp_path):
-    async with a_ledger(tmp_path) as ledger, a_ledger(tmp_path) as other:
+async def test_of_many_at_once_each_is_answered_for_itself(home):
+    async with a_ledger(home) as ledger, a_ledger(home) as other:
         stored = a_call(key="k")
         await admit_and_settle(ledger, stored)
         await ledger.create_api_key(a_key("kept"))
@@ -82,6 +80,6 @@ async def test_of_many_at_once_each_is_answered_for_itself(tmp_path):
         assert [(type(it), it.key_id) for it in found[4:]] == [
             (ApiKeyOver, "gone"), (ApiKeyOver, "gone"), (ApiKeyOver, "unheard of"), (ApiKeyOver, "unheard of"),
         ]  # fmt: skip
-    served = query(tmp_path, "SELECT generation_id FROM generations WHERE cache = 'hit' ORDER BY 1")
+    served = query(home, "SELECT generation_id FROM generations WHERE cache = 'hit' ORDER BY 1")
     answer_of = stored.facts.generation_id
     assert served == [(f"gen__{answer_of}",), (f"gen_kept_{answer_of}",)]

@@ -1,7 +1,6 @@
 """Records under Idempotency-Keys: every state and event, what stands in the schema, and that nothing is taken twice."""
 
-import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -21,13 +20,14 @@ from tests.ledger.calls import (
     an_ending,
     an_idempotency_key,
 )
+from tests.ledger.homes import CHECKED, REFUSED, UNIQUE
 
 KEY = an_idempotency_key()
 BEYOND_A_LEASE_MS = 20_000
 
 
-def rows(folder, sql, **values):
-    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+def rows(home, sql, **values):
+    with home.database() as db:
         return db.execute(sql, values).fetchall()
 
 
@@ -47,14 +47,14 @@ async def keep(ledger, request, lead, result=b"result"):
 class Scene:
     """One key in the hands of a first call, and a second process that lives on."""
 
-    def __init__(self, folder, clock, first, second):
-        self.folder, self.clock, self.first_process, self.second_process = folder, clock, first, second
+    def __init__(self, home, clock, first, second):
+        self.home, self.clock, self.first_process, self.second_process = home, clock, first, second
         self.first = a_call(idempotency=KEY, now_ms=clock())
         self.lead = None
 
     def state(self):
         found = rows(
-            self.folder,
+            self.home,
             "SELECT state, (SELECT lease_until_ms FROM owners WHERE owners.owner_id = idempotency.owner_id)"
             "  FROM idempotency",
         )
@@ -105,23 +105,23 @@ class Scene:
         lives = self.state() == KeyState.IN_PROGRESS
         self.clock.at_ms += KEPT_MS
         if lives:
-            with closing(sqlite3.connect(self.folder / "farthing.db")) as db, db:
+            with self.home.database() as db:
                 db.execute("UPDATE owners SET lease_until_ms = ?", (self.clock() + 15_000,))
         await self.second_process._renew()
         await self.second_process._sweep()
 
 
 @asynccontextmanager
-async def a_scene(folder):
+async def a_scene(home):
     clock = Clock()
-    async with a_ledger(folder, clock=clock) as first, a_ledger(folder, clock=clock) as second:
-        yield Scene(folder, clock, first, second)
+    async with a_ledger(home, clock=clock) as first, a_ledger(home, clock=clock) as second:
+        yield Scene(home, clock, first, second)
 
 
 @pytest.mark.parametrize("event", list(KeyEvent))
 @pytest.mark.parametrize("state", list(KeyState))
-async def test_a_key_moves_as_the_table_says_and_not_otherwise(tmp_path, state, event):
-    async with a_scene(tmp_path) as scene:
+async def test_a_key_moves_as_the_table_says_and_not_otherwise(home, state, event):
+    async with a_scene(home) as scene:
         await scene.bring_to(state)
         told = await scene.happens(event)
         assert scene.state() == TRANSITIONS.get((state, event), state)
@@ -136,22 +136,22 @@ async def test_a_key_moves_as_the_table_says_and_not_otherwise(tmp_path, state, 
             else:
                 assert (told.hit.body, told.result) == (b"answer", None)
         if state == KeyState.DONE and event == KeyEvent.KEEP:
-            assert rows(tmp_path, "SELECT result FROM idempotency") == [(b"result",)]
+            assert rows(home, "SELECT result FROM idempotency") == [(b"result",)]
 
 
 @pytest.mark.parametrize("state", [KeyState.IN_PROGRESS, KeyState.ORPHANED, KeyState.DONE])
-async def test_another_request_is_refused_whatever_became_of_the_first(tmp_path, state):
-    async with a_scene(tmp_path) as scene:
+async def test_another_request_is_refused_whatever_became_of_the_first(home, state):
+    async with a_scene(home) as scene:
         await scene.bring_to(state)
         other = a_call(idempotency=an_idempotency_key(body="other"), now_ms=scene.clock())
         with pytest.raises(IdempotencyMismatch):
             await scene.second_process.admit(other)
         assert scene.state() == state
-        assert rows(tmp_path, "SELECT COUNT(*) FROM generations") == [(1,)]
+        assert rows(home, "SELECT COUNT(*) FROM generations") == [(1,)]
 
 
-async def test_the_same_key_of_another_caller_is_another_key(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_the_same_key_of_another_caller_is_another_key(home):
+    async with a_ledger(home) as ledger:
         mine = a_call(idempotency=an_idempotency_key(caller="key_1"))
         await keep(ledger, mine, await ledger.admit(mine), b"mine")
         theirs = a_call(idempotency=an_idempotency_key(caller="key_2", body="other"))
@@ -161,47 +161,47 @@ async def test_the_same_key_of_another_caller_is_another_key(tmp_path):
         assert again.result == b"mine"
 
 
-async def test_a_replay_writes_nothing_and_holds_nothing(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="total", limit=1000)]) as ledger:
+async def test_a_replay_writes_nothing_and_holds_nothing(home):
+    async with a_ledger(home, ceilings=[Ceiling(scope="global", window="total", limit=1000)]) as ledger:
         first = a_call(idempotency=KEY)
         await keep(ledger, first, await ledger.admit(first))
-        before = rows(tmp_path, "SELECT * FROM idempotency")
+        before = rows(home, "SELECT * FROM idempotency")
         again = a_call(idempotency=KEY)
         replay = await ledger.admit(again)
         assert isinstance(replay, Replay), "although the ceiling has no room any more"
         assert (replay.generation_id, replay.created_at_ms) == (first.facts.generation_id, BEGAN_MS)
-        assert rows(tmp_path, "SELECT * FROM idempotency") == before
-        assert rows(tmp_path, "SELECT COUNT(*) FROM holds") == [(1,)]
-        assert rows(tmp_path, "SELECT COUNT(*) FROM generations") == [(1,)]
+        assert rows(home, "SELECT * FROM idempotency") == before
+        assert rows(home, "SELECT COUNT(*) FROM holds") == [(1,)]
+        assert rows(home, "SELECT COUNT(*) FROM generations") == [(1,)]
 
 
-async def test_repeating_one_admission_is_no_second_call(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_repeating_one_admission_is_no_second_call(home):
+    async with a_ledger(home) as ledger:
         request = a_call(idempotency=KEY)
         lead = await ledger.admit(request)
         assert await ledger.admit(request) == lead
         await admit_and_settle(ledger, a_call(key="k"))
         hitting = a_call(key="k", idempotency=an_idempotency_key("hit"))
         assert await ledger.admit(hitting) == await ledger.admit(hitting)
-        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(2,)]
+        assert rows(home, "SELECT COUNT(*) FROM idempotency") == [(2,)]
 
 
 @pytest.mark.parametrize("bids", [(), None])
-async def test_a_call_that_is_not_admitted_takes_no_key_and_gives_up_one_it_had(tmp_path, bids):
+async def test_a_call_that_is_not_admitted_takes_no_key_and_gives_up_one_it_had(home, bids):
     ceilings = [Ceiling(scope="global", window="total", limit=1500)]
-    async with a_ledger(tmp_path, ceilings=ceilings) as ledger:
+    async with a_ledger(home, ceilings=ceilings) as ledger:
         leader = a_call(key="k")
         lead = await ledger.admit(leader)
         follower = a_call(key="k", idempotency=KEY, bids=bids)
         assert isinstance(await ledger.admit(follower), Follow)
-        assert rows(tmp_path, "SELECT state FROM idempotency") == [("in_progress",)]
+        assert rows(home, "SELECT state FROM idempotency") == [("in_progress",)]
         await ledger.settle(a_settlement(leader, lead, cost=1000, stores=False))
         assert isinstance(await ledger.admit(follower), Missing if bids == () else Refused)
-        assert rows(tmp_path, "SELECT state FROM idempotency") == []
+        assert rows(home, "SELECT state FROM idempotency") == []
 
 
-async def test_a_follower_leaves_its_result_with_its_record(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_follower_leaves_its_result_with_its_record(home):
+    async with a_ledger(home) as ledger:
         leader = a_call(key="k")
         await ledger.admit(leader)
         follower = a_call(key="k", idempotency=KEY)
@@ -213,15 +213,17 @@ async def test_a_follower_leaves_its_result_with_its_record(tmp_path):
         assert (await ledger.admit(a_call(key="k", idempotency=KEY))).result == b"result"
 
 
-async def test_a_stalled_process_that_wakes_up_leaves_its_paid_result_unless_somebody_took_the_key(tmp_path):
-    async with a_scene(tmp_path) as scene:
+async def test_a_stalled_process_that_wakes_up_leaves_its_paid_result(home):
+    async with a_scene(home) as scene:
         await scene.bring_to(KeyState.ORPHANED)
         await scene.second_process._sweep()
         await keep(scene.second_process, scene.first, scene.lead, b"late")
         replay = await scene.second_process.admit(a_call(idempotency=KEY, now_ms=scene.clock()))
         assert replay.result == b"late"
-    (tmp_path / "taken").mkdir()
-    async with a_scene(tmp_path / "taken") as scene:
+
+
+async def test_a_stalled_process_that_wakes_up_leaves_nothing_where_somebody_took_the_key(home):
+    async with a_scene(home) as scene:
         await scene.bring_to(KeyState.ORPHANED)
         second = a_call(idempotency=KEY, now_ms=scene.clock())
         lead = await scene.second_process.admit(second)
@@ -235,8 +237,8 @@ async def test_a_stalled_process_that_wakes_up_leaves_its_paid_result_unless_som
 
 
 @pytest.mark.parametrize("follows", [False, True])
-async def test_a_fenced_process_takes_keys_under_its_new_lease(tmp_path, follows):
-    async with a_scene(tmp_path) as scene:
+async def test_a_fenced_process_takes_keys_under_its_new_lease(home, follows):
+    async with a_scene(home) as scene:
         await scene.owner_dies()
         await scene.second_process.admit(a_call(key="k", now_ms=scene.clock()))
         key = "k" if follows else None
@@ -246,10 +248,10 @@ async def test_a_fenced_process_takes_keys_under_its_new_lease(tmp_path, follows
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_a_lease_that_is_over_does_not_come_back_with_the_clock(tmp_path, leaves):
+async def test_a_lease_that_is_over_does_not_come_back_with_the_clock(home, leaves):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as survivor:
-        async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as survivor:
+        async with a_ledger(home, clock=clock) as ledger:
             await ledger.admit(a_call(idempotency=KEY))
             if not leaves:
                 clock.at_ms += BEYOND_A_LEASE_MS
@@ -261,27 +263,27 @@ async def test_a_lease_that_is_over_does_not_come_back_with_the_clock(tmp_path, 
             assert isinstance(await survivor.admit(a_call(idempotency=KEY, now_ms=clock())), Lead)
 
 
-async def test_a_call_that_takes_longer_than_a_day_keeps_its_key(tmp_path):
-    async with a_scene(tmp_path) as scene:
+async def test_a_call_that_takes_longer_than_a_day_keeps_its_key(home):
+    async with a_scene(home) as scene:
         await scene.bring_to(KeyState.IN_PROGRESS)
         await scene.expires()
         assert isinstance(await scene.happens(KeyEvent.TAKE), IdempotencyInProgress)
         assert scene.state() == KeyState.IN_PROGRESS
 
 
-async def test_a_process_that_leaves_takes_no_key_with_it(tmp_path):
+async def test_a_process_that_leaves_takes_no_key_with_it(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         follower = a_call(key="k", idempotency=KEY)
         await ledger.admit(a_call(key="k", held=0))
         await ledger.admit(follower)
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         assert isinstance(await ledger.admit(a_call(idempotency=KEY)), Lead)
 
 
-async def test_records_are_forgotten_in_bounded_steps(tmp_path):
+async def test_records_are_forgotten_in_bounded_steps(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         first = a_call(idempotency=KEY)
         await keep(ledger, first, await ledger.admit(first))
         many = FORGOTTEN_PER_SWEEP * 2 + 10
@@ -296,15 +298,15 @@ async def test_records_are_forgotten_in_bounded_steps(tmp_path):
         await ledger._store.write(fill)
         clock.at_ms += KEPT_MS - 1
         await ledger._sweep()
-        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(many + 1,)]
+        assert rows(home, "SELECT COUNT(*) FROM idempotency") == [(many + 1,)]
         clock.at_ms += 1
         await ledger._sweep()
-        assert rows(tmp_path, "SELECT COUNT(*) FROM idempotency") == [(0,)]
+        assert rows(home, "SELECT COUNT(*) FROM idempotency") == [(0,)]
 
 
 @pytest.mark.parametrize(("size", "kept"), [(MAX_KEPT_BYTES, True), (MAX_KEPT_BYTES + 1, False)])
-async def test_what_is_too_large_to_keep_is_done_all_the_same(tmp_path, size, kept):
-    async with a_ledger(tmp_path) as ledger:
+async def test_what_is_too_large_to_keep_is_done_all_the_same(home, size, kept):
+    async with a_ledger(home) as ledger:
         first = a_call(idempotency=KEY)
         await keep(ledger, first, await ledger.admit(first), bytes(size))
         replay = await ledger.admit(a_call(idempotency=KEY))
@@ -313,20 +315,20 @@ async def test_what_is_too_large_to_keep_is_done_all_the_same(tmp_path, size, ke
 
 BREACHES = {
     "a key has one call at a time": "UPDATE idempotency SET generation_id = 'other' WHERE state = 'in_progress'",
-    "a kept result stays until it expires": "UPDATE idempotency SET result = x'00' WHERE state = 'done'",
-    "UNIQUE constraint failed": "INSERT INTO idempotency SELECT * FROM idempotency",
-    "CHECK constraint failed": "UPDATE idempotency SET result = x'00' WHERE state = 'in_progress'",
+    "a kept result stays until it expires": "UPDATE idempotency SET result = fingerprint WHERE state = 'done'",
+    UNIQUE: "INSERT INTO idempotency SELECT * FROM idempotency",
+    CHECKED: "UPDATE idempotency SET result = fingerprint WHERE state = 'in_progress'",
 }
 
 
 @pytest.mark.parametrize("words", BREACHES)
-async def test_the_schema_refuses(tmp_path, words):
-    async with a_ledger(tmp_path) as ledger:
+async def test_the_schema_refuses(home, words):
+    async with a_ledger(home) as ledger:
         await ledger.admit(a_call(idempotency=KEY))
         done = a_call(idempotency=an_idempotency_key("done"))
         await keep(ledger, done, await ledger.admit(done))
         with (
-            closing(sqlite3.connect(tmp_path / "farthing.db")) as db,
-            pytest.raises(sqlite3.IntegrityError, match=words),
+            home.database() as db,
+            pytest.raises(REFUSED, match=words),
         ):
             db.execute(BREACHES[words])

@@ -1,16 +1,13 @@
 """The latest calls, one line each: all that is open, the newest, and those asked for by name."""
 
-import sqlite3
-from contextlib import closing
-
 from ledger.sql import statements
 from ledger.usage import Usage
 from ledger.values import Bid, Lead, NextAttempt
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, a_result, a_settlement, admit_and_settle
 
 
-async def test_calls_are_summed_up_with_all_attempts_and_the_tokens_of_the_one_that_answered(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_calls_are_summed_up_with_all_attempts_and_the_tokens_of_the_one_that_answered(home):
+    async with a_ledger(home) as ledger:
         request = a_call()
         lead = await ledger.admit(request)
         (running,) = await ledger.latest_calls()
@@ -30,8 +27,8 @@ async def test_calls_are_summed_up_with_all_attempts_and_the_tokens_of_the_one_t
         assert running.joined(ended) == ended.joined(running) == ended
 
 
-async def test_what_is_open_is_told_however_old_and_what_is_over_if_it_is_new_or_named(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_what_is_open_is_told_however_old_and_what_is_over_if_it_is_new_or_named(home):
+    async with a_ledger(home) as ledger:
         await ledger.admit(a_call(generation_id="gen_open", now_ms=BEGAN_MS - 9))
         for number in range(4):
             await admit_and_settle(ledger, a_call(generation_id=f"gen_{number}", now_ms=BEGAN_MS - 5 + number))
@@ -40,10 +37,10 @@ async def test_what_is_open_is_told_however_old_and_what_is_over_if_it_is_new_or
         assert [call.id for call in await ledger.latest_calls(most=1)] == ["gen_open", "gen_3"]
 
 
-async def test_the_reading_takes_the_same_time_over_any_history(tmp_path):
-    async with a_ledger(tmp_path):
+async def test_the_reading_takes_the_same_time_over_any_history(sqlite_home):
+    async with a_ledger(sqlite_home):
         pass
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with sqlite_home.database() as db:
         statement = statements("sqlite", "reports")["latest_calls"]
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", {"also": "[]", "most": 1})]
     walked = [
