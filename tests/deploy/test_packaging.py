@@ -14,18 +14,24 @@ from typing import Any, Final
 import kubernetes_validate
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from service.config.load import load_config
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 CONTAINERFILE: Final = DEPLOY / "Containerfile"
+COMPOSE: Final = DEPLOY / "compose.yaml"
 UNIT: Final = DEPLOY / "systemd/farthing.service"
 MANIFESTS: Final = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 KUBERNETES: Final = kubernetes_validate.latest_version()
 # What a stop takes beside the calls that it waits for: the last commit, the last spans.
 CLOSING_S: Final = 5
-SECRETS: Final = {"OPENAI_API_KEY": "sk-0", "FARTHING_PEPPER": "00" * 32}
+SECRETS: Final = {
+    "OPENAI_API_KEY": "sk-0",
+    "FARTHING_PEPPER": "00" * 32,
+    "FARTHING_LEDGER": "postgresql://farthing:0@postgres/farthing",
+}
 
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
@@ -34,13 +40,21 @@ def resources(manifest: Path) -> list[dict[str, Any]]:
     return [resource for resource in yaml.safe_load_all(manifest.read_text()) if resource]
 
 
+def compose() -> dict[str, Any]:
+    return dict(PyCompose.from_yaml(COMPOSE.read_text()).to_dict())
+
+
 def configs() -> dict[str, str]:
     """{where it stands: the config that it gives Farthing}."""
-    found = {}
+    found = {"compose": compose()["configs"]["farthing"]["content"].replace("$$", "$")}
     for manifest in MANIFESTS:
         [text] = [it["data"]["farthing.toml"] for it in resources(manifest) if it["kind"] == "ConfigMap"]
         found[manifest.stem] = text
     return found
+
+
+def seconds(span: str) -> int:
+    return int(span.removesuffix("s"))
 
 
 def test_hadolint_finds_nothing_in_the_container_file():
@@ -93,6 +107,7 @@ def test_whoever_stops_it_waits_longer_than_it_drains():
     unit.read_string(UNIT.read_text())
 
     assert int(unit["Service"]["TimeoutStopSec"]) >= 30 + CLOSING_S
+    assert seconds(compose()["services"]["farthing"]["stop_grace_period"]) >= drain_s["compose"] + CLOSING_S
     for manifest in MANIFESTS:
         [pod] = [it["spec"]["template"]["spec"] for it in resources(manifest) if "template" in it.get("spec", {})]
         [container] = pod["containers"]
@@ -110,3 +125,4 @@ def test_each_names_the_port_the_user_and_the_paths_that_are_there():
         assert f"USER {pod['securityContext']['runAsUser']}\n" in lines
         assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
         assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    assert compose()["services"]["farthing"]["ports"][0]["target"] == 4000
