@@ -6,8 +6,8 @@ A dialect is one file: it says what to send and how to read the answer. Whatever
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -16,6 +16,7 @@ import msgspec
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome, classify_status
+from router.providers.transport import AiohttpTransport
 from router.said import clean
 
 MAX_TOKENS: Final = 10**9
@@ -77,59 +78,92 @@ class Http:
         self._transport = transport
         self._clock_ms = clock_ms or _wall_ms
         # Parsing one costs a tenth of a request. A local model's changes when it restarts, hence the bound.
-        self._urls: dict[str, httpx.URL] = {}
+        self._urls: dict[str, str] = {}
 
-    @asynccontextmanager
-    async def exchange(
+    def exchange(
         self, provider: Provider, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b""
-    ) -> AsyncIterator[httpx.Response]:
-        """A successful response (2xx), its body unread. Leaving early closes its connection.
+    ) -> "Exchange":
+        """A successful response (2xx), its body unread, for a block. Leaving early closes its connection.
 
         Raises Fault for every other response, and for whatever the transport meets, also within the block.
         """
-        status: int | None = None
-        try:
-            response = await self._transport.handle_async_request(
-                httpx.Request(
-                    method,
-                    self._url(provider, path),
-                    headers=[
-                        (name.encode("latin-1", "replace"), value.encode())
-                        for name, value in {**headers, **provider.headers}.items()
-                    ],
-                    # `content` would have httpx work out headers that the transport adds anyway.
-                    stream=httpx.ByteStream(body),
-                    extensions={"timeout": {"connect": provider.connect_timeout_s}, "proxy": provider.proxy},
-                )
-            )
-            status = response.status_code
-            try:
-                if not 200 <= status < 300:
-                    raise await self._refusal(response, provider)
-                if _is_compressed(response):
-                    # Nobody asked for that, and what it would grow to has no bound.
-                    raise Fault(Outcome.BAD_ANSWER, "the answer is compressed", status=status)
-                yield response
-            finally:
-                await response.aclose()
-        except httpx.TransportError as error:
-            raise fault_of(error, status) from error
-        except httpx.InvalidURL as error:
-            raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
+        return Exchange(self, provider, (method, path, headers, body))
 
-    def _url(self, provider: Provider, path: str) -> httpx.URL:
+    async def send(
+        self, provider: Provider, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> httpx.Response:
+        """Any response, to be closed. Raises httpx.TransportError, and httpx.InvalidURL.
+
+        Our own transport's is one in name only: it has a status, headers, a stream, and an end.
+        """
+        url = self._url(provider, path)
+        named = {**headers, **provider.headers} if provider.headers else headers
+        raw = [(name.encode("latin-1", "replace"), value.encode()) for name, value in named.items()]
+        connect_s, proxy = provider.connect_timeout_s, provider.proxy
+        if isinstance(self._transport, AiohttpTransport):
+            sent = self._transport.send(method, url, raw, body, connect_s=connect_s, proxy=proxy)
+            return cast("httpx.Response", await sent)
+        # `content` would have httpx work out headers that the transport adds anyway.
+        stream, extensions = httpx.ByteStream(body), {"timeout": {"connect": connect_s}, "proxy": proxy}
+        request = httpx.Request(method, url, headers=raw, stream=stream, extensions=extensions)
+        return await self._transport.handle_async_request(request)
+
+    async def check(self, response: httpx.Response, provider: Provider) -> None:
+        """Raises Fault unless this is a response with an answer in it."""
+        status = response.status_code
+        if not 200 <= status < 300:
+            words = b"" if _is_compressed(response) else without_key(await _first_of(response), provider)
+            raise classify_status(status, response.headers, words, now_ms=self._clock_ms())
+        if _is_compressed(response):
+            # Nobody asked for that, and what it would grow to has no bound.
+            raise Fault(Outcome.BAD_ANSWER, "the answer is compressed", status=status)
+
+    def _url(self, provider: Provider, path: str) -> str:
         text = provider.base_url.rstrip("/") + path
         if provider.query:
             text += ("&" if "?" in path else "?") + urlencode(provider.query)
-        if text not in self._urls:
+        url = self._urls.get(text)
+        if url is None:
             if len(self._urls) >= URLS_KEPT:
                 self._urls.clear()
-            self._urls[text] = httpx.URL(text)
-        return self._urls[text]
+            url = self._urls[text] = str(httpx.URL(text))
+        return url
 
-    async def _refusal(self, response: httpx.Response, provider: Provider) -> Fault:
-        words = b"" if _is_compressed(response) else without_key(await _first_of(response), provider)
-        return classify_status(response.status_code, response.headers, words, now_ms=self._clock_ms())
+
+class Exchange:
+    """One request and its response, while a block runs. See `Http.exchange`, which makes it.
+
+    A class, for a generator's context costs a call several times as much.
+    """
+
+    __slots__ = ("_asked", "_http", "_provider", "_response")
+
+    def __init__(self, http: Http, provider: Provider, asked: tuple[str, str, Mapping[str, str], bytes]) -> None:
+        """asked: method, path, headers and body."""
+        self._http = http
+        self._provider = provider
+        self._asked = asked
+
+    async def __aenter__(self) -> httpx.Response:
+        try:
+            response = self._response = await self._http.send(self._provider, *self._asked)
+        except httpx.TransportError as error:
+            raise fault_of(error, None) from error
+        except httpx.InvalidURL as error:
+            raise Fault(Outcome.CONNECT_FAILED, f"the base URL is not valid: {error}", sent=False) from error
+        try:
+            await self._http.check(response, self._provider)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._response.aclose()
+        if isinstance(error, httpx.TransportError):
+            raise fault_of(error, self._response.status_code) from error
 
 
 async def _first_of(response: httpx.Response) -> bytes:
@@ -149,9 +183,8 @@ async def _first_of(response: httpx.Response) -> bytes:
 
 def _is_compressed(response: httpx.Response) -> bool:
     """Whether the body is in any encoding; `identity` was asked for."""
-    return "content-encoding" in response.headers and response.headers.get(
-        "content-encoding", ""
-    ).strip().lower() not in {"", "identity"}
+    encoding = response.headers.get("content-encoding")
+    return encoding is not None and encoding.strip().lower() not in {"", "identity"}
 
 
 async def read_whole(response: httpx.Response) -> bytes:

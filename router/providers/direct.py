@@ -7,6 +7,7 @@ redirects, cookies, proxies, middlewares, tracing, and a task that writes the bo
 import asyncio
 import re
 import select
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import aiohttp
@@ -14,18 +15,19 @@ from aiohttp import http_exceptions
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
+from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
 ORIGINS_KEPT: Final = 256
 _NO_TIMER: Final = TimerNoop()
-# What ends a header, or is no part of one.
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_WITHIN_LINES: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+# One header's line. Neither side has what would end it: a name a colon, either any control character but a tab.
+_LINE: Final = rb"[^:\x00-\x08\x0a-\x1f\x7f-\xff]*: [^\x00-\x08\x0a-\x1f\x7f]*"
+_LINES: Final = re.compile(rb"%b(?:\n%b)*" % (_LINE, _LINE))
 # Where the system can tell; elsewhere only a reset is seen, which is always reported.
 _CLOSED_BY_THE_OTHER_SIDE: Final = getattr(select, "POLLRDHUP", 0)
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class ClosedUnused(aiohttp.ClientError):
@@ -43,9 +45,12 @@ class Unsendable(Exception):
 class Answer:
     """A response whose headers are there. Its body is in `content`; done, its connection is free again."""
 
-    def __init__(self, connection: Connection, status: int, raw_headers: Headers, content: StreamReader) -> None:
-        self.status = status
-        self.raw_headers = raw_headers
+    __slots__ = ("_connection", "content", "headers", "raw_headers", "status")
+
+    def __init__(self, connection: Connection, message: RawResponseMessage, content: StreamReader) -> None:
+        self.status = message.code
+        self.headers: Mapping[str, str] = message.headers
+        self.raw_headers = message.raw_headers
         self.content = content
         self._connection: Connection | None = connection
         content.on_eof(self._done)
@@ -83,8 +88,7 @@ class Sender:
         self._session = session
         self._connector = session.connector
         self._loop = asyncio.get_running_loop()
-        # What the connector asks of a request is where it goes: one for all that go there.
-        self._asking: dict[URL, ClientRequest] = {}
+        self._places: dict[tuple[str, URL], _Place] = {}
 
     async def send(
         self, method: str, url: URL, headers: Headers, body: bytes, *, timeout: aiohttp.ClientTimeout
@@ -93,10 +97,10 @@ class Sender:
 
         Raises what aiohttp's session raises, ClosedUnused, NotHttp, and Unsendable before anything is sent.
         """
-        asking = self._request_to(url)
-        data = _head(method, asking, headers, body) + body
+        place = self._place(method, url)
+        data = _head(place, headers, body) + body
         try:
-            connection = await self._connector.connect(asking, traces=[], timeout=timeout)
+            connection = await self._connector.connect(place.asking, traces=[], timeout=timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {url}") from error
         try:
@@ -105,13 +109,24 @@ class Sender:
             connection.close()
             raise
 
-    def _request_to(self, url: URL) -> ClientRequest:
-        asking = self._asking.get(url)
-        if asking is None:
-            if len(self._asking) >= ORIGINS_KEPT:
-                self._asking.clear()
-            asking = self._asking[url] = ClientRequest("GET", url, loop=self._loop, session=self._session)
-        return asking
+    def _place(self, method: str, url: URL) -> "_Place":
+        place = self._places.get((method, url))
+        if place is None:
+            if len(self._places) >= ORIGINS_KEPT:
+                self._places.clear()
+            asking = ClientRequest("GET", url, loop=self._loop, session=self._session)
+            place = self._places[method, url] = _Place(method, asking)
+        return place
+
+
+class _Place:
+    """Where requests of one kind go. asking: what the connector wants to know of that, one for all of them."""
+
+    def __init__(self, method: str, asking: ClientRequest) -> None:
+        self.asking = asking
+        self.request_line = f"{method} {asking.url.raw_path_qs} HTTP/1.1\r\n".encode("ascii")
+        self.host_line = b"Host: " + asking.headers["Host"].encode("ascii") + b"\r\n"
+        self.has_body = method not in ClientRequest.GET_METHODS
 
 
 async def _exchange(connection: Connection, data: bytes) -> Answer:
@@ -128,7 +143,28 @@ async def _exchange(connection: Connection, data: bytes) -> Answer:
         except http_exceptions.HttpProcessingError as error:
             raise NotHttp from error
         if not 100 <= message.code <= 199 or message.code == 101:
-            return Answer(connection, message.code, list(message.raw_headers), content)
+            return Answer(connection, message, content)
+
+
+async def next_chunk(content: StreamReader) -> bytes:
+    """All of a body that has come since the last time, once some has. Empty: that was all.
+
+    aiohttp's own `readany` looks after each piece whether to read on, in which its parser takes part each time.
+    """
+    if (error := content.exception()) is not None:
+        raise error
+    if content.at_eof():
+        return b""
+    pieces = content._buffer  # noqa: SLF001
+    while not pieces and not content.is_eof():
+        await content._wait("next_chunk")  # noqa: SLF001
+    joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if not content.is_eof():
+        pieces.clear()
+        pieces.append(joined)
+        return content.read_nowait()
+    pieces.clear()
+    return joined
 
 
 def is_closed(connection: Connection) -> bool:
@@ -144,26 +180,27 @@ def is_closed(connection: Connection) -> bool:
     return bool(poll.poll(0))
 
 
-def is_sendable(name: bytes, value: bytes) -> bool:
-    """Whether a header ends where it should."""
-    return _is_name(name) and not _CONTROL.search(name) and not _CONTROL.search(value)
+def is_sendable(headers: Headers) -> bool:
+    """Whether each of these headers ends where it should."""
+    return not headers or _is_sendable(_lines(headers), len(headers))
 
 
-def _head(method: str, asking: ClientRequest, headers: Headers, body: bytes) -> bytes:
+def _lines(headers: Headers) -> bytes:
+    return b"\n".join([b"%b: %b" % header for header in headers])
+
+
+def _is_sendable(lines: bytes, count: int) -> bool:
+    return lines.count(b"\n") == count - 1 and _LINES.fullmatch(lines) is not None
+
+
+def _head(place: _Place, headers: Headers, body: bytes) -> bytes:
     """The request line and its headers. Host and content-length are told here, unless the headers have their own."""
-    names = {name.lower() for name, _ in headers}
-    lines = [f"{method} {asking.url.raw_path_qs} HTTP/1.1".encode("ascii")]
-    if b"host" not in names:
-        lines.append(b"Host: " + asking.headers["Host"].encode("ascii"))
-    lines += [b"%b: %b" % header for header in headers]
-    if b"content-length" not in names and (body or method not in ClientRequest.GET_METHODS):
-        lines.append(b"Content-Length: %d" % len(body))
-    head = b"\n".join(lines)
-    # All at once: a header that can be sent has no line of its own.
-    if head.count(b"\n") >= len(lines) or _CONTROL_WITHIN_LINES.search(head) or not all(map(_is_name, names)):
+    lines = _lines(headers)
+    if not _is_sendable(lines, len(headers)):
         raise Unsendable
-    return head.replace(b"\n", b"\r\n") + b"\r\n\r\n"
-
-
-def _is_name(name: bytes) -> bool:
-    return name.isascii() and b":" not in name
+    names = b"\n" + lines.lower()
+    host = b"" if b"\nhost: " in names else place.host_line
+    length = b""
+    if (body or place.has_body) and b"\ncontent-length: " not in names:
+        length = b"\r\nContent-Length: %d" % len(body)
+    return b"%b%b%b%b\r\n\r\n" % (place.request_line, host, lines.replace(b"\n", b"\r\n"), length)

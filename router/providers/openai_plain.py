@@ -9,9 +9,6 @@ import msgspec
 
 from router.providers.reading import MAX_INDEX
 
-# Fields of a chunk that go on as they are.
-PLAIN_EXTRAS: Final = ("system_fingerprint", "service_tier")
-
 
 class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True):
     role: str | None = None
@@ -29,7 +26,10 @@ class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PlainChunk(msgspec.Struct, forbid_unknown_fields=True):
-    """A chunk of a chat completion that only goes on with the text. Padding and a usage that is null say nothing."""
+    """A chunk of a chat completion that only goes on with the text. Padding and a usage that is null say nothing.
+
+    system_fingerprint, service_tier: go on as they are.
+    """
 
     choices: Annotated[tuple[_PlainChoice, ...], msgspec.Meta(min_length=1, max_length=1)]
     id: str = ""

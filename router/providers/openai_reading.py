@@ -13,7 +13,7 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
 from router.providers.openai_passing import chunk_to_pass
-from router.providers.openai_plain import PLAIN_EXTRAS, PlainChunk, plain_chunk
+from router.providers.openai_plain import PlainChunk, plain_chunk
 from router.providers.reading import NAME_CHARS, BodyReading, WholeBody, usage_from
 from router.providers.sse import EventParser, SseEvent, StreamTooLarge, framed
 
@@ -48,13 +48,7 @@ class _Answer(BodyReading):
         return super().closing()
 
     def take(self, data: bytes, part: str) -> Iterator[Delta]:
-        """The choices in one JSON object. part: where each holds its words, "message" or "delta"."""
-        data = without_key(data, self._provider)
-        plain = plain_chunk(data) if part == "delta" else None
-        if plain is not None:
-            if (delta := self._plain_delta(plain, data)) is not None:
-                yield delta
-            return
+        """The choices in one JSON object, the key not in it. part: where each has its words, "message" or "delta"."""
         said = decode_object(data, status=self.status)
         if said.get("error") or (said.get("choices") is None and _looks_like_an_error(said)):
             raise self.error(data)
@@ -71,18 +65,22 @@ class _Answer(BodyReading):
 
     def _plain_delta(self, chunk: PlainChunk, data: bytes) -> Delta | None:
         """The same, of a chunk that has but some text."""
-        choice = chunk.choices[0]
+        (choice,) = chunk.choices
         self._seen.add(choice.index)
-        self._model = chunk.model[:NAME_CHARS] or self._model
+        if chunk.model:
+            self._model = chunk.model[:NAME_CHARS]
         self._id = self._id or chunk.id[:NAME_CHARS]
         self._created_at_s = self._created_at_s or chunk.created
-        for name in PLAIN_EXTRAS:
-            if (value := getattr(chunk, name)) is not None:
-                self.extra[name] = value
-        if self.keeps_events:
-            self.keep(framed(data))
-        text = choice.delta.content
-        return Delta(choice=choice.index, text=text, raw=self.told()) if text else None
+        if chunk.system_fingerprint is not None:
+            self.extra["system_fingerprint"] = chunk.system_fingerprint
+        if chunk.service_tier is not None:
+            self.extra["service_tier"] = chunk.service_tier
+        raw = framed(data) if self.keeps_events else None
+        if text := choice.delta.content:
+            return Delta(choice=choice.index, text=text, raw=None if raw is None else self.told_with(raw))
+        if raw is not None:
+            self.keep(raw)
+        return None
 
     def _note(self, said: dict[str, Any]) -> None:
         if said.get("usage") is not None:
@@ -163,7 +161,7 @@ class WholeAnswer(_Answer):
         return iter(())
 
     def finish(self) -> Iterator[Delta]:
-        return self.take(self._body.joined(), "message")
+        return self.take(without_key(self._body.joined(), self._provider), "message")
 
 
 class EventStream(_Answer):
@@ -199,7 +197,12 @@ class EventStream(_Answer):
             elif event.event == b"error":
                 raise self.error(event.data)
             elif event.data:
-                yield from self.take(event.data, "delta")
+                data = without_key(event.data, self._provider)
+                plain = plain_chunk(data)
+                if plain is None:
+                    yield from self.take(data, "delta")
+                elif (delta := self._plain_delta(plain, data)) is not None:
+                    yield delta
 
 
 def usage_of(said: Any) -> Usage | None:

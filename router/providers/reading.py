@@ -91,6 +91,13 @@ class BodyReading:
             self._untold = b""
         self._untold += passed
 
+    def told_with(self, passed: bytes) -> bytes | None:
+        """What the delta takes along that this led to."""
+        if not self._untold:
+            return passed
+        self.keep(passed)
+        return self.told()
+
     def told(self) -> bytes | None:
         """What a delta takes along: all that was kept since the last one, if anything is."""
         if not self.keeps_events:

@@ -10,7 +10,7 @@ import asyncio
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Final, Self
@@ -30,6 +30,7 @@ from router.providers.direct import (
     Unsendable,
     is_closed,
     is_sendable,
+    next_chunk,
 )
 
 # Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
@@ -40,6 +41,7 @@ DNS_TTL_S: Final = 30
 UNACKNOWLEDGED_MS: Final = 30_000
 # aiohttp writes more than this piece by piece, if given as a file.
 PIECEWISE_BYTES: Final = 2**20
+_IDENTITY: Final = (b"Accept-Encoding", b"identity")
 # All headers are the caller's own.
 NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -52,6 +54,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     certificate is checked as ever, and to pass on what is for an http:// one. Of httpx's timeouts only "connect" is
     kept, for everything up to a usable connection; after that, time is the caller's.
     Cancelling a request, or closing a response before its end, closes its connection: it never goes back to the pool.
+    `send` is what httpx's interface is put around: the same without its requests and responses, which cost a small call
+    more than its connection does.
 
     A pooled connection that the server has closed when it is taken is not written to: the request goes out on another
     one, once. Closed a moment later, it looks like any other that closed after the request was sent, and is reported as
@@ -66,53 +70,69 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.TransportError only; the module's text says which kinds prove that nothing was sent."""
-        await request.aread()
+        response = await self.send(
+            request.method,
+            str(request.url),
+            request.headers.raw,
+            await request.aread(),
+            connect_s=request.extensions.get("timeout", {}).get("connect"),
+            proxy=request.extensions.get("proxy"),
+        )
+        headers = response.raw_headers
+        return httpx.Response(response.status_code, headers=headers, stream=response, request=request)
+
+    async def send(
+        self, method: str, url: str, headers: Headers, body: bytes, *, connect_s: float | None, proxy: str | None = None
+    ) -> "Response":
+        """As `handle_async_request`. url: as httpx writes it. connect_s None: no limit."""
         if self._session.closed:
-            raise httpx.ConnectError("the transport is closed", request=request)
+            raise httpx.ConnectError("the transport is closed")
+        headers = [_IDENTITY, *(header for header in headers if header[0].lower() != b"accept-encoding")]
+        place, timeout = self._url(url), _timeout(connect_s)
         try:
             try:
-                response = await self._send(request)
+                answer = await self._send(method, place, headers, body, timeout=timeout, proxy=proxy)
             except ClosedUnused:
                 # The loop now hears of all that were closed with it, and drops them.
                 await asyncio.sleep(0)
-                response = await self._send(request)
+                answer = await self._send(method, place, headers, body, timeout=timeout, proxy=proxy)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translated(error, request) from error
-        return httpx.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Body(response, request),
-            request=request,
-        )
+            raise _translated(error) from error
+        return Response(answer)
 
-    async def _send(self, request: httpx.Request) -> Answer | aiohttp.ClientResponse:
-        body, url, proxy = request.content, self._url(request), request.extensions.get("proxy")
-        timeout = _timeout(request.extensions.get("timeout", {}).get("connect"))
-        headers = [(b"Accept-Encoding", b"identity")]
-        headers += [(name, value) for name, value in request.headers.raw if name.lower() != b"accept-encoding"]
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: aiohttp.ClientTimeout,
+        proxy: str | None,
+    ) -> Answer | aiohttp.ClientResponse:
         if proxy is None and len(body) <= PIECEWISE_BYTES:
             try:
-                return await self._sender.send(request.method, url, headers, body, timeout=timeout)
+                return await self._sender.send(method, url, headers, body, timeout=timeout)
             except Unsendable as error:
-                raise httpx.LocalProtocolError("a header cannot be sent", request=request) from error
+                raise httpx.LocalProtocolError("a header cannot be sent") from error
         return await self._session.request(
-            request.method,
+            method,
             url,
             data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
-            headers=_texts(headers, request),
+            headers=_texts(headers),
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,
             timeout=timeout,
             proxy=proxy,
         )
 
-    def _url(self, request: httpx.Request) -> URL:
-        text = str(request.url)
-        if text not in self._urls:
+    def _url(self, text: str) -> URL:
+        url = self._urls.get(text)
+        if url is None:
             if len(self._urls) >= ORIGINS_KEPT:
                 self._urls.clear()
-            self._urls[text] = _checked(text, request)
-        return self._urls[text]
+            url = self._urls[text] = _checked(text)
+        return url
 
 
 class _Request(aiohttp.ClientRequest):
@@ -125,29 +145,45 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-class _Body(httpx.AsyncByteStream):
-    """The chunks of one response as they come. Done, its connection is free again; closed early, it is gone."""
+class Response(httpx.AsyncByteStream):
+    """One response, and its own body: chunks as they come, raw.
 
-    def __init__(self, response: Answer | aiohttp.ClientResponse, request: httpx.Request) -> None:
-        self._response = response
-        self._request = request
+    Done, its connection is free again; closed early, it is gone. headers: whatever the case of a name; of those that
+    come twice, the first.
+    """
+
+    def __init__(self, answer: Answer | aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self._content = answer.content
+        self.status_code = answer.status
+        self.headers: Mapping[str, str] = answer.headers
+
+    @property
+    def stream(self) -> Self:
+        """As httpx's have one."""
+        return self
+
+    @property
+    def raw_headers(self) -> Headers:
+        """All of them as they came."""
+        return self._answer.raw_headers
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await self._response.content.readany()
+            chunk = await next_chunk(self._content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translated(error, self._request) from error
+            raise _translated(error) from error
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
     async def aclose(self) -> None:
-        # A body that came whole has given its connection back.
-        if not self._response.closed:
-            self._response.close()
+        """A body that came whole has given its connection back already."""
+        if not self._answer.closed:
+            self._answer.close()
 
 
 @asynccontextmanager
@@ -194,20 +230,20 @@ def _timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
 
 
-def _checked(text: str, request: httpx.Request) -> URL:
+def _checked(text: str) -> URL:
     try:
         url = URL(text, encoded=True)
     except ValueError as error:
-        raise httpx.LocalProtocolError("the URL is not valid", request=request) from error
+        raise httpx.LocalProtocolError("the URL is not valid") from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise httpx.UnsupportedProtocol("the URL is not one of http or https with a host", request=request)
+        raise httpx.UnsupportedProtocol("the URL is not one of http or https with a host")
     return url
 
 
-def _texts(headers: Headers, request: httpx.Request) -> list[tuple[str, str]]:
+def _texts(headers: Headers) -> list[tuple[str, str]]:
     """Headers as aiohttp's session takes them."""
-    if not all(is_sendable(name, value) for name, value in headers):
-        raise httpx.LocalProtocolError("a header cannot be sent", request=request)
+    if not is_sendable(headers):
+        raise httpx.LocalProtocolError("a header cannot be sent")
     return [(name.decode("ascii"), value.decode("utf-8", "replace")) for name, value in headers]
 
 
@@ -230,6 +266,6 @@ _TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], st
 )
 
 
-def _translated(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def _translated(error: Exception) -> httpx.TransportError:
     kind, words = next((kind, words) for known, kind, words in _TRANSLATIONS if isinstance(error, known))
-    return kind(words or str(error), request=request)
+    return kind(words or str(error))

@@ -69,6 +69,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}/v1"
         self.accepted: list[socket.socket] = []
         self.requests = 0
+        self.received = b""
 
     async def serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -82,6 +83,7 @@ class Server:
         received = b""
         while not received.endswith(b"}"):
             received += await loop.sock_recv(accepted, 100_000)
+        self.received = received
         self.requests += 1
         await loop.sock_sendall(accepted, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
 
@@ -284,12 +286,33 @@ async def test_a_handshake_that_does_not_end_is_a_connect_timeout() -> None:
             await post(transport, url, timeout={"connect": 0.05})
 
 
+CUT_SHORT = [
+    (b"x-a", b"1\r\nx-b: 2"),
+    (b"x-a", b"1\nx-b: 2"),
+    (b"x-a\nx-b", b"1"),
+    (b"x-a: 1\nx-b", b"2"),
+    (b"x:a", b"1"),
+]
+NO_HEADERS = [(b"x\xe4", b"1"), (b"x\0", b"1"), (b"x-a", b"\x7f"), (b"x-a", b"1\r")]
+
+
 async def test_a_line_break_in_a_header_never_leaves() -> None:
     async with both() as (upstream, transport):
-        request = httpx.Request("POST", upstream.url, headers=[(b"x-a", b"1\r\nx-b: 2")], content=b"{}")
-        with pytest.raises(httpx.LocalProtocolError):
-            await transport.handle_async_request(request)
+        for header in (*CUT_SHORT, *NO_HEADERS):
+            request = httpx.Request("POST", upstream.url, headers=[header, (b"x-c", b"3")], content=b"{}")
+            with pytest.raises(httpx.LocalProtocolError):
+                await transport.handle_async_request(request)
         assert upstream.connections_made == 0
+
+
+async def test_a_tab_and_what_is_no_ascii_in_a_headers_value_and_a_host_of_its_own_leave_as_they_are() -> None:
+    server = Server()
+    async with server.serving() as transport:
+        headers = [(b"x-a", b"\xc3\xa4:\tb"), (b"hoST", b"elsewhere"), (b"x-empty", b"")]
+        response = await transport.send("POST", server.url, headers, b"{}", connect_s=None)
+        assert [chunk async for chunk in response] == [b"hi"]
+        told = b"Accept-Encoding: identity\r\nx-a: \xc3\xa4:\tb\r\nhoST: elsewhere\r\nx-empty: \r\n"
+        assert server.received == b"POST /v1 HTTP/1.1\r\n" + told + b"Content-Length: 2\r\n\r\n{}"
 
 
 async def test_a_closed_transport_sends_nothing() -> None:
