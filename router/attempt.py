@@ -11,7 +11,7 @@ from functools import partial
 
 from ledger.values import Lead
 from router.answer import Closing, Delta
-from router.assemble import Assembly, replay
+from router.assemble import Assembly
 from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
 from router.faults import FAULT_RULES, Fault, Outcome, says_too_large_for_its_limit, says_too_long
@@ -166,7 +166,7 @@ class AttemptRunner:
             attempt.limits = None
             attempt.answer = assembly.answer(attempt.closing)
         if attempt.outcome == Outcome.OK and not journey.call.stream:
-            flight.add(*replay(attempt.answer))
+            flight.add_whole(attempt.answer)
 
     def _limits(self, journey: Journey, attempt: Attempt) -> AttemptLimits:
         limits = AttemptLimits(

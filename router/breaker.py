@@ -89,13 +89,14 @@ def record(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: f
     """The next breaker after an attempt ended as a success, the provider's fault, or neither."""
     match event:
         case BreakerEvent.SUCCESS:
-            after = _moved(breaker, event)
+            state = _state_after(breaker, event)
             return msgspec.structs.replace(
-                after,
-                opened_at_ms=None if after.state == BreakerState.CLOSED else breaker.opened_at_ms,
+                breaker,
+                state=state,
+                opened_at_ms=None if state is BreakerState.CLOSED else breaker.opened_at_ms,
                 consecutive_failures=0,
                 total_successes=breaker.total_successes + 1,
-                cooldown_s=breaker.cooldown_s if breaker.state == BreakerState.OPEN else 0.0,
+                cooldown_s=breaker.cooldown_s if breaker.state is BreakerState.OPEN else 0.0,
                 last_success_at_ms=now_ms,
             )
         case BreakerEvent.FAULT:
@@ -136,5 +137,9 @@ def _opened(breaker: Breaker, event: BreakerEvent, rule: BreakerRule, *, now_s: 
 
 
 def _moved(breaker: Breaker, event: BreakerEvent) -> Breaker:
-    state = TRANSITIONS.get((breaker.state, event), breaker.state)
+    state = _state_after(breaker, event)
     return breaker if state == breaker.state else msgspec.structs.replace(breaker, state=state)
+
+
+def _state_after(breaker: Breaker, event: BreakerEvent) -> BreakerState:
+    return TRANSITIONS.get((breaker.state, event), breaker.state)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -29,21 +30,28 @@ def cache_key(
     # What a surface keeps beside a body is a Struct, which JSON can look like, but not be.
     beside = {name: value for name, value in body.items() if isinstance(value, msgspec.Struct)}
     said = {name: value for name, value in body.items() if name not in NOT_IN_KEY and name not in beside}
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_asked_of(kind, scope, route, workflow))
     for tag, part in (
-        (b"v", VERSION),
-        (b"k", kind.encode()),
-        (b"s", scope.encode("utf-8", "surrogatepass")),
-        (b"r", route.encode("utf-8", "surrogatepass")),
-        (b"w", workflow.encode("utf-8", "surrogatepass")),
         (b"b", canonical(said)),
         (b"h", canonical(headers)),
         # In whose words a call came is no matter, if the others have words for all of it.
         *((b"m", canonical({name: value})) for name, value in sorted(beside.items()) if value is not NOTHING_MORE),
     ):
-        digest.update(tag + len(part).to_bytes(8, "big"))
+        digest.update(_length(tag, part))
         digest.update(part)
     return digest.digest()
+
+
+@lru_cache(maxsize=256)
+def _asked_of(kind: str, scope: str, route: str, workflow: str) -> bytes:
+    """The parts that most calls share with many others."""
+    named = ((b"k", kind), (b"s", scope), (b"r", route), (b"w", workflow))
+    parts = ((b"v", VERSION), *((tag, name.encode("utf-8", "surrogatepass")) for tag, name in named))
+    return b"".join(_length(tag, part) + part for tag, part in parts)
+
+
+def _length(tag: bytes, part: bytes) -> bytes:
+    return tag + len(part).to_bytes(8, "big")
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

@@ -15,9 +15,7 @@ from router import charge
 from router.assemble import delivered_text
 from router.attempt import AttemptRunner
 from router.books import Books
-from router.bounds import unbounded_field
 from router.cachekey import shown_key
-from router.call import Call
 from router.clamp import CLAMP_TRIES, shortened
 from router.errors import (
     DeadlineExceeded,
@@ -31,7 +29,6 @@ from router.faults import Outcome
 from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
-from router.large import aside
 from router.lines import LAST_TRY_S, Lines, next_look_s
 from router.plan import Candidate
 from router.race import Race
@@ -159,15 +156,11 @@ class Dispatcher:
             counted = Usage(input_tokens=estimated, output_tokens=written_tokens)
         attempt.result = charge.close(attempt, counted)
         reported = charge.reported_usage(attempt)
-        if reported is not None and not await self._reads_more(journey.call):
+        if reported is not None and not attempt.candidate.reads_more:
             self._estimates.learn(deployment_id, prompt, estimated=estimated, reported=reported.prompt_tokens)
-        if attempt.answer is not None:
+        if attempt.answer is not None and attempt.answer.usage is not attempt.result.usage:
             # What was counted here stands in for what the provider did not say; the cost basis tells which it is.
             attempt.answer = msgspec.structs.replace(attempt.answer, usage=attempt.result.usage)
-
-    async def _reads_more(self, call: Call) -> bool:
-        """Whether the model reads what is not in the call: found by its tools, or kept under an id."""
-        return await aside(lambda: unbounded_field(call.body), size=call.body_bytes) is not None
 
     async def _hold_next(self, journey: Journey, failed: Attempt) -> Lead | None:
         """A hold for the next attempt, in one transaction with the failed one's end.

@@ -149,8 +149,10 @@ class Estimator:
         """See `Estimates`."""
         await self._habits.refresh()
         asked = await self._planner.ask(call, captures_content=False, keeps_refusal=True)
-        with self._planner.turn_given_back(asked):
+        try:
             prospect = await self._look(asked)
+        finally:
+            self._planner.give_turn_back(asked)
         usable = [
             await self._priced(call, Outlook(deployment=candidate.deployment, candidate=candidate, binding=binding))
             for candidate, binding in zip(asked.candidates, prospect.binding, strict=True)

@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.errors import LedgerError
 from router.answer import Answer, Delta
+from router.assemble import replay
 from router.call import EventFormat
 from router.errors import RouterError, SlowReader
 from router.receipt import AttemptReport, RouterFacts, Timing
@@ -68,8 +69,12 @@ class Flight:
         self.is_private = False
         # How much it has told, in bytes, about.
         self.size = 0
+        # The latest moment at which some listener still waits for a first output, or a whole answer.
+        self.deadline_s = 0.0
         self._ends: list[int] = []
-        self._ended = asyncio.Event()
+        # An answer that came in one piece, and that nobody has asked for as events.
+        self._whole: Answer | None = None
+        self._ended: asyncio.Event | None = None
         self._listeners: set[Listener] = set()
         self._own: Listener | None = None
         self._slack: asyncio.Future[None] | None = None
@@ -80,6 +85,7 @@ class Flight:
         listener = Listener(self, deadline_s)
         self._own = self._own or listener
         self._listeners.add(listener)
+        self.deadline_s = max(self.deadline_s, deadline_s)
         self._changed()
         return listener
 
@@ -88,6 +94,7 @@ class Flight:
         if listener in self._listeners:
             self._listeners.discard(listener)
             self.is_abandoned = not self._listeners
+            self.deadline_s = max((it.deadline_s for it in self._listeners), default=0.0)
             self._changed()
 
     @property
@@ -115,17 +122,21 @@ class Flight:
         return self.is_abandoned or self.is_over or self.stopped_by is not None
 
     @property
-    def deadline_s(self) -> float:
-        """The latest moment at which some listener still waits for a first output, or a whole answer."""
-        latest_s = 0.0
-        for listener in self._listeners:
-            latest_s = max(latest_s, listener.deadline_s)
-        return latest_s
-
-    @property
     def has_output(self) -> bool:
         """Whether listeners have been told anything that cannot be taken back."""
-        return bool(self.deltas)
+        return bool(self.deltas) or self._whole is not None
+
+    def add_whole(self, answer: Answer) -> None:
+        """Tell everyone all of an answer: as events only once somebody listens for events."""
+        self._whole = answer
+        if any(listener.hears_events for listener in self._listeners):
+            self.spell_out()
+
+    def spell_out(self) -> None:
+        """Somebody listens for events."""
+        if self._whole is not None:
+            answer, self._whole = self._whole, None
+            self.add(*replay(answer))
 
     def add(self, *deltas: Delta) -> None:
         """Tell everyone the next events. Whoever was too far behind by then is told no more."""
@@ -136,7 +147,9 @@ class Flight:
             self.deltas.append(delta)
             self.size += _size_of(delta)
             self._ends.append(self.size)
-        self._wake()
+        for listener in self._listeners:
+            if listener.hears_events:
+                listener.wake()
 
     def end_of(self, heard: int) -> int:
         """How much its first events are, in bytes, about. heard: how many of them."""
@@ -182,13 +195,13 @@ class Flight:
 
     async def ended(self) -> None:
         """Wait until it is over, without listening."""
-        await self._ended.wait()
+        if not self.is_over:
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
 
     def _end(self) -> None:
-        self._ended.set()
-        self._wake()
-
-    def _wake(self) -> None:
+        if self._ended is not None:
+            self._ended.set()
         for listener in self._listeners:
             listener.wake()
 
@@ -217,6 +230,7 @@ class Listener:
         """
         flight = self._flight
         if self._may_lag is None:
+            flight.spell_out()
             self._may_lag = flight.size + BEHIND_BYTES
         while True:
             if self._was_behind is not None:
@@ -228,6 +242,11 @@ class Listener:
             if self._is_over:
                 return self._end()
             await self._change()
+
+    @property
+    def hears_events(self) -> bool:
+        """Whether it reads events, rather than wait for the end."""
+        return self._may_lag is not None
 
     @property
     def has_next(self) -> bool:

@@ -76,8 +76,10 @@ class LedgerGateway:
     async def generate(self, call: Call) -> Reply:
         """See `router.reply.Gateway`."""
         asked = await self._planner.ask(call, captures_content=self._captures_content)
-        with self.keys.let_go_on_failure(asked), self._planner.turn_given_back(asked):
+        try:
             return await self.start(asked)
+        finally:
+            self._planner.give_turn_back(asked)
 
     async def aclose(self) -> None:
         """Wait until every call is settled. No new one may begin meanwhile."""
@@ -128,9 +130,15 @@ class LedgerGateway:
             flight.stop(Overloaded())
 
     async def start(self, asked: Asked) -> Reply:
-        """Admit the call, anew after each flight, pace or ceiling that it waited for."""
-        with self._room.given_up_after(asked):
-            return await self._start(asked)
+        """Admit the call, anew after each flight, pace or ceiling that it waited for.
+
+        However that ends, nothing of it is left in line, nor under its Idempotency-Key unless it was admitted.
+        """
+        try:
+            with self.keys.let_go_on_failure(asked):
+                return await self._start(asked)
+        finally:
+            self._room.give_up(asked)
 
     async def _start(self, asked: Asked) -> Reply:
         while True:

@@ -28,6 +28,8 @@ BREAKER: Final = "breaker"
 # While a provider is down and the ledger too, events are dropped rather than heaped up.
 UNTOLD_LIMIT: Final = 10_000
 
+_UNTRIED: Final = Breaker()
+
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +71,7 @@ class Health:
 
     def breaker(self, deployment_id: str) -> Breaker:
         """Its breaker as it stands."""
-        return self._breakers.get(deployment_id) or Breaker()
+        return self._breakers.get(deployment_id, _UNTRIED)
 
     def returns_in_s(self, deployment_id: str) -> float:
         """0 where a call may go now, else how long until one may. A probe under way counts as a moment."""
@@ -119,10 +121,12 @@ class Health:
                 self._untold_successes[deployment_id] += 1
             elif after != before and len(self._untold) < UNTOLD_LIMIT:
                 self._untold.append((deployment_id, event))
-        if event in {BreakerEvent.SUCCESS, BreakerEvent.FAULT}:
-            self._watch(deployment_id, is_fault=event == BreakerEvent.FAULT)
+        if event is BreakerEvent.SUCCESS or event is BreakerEvent.FAULT:
+            self._watch(deployment_id, is_fault=event is BreakerEvent.FAULT)
         if latency_us is not None:
-            tally = self._latency.setdefault(deployment_id, Tally())
+            tally = self._latency.get(deployment_id)
+            if tally is None:
+                tally = self._latency[deployment_id] = Tally()
             tally.add(bucket_of(latency_us), 1, latency_us, latency_us)
         if ttft_us is not None:
             now_s = self._now_s()
@@ -136,10 +140,13 @@ class Health:
     def _watch(self, deployment_id: str, *, is_fault: bool) -> None:
         """Open a breaker for many faults among few successes too, but never the last one of a route that is closed."""
         now_s = self._now_s()
-        recent = self._recent.setdefault(deployment_id, Recent())
+        recent = self._recent.get(deployment_id)
+        if recent is None:
+            recent = self._recent[deployment_id] = Recent()
         recent.add(now_s, is_fault=is_fault)
-        is_closed = self.breaker(deployment_id).state == BreakerState.CLOSED
-        if is_fault and is_closed and recent.is_failing(now_s) and not self._is_last_closed(deployment_id):
+        if not is_fault or self.breaker(deployment_id).state != BreakerState.CLOSED:
+            return
+        if recent.is_failing(now_s) and not self._is_last_closed(deployment_id):
             self.record(deployment_id, BreakerEvent.FLOOD)
 
     def _is_last_closed(self, deployment_id: str) -> bool:

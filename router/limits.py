@@ -103,7 +103,8 @@ class AttemptLimits:
         self._timer: Until | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looks_at_s = math.inf
-        self._stop = self.next_stop()
+        # As it is from `watch` on.
+        self._stop = Stop(flight.deadline_s, Why.DEADLINE)
 
     def watch(self, timer: Until) -> None:
         """Have this timer fire at the limit, wherever it moves to: listeners come and go meanwhile."""
@@ -128,7 +129,7 @@ class AttemptLimits:
         is_too_late: an answer would not be there before the deadline.
         """
         now_s = self._loop.time()
-        if self.next_stop().at_s <= now_s:
+        if self._stop.at_s <= now_s:
             self._move()
             raise TimeoutError
         if is_too_late:
@@ -199,7 +200,7 @@ class AttemptLimits:
     @property
     def queues_for_s(self) -> float:
         """How much longer it may wait to be sent."""
-        return max(0.0, self.next_stop().at_s - self._loop.time())
+        return max(0.0, self._stop.at_s - self._loop.time())
 
     @property
     def gave_up_queueing(self) -> bool:

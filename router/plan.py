@@ -40,6 +40,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     body: what it would be sent.
     endpoint: where the provider is asked, without a slash before it, like "v1/responses"; empty: the dialect's own.
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
+    reads_more: the model reads what is not in the call: found by its tools, or kept under an id.
     """
 
     deployment: Deployment
@@ -49,8 +50,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     endpoint: str = ""
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
+    reads_more: bool = False
 
-    @cached_property
+    @property
     def bid(self) -> Bid:
         """What the ledger is asked for it."""
         price = self.deployment.price
@@ -184,6 +186,7 @@ def _affordable(
                     body=body,
                     dropped_params=dropped,
                     endpoint=endpoint,
+                    reads_more=whole_culprit is not None,
                 )
             )
     if not candidates:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -12,7 +11,7 @@ import msgspec
 from ledger.ceilings import Unit
 from ledger.ledger import Ledger
 from ledger.values import Admission, Hit, Lead, Refused
-from router.asked import Asked, SharingRules, attribution_of, facts_of, lookup_of
+from router.asked import Asked, SharingRules, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
 from router.deployments import Deployment, Route
@@ -121,7 +120,7 @@ class Planner:
 
         Raises RouterError: it could never be asked this.
         """
-        attribution = attribution_of(asked.call)
+        attribution = asked.facts.attribution
         (candidate,) = plan(
             asked.call,
             msgspec.structs.replace(asked.route, targets=(target,)),
@@ -138,15 +137,11 @@ class Planner:
             return False
         return any(self._health.returns_in_s(name) < asked.call.deadline_s for name in self._paced(asked.route))
 
-    @contextmanager
-    def turn_given_back(self, asked: Asked) -> Iterator[None]:
-        """A call that is answered without going out leaves its turn to the next one."""
-        try:
-            yield
-        finally:
-            if asked.turn is not None:
-                self._ordering.give_back(asked.turn)
-                asked.turn = None
+    def give_turn_back(self, asked: Asked) -> None:
+        """A call that is answered without going out leaves its turn, if it still has it, to the next one."""
+        if asked.turn is not None:
+            self._ordering.give_back(asked.turn)
+            asked.turn = None
 
     def note(self, asked: Asked, admission: Admission) -> None:
         """Remember which ceilings it found nearly full, and whether its answer was stored."""
@@ -176,7 +171,7 @@ class Planner:
 
     async def _plan_again(self, asked: Asked, *, left_s: float) -> None:
         try:
-            planned = await self._plan(asked.call, asked.route, asked.prompt_tokens, left_s=left_s)
+            planned = await self._plan(asked, left_s=left_s)
         except RouterError as error:
             asked.refusal = error
         else:
@@ -192,9 +187,9 @@ class Planner:
             return None
         return (await self._counter.count_prompt(call, route.targets[0].encoding)).tokens
 
-    async def _plan(self, call: Call, route: Route, prompt_tokens: int | None, *, left_s: float) -> Planned:
+    async def _plan(self, asked: Asked, *, left_s: float) -> Planned:
+        call, route, attribution = asked.call, asked.route, asked.facts.attribution
         self.unpriced.note(route.targets)
-        attribution = attribution_of(call)
         returns_in_s = {target.id: self._health.returns_in_s(target.id) for target in route.targets}
         planning = partial(
             plan,
@@ -203,12 +198,13 @@ class Planner:
             limited_units=lambda deployment_id: self._limited_units(deployment_id, attribution),
             returns_in_s=returns_in_s,
             asked_as=self._health.hints.asked_as,
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=asked.prompt_tokens,
         )
         candidates = await aside(planning, size=call.body_bytes)
         in_time = self._answering_within(left_s, candidates, is_streamed=call.stream)
         candidates, turn = self._ordering.order(route, in_time, is_streamed=call.stream)
-        candidates = tuple(sorted(candidates, key=self._is_slow))
+        if len(candidates) > 1:
+            candidates = tuple(sorted(candidates, key=self._is_slow))
         pressed_by = self._pressed_by(candidates, attribution)
         if not pressed_by:
             return Planned(candidates=candidates, turn=turn)

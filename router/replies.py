@@ -165,14 +165,24 @@ class LiveReply:
             raise
 
     async def events(self) -> AsyncGenerator[Delta | Finished, None]:
+        # In one piece: a generator within another costs each event half as much again.
+        has_output = False
         try:
-            async with aclosing(self._own_events()) as events:
-                async for event in events:
-                    yield event
+            while True:
+                if has_output:
+                    event = await self._listener.next()
+                else:
+                    with self._gateway.deadlines.until(self._asked.deadline_s):
+                        event = await self._listener.next()
+                if isinstance(event, Landing):
+                    yield await self._land(event)
+                    return
+                has_output = has_output or event.is_output
+                yield event
         except LeadPassed as passed:
             async with aclosing((await self._succeed(passed)).events()) as anew:
-                async for event in anew:
-                    yield event
+                async for told in anew:
+                    yield told
         except TimeoutError:
             raise self._too_late() from None
         except (RouterError, LedgerError) as error:
@@ -204,20 +214,6 @@ class LiveReply:
             ceilings_of=partial(self._gateway.ceilings_of, self._asked),
         )
 
-    async def _own_events(self) -> AsyncGenerator[Delta | Finished, None]:
-        has_output = False
-        while True:
-            if has_output:
-                event = await self._listener.next()
-            else:
-                with self._gateway.deadlines.until(self._asked.deadline_s):
-                    event = await self._listener.next()
-            if isinstance(event, Landing):
-                yield await self._land(event)
-                return
-            has_output = has_output or event.is_output
-            yield event
-
     async def _land(self, landing: Landing) -> Finished:
         call = self._asked.call
         latency_s = time.monotonic() - self._asked.began_s
@@ -238,8 +234,7 @@ class LiveReply:
             self._note(passed.reason)
             raise passed.reason
         self._is_recorded = True
-        with self._gateway.keys.let_go_on_failure(self._asked):
-            self._successor = await self._gateway.start(self._asked)
+        self._successor = await self._gateway.start(self._asked)
         self.cache = self._successor.cache
         return self._successor
 

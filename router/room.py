@@ -1,8 +1,7 @@
 """What becomes of a call that no ceiling has room for: it waits in line, is made shorter, or is refused."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ledger.ceilings import Ceiling
@@ -23,16 +22,12 @@ class RoomMaker:
         self._clock_ms = clock_ms
         self._lines = lines
 
-    @contextmanager
-    def given_up_after(self, asked: Asked) -> Iterator[None]:
-        """However a call's admission ends, its place in line is the next one's."""
-        try:
-            yield
-        finally:
-            if asked.line is not None:
-                asked.line.leave()
-                asked.line = None
-                self._lines.wake()
+    def give_up(self, asked: Asked) -> None:
+        """A call's admission is over, however it ended: its place in line, if it has one, is the next one's."""
+        if asked.line is not None:
+            asked.line.leave()
+            asked.line = None
+            self._lines.wake()
 
     def may_be_there(self) -> None:
         """Holds have settled."""

@@ -112,7 +112,10 @@ class Speeds:
         place, now_s = (deployment_id, is_streamed), self._now_s()
         self._expected[place] = heard(self._expected.get(place), took_s, now_s)
         size = _size(allowed_tokens, is_streamed=is_streamed)
-        self._fastest.setdefault(place, Fastest()).add(took_s, now_s, size=size)
+        fastest = self._fastest.get(place)
+        if fastest is None:
+            fastest = self._fastest[place] = Fastest()
+        fastest.add(took_s, now_s, size=size)
 
     def kept_waiting(self, deployment_id: str, waited_s: float, *, is_streamed: bool) -> None:
         """It was waited for in vain so long: an answer would have taken longer."""

@@ -8,6 +8,7 @@ An estimate stands on receipts and is charged where the provider did not say; wh
 """
 
 from collections.abc import Callable, Sequence
+from operator import mul
 from statistics import median
 from typing import Final
 
@@ -102,7 +103,8 @@ def _parts_of(text: Text) -> Weights:
 
 
 def _sum(weights: Sequence[float], parts: Sequence[float]) -> float:
-    return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    added: float = sum(map(mul, weights, parts))
+    return added
 
 
 # The parts of a prompt, and what the plain count missed of it: both as shares of the whole.

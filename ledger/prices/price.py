@@ -1,5 +1,6 @@
 """One price, and the cost of usage at it."""
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -35,7 +36,7 @@ _CLASSES: Final = (
 )  # fmt: skip
 
 
-class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """Nano-dollars per million tokens of each class. None: the class costs what its wider class costs.
 
     The wider class is: cache_write of cache_write_1h, cached_input of cached_audio, else input or output.
@@ -53,7 +54,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     output_audio: int | None = None
     output_image: int | None = None
 
-    @property
+    @cached_property
     def rates(self) -> tuple[int, ...]:
         """What each class costs, in the order of `Usage.counts`."""
         cached = self.input if self.cached_input is None else self.cached_input
@@ -112,7 +113,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _NOTHING: Final = Tier()
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """What a deployment charges, from one version of one source.
 
     A prompt longer than `tiers[i][0]` tokens is charged whole at `tiers[i][1]` (the cliff that providers publish);
@@ -124,12 +125,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tiers: tuple[tuple[int, Tier], ...] = ()
     per_request_nanousd: int = 0
 
-    @property
+    @cached_property
     def is_free(self) -> bool:
         """True where nothing it could charge for costs anything."""
         return not self.tiers and not self.per_request_nanousd and self.base == _NOTHING
 
-    @property
+    @cached_property
     def by_kind(self) -> bool:
         """Whether some kind of token that not every call uses has a rate of its own."""
         return any(

@@ -183,10 +183,10 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
     read, written = said.get(prompt), said.get(completion)
     of_read = _parts(said.get(f"{prompt}_details"), _OF_READ)
     of_written = _parts(said.get(f"{completion}_details"), _OF_WRITTEN)
-    # By type, for True is an int too.
-    counts = (read, written, *of_read.values(), *of_written.values())
-    if not all(type(count) is int and 0 <= count <= MAX_TOKENS for count in counts):
-        return None
+    for count in (read, written, *of_read.values(), *of_written.values()):
+        # By type, for True is an int too.
+        if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+            return None
     assert isinstance(read, int)
     assert isinstance(written, int)
     reasoning = of_written["reasoning"]

@@ -84,10 +84,12 @@ def structure_of(body: dict[str, Any]) -> Prompt:
         added += PER_MESSAGE
         added += PER_NAME if "name" in message else 0
         added += PER_TOOL_CALL * len(_objects(message.get("tool_calls")))
-        kinds = [part.get("type") for part in _objects(message.get("content"))]
-        added += PER_TOOL_CALL * kinds.count("tool_use")
-        images += PER_IMAGE * _images(message.get("content"))
-        is_text = is_text and all(kind in _TEXTS for kind in kinds)
+        content = message.get("content")
+        if isinstance(content, list):
+            kinds = [part.get("type") for part in _objects(content)]
+            added += PER_TOOL_CALL * kinds.count("tool_use")
+            images += PER_IMAGE * _images(content)
+            is_text = is_text and all(kind in _TEXTS for kind in kinds)
     tools = len(_objects(body.get("tools")))
     is_text = is_text and not images
     return Prompt(PER_CALL, Text(added), PER_TOOL * tools, images, has_tools=tools > 0, is_text=is_text)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ledger.errors import LedgerUnavailable
-from router.answer import Answer, Delta, ToolCallDelta
+from router.answer import Answer, Choice, Delta, ToolCallDelta
 from router.errors import Overloaded, SlowReader
 from router.flights import AHEAD_BYTES, BEHIND_BYTES, Flight, Landing
 from router.receipt import RouterFacts, Timing
@@ -48,6 +48,41 @@ async def test_whoever_joins_late_hears_it_from_the_first_event_on():
     flight.add(Delta(text="three"))
     flight.land(LANDING)
     assert await both == ["one two three"] * 2
+
+
+async def test_a_whole_answer_is_heard_as_events_by_all_who_listen_for_events():
+    flight = a_flight()
+    before = flight.join(deadline_s=1)
+    hearing = asyncio.create_task(before.next())
+    await asyncio.sleep(0)
+    flight.add_whole(Answer(choices=(Choice(text="all of it"),), usage=None))
+    assert flight.has_output
+    assert (await hearing).text == "all of it"
+    after = flight.join(deadline_s=1)
+    flight.land(LANDING)
+    assert (await hear_all(before), await hear_all(after)) == ("", "all of it")
+
+
+async def test_a_whole_answer_that_came_before_anybody_listened_for_events_is_heard_all_the_same():
+    flight = a_flight()
+    flight.add_whole(Answer(choices=(Choice(text="all of it"),), usage=None))
+    first, second = flight.join(deadline_s=1), flight.join(deadline_s=1)
+    flight.land(LANDING)
+    assert (await hear_all(first), await hear_all(second)) == ("all of it",) * 2
+
+
+async def test_nobody_who_waits_for_the_end_is_woken_before_it():
+    flight = a_flight()
+    waiting = flight.join(deadline_s=1).landing()
+    waits_for = waiting.send(None)
+    assert waits_for is not None
+    flight.add_whole(Answer(choices=(Choice(text="all of it"),), usage=None))
+    flight.add(Delta(text="and more"))
+    assert not waits_for.done()
+    flight.land(LANDING)
+    assert waits_for.done()
+    with pytest.raises(StopIteration):
+        waiting.send(None)
 
 
 async def test_an_error_comes_after_everything_that_was_heard_before_it():
