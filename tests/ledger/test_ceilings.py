@@ -1,7 +1,5 @@
 """Ceilings: every scope and window, templates, what becomes of calls that do not fit, and when room returns."""
 
-import sqlite3
-from contextlib import closing
 from itertools import product
 
 import msgspec
@@ -47,25 +45,25 @@ def statuses(found):
     return {(it["scope"], it["window"]): (it["spent_nanousd"], it["held_nanousd"]) for it in found}
 
 
-def is_clean(folder):
-    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None).violations == ()
+def is_clean(home):
+    return verify_ledger(home.url, on_rule=lambda _: None).violations == ()
 
 
 @pytest.mark.parametrize(("scope", "window"), list(product(SCOPES, ("minute", "hour", "day", "month", "total"))))
-async def test_a_ceiling_of_every_scope_and_window_binds(tmp_path, scope, window):
-    async with a_ledger(tmp_path, ceilings=[ceiling(scope, 1500, window)]) as ledger:
+async def test_a_ceiling_of_every_scope_and_window_binds(home, scope, window):
+    async with a_ledger(home, ceilings=[ceiling(scope, 1500, window)]) as ledger:
         assert isinstance(await ledger.admit(call()), Lead)
         refused = await ledger.admit(call())
         assert isinstance(refused, Refused)
         assert (refused.tight.scope, refused.tight.window, refused.held) == (scope, window, True)
         others = call(key="k2", team="t2", user="u2", workflow="v", run="r2", deployment="q:n")
         assert isinstance(await ledger.admit(others), Refused if scope == "global" else Lead)
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_have_one(tmp_path):
+async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_have_one(home):
     limits = [ceiling("user:*", 1500), ceiling("user:rich", 3500), ceiling("user:rich", 9000, "month")]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         kinds = [type(await ledger.admit(call(user=name))) for name in ("a", "b", "a", *["rich"] * 4)]
         assert kinds == [Lead, Lead, Refused, Lead, Lead, Lead, Refused]
         assert isinstance(await ledger.admit(call(user="")), Lead), "nobody is no name"
@@ -75,12 +73,12 @@ async def test_a_template_gives_every_name_a_ceiling_of_its_own_but_those_that_h
             ("user:rich", "day"): (0, 3000),
             ("user:rich", "month"): (0, 3000),
         }
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_a_report_of_the_fullest_ceilings_leaves_out_the_others(tmp_path):
+async def test_a_report_of_the_fullest_ceilings_leaves_out_the_others(home):
     limits = [ceiling("user:*", 9000), ceiling("user:full", 1000), ceiling("global", 4000), ceiling("user:none", 0)]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         for name in ("a", "full"):
             assert isinstance(await ledger.admit(call(user=name)), Lead)
         scopes = ["user:none", "user:full", "global", "user:a"]
@@ -91,17 +89,17 @@ async def test_a_report_of_the_fullest_ceilings_leaves_out_the_others(tmp_path):
 @pytest.mark.parametrize(
     "name", ["*", "\\*", "\\\\*", ":", "a:b", "a:*", "'; DROP TABLE holds; --", "x" * 500, "\u202e", "%"]
 )
-async def test_no_name_is_taken_for_another_or_for_the_template(tmp_path, name):
-    async with a_ledger(tmp_path, ceilings=[ceiling("user:*", 1500)]) as ledger:
+async def test_no_name_is_taken_for_another_or_for_the_template(home, name):
+    async with a_ledger(home, ceilings=[ceiling("user:*", 1500)]) as ledger:
         kinds = [type(await ledger.admit(call(user=user))) for user in (name, "other", name, "other")]
         assert kinds == [Lead, Lead, Refused, Refused]
         assert len(await ledger.ceilings()) == 2
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_a_template_counts_what_its_names_spent_in_this_window_before_it_came(tmp_path):
+async def test_a_template_counts_what_its_names_spent_in_this_window_before_it_came(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         open_call = call(user="a")
         lead = await ledger.admit(open_call)
         await admit_and_settle(ledger, call(user="b"), cost=400)
@@ -124,18 +122,18 @@ async def test_a_template_counts_what_its_names_spent_in_this_window_before_it_c
         assert isinstance(await ledger.admit(call(user="a")), Lead)
         clock.at_ms += DAY_MS
         assert isinstance(await ledger.admit(call(user="a", now_ms=clock.at_ms)), Lead)
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_what_costs_nothing_passes_under_exhausted_ceilings_and_templates(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling("global", 0), ceiling("user:*", 0)]) as ledger:
+async def test_what_costs_nothing_passes_under_exhausted_ceilings_and_templates(home):
+    async with a_ledger(home, ceilings=[ceiling("global", 0), ceiling("user:*", 0)]) as ledger:
         assert isinstance(await ledger.admit(call(held=1)), Refused)
         assert isinstance(await ledger.admit(call(held=0)), Lead)
 
 
-async def test_held_is_told_from_spent_by_the_ceiling_that_no_settling_helps(tmp_path):
+async def test_held_is_told_from_spent_by_the_ceiling_that_no_settling_helps(home):
     limits = [ceiling("global", 2500), ceiling("user:a", 1500)]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         await admit_and_settle(ledger, call(user="a"), cost=1000)
         assert isinstance(await ledger.admit(call(user="b")), Lead)
         refused = await ledger.admit(call(user="a"))
@@ -149,9 +147,9 @@ async def test_held_is_told_from_spent_by_the_ceiling_that_no_settling_helps(tmp
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(STRICTNESS, repeat=2)))
-async def test_of_several_tight_ceilings_the_strictest_decides(tmp_path, one, other):
+async def test_of_several_tight_ceilings_the_strictest_decides(home, one, other):
     limits = [ceiling("global", 700, when_tight=one), ceiling("user:*", 300, when_tight=other)]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         refused = await ledger.admit(call())
         assert isinstance(refused, Refused)
         assert refused.when_tight == strictest((one, other))
@@ -189,9 +187,9 @@ def test_a_table_keeps_apart_whom_its_ceilings_keep_apart_and_no_others():
     assert len(table._found) <= FOUND_KEPT
 
 
-async def test_room_is_expected_when_the_calls_that_hold_it_usually_end(tmp_path):
+async def test_room_is_expected_when_the_calls_that_hold_it_usually_end(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling("global", 10_000)]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[ceiling("global", 10_000)]) as ledger:
         for _ in range(3):
             await admit_and_settle(ledger, call(), cost=0, latency_us=8_000_000)
         for _ in range(10):
@@ -216,30 +214,30 @@ def test_the_moment_of_return_is_at_least_a_second_off_and_within_the_window(hol
     assert moment_ms == min(max(now_ms + SOONEST_MS, *usual, 0), max(ends_at_ms, now_ms + SOONEST_MS))
 
 
-async def test_a_ceilings_name_is_on_record_before_its_window(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[ceiling("run:*", 5000)]) as ledger:
+async def test_a_ceilings_name_is_on_record_before_its_window(home):
+    async with a_ledger(home, ceilings=[ceiling("run:*", 5000)]) as ledger:
         for number in range(5):
             assert isinstance(await ledger.admit(call(run=f"run {number}")), Lead)
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         assert db.execute("SELECT COUNT(*) FROM ceiling_windows JOIN ceilings USING (ceiling_id)").fetchone() == (5,)
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert is_clean(home)
 
 
 @pytest.mark.parametrize("scope", ["user:*", "key:k1", "team:*", "workflow:w", "run:*"])
-async def test_a_hold_that_a_callers_ceiling_does_not_count_is_found_by_the_audit(tmp_path, scope):
-    async with a_ledger(tmp_path, ceilings=[ceiling(scope, 5000)]) as ledger:
+async def test_a_hold_that_a_callers_ceiling_does_not_count_is_found_by_the_audit(home, scope):
+    async with a_ledger(home, ceilings=[ceiling(scope, 5000)]) as ledger:
         assert isinstance(await ledger.admit(call()), Lead)
-    assert is_clean(tmp_path)
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
+    assert is_clean(home)
+    with home.database() as db:
         db.execute("DELETE FROM hold_windows")
         db.execute("UPDATE ceiling_windows SET held_amount = 0")
-    found = verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations
+    found = verify_ledger(home.url, on_rule=lambda _: None).violations
     assert "invariant 5: a hold is in every window that counts its caller, or in none" in {it.rule for it in found}
 
 
-async def test_what_one_process_puts_in_force_binds_the_others_at_once(tmp_path):
+async def test_what_one_process_puts_in_force_binds_the_others_at_once(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock) as one, a_ledger(tmp_path, clock=clock) as other:
+    async with a_ledger(home, clock=clock) as one, a_ledger(home, clock=clock) as other:
         await one.configure_ceilings((ceiling("user:*", 1500, when_tight="wait"), ceiling("global", 9000)))
         assert isinstance(await other.admit(call()), Lead)
         refused = await other.admit(call())
@@ -250,45 +248,45 @@ async def test_what_one_process_puts_in_force_binds_the_others_at_once(tmp_path)
         # Back again, from the process that had not seen it go: what was admitted meanwhile is counted.
         await one.configure_ceilings((ceiling("user:*", 2500, when_tight="wait"), ceiling("global", 9000)))
         assert isinstance(await other.admit(call()), Refused)
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_a_star_within_a_name_stands_for_nobody_else(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_star_within_a_name_stands_for_nobody_else(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, call(user="a:*"), cost=1000)
         await ledger.configure_ceilings((ceiling("user:*", 1500),))
         assert statuses(await ledger.ceilings()) == {("user:a:*", "day"): (1000, 0)}
         assert isinstance(await ledger.admit(call(user="a:*")), Refused)
         assert isinstance(await ledger.admit(call(user="a:b")), Lead)
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
-async def test_a_new_template_reads_what_its_names_spent_once_for_all_of_them(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_new_template_reads_what_its_names_spent_once_for_all_of_them(sqlite_home):
+    async with a_ledger(sqlite_home) as ledger:
         for number in range(20):
             await ledger.admit(call(user=f"user {number}"))
     asked = []
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
+    with sqlite_home.database() as db:
         db.set_trace_callback(
             lambda sql: asked.append(sql) if "NOT EXISTS (SELECT 1 FROM hold_windows" in sql else None
         )
         configure_ceilings(db, (ceiling("user:*", 1500),), now_ms=BEGAN_MS)
         assert len(ceiling_statuses(db, now_ms=BEGAN_MS)) == 20
     assert len(asked) == 1
-    assert is_clean(tmp_path)
+    assert is_clean(sqlite_home)
 
 
 @pytest.mark.parametrize("scope", ["global", "user:*"])
-async def test_a_ceiling_that_comes_after_the_clock_was_put_back_counts_later_windows_too(tmp_path, scope):
+async def test_a_ceiling_that_comes_after_the_clock_was_put_back_counts_later_windows_too(home, scope):
     clock = Clock(BEGAN_MS + 2 * DAY_MS)
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
         clock.at_ms = BEGAN_MS
         await ledger.configure_ceilings((ceiling(scope, 1500),))
         assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
         clock.at_ms = BEGAN_MS + 2 * DAY_MS
         assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Refused)
-    assert is_clean(tmp_path)
+    assert is_clean(home)
 
 
 AT = st.floats(0.01, 1)
@@ -310,7 +308,7 @@ def test_what_is_spent_presses_until_the_window_ends_and_what_is_held_for_a_whil
     assert not pressed_until_ms(never, Span(0, None), held=held, spent=spent, now_ms=BEGAN_MS)
 
 
-async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_it(tmp_path):
+async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_it(home):
     near = Ceiling(scope="user:*", window="day", limit=2000, downgrade_at=0.9)
     asked = (near, ceiling("global", 9000))
     ends_at_ms = window_span("day", BEGAN_MS).ends_at_ms
@@ -319,7 +317,7 @@ async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_i
         return (Pressure(ceiling_id="day user:u1", limit=2000, until_ms=until_ms),)
 
     # As another process configured them.
-    async with a_ledger(tmp_path, ceilings=asked), a_ledger(tmp_path, ceilings=asked) as ledger:
+    async with a_ledger(home, ceilings=asked), a_ledger(home, ceilings=asked) as ledger:
         first, second, third = call(1000), call(1000), call(150)
         lead = await ledger.admit(first)
         assert lead.pressures == pressure(0)
@@ -331,9 +329,9 @@ async def test_an_admission_tells_how_full_it_leaves_the_ceilings_that_ask_for_i
         assert (await ledger.admit(third)).pressures == pressure(ends_at_ms)
 
 
-async def test_the_ceilings_of_a_bid_that_does_not_fit_are_told_of_with_the_one_that_does(tmp_path):
+async def test_the_ceilings_of_a_bid_that_does_not_fit_are_told_of_with_the_one_that_does(home):
     dear = Ceiling(scope="model:p:dear", window="total", limit=1000, downgrade_at=0.5)
-    async with a_ledger(tmp_path, ceilings=[dear]) as ledger:
+    async with a_ledger(home, ceilings=[dear]) as ledger:
         await admit_and_settle(ledger, call(900, deployment="p:dear"), cost=900)
         bids = tuple(Bid(deployment=name, held_nanousd=200, price_version="v1") for name in ("p:dear", "p:m"))
         lead = await ledger.admit(msgspec.structs.replace(call(), bids=bids))

@@ -1,8 +1,7 @@
 """The outbox: an event is told once, each target hears of it once met, and one process delivers at a time."""
 
 import re
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import product
 
 import pytest
@@ -14,6 +13,7 @@ from ledger.reports import UnknownPage, iso
 from ledger.sql import migrations
 from ledger.sqlite.migrate import APPLICATION_ID
 from tests.ledger.calls import BEGAN_MS, Clock, a_ledger
+from tests.ledger.homes import REFUSED
 
 EVERYTHING = {"hook": ["*"]}
 STATES = ("pending", "delivered", "dead")
@@ -43,8 +43,8 @@ async def deliveries(ledger):
     }
 
 
-async def test_an_event_is_told_once_and_shown_with_its_deliveries(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_an_event_is_told_once_and_shown_with_its_deliveries(home):
+    async with a_ledger(home) as ledger:
         assert await due(ledger) == []
         assert await ledger.raise_event(an_event(free="7"))
         assert not await ledger.raise_event(an_event(free="6"))
@@ -72,23 +72,23 @@ async def test_an_event_is_told_once_and_shown_with_its_deliveries(tmp_path):
     }
 
 
-async def test_what_was_told_before_there_was_an_outbox_is_kept(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+async def test_what_was_told_before_there_was_an_outbox_is_kept(sqlite_home):
+    with sqlite_home.database() as db:
         for number, script in migrations("sqlite")[:13]:
             db.executescript(script)
             db.execute(f"PRAGMA user_version = {number}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("INSERT INTO events VALUES (1, 'posting.overrun', 'gen_1.1', 5, '{\"seq\":3}')")
     overrun = EventRaised(type="posting.overrun", dedup_key="posting.overrun gen_1.1", at_ms=6, facts={})
-    async with a_ledger(tmp_path) as ledger:
+    async with a_ledger(sqlite_home) as ledger:
         assert not await ledger.raise_event(overrun)
         (alert,) = (await ledger.events(EventsQuery()))["alerts"]
     assert (alert["at"], alert["facts"]) == (iso(5), {"seq": 3, "hold_id": "gen_1.1"})
     assert re.fullmatch("evt_[0-9a-f]{24}", alert["id"])
 
 
-async def test_a_target_hears_of_what_it_asked_for_from_its_first_sight_on(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_target_hears_of_what_it_asked_for_from_its_first_sight_on(home):
+    async with a_ledger(home) as ledger:
         await ledger.raise_event(an_event("before"))
         targets = {"all": ["*"], "spend": ["ceiling.*", "spend.anomaly"]}
         assert await due(ledger, targets) == []
@@ -103,8 +103,8 @@ async def test_a_target_hears_of_what_it_asked_for_from_its_first_sight_on(tmp_p
         assert await due(ledger, {"all": ["*"], "new": ["*"]}) == [*heard[:2], ("all", "meanwhile", 0)]
 
 
-async def test_what_is_tried_again_is_due_when_its_time_comes(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_what_is_tried_again_is_due_when_its_time_comes(home):
+    async with a_ledger(home) as ledger:
         await due(ledger)
         await ledger.raise_event(an_event())
         await due(ledger)
@@ -123,9 +123,9 @@ async def test_what_is_tried_again_is_due_when_its_time_comes(tmp_path):
         assert await deliveries(ledger) == {"one": {"hook": ("delivered", 3)}}
 
 
-async def test_a_digest_goes_to_its_target_in_the_place_of_what_it_tells_of(tmp_path):
+async def test_a_digest_goes_to_its_target_in_the_place_of_what_it_tells_of(home):
     targets = {"hook": ["*"], "other": ["*"]}
-    async with a_ledger(tmp_path) as ledger:
+    async with a_ledger(home) as ledger:
         await due(ledger, targets)
         events = [an_event(name) for name in "abc"]
         for event in events:
@@ -144,10 +144,10 @@ async def test_a_digest_goes_to_its_target_in_the_place_of_what_it_tells_of(tmp_
     assert [it["state"] for it in shown["b"]] == ["delivered", "pending"]
 
 
-async def test_one_process_delivers_until_its_lease_is_over(tmp_path):
+async def test_one_process_delivers_until_its_lease_is_over(home):
     clock = Clock()
-    url = f"sqlite:{tmp_path / 'farthing.db'}"
-    async with a_ledger(tmp_path, clock=clock) as one:
+    url = home.url
+    async with a_ledger(home, clock=clock) as one:
         assert await due(one) == []
         await one.raise_event(an_event())
         async with open_ledger(url, clock_ms=clock) as other:
@@ -162,16 +162,16 @@ async def test_one_process_delivers_until_its_lease_is_over(tmp_path):
         assert await due(one, now_ms=clock.at_ms) == [("hook", "one", 0)]
 
 
-async def test_duties_are_apart(tmp_path):
-    async with a_ledger(tmp_path) as one, open_ledger(f"sqlite:{tmp_path / 'farthing.db'}", clock_ms=Clock()) as other:
+async def test_duties_are_apart(home):
+    async with a_ledger(home) as one, open_ledger(home.url, clock_ms=Clock()) as other:
         assert await one.take_duty("watch")
         assert not await other.take_duty("watch")
         assert await other.take_duty("sweep")
         assert await one.take_duty("watch")
 
 
-async def test_who_acknowledged_an_event_first_stays(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_who_acknowledged_an_event_first_stays(home):
+    async with a_ledger(home) as ledger:
         await ledger.raise_event(an_event())
         assert await ledger.acknowledge(an_event().id, "alice")
         assert await ledger.acknowledge(an_event().id, "bob")
@@ -180,8 +180,8 @@ async def test_who_acknowledged_an_event_first_stays(tmp_path):
     assert alert["acknowledged"] == {"at": iso(BEGAN_MS), "by": "alice"}
 
 
-async def test_events_are_paged_and_filtered(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_events_are_paged_and_filtered(home):
+    async with a_ledger(home) as ledger:
         await due(ledger)
         for number, kind in enumerate(("disk.low", "ceiling.threshold", "ceiling.exceeded", "ledger.drift")):
             await ledger.raise_event(an_event(kind, kind=kind, at_ms=BEGAN_MS + number))
@@ -205,20 +205,20 @@ async def test_events_are_paged_and_filtered(tmp_path):
             await found(before="evt_nothing")
 
 
-async def test_the_schema_knows_how_a_delivery_may_move(tmp_path):
+async def test_the_schema_knows_how_a_delivery_may_move(home):
     moves = list(product(STATES, STATES))
-    async with a_ledger(tmp_path) as ledger:
+    async with a_ledger(home) as ledger:
         await due(ledger)
         for before, after in moves:
             await ledger.raise_event(event := an_event(f"{before} {after}"))
             await due(ledger)
             if before != "pending":
                 await ledger.record_tries([a_try(event, before)])
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         made = set()
         for before, after in moves:
             place = (after, 1 if after == "pending" else None, an_event(f"{before} {after}").id)
-            with suppress(sqlite3.IntegrityError):
+            with suppress(REFUSED):
                 db.execute(
                     "UPDATE deliveries SET state = ?, next_at_ms = ? "
                     "WHERE event_seq = (SELECT seq FROM events WHERE id = ?)", place,

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from ledger.upkeep import prune_ledger
 from ledger.values import Lead
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
+from tests.ledger.homes import REFUSED, SqliteHome
 
 HOUR_0 = BEGAN_MS - BEGAN_MS % HOUR_MS
 LATER_MS = HOUR_0 + 40 * DAY_MS
@@ -32,27 +31,23 @@ CEILINGS = (
 BY_HOUR = SpendQuery(group_by=("hour", "model", "route", "key", "team", "basis", "outcome"))
 
 
-def url(folder):
-    return f"sqlite:{folder / 'farthing.db'}"
+def prune(home, hours, **options):
+    return prune_ledger(home.url, HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, on_step=lambda _: None, **options)
 
 
-def prune(folder, hours, **options):
-    return prune_ledger(url(folder), HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, on_step=lambda _: None, **options)
+def audit(home):
+    return verify_ledger(home.url, on_rule=lambda _: None)
 
 
-def audit(folder):
-    return verify_ledger(url(folder), on_rule=lambda _: None)
-
-
-async def spend(folder, query=BY_HOUR):
-    async with open_reports(url(folder), clock_ms=lambda: LATER_MS) as reports:
+async def spend(home, query=BY_HOUR):
+    async with open_reports(home.url, clock_ms=lambda: LATER_MS) as reports:
         return await reports.spend(query)
 
 
-async def a_history(folder, calls):
+async def a_history(home, calls):
     """calls: (the hour of each, how it ended). A lapse comes from a process that died, its usage may come later."""
     clock = Clock(HOUR_0)
-    async with a_ledger(folder, clock=clock, ceilings=CEILINGS) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=CEILINGS) as ledger:
         await ledger.record_prices({"p:m": Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))})
         for hour, ending in sorted(calls):
             clock.at_ms = max(clock.at_ms, HOUR_0 + hour * HOUR_MS + 1)
@@ -74,33 +69,33 @@ async def a_history(folder, calls):
         # What is left open is still held by a process that lives.
 
 
-def rows(folder, table):
-    with closing(sqlite3.connect(folder / "farthing.db")) as db:
+def rows(home, table):
+    with home.database() as db:
         return db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
 
 
 MIXED = [(0, "settled"), (0, "released"), (1, "lapsed"), (2, "mended"), (3, "settled"), (5, "settled"), (6, "settled")]
 
 
-async def test_detail_goes_and_sums_stay(tmp_path):
-    await a_history(tmp_path, MIXED)
-    before = await spend(tmp_path)
-    pruned = prune(tmp_path, 5)
+async def test_detail_goes_and_sums_stay(home):
+    await a_history(home, MIXED)
+    before = await spend(home)
+    pruned = prune(home, 5)
     assert (pruned.postings, pruned.holds, pruned.generations) == (5, 5, 5)
-    assert (rows(tmp_path, "postings"), rows(tmp_path, "holds"), rows(tmp_path, "generations")) == (2, 2, 2)
-    assert audit(tmp_path).violations == ()
-    assert await spend(tmp_path) == before
-    assert prune(tmp_path, 5).postings == 0, "once is enough"
-    async with a_ledger(tmp_path, clock=Clock(LATER_MS), ceilings=CEILINGS) as ledger:
+    assert (rows(home, "postings"), rows(home, "holds"), rows(home, "generations")) == (2, 2, 2)
+    assert audit(home).violations == ()
+    assert await spend(home) == before
+    assert prune(home, 5).postings == 0, "once is enough"
+    async with a_ledger(home, clock=Clock(LATER_MS), ceilings=CEILINGS) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=LATER_MS))
-    assert audit(tmp_path).violations == ()
+    assert audit(home).violations == ()
 
 
-async def test_a_report_that_needs_what_is_gone_says_so(tmp_path):
-    await a_history(tmp_path, MIXED)
-    prune(tmp_path, 5)
+async def test_a_report_that_needs_what_is_gone_says_so(home):
+    await a_history(home, MIXED)
+    prune(home, 5)
     moment = iso(HOUR_0 + 5 * HOUR_MS)
-    async with open_reports(url(tmp_path), clock_ms=lambda: LATER_MS) as reports:
+    async with open_reports(home.url, clock_ms=lambda: LATER_MS) as reports:
         assert "pruned_before" not in await reports.spend(BY_HOUR)
         assert moment == (await reports.spend(SpendQuery(group_by=("workflow",))))["pruned_before"]
         assert moment == (await reports.spend(SpendQuery(since_ms=HOUR_0 + 1)))["pruned_before"]
@@ -114,35 +109,35 @@ ENDINGS = st.sampled_from(["settled", "released", "lapsed", "mended", "open"])
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 4), ENDINGS), min_size=1, max_size=8), st.integers(0, 6), st.integers(1, 4))
 def test_reports_by_the_hour_are_the_same_before_and_after(calls, hours, at_once):
-    async def run(folder):
+    async def run(home):
         from ledger.sqlite.prune import prune_file
 
-        await a_history(folder, calls)
-        before = await spend(folder)
+        await a_history(home, calls)
+        before = await spend(home)
         prune_file(
-            folder / "farthing.db", HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, dry_run=False, on_step=lambda _: None,
+            home.path, HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, dry_run=False, on_step=lambda _: None,
             at_once=at_once,
         )  # fmt: skip
-        assert audit(folder).violations == ()
-        assert await spend(folder) == before
+        assert audit(home).violations == ()
+        assert await spend(home) == before
 
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(Path(folder)))
+        asyncio.run(run(SqliteHome(Path(folder))))
 
 
-async def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path):
-    await a_history(tmp_path, MIXED)
-    dry = prune(tmp_path, 5, dry_run=True)
-    assert (dry.postings, rows(tmp_path, "postings"), rows(tmp_path, "closings")) == (5, 7, 0)
-    assert prune(tmp_path, 5).through_seq == dry.through_seq
+async def test_a_dry_run_says_what_would_go_and_changes_nothing(home):
+    await a_history(home, MIXED)
+    dry = prune(home, 5, dry_run=True)
+    assert (dry.postings, rows(home, "postings"), rows(home, "closings")) == (5, 7, 0)
+    assert prune(home, 5).through_seq == dry.through_seq
 
 
-async def test_what_is_recent_or_newest_or_open_stays(tmp_path):
-    await a_history(tmp_path, [(0, "open"), (0, "settled"), (1, "settled")])
+async def test_what_is_recent_or_newest_or_open_stays(home):
+    await a_history(home, [(0, "open"), (0, "settled"), (1, "settled")])
     with pytest.raises(TooRecent, match="less than a day"):
-        prune_ledger(url(tmp_path), LATER_MS, now_ms=LATER_MS, on_step=lambda _: None)
-    assert prune(tmp_path, 20).postings == 1, "the newest line stays"
-    assert rows(tmp_path, "holds") == 2
+        prune_ledger(home.url, LATER_MS, now_ms=LATER_MS, on_step=lambda _: None)
+    assert prune(home, 20).postings == 1, "the newest line stays"
+    assert rows(home, "holds") == 2
 
 
 @pytest.mark.parametrize(
@@ -157,25 +152,24 @@ async def test_what_is_recent_or_newest_or_open_stays(tmp_path):
         ),
     }.items(),
 )
-async def test_nothing_else_may_go(tmp_path, words, statement):
-    await a_history(tmp_path, MIXED)
-    prune(tmp_path, 5)
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, pytest.raises(sqlite3.IntegrityError, match=words):
+async def test_nothing_else_may_go(home, words, statement):
+    await a_history(home, MIXED)
+    prune(home, 5)
+    with home.database() as db, pytest.raises(REFUSED, match=words):
         db.execute(statement)
 
 
-async def test_a_forged_balance_breaks_the_audit(tmp_path):
-    await a_history(tmp_path, MIXED)
-    prune(tmp_path, 5)
-    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
-        db.execute("DROP TRIGGER a_closing_never_changes")
-        db.execute("UPDATE closings SET chain = zeroblob(32)")
-    assert any("chain" in violation.rule for violation in audit(tmp_path).violations)
+async def test_a_forged_balance_breaks_the_audit(home):
+    await a_history(home, MIXED)
+    prune(home, 5)
+    with home.database(ruled=False) as db:
+        db.execute("UPDATE closings SET chain = ?", (bytes(32),))
+    assert any("chain" in violation.rule for violation in audit(home).violations)
 
 
-async def test_killed_between_two_steps_it_is_done_by_doing_it_again(tmp_path):
-    await a_history(tmp_path, MIXED)
-    before = await spend(tmp_path)
+async def test_killed_between_two_steps_it_is_done_by_doing_it_again(sqlite_home):
+    await a_history(sqlite_home, MIXED)
+    before = await spend(sqlite_home)
     script = f"""
 import os, signal, sys
 from pathlib import Path
@@ -188,11 +182,11 @@ def step(text):
 prune_file(Path(sys.argv[1]), {HOUR_0 + 5 * HOUR_MS}, now_ms={LATER_MS}, dry_run=False, on_step=step, at_once=1)
 """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(tmp_path / "farthing.db"), env=os.environ.copy()
+        sys.executable, "-c", script, str(sqlite_home.path), env=os.environ.copy()
     )
     assert await process.wait() == -signal.SIGKILL
-    assert 2 < rows(tmp_path, "postings") < 7
-    assert (audit(tmp_path).violations, await spend(tmp_path)) == ((), before)
-    prune(tmp_path, 5)
-    assert rows(tmp_path, "postings") == 2
-    assert (audit(tmp_path).violations, await spend(tmp_path)) == ((), before)
+    assert 2 < rows(sqlite_home, "postings") < 7
+    assert (audit(sqlite_home).violations, await spend(sqlite_home)) == ((), before)
+    prune(sqlite_home, 5)
+    assert rows(sqlite_home, "postings") == 2
+    assert (audit(sqlite_home).violations, await spend(sqlite_home)) == ((), before)

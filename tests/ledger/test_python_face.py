@@ -9,17 +9,17 @@ from ledger.reports import LatencyQuery, SpendQuery
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
 
 
-async def test_an_empty_ledger_has_nothing_of_any_model(tmp_path):
-    async with open_ledger(f"sqlite:{tmp_path / 'farthing.db'}") as ledger, ledger.transaction() as txn:
+async def test_an_empty_ledger_has_nothing_of_any_model(home):
+    async with open_ledger(home.url) as ledger, ledger.transaction() as txn:
         assert await txn.get_all_spend() == {}
         assert await txn.get_all_latency() == {}
 
 
-async def test_it_says_by_model_what_the_reports_say(tmp_path):
-    async with a_ledger(tmp_path) as service:
+async def test_it_says_by_model_what_the_reports_say(home):
+    async with a_ledger(home) as service:
         await admit_and_settle(service, a_call(deployment="a:m"), cost=400, latency_us=2000)
         await admit_and_settle(service, a_call(deployment="b:n"), cost=70, outcome="upstream_error")
-        url = f"sqlite:{tmp_path / 'farthing.db'}"
+        url = home.url
         for opening in (open_ledger, open_reports):
             async with opening(url) as ledger, ledger.transaction() as txn:
                 spend, latency = await txn.get_all_spend(), await txn.get_all_latency()
@@ -38,8 +38,8 @@ async def test_it_says_by_model_what_the_reports_say(tmp_path):
         }
 
 
-async def test_a_transaction_is_one_moment_whatever_is_written_meanwhile(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_transaction_is_one_moment_whatever_is_written_meanwhile(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(deployment="a:m"))
         async with ledger.transaction() as txn:
             await admit_and_settle(ledger, a_call(deployment="b:n"), latency_us=5)
@@ -49,21 +49,21 @@ async def test_a_transaction_is_one_moment_whatever_is_written_meanwhile(tmp_pat
             assert "b:n" in await txn.get_all_spend()
 
 
-async def test_reading_takes_no_lease_and_makes_no_file(tmp_path):
-    path = tmp_path / "farthing.db"
+async def test_reading_takes_no_lease_and_makes_no_file(sqlite_home):
+    path = sqlite_home.path
     with pytest.raises(NotALedger, match="no ledger"):
         async with open_reports(f"sqlite:{path}"):
             raise AssertionError("it opened")
     assert not path.exists()
-    async with a_ledger(tmp_path) as service:
+    async with a_ledger(sqlite_home) as service:
         async with open_reports(f"sqlite:{path}"):
             owners = await service._readers.read(lambda db: db.execute("SELECT owner_id FROM owners").fetchall())
         assert owners == [(service.owner_id,)]
 
 
-async def test_a_snapshot_that_is_over_says_so(tmp_path, monkeypatch):
+async def test_a_snapshot_that_is_over_says_so(home, monkeypatch):
     monkeypatch.setattr("ledger.sqlite.snapshot.SNAPSHOT_S", 0.0)
-    async with a_ledger(tmp_path) as ledger, ledger.transaction() as txn:
+    async with a_ledger(home) as ledger, ledger.transaction() as txn:
         with pytest.raises(LedgerUnavailable):
             await read_on(txn)
 

@@ -39,9 +39,9 @@ def test_both_reports_agree_with_a_plain_reckoning(calls, since, length):
         asyncio.run(check(Path(folder), calls, BEGAN_MS + since, BEGAN_MS + since + length))
 
 
-async def check(folder, calls, since_ms, until_ms):
+async def check(home, calls, since_ms, until_ms):
     clock = Clock()
-    async with a_ledger(folder, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         for deployment, offset_ms, outcome, basis, cost, latency_us in calls:
             clock.at_ms = BEGAN_MS + offset_ms
             request = a_call(deployment=deployment, now_ms=clock.at_ms)
@@ -83,13 +83,13 @@ async def check(folder, calls, since_ms, until_ms):
             assert latency["max_ms"] == pytest.approx(good[-1] / 1000, abs=0.001)
 
 
-async def test_days_hours_and_single_attempts_together_are_all_of_them_once(tmp_path):
+async def test_days_hours_and_single_attempts_together_are_all_of_them_once(home):
     chance = random.Random(7)
     clock = Clock(BEGAN_MS + 6 * DAY_MS)
     spans = [(chance.randrange(4 * DAY_MS), chance.choice([1000, 2000, 700_000])) for _ in range(60)]
     edges = [0, DAY_MS, 4 * DAY_MS, *(chance.randrange(4 * DAY_MS) for _ in range(6))]
     edges = [edge - BEGAN_MS % HOUR_MS if chance.random() < 0.3 else edge for edge in edges]
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         for offset_ms, latency_us in spans:
             await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS + offset_ms), latency_us=latency_us)
         for since, until in itertools.product(edges, edges):
@@ -111,9 +111,9 @@ def test_nothing_counted_has_no_quantiles():
     assert Tally().summary() == dict.fromkeys(["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"])
 
 
-async def test_the_dearest_names_stay_apart_and_the_others_are_one_group_at_each_moment(tmp_path):
+async def test_the_dearest_names_stay_apart_and_the_others_are_one_group_at_each_moment(home):
     clock = Clock(BEGAN_MS // HOUR_MS * HOUR_MS)
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         for hour, costs in enumerate(({"p:a": 10, "p:b": 500, "p:c": 30}, {"p:a": 600, "p:c": 40, "p:d": 0, "p:e": 0})):
             clock.at_ms = BEGAN_MS // HOUR_MS * HOUR_MS + hour * HOUR_MS
             for deployment, cost in costs.items():
@@ -148,8 +148,8 @@ def test_moments_are_read_as_people_write_them():
         parse_moment("yesterday", 0)
 
 
-async def test_one_calls_story_has_its_hold_and_its_line(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_one_calls_story_has_its_hold_and_its_line(home):
+    async with a_ledger(home) as ledger:
         request = a_call(held=1000)
         await admit_and_settle(ledger, request, cost=400)
         story = await ledger.generation(request.facts.generation_id)

@@ -13,6 +13,7 @@ from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import migrations, schema
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
+from tests.ledger.homes import CHECKED, REFERS, REFUSED, UNIQUE
 
 COLUMNS = "seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, price_version, posted_at_ms, chain"
 BREACHES = {
@@ -21,17 +22,17 @@ BREACHES = {
     "a hold never vanishes": "DELETE FROM holds",
     "a hold is closed exactly once": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
     "does not fit under its ceiling": "UPDATE ceiling_windows SET held_amount = held_amount + 10000",
-    "CHECK constraint failed": "UPDATE ceiling_windows SET spent_amount = -1",
-    "UNIQUE constraint failed": (
-        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 1, hold_id, 'settlement', 1, 'free', 0, 'v', 1, chain "
+    CHECKED: "UPDATE ceiling_windows SET spent_amount = -1",
+    UNIQUE: (
+        f"INSERT INTO postings ({COLUMNS}) SELECT seq + 1, hold_id, 'settlement', 1, 'free', 0, 'v', 1, chain "
         "FROM postings"
     ),
-    "FOREIGN KEY constraint failed": (
-        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 1, 'nobody', 'settlement', 1, 'free', 0, 'v', 1, chain "
+    REFERS: (
+        f"INSERT INTO postings ({COLUMNS}) SELECT seq + 1, 'nobody', 'settlement', 1, 'free', 0, 'v', 1, chain "
         "FROM postings"
     ),
     "a posting follows the last one": (
-        f"INSERT INTO postings ({COLUMNS}) SELECT MAX(seq) + 2, hold_id, 'correction', 1, 'free', 0, 'v', 1, chain "
+        f"INSERT INTO postings ({COLUMNS}) SELECT seq + 2, hold_id, 'correction', 1, 'free', 0, 'v', 1, chain "
         "FROM postings"
     ),
     "how an attempt ended stays": "UPDATE holds SET outcome = 'aborted'",
@@ -45,14 +46,12 @@ BREACHES = {
 
 
 @pytest.mark.parametrize("words", BREACHES)
-async def test_the_schema_refuses(tmp_path, words):
-    async with a_ledger(tmp_path, ceilings=[Ceiling(scope="global", window="day", limit=5000)]) as ledger:
+async def test_the_schema_refuses(home, words):
+    async with a_ledger(home, ceilings=[Ceiling(scope="global", window="day", limit=5000)]) as ledger:
         await admit_and_settle(ledger, a_call())
         await ledger.raise_event(EventRaised(type="disk.low", dedup_key="disk.low", at_ms=BEGAN_MS, facts={}))
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
-        db.execute("PRAGMA foreign_keys = 1")
-        with pytest.raises(sqlite3.IntegrityError, match=words):
-            db.execute(BREACHES[words])
+    with home.database() as db, pytest.raises(REFUSED, match=words):
+        db.execute(BREACHES[words])
 
 
 @pytest.mark.parametrize("state", list(HoldState))
@@ -61,36 +60,36 @@ def test_only_an_open_hold_moves(state, event):
     assert ((state, event) in TRANSITIONS) == (state == HoldState.HELD)
 
 
-async def test_its_files_are_its_owners_alone(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_its_files_are_its_owners_alone(sqlite_home):
+    async with a_ledger(sqlite_home) as ledger:
         await admit_and_settle(ledger, a_call())
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sqlite_home.folder.iterdir()}
     assert set(modes.values()) == {0o600}, modes
     assert "farthing.db-wal" in modes
 
 
-async def test_a_database_of_something_else_is_left_alone(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+async def test_a_database_of_something_else_is_left_alone(sqlite_home):
+    with sqlite_home.database() as db:
         db.execute("CREATE TABLE theirs (x)")
     with pytest.raises(NotALedger, match="something else"):
-        async with a_ledger(tmp_path):
+        async with a_ledger(sqlite_home):
             raise AssertionError("it opened")
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with sqlite_home.database() as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
 
 
-async def test_a_newer_ledger_is_not_touched(tmp_path):
-    async with a_ledger(tmp_path):
+async def test_a_newer_ledger_is_not_touched(sqlite_home):
+    async with a_ledger(sqlite_home):
         pass
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with sqlite_home.database() as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(NotALedger, match="newer farthing"):
-        async with a_ledger(tmp_path):
+        async with a_ledger(sqlite_home):
             raise AssertionError("it opened")
 
 
-async def test_the_settings_took(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_the_settings_took(sqlite_home):
+    async with a_ledger(sqlite_home) as ledger:
         wanted = {
             "journal_mode": "wal",
             "synchronous": 2,

@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, admit_and_settle, an_ending
+from tests.ledger.homes import SqliteHome
 
 HOURS = 4
 FATES = ["ok", "upstream_error", "aborted", "released", "open", "lapsed", "late", "corrected", "twice", "shared"]
@@ -78,7 +77,7 @@ QUERIES = st.lists(
 @given(CALLS, QUERIES)
 def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(calls, queries):
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(Path(folder), calls, queries))
+        asyncio.run(check(SqliteHome(Path(folder)), calls, queries))
 
 
 @pytest.mark.soak
@@ -86,14 +85,14 @@ def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(calls, 
 @given(CALLS, QUERIES)
 def test_they_agree_over_many_more_histories(calls, queries):
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(Path(folder), calls, queries))
+        asyncio.run(check(SqliteHome(Path(folder)), calls, queries))
 
 
-async def check(folder, calls, queries):
+async def check(home, calls, queries):
     clock = Clock(BEGAN_MS - BEGAN_MS % HOUR_MS + (HOURS + 1) * HOUR_MS)
     began_ms = clock.at_ms - (HOURS + 1) * HOUR_MS
     facts = []
-    async with a_ledger(folder, clock=clock) as ledger:
+    async with a_ledger(home, clock=clock) as ledger:
         dying = [(call, request_of(call, began_ms)) for call in calls if call.fate in {"lapsed", "late"}]
         leads = [await ledger.admit(request) for _, request in dying]
         await ledger._rejoin(ledger._owner)
@@ -117,7 +116,7 @@ async def check(folder, calls, queries):
             wanted = plainly(facts, query)
             assert await ledger._readers.read(partial(spend_by, query=query, by_hour=False)) == wanted
             assert await ledger._readers.read(partial(spend_by, query=query)) == wanted
-    findings = verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None)
+    findings = verify_ledger(home.url, on_rule=lambda _: None)
     assert [found.rule for found in findings.violations if "hour" in found.rule] == []
 
 
@@ -229,8 +228,8 @@ def plainly(facts, query):
     return {key: Spend(**counts) for key, counts in groups.items()}
 
 
-async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(home):
+    async with a_ledger(home) as ledger:
         lead = await admit_and_settle(ledger, a_call(), cost=400)
         for number, basis in enumerate(["estimated", "provider_reported"], 1):
             line = Line(
@@ -252,9 +251,9 @@ async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(tmp_pat
             }
 
 
-async def test_a_long_span_is_read_in_pieces_and_each_hour_once(tmp_path):
+async def test_a_long_span_is_read_in_pieces_and_each_hour_once(home):
     days = [0, 1, 29, 30, 31, 59, 60, 61, 95]
-    async with a_ledger(tmp_path, clock=Clock(BEGAN_MS + 96 * DAY_MS)) as ledger:
+    async with a_ledger(home, clock=Clock(BEGAN_MS + 96 * DAY_MS)) as ledger:
         for number, day in enumerate(days):
             await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS + day * DAY_MS), cost=1 << number)
         await ledger.admit(a_call(now_ms=BEGAN_MS + 95 * DAY_MS + 1))
@@ -269,8 +268,8 @@ async def test_a_long_span_is_read_in_pieces_and_each_hour_once(tmp_path):
             assert kept[()].cost_nanousd == sum(1 << number for number in inside)
 
 
-async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(key="k"), cost=400)
         await ledger.admit(a_call(key="k"))
         query = SpendQuery(group_by=("basis", "outcome"))
@@ -280,10 +279,10 @@ async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(tmp_path
             assert (groups["priced_usage", "ok"].attempts, groups["priced_usage", "ok"].saved_nanousd) == (1, 0)
 
 
-async def test_a_late_settlement_finds_its_lines_without_reading_all(tmp_path):
-    async with a_ledger(tmp_path):
+async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home):
+    async with a_ledger(sqlite_home):
         pass
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with sqlite_home.database() as db:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SETTLE['find_closed_hold']}", {"hold_id": "x"})]
     assert not [step for step in plan if step.startswith("SCAN") and "lines_of_holds" not in step], plan
 
@@ -299,13 +298,13 @@ async def test_a_late_settlement_finds_its_lines_without_reading_all(tmp_path):
         "generations",
     ],
 )
-async def test_no_reading_walks_a_whole_table_of_history(tmp_path, name):
-    async with a_ledger(tmp_path):
+async def test_no_reading_walks_a_whole_table_of_history(sqlite_home, name):
+    async with a_ledger(sqlite_home):
         pass
     values = dict.fromkeys(
         [*SPEND_DIMENSIONS, "since_ms", "until_ms", "generation_id", "before_ms", "before_id", "most"]
     )
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with sqlite_home.database() as db:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values)]
     assert not [step for step in plan if step.startswith("SCAN") and "USING INDEX open_" not in step], plan
     assert not [step for step in plan if "AUTOMATIC" in step], plan

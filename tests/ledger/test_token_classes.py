@@ -25,22 +25,21 @@ DAY = Ceiling(scope="global", window="day", limit=10**9)
 OLD_LINE = ("settlement", 400, "priced_usage", 0, 3, 1, 4, 2, 0, "v0", BEGAN_MS, None)
 
 
-def audit(path):
-    return verify_ledger(f"sqlite:{path}", on_rule=lambda _: None)
+def audit(home):
+    return verify_ledger(home.url, on_rule=lambda _: None)
 
 
-def looked_at_one_by_one(path):
-    with closing(sqlite3.connect(path)) as db:
-        lines = LineAudit(first_place(db))
-        assert list(lines.look(db)) == [2]
-        return lines
+def look_at_each(db):
+    lines = LineAudit(first_place(db))
+    assert list(lines.look(db)) == [2]
+    return lines
 
 
-async def test_a_line_of_every_class_is_priced_explained_audited_repriced_and_added_up(tmp_path):
-    path, clock = tmp_path / "farthing.db", Clock()
+async def test_a_line_of_every_class_is_priced_explained_audited_repriced_and_added_up(home):
+    clock = Clock()
     async with (
-        a_ledger(tmp_path, clock=clock, ceilings=[DAY]) as ledger,
-        open_corrector(f"sqlite:{path}", clock_ms=clock) as books,
+        a_ledger(home, clock=clock, ceilings=[DAY]) as ledger,
+        open_corrector(home.url, clock_ms=clock) as books,
     ):
         await ledger.record_prices({"p:m": PRICE})
         lead = await admit_and_settle(ledger, call := a_call(held=10**6), cost=PRICE.cost_nanousd(ALL), usage=ALL)
@@ -48,8 +47,8 @@ async def test_a_line_of_every_class_is_priced_explained_audited_repriced_and_ad
         story = await ledger.generation(call.facts.generation_id)
         charged = await books.find(lead.hold_id)
         spend = await ledger.spend(SpendQuery())
-        assert audit(path).violations == ()
-        assert looked_at_one_by_one(path).broken == []
+        assert audit(home).violations == ()
+        assert (await ledger._readers.read(look_at_each)).broken == []
         dearer = Price(version="v2", base=Tier(input=PRICE.base.input, output_image=10**15))
         await books.correct([repriced(charged, lambda deployment, at_ms: dearer)])
         again = await books.find(lead.hold_id)
@@ -68,7 +67,7 @@ async def test_a_line_of_every_class_is_priced_explained_audited_repriced_and_ad
     total = spend["total"]
     assert sums == tuple(total[f"{of}_tokens"] for of in ("prompt", "completion", "cached", "reasoning"))
     assert ALL.prompt_tokens + ALL.completion_tokens == sum(ALL.counts)
-    assert audit(path).violations == ()
+    assert audit(home).violations == ()
 
 
 def an_old_ledger(path):
@@ -108,21 +107,20 @@ def an_old_ledger(path):
             )
 
 
-async def test_a_ledger_of_the_schema_before_is_whole_after_its_migration_and_goes_on(tmp_path):
-    path = tmp_path / "farthing.db"
-    an_old_ledger(path)
-    async with a_ledger(tmp_path) as ledger:
-        assert audit(path).violations == ()
+async def test_a_ledger_of_the_schema_before_is_whole_after_its_migration_and_goes_on(sqlite_home):
+    an_old_ledger(sqlite_home.path)
+    async with a_ledger(sqlite_home) as ledger:
+        assert audit(sqlite_home).violations == ()
         story = await ledger.generation("old_1")
         for usage in (ALL, TEXT):
             await admit_and_settle(ledger, a_call(), usage=usage)
-    findings = audit(path)
+    findings = audit(sqlite_home)
     assert (findings.violations, findings.postings, findings.unpriced) == ((), 4, 4)
     counts = tuple(story["attempts"][0]["postings"][0][name] for name in Usage.__struct_fields__)
     assert counts == (3, 1, 4, 2, 0, 0, 0, 0, 0, 0, 0)
     later_ms = BEGAN_MS + 2 * DAY_MS
-    async with a_ledger(tmp_path, clock=Clock(later_ms)) as ledger:
+    async with a_ledger(sqlite_home, clock=Clock(later_ms)) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=later_ms))
-    pruned = prune_ledger(f"sqlite:{path}", BEGAN_MS + DAY_MS, now_ms=later_ms, on_step=lambda _: None)
+    pruned = prune_ledger(sqlite_home.url, BEGAN_MS + DAY_MS, now_ms=later_ms, on_step=lambda _: None)
     assert pruned.postings == 4
-    assert audit(path).violations == ()
+    assert audit(sqlite_home).violations == ()

@@ -61,8 +61,8 @@ async def counts(ledger):
     }
 
 
-def violations(folder):
-    return {it.rule for it in verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=str).violations}
+def violations(home):
+    return {it.rule for it in verify_ledger(home.url, on_rule=str).violations}
 
 
 def test_a_ceiling_counts_calls_where_callers_make_them_and_attempts_where_providers_see_them():
@@ -76,9 +76,9 @@ def test_a_ceiling_counts_calls_where_callers_make_them_and_attempts_where_provi
     ]
 
 
-async def test_a_hold_takes_of_each_unit_what_it_asks_and_settles_for_what_was_used(tmp_path):
+async def test_a_hold_takes_of_each_unit_what_it_asks_and_settles_for_what_was_used(home):
     limits = [dollars(5000), tokens(1000), calls(10), calls(10, "model:p:m")]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         request = call()
         lead = await ledger.admit(request)
         held = {("global", "usd"): 1000, ("global", "tokens"): 100, ("global", "calls"): 1, ("model:p:m", "calls"): 1}
@@ -86,11 +86,11 @@ async def test_a_hold_takes_of_each_unit_what_it_asks_and_settles_for_what_was_u
         await ledger.settle(a_settlement(request, lead, cost=400, usage=USED))
         spent = held | {("global", "usd"): 400, ("global", "tokens"): 60}
         assert await counts(ledger) == {place: (amount, 0) for place, amount in spent.items()}
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def test_what_nobody_counted_is_the_whole_hold_and_what_was_counted_above_it_is_taken_as_it_is(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[tokens(200)]) as ledger:
+async def test_what_nobody_counted_is_the_whole_hold_and_what_was_counted_above_it_is_taken_as_it_is(home):
+    async with a_ledger(home, ceilings=[tokens(200)]) as ledger:
         for usage, spent in ((None, 100), (Usage(input_tokens=140), 240)):
             request = call()
             lead = await ledger.admit(request)
@@ -99,12 +99,12 @@ async def test_what_nobody_counted_is_the_whole_hold_and_what_was_counted_above_
             assert await counts(ledger) == {("global", "tokens"): (spent, 0)}
         refused = await ledger.admit(call())
         assert (refused.tight.spent, refused.tight.limit, refused.held) == (240, 200, False)
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def test_over_a_rate_the_refusal_has_its_unit_and_its_windows_end(tmp_path):
+async def test_over_a_rate_the_refusal_has_its_unit_and_its_windows_end(home):
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=[tokens(250, "user:*"), calls(3)]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[tokens(250, "user:*"), calls(3)]) as ledger:
         for _ in range(2):
             assert isinstance(await ledger.admit(call()), Lead)
         refused = await ledger.admit(call())
@@ -121,12 +121,12 @@ async def test_over_a_rate_the_refusal_has_its_unit_and_its_windows_end(tmp_path
         clock.at_ms += MINUTE_MS
         assert isinstance(await ledger.admit(call(now_ms=clock.at_ms)), Lead)
         assert (await ledger.admit(call(bid(tokens=251), now_ms=clock.at_ms))).tight.can_never_fit
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
+    with home.database() as db:
         assert db.execute("SELECT code, count FROM refusals").fetchall() == [("rate_limited", 3)]
 
 
-async def test_of_several_units_that_are_tight_the_one_that_takes_longest_is_told(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_of_several_units_that_are_tight_the_one_that_takes_longest_is_told(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, call(), usage=USED)
 
         async def refusal(*ceilings):
@@ -138,15 +138,15 @@ async def test_of_several_units_that_are_tight_the_one_that_takes_longest_is_tol
         assert (await refusal(calls(1, window="hour"), calls(1, window="total"))).tight.window == "total"
         assert (await refusal(calls(1, window="month"), tokens(99))).tight.unit == "tokens", "it never fits"
         await ledger.configure_ceilings(())
-    async with a_ledger(tmp_path, ceilings=[dollars(1900), tokens(200)]) as ledger:
+    async with a_ledger(home, ceilings=[dollars(1900), tokens(200)]) as ledger:
         await ledger.admit(call())
         assert isinstance((await ledger.admit(call(bid(tokens=1)))).error, CeilingHeld)
         assert isinstance((await ledger.admit(call())).error, RateLimited)
 
 
-async def test_a_call_counts_once_however_many_attempts_it_takes_and_each_one_that_was_sent_at_its_deployment(tmp_path):
+async def test_a_call_counts_once_however_many_attempts_it_takes_and_each_one_that_was_sent_at_its_deployment(home):
     limits = [calls(1), calls(9, "provider:*"), calls(9, "model:*"), tokens(500)]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         request = call(bid("p:a"))
         lead = await ledger.admit(request)
         for number, name, status in ((2, "p:b", 500), (3, "q:a", None)):
@@ -168,11 +168,11 @@ async def test_a_call_counts_once_however_many_attempts_it_takes_and_each_one_th
         }
         assert found["global", "tokens"] == (60, 0)
         assert isinstance((await ledger.admit(call())).error, RateLimited)
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def test_what_costs_nothing_passes_under_money_and_counts_in_tokens_and_calls(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[dollars(0), tokens(150), calls(9)]) as ledger:
+async def test_what_costs_nothing_passes_under_money_and_counts_in_tokens_and_calls(home):
+    async with a_ledger(home, ceilings=[dollars(0), tokens(150), calls(9)]) as ledger:
         assert isinstance(await ledger.admit(call(bid(held=0))), Lead)
         refused = await ledger.admit(call(bid(held=0)))
         assert refused.tight.unit == "tokens"
@@ -183,8 +183,8 @@ async def test_what_costs_nothing_passes_under_money_and_counts_in_tokens_and_ca
         }
 
 
-async def test_a_hit_and_a_follower_pass_exhausted_rates(tmp_path):
-    async with a_ledger(tmp_path, ceilings=[calls(2), tokens(10_000)]) as ledger:
+async def test_a_hit_and_a_follower_pass_exhausted_rates(home):
+    async with a_ledger(home, ceilings=[calls(2), tokens(10_000)]) as ledger:
         await admit_and_settle(ledger, call(key="k"))
         leads, follows = call(key="other"), call(key="other")
         await ledger.admit(leads)
@@ -194,9 +194,9 @@ async def test_a_hit_and_a_follower_pass_exhausted_rates(tmp_path):
         assert (await counts(ledger))["global", "calls"] == (1, 1)
 
 
-async def test_a_name_of_its_own_takes_the_place_of_its_template_in_that_unit_alone(tmp_path):
+async def test_a_name_of_its_own_takes_the_place_of_its_template_in_that_unit_alone(home):
     limits = [calls(1, "user:*"), tokens(1000, "user:*"), calls(2, "user:u1")]
-    async with a_ledger(tmp_path, ceilings=limits) as ledger:
+    async with a_ledger(home, ceilings=limits) as ledger:
         for _ in range(2):
             assert isinstance(await ledger.admit(call()), Lead)
         assert (await ledger.admit(call())).tight.limit == 2
@@ -204,8 +204,8 @@ async def test_a_name_of_its_own_takes_the_place_of_its_template_in_that_unit_al
 
 
 @pytest.mark.parametrize("scope", ["global", "user:*", "model:p:m"])
-async def test_a_ceiling_that_comes_later_counts_what_its_window_has_seen(tmp_path, scope):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_ceiling_that_comes_later_counts_what_its_window_has_seen(home, scope):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, call(), usage=USED)
         unsent, refused = call(), call()
         for request, status in ((unsent, None), (refused, 429)):
@@ -223,17 +223,17 @@ async def test_a_ceiling_that_comes_later_counts_what_its_window_has_seen(tmp_pa
         for ceilings in ((calls(3, scope), tokens(90, scope)), (), (calls(9, scope), tokens(900, scope))):
             await ledger.configure_ceilings(ceilings)
         assert await counts(ledger) == found
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def test_a_lapse_spends_the_whole_hold_until_what_was_used_is_learned(tmp_path):
+async def test_a_lapse_spends_the_whole_hold_until_what_was_used_is_learned(home):
     limits = [tokens(1000, window="total"), calls(9, window="total"), calls(9, "model:p:m", "total")]
     used, unsent = call(), call()
     clock = Clock()
-    async with a_ledger(tmp_path, clock=clock, ceilings=limits) as late:
+    async with a_ledger(home, clock=clock, ceilings=limits) as late:
         leads = [await late.admit(used), await late.admit(unsent)]
         clock.at_ms += LEASE_OVER_MS
-        async with a_ledger(tmp_path, clock=clock, ceilings=limits) as ledger:
+        async with a_ledger(home, clock=clock, ceilings=limits) as ledger:
             await ledger._sweep()
             assert (await counts(ledger))["global", "tokens"] == (200, 0)
             await ledger.settle(a_settlement(used, leads[0], usage=USED))
@@ -243,13 +243,13 @@ async def test_a_lapse_spends_the_whole_hold_until_what_was_used_is_learned(tmp_
                 ("global", "calls"): (2, 0),
                 ("model:p:m", "calls"): (2, 0),
             }
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def test_a_correction_changes_tokens_only_where_they_become_known_and_calls_never(tmp_path):
+async def test_a_correction_changes_tokens_only_where_they_become_known_and_calls_never(home):
     clock = Clock()
     limits = [tokens(1000, window="total"), calls(9, window="total")]
-    async with a_ledger(tmp_path, clock=clock, ceilings=limits) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=limits) as ledger:
         known, unknown = call(), call()
         first = await admit_and_settle(ledger, known, usage=USED)
         second = await ledger.admit(unknown)
@@ -257,15 +257,15 @@ async def test_a_correction_changes_tokens_only_where_they_become_known_and_call
         await ledger.settle(Settlement(attempts=(result,), ending=an_ending(unknown)))
         assert (await counts(ledger))["global", "tokens"] == (160, 0)
         facts = {"basis": "provider_reported", "reason": "said so", "price_version": "v1"}
-        async with open_corrector(f"sqlite:{tmp_path / 'farthing.db'}", clock_ms=clock) as corrector:
+        async with open_corrector(home.url, clock_ms=clock) as corrector:
             await corrector.correct([Correction(hold_id=first.hold_id, cost_nanousd=7, **facts)])
             learned = Correction(hold_id=second.hold_id, cost_nanousd=9, usage=Usage(output_tokens=11), **facts)
             await corrector.correct([learned])
         assert await counts(ledger) == {("global", "tokens"): (71, 0), ("global", "calls"): (2, 0)}
-    assert violations(tmp_path) == set()
+    assert violations(home) == set()
 
 
-async def a_history(folder, clock):
+async def a_history(home, clock):
     """Calls of every ending under a total in each unit and windows that are over."""
     limits = [
         tokens(10_000, window="total"),
@@ -275,7 +275,7 @@ async def a_history(folder, clock):
         calls(99, "provider:p", "hour"),
         dollars(10**6, window="total"),
     ]
-    async with a_ledger(folder, clock=clock, ceilings=limits) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=limits) as ledger:
         for status in (None, 429):
             request = call()
             lead = await ledger.admit(request)
@@ -287,16 +287,16 @@ async def a_history(folder, clock):
         return await counts(ledger)
 
 
-async def test_folded_detail_stays_counted_in_each_unit(tmp_path):
+async def test_folded_detail_stays_counted_in_each_unit(home):
     clock = Clock()
-    before = await a_history(tmp_path, clock)
+    before = await a_history(home, clock)
     assert before["global", "tokens"] == (290, 0)
     assert before["model:p:m", "calls"] == (4, 0)
     now_ms = BEGAN_MS + 3 * DAY_MS
-    pruned = prune_ledger(f"sqlite:{tmp_path / 'farthing.db'}", BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
+    pruned = prune_ledger(home.url, BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
     assert (pruned.postings, pruned.holds) == (2, 4)
-    assert violations(tmp_path) == set()
-    async with a_ledger(tmp_path, clock=clock) as ledger:
+    assert violations(home) == set()
+    async with a_ledger(home, clock=clock) as ledger:
         await ledger.configure_ceilings((tokens(10_000, window="total"), calls(99, window="total")))
         after = await counts(ledger)
     assert after == {place: before[place] for place in after}
@@ -326,14 +326,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("rule", DAMAGE)
-async def test_the_audit_finds_what_is_wrong_in_each_unit(tmp_path, rule):
-    await a_history(tmp_path, Clock())
-    assert violations(tmp_path) == set()
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db, db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            db.execute(f"DROP TRIGGER {name}")
+async def test_the_audit_finds_what_is_wrong_in_each_unit(home, rule):
+    await a_history(home, Clock())
+    assert violations(home) == set()
+    with home.database(ruled=False) as db:
         assert db.execute(DAMAGE[rule]).rowcount
-    assert rule in violations(tmp_path)
+    assert rule in violations(home)
 
 
 def test_a_ledger_of_before_units_keeps_its_counts():
