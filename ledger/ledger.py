@@ -283,7 +283,7 @@ def check_ledger(url: str) -> None:
     if is_on_server(url):
         from ledger.postgres.ledger import check_address
 
-        check_address(server_of(url))
+        check_address(server_of(url), now_ms=wall_ms())
         return
     from ledger.sqlite.files import check_file
 

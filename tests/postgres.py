@@ -32,7 +32,7 @@ class Server:
         self._embedded = embedded
         self._handle = handle
         self._names = count(1)
-        self._folder = handle.get_postmaster_info().socket_dir
+        self.folder = handle.get_postmaster_info().socket_dir
         self._worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
     def restart_at_once(self):
@@ -45,7 +45,7 @@ class Server:
         )
 
     def url(self, database):
-        return f"postgresql://postgres@/{database}?host={quote(str(self._folder))}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
 
     def run(self, database, script):
         async def run():

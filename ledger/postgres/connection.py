@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -27,6 +27,8 @@ SILENCE_S: Final = 5.0
 STATEMENTS_KEPT: Final = 512
 # Classes of SQLSTATE by which a statement is refused for what is in it. Source: PostgreSQL, appendix A.
 _REFUSALS: Final = ("22", "23")
+# What the driver raises. Its DataError, for a value that no such column holds, is an InterfaceError and a ValueError.
+_DRIVERS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, UnicodeError)
 
 
 class ServerFailed(ConnectionError):
@@ -68,30 +70,40 @@ class Session:
     def execute(self, sql: str, parameters: Any = (), /) -> Found:
         statement = translated(sql)
         values = statement.values(parameters)
-        with _told():
+        try:
             if statement.finds:
                 records = _wait(self._connection.fetch(statement.text, *values))
                 return Found(records, len(records))
             status = _wait(self._connection.execute(statement.text, *values))
+        except _DRIVERS as error:
+            raise _told(error) from error
         count = status.rpartition(" ")[2]
         return Found(rowcount=int(count) if count.isdigit() else -1)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Found:
         statement = translated(sql)
         rows = [statement.values(row) for row in parameters]
-        if rows:
-            with _told():
+        try:
+            if rows:
                 _wait(self._connection.executemany(statement.text, rows))
+        except _DRIVERS as error:
+            raise _told(error) from error
         return Found()
 
     def run_script(self, script: str, *, within_s: float | None = None) -> None:
         """Statements without parameters, in one message. within_s: in the place of what the connection waits."""
-        with _told():
+        try:
             _wait(self._connection.execute(script, timeout=within_s))
+        except _DRIVERS as error:
+            raise _told(error) from error
 
     def words_of(self, statement: str) -> str:
         """A statement of `sql/sqlite` as it is written for this engine, its parameters still named."""
         return own_words().get(statement, statement)
+
+    def abandon(self) -> None:
+        """Let go of the connection without a word to the server, which may not be there to hear it."""
+        self._connection.terminate()
 
     @property
     def in_transaction(self) -> bool:
@@ -102,9 +114,9 @@ class Session:
 class Connection:
     """One connection, made when it is first needed and again once it is lost. Made by `open_connection`."""
 
-    def __init__(self, address: Address, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, address: Address, *, silence_s: float | None = None) -> None:
         self._address = address
-        self._silence_s = silence_s
+        self._silence_s = SILENCE_S if silence_s is None else silence_s
         self._threads = ThreadPoolExecutor(1, "ledger connection")
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._connection: asyncpg.Connection | None = None
@@ -142,30 +154,35 @@ class Connection:
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            with _told(), self._address.refusals():
-                self._connection = await asyncpg.connect(
-                    self._address.dsn,
-                    timeout=CONNECT_S,
-                    command_timeout=self._silence_s,
-                    statement_cache_size=STATEMENTS_KEPT if self._address.keeps_statements else 0,
-                    max_cached_statement_lifetime=0,
-                    server_settings={"application_name": "farthing"},
-                )
-                # Sums of bigint are numeric. None of ours has a fraction; one that had would be an error.
-                await self._connection.set_type_codec(
-                    "numeric", schema="pg_catalog", encoder=str, decoder=int, format="text"
-                )
+            try:
+                with self._address.refusals():
+                    self._connection = await self._connect()
+            except _DRIVERS as error:
+                raise _told(error) from error
         return self._connection
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            self._address.dsn,
+            timeout=CONNECT_S,
+            command_timeout=self._silence_s,
+            statement_cache_size=STATEMENTS_KEPT if self._address.keeps_statements else 0,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": "farthing"},
+        )
+        # Sums of bigint are numeric. None of ours has a fraction; one that had would be an error.
+        await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
+        return connection
 
     def _close(self) -> None:
         if self._connection is not None:
-            with contextlib.suppress(ServerFailed), _told():
+            with contextlib.suppress(*_DRIVERS):
                 self._loop.run_until_complete(self._connection.close(timeout=CONNECT_S))
         self._loop.close()
 
 
 @asynccontextmanager
-async def open_connection(address: Address, *, silence_s: float = SILENCE_S) -> AsyncIterator[Connection]:
+async def open_connection(address: Address, *, silence_s: float | None = None) -> AsyncIterator[Connection]:
     """A connection that is closed at the end of the block. silence_s: after so long the server is taken for dead."""
     connection = Connection(address, silence_s=silence_s)
     try:
@@ -188,19 +205,13 @@ def _wait(awaited: Awaitable[Result]) -> Result:
     return answer
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """The driver's exceptions in the ledger's words. A server's words about a statement hold no value of ours but its
-    detail, which is left out."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        if error.sqlstate[:2] in _REFUSALS:
-            raise RuleBroken(error.args[0]) from error
-        raise ServerFailed(f"{error.args[0]} ({error.sqlstate})", error.sqlstate) from error
-    except (asyncpg.DataError, OverflowError, UnicodeError) as error:
-        raise RuleBroken("a value does not fit its column") from error
-    except TimeoutError as error:
-        raise ServerFailed("the server does not answer") from error
-    except (asyncpg.InterfaceError, OSError) as error:
-        raise ServerFailed(f"the connection was lost ({type(error).__name__})") from error
+def _told(error: Exception) -> Exception:
+    """A driver's exception in the ledger's words. A value of ours may be in a server's detail, which is left out."""
+    if isinstance(error, asyncpg.PostgresError):
+        words, sqlstate = error.args[0], error.sqlstate
+        return RuleBroken(words) if sqlstate[:2] in _REFUSALS else ServerFailed(f"{words} ({sqlstate})", sqlstate)
+    if isinstance(error, ValueError | OverflowError):
+        return RuleBroken("a value does not fit its column")
+    if isinstance(error, TimeoutError):
+        return ServerFailed("the server does not answer")
+    return ServerFailed(f"the connection was lost ({type(error).__name__})")

@@ -7,7 +7,7 @@ from ledger.errors import NotALedger
 from ledger.figures import Batch
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
-from ledger.postgres.migrate import check_identity, check_server
+from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.readers import open_readers
 from ledger.postgres.store import PostgresWriter
 from ledger.sqlite.ledger import SqliteLedger, new_owner, under_lease
@@ -45,11 +45,12 @@ async def open_postgres_reports(address: Address, *, clock_ms: Callable[[], int]
         yield SqliteReports(readers, clock_ms)
 
 
-def check_address(address: Address) -> None:
+def check_address(address: Address, *, now_ms: int) -> None:
     """Raise NotALedger, which says what to do, if no ledger can be kept there. Changes nothing."""
 
     def look(db: Session) -> None:
         check_server(db)
+        check_clock(db, now_ms=now_ms)
         check_identity(db)
 
     run_to_end(_looked_at(address, look))

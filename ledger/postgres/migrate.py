@@ -7,6 +7,8 @@ from ledger.postgres.connection import Session
 from ledger.sql import migrations
 
 OLDEST_SERVER: Final = 130000
+# A lease of 15 s that is renewed every 5 s has 10 s to spare, for two replicas that are wrong in opposite ways.
+MOST_SKEW_MS: Final = 5000
 # Whoever makes or changes the schema holds this lock: the first start has no row yet that could be locked.
 _SCHEMA_LOCK: Final = int.from_bytes(b"Ledg")
 
@@ -53,6 +55,19 @@ def check_server(db: Session) -> None:
         raise NotALedger("the server is a read-only standby: give the address of the primary")
     if read_only == "on":
         raise NotALedger("the database takes no writes from this role (default_transaction_read_only is on)")
+
+
+def check_clock(db: Session, *, now_ms: int) -> None:
+    """Raise NotALedger where this machine's clock and the server's are too far apart for leases."""
+    row = db.execute("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)").fetchone()
+    assert row is not None
+    ahead_ms = now_ms - row[0]
+    if abs(ahead_ms) > MOST_SKEW_MS:
+        way = "ahead of" if ahead_ms > 0 else "behind"
+        raise NotALedger(
+            f"this machine's clock is {abs(ahead_ms) / 1000:.0f} s {way} the server's, and replicas tell by it who of "
+            "them is alive: have both set by NTP"
+        )
 
 
 def check_identity(db: Session) -> int:

@@ -48,6 +48,10 @@ class PostgresWriter(Writer):
         self._address = address
         self._was_open = False
 
+    @property
+    def place(self) -> str:
+        return self._address.shown
+
     def wal_bytes(self) -> int:
         return 0  # The server keeps its own log.
 
@@ -82,11 +86,12 @@ def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
     try:
         results = [_run_work(db, works[0])] if len(works) == 1 else run_works(db, works, _run_apart)
     except ServerFailed as error:
-        _give_back(db)
+        _give_back(db, error)
         raise BatchLost(unknown=False) from error
     try:
         db.run_script("COMMIT")
     except ServerFailed as error:
+        _give_back(db, error)
         raise BatchLost(unknown=True) from error
     return results
 
@@ -95,8 +100,8 @@ def _take_turn(db: Session) -> None:
     """Begin a transaction that no other writer's runs beside. Raises ServerFailed; then nothing has begun."""
     try:
         db.run_script(BEGIN, within_s=TURN_S)
-    except ServerFailed:
-        _give_back(db)
+    except ServerFailed as error:
+        _give_back(db, error)
         raise
 
 
@@ -118,8 +123,11 @@ def _run_work(db: Session, work: Work[Any]) -> object:
     return result
 
 
-def _give_back(db: Session) -> None:
-    """Roll back what can still be told to."""
+def _give_back(db: Session, error: ServerFailed) -> None:
+    """Have the server roll back, which it also does where it misses us."""
+    if error.sqlstate is None:
+        db.abandon()
+        return
     with contextlib.suppress(ServerFailed):
         if db.in_transaction:
             db.run_script("ROLLBACK")

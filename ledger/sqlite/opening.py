@@ -35,9 +35,9 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, OSError)
 
 
-def refusal(path: Path, cause: BaseException) -> NotALedger:
+def refusal(place: str, cause: BaseException) -> NotALedger:
     if isinstance(cause, NotALedger):
         return cause
-    refusal = NotALedger(f"{path} cannot be used as a ledger: {cause}")
+    refusal = NotALedger(f"{place} cannot be used as a ledger: {cause}")
     refusal.__cause__ = cause
     return refusal

@@ -107,6 +107,11 @@ class Writer:
         self._is_open = False
 
     @property
+    def place(self) -> str:
+        """Where the ledger is, for people."""
+        return str(self.path)
+
+    @property
     def is_ready(self) -> bool:
         """Whether it takes new work: the file takes writes, and its WAL has room."""
         return self._is_open and not self._checkpoints.is_full
@@ -138,12 +143,12 @@ class Writer:
             except (BatchLost, NotALedger, sqlite3.Error, OSError) as error:
                 cause = error.__cause__ if isinstance(error, BatchLost) and error.__cause__ else error
                 if not opened.done() and (failures == START_TRIES or not may_pass(cause)):
-                    opened.set_exception(refusal(self.path, cause))
+                    opened.set_exception(refusal(self.place, cause))
                     return
                 if not may_pass(cause):
                     await self._stay_down(cause)
                     return
-                log.warning("the ledger's file failed, opening it again: %s", cause)
+                log.warning("the ledger failed, opening it again: %s", cause)
             finally:
                 self._is_open = False
                 self._fail_waiting()

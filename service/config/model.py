@@ -39,8 +39,9 @@ class ServerSection(Section, frozen=True):
 
 
 class LedgerSection(Section, frozen=True):
-    """Where money is kept. synchronous `full`: an acknowledged hold survives a power cut.
+    """Where money is kept: `sqlite:PATH`, or `postgresql://…`, which several machines may share.
 
+    synchronous `full`: an acknowledged hold survives a power cut, as on PostgreSQL it always does.
     verify_every_s: how often the service looks whether the newest lines add up. disk_low_mb: with less than this free
     beside it (a MB is 2^20 bytes), `disk.low` goes out; 0: never.
     """

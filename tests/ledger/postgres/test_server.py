@@ -1,16 +1,21 @@
 """What the server has to be, in words that say what to do, and what becomes of one that fails."""
 
 import asyncio
+import tempfile
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from ledger.errors import BackupFailed, LedgerUnavailable, NotALedger
-from ledger.ledger import check_ledger, open_ledger, open_reports
+from ledger.ledger import check_ledger, open_ledger, open_reports, wall_ms
 from ledger.pepper import open_pepper
 from ledger.postgres.address import address_of
+from ledger.postgres.ledger import check_address
 from ledger.postgres.store import BEGIN
+from ledger.reports import SpendQuery
 from ledger.upkeep import backup_ledger
 from ledger.values import Lead
 from tests.ledger.calls import Clock, a_call, a_ledger, a_settlement, admit_and_settle
@@ -74,6 +79,16 @@ def test_a_server_that_is_not_there_is_told(tmp_path):
         check_ledger(f"postgresql://me:hunter2@/x?host={tmp_path}")
 
 
+@pytest.mark.parametrize(("off_s", "words"), [(9, "9 s ahead of"), (-9, "9 s behind"), (1, None)])
+async def test_a_clock_that_leases_cannot_go_by_is_told(postgres_home, off_s, words):
+    check = partial(check_address, address_of(postgres_home.url), now_ms=wall_ms() + off_s * 1000)
+    if words is None:
+        await asyncio.to_thread(check)
+    else:
+        with pytest.raises(NotALedger, match=words):
+            await asyncio.to_thread(check)
+
+
 def test_an_address_shows_no_secret():
     address = address_of("postgresql://me:hunter2@db.example:6432/books?sslmode=require&password=hunter2")
     assert repr(address) == "postgresql://db.example:6432/books"
@@ -123,6 +138,57 @@ async def test_a_replica_that_falls_silent_in_its_turn_loses_it(postgres_home):
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await silent.execute("COMMIT")
         silent.terminate()
+
+
+class Link:
+    """A way to the server that may fall silent: nothing goes through any more, and nobody hangs up."""
+
+    def __init__(self, folder, server):
+        self._folder = folder
+        self._far = f"{server.folder}/.s.PGSQL.5432"
+        self.passes = asyncio.Event()
+
+    async def __aenter__(self):
+        self.passes.set()
+        self._server = await asyncio.start_unix_server(self._meet, self._folder / ".s.PGSQL.5432")
+        return self
+
+    async def __aexit__(self, *_):
+        self.passes.set()
+        self._server.close()
+
+    async def _meet(self, near, to_near):
+        far, to_far = await asyncio.open_unix_connection(self._far)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._carry(near, to_far))
+            both.create_task(self._carry(far, to_near))
+
+    async def _carry(self, source, sink):
+        while data := await source.read(65536):
+            await self.passes.wait()
+            sink.write(data)
+        sink.close()
+
+
+async def test_a_link_that_falls_silent_is_given_up_and_what_was_asked_may_be_asked_again(postgres_home, monkeypatch):
+    monkeypatch.setattr("ledger.postgres.connection.SILENCE_S", 0.5)
+    monkeypatch.setattr("ledger.postgres.store.TURN_S", 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        async with Link(Path(folder), postgres_home.server) as link:
+            url = f"postgresql://postgres@/{postgres_home.name}?host={folder}"
+            async with open_ledger(url, clock_ms=Clock()) as ledger:
+                first = await ledger.admit(call := a_call())
+                link.passes.clear()
+                with pytest.raises(LedgerUnavailable):
+                    await ledger.settle(a_settlement(call, first))
+                with pytest.raises(LedgerUnavailable):
+                    await ledger.figures()
+                assert not ledger.is_ready
+                link.passes.set()
+                await until_it_answers(lambda: ledger.settle(a_settlement(call, first)))
+                await until_it_answers(ledger.figures)
+    async with a_ledger(postgres_home) as ledger:
+        assert (await ledger.spend(SpendQuery()))["total"]["cost_nanousd"] == 400
 
 
 async def until_it_answers(ask):
