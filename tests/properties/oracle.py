@@ -58,6 +58,7 @@ class Oracle:
         self.leases = {}
         self.flights = {}  # {key: (generation, owner)}
         self.stored = {}  # {key: (cost, expires_at_ms)}
+        self.stored_by = {}
         self.generations, self.saved = set(), 0
 
     def put_in_force(self, limits, now_ms):
@@ -120,7 +121,7 @@ class Oracle:
         if self.flights.get(key, ("",))[0] == generation:
             del self.flights[key]
             if cost is not None:
-                self.stored[key] = (cost, expires_at_ms)
+                self.stored[key], self.stored_by[key] = (cost, expires_at_ms), generation
 
     def sweep(self, now_ms):
         dead = {owner for owner, until_ms in self.leases.items() if until_ms < now_ms}

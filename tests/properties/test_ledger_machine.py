@@ -26,7 +26,7 @@ from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
 from ledger.sqlite.migrate import migrate
 from ledger.usage import Usage
-from ledger.values import Bid, Follow, Hit, Lead, NextAttempt, Refused
+from ledger.values import Bid, Follow, Hit, HitAgain, Lead, NextAttempt, Refused
 from ledger.verify import verify_ledger
 from tests.ledger.calls import Clock, a_call, a_result, a_settlement, an_ending
 from tests.properties.inline import an_inline_ledger
@@ -91,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
             db.executescript(self.unguarded)
         self.runner, self.clock, self.oracle = asyncio.Runner(), Clock(), Oracle()
         self.price = Price(version="v0", base=Tier(input=33_333_333, output=77_777_777))
-        self.open, self.ended = [], []
+        self.open, self.ended, self.at_hand = [], [], {}
         self.limits = limits
         self.start()
 
@@ -140,6 +140,8 @@ class LedgerMachine(RuleBasedStateMachine):
             request, facts=msgspec.structs.replace(request.facts, attribution=attribution)
         )
         known = self.oracle.look_up(key, self.clock.at_ms) if key else None
+        if self.is_served_from_memory(request, key, known, repeats=repeats):
+            return
         answer = self.run(self.ledger.admit(request))
         self.note_owner()
         if repeats and not isinstance(answer, Refused):
@@ -147,6 +149,7 @@ class LedgerMachine(RuleBasedStateMachine):
         match answer:
             case Hit(response=response):
                 assert known == ("hit", response.cost_nanousd)
+                self.at_hand[key] = response
                 self.oracle.saved += response.cost_nanousd
                 self.oracle.generations.add(request.facts.generation_id)
             case Follow(leader_id=leader_id):
@@ -160,6 +163,27 @@ class LedgerMachine(RuleBasedStateMachine):
             if key:
                 self.oracle.flights[key] = (request.facts.generation_id, self.owner)
             self.open.append(Open(request, answer, request.bids[answer.bid], key))
+
+    def is_served_from_memory(self, request, key, known, *, repeats):
+        """What was a hit before is one again as long as it is the stored answer, and no longer."""
+        at_hand = self.at_hand.get(key)
+        if at_hand is None:
+            return False
+        again = HitAgain(
+            facts=request.facts,
+            cache_key=request.lookup.cache_key,
+            answer_of=at_hand.generation_id,
+            deployment=at_hand.deployment,
+            saved_nanousd=at_hand.cost_nanousd,
+            now_ms=request.now_ms,
+        )
+        served = {self.run(self.ledger.hit_again(again)) for _ in range(2 if repeats else 1)}
+        may_be_served = known == ("hit", at_hand.cost_nanousd) and self.oracle.stored_by[key] == at_hand.generation_id
+        assert served == {may_be_served}
+        if may_be_served:
+            self.oracle.saved += at_hand.cost_nanousd
+            self.oracle.generations.add(request.facts.generation_id)
+        return may_be_served
 
     def made(self, bids):
         return tuple(
