@@ -29,7 +29,10 @@ class Until:
         assert task is not None
         self._task = task
         self._cancels = task.cancelling()
-        if self._at_s is not None and (self._among is None or not self._among.take(self, self._at_s)):
+        at_s, among = self._at_s, self._among
+        if among is not None and at_s is not None and at_s >= self._loop.time() + 2 * LOOK_S:
+            among.take(self, at_s)
+        else:
             self.arm()
         return self
 
@@ -61,7 +64,7 @@ class Until:
         if self._timer is not None:
             self._timer.cancel()
         elif self._among is not None:
-            self._among.drop(self)
+            self._among.far.pop(self, None)
 
     def _strike(self) -> None:
         self.has_struck = True
@@ -69,10 +72,13 @@ class Until:
 
 
 class Deadlines:
-    """Those of many blocks of one loop, hardly any of which is ever met: far ones share a look every LOOK_S."""
+    """Those of many blocks of one loop, hardly any of which is ever met: far ones share a look every LOOK_S.
+
+    far: {each of these: its moment}.
+    """
 
     def __init__(self) -> None:
-        self._far: dict[Until, float] = {}
+        self.far: dict[Until, float] = {}
         self._is_looking = False
 
     def until(self, at_s: float) -> Until:
@@ -83,28 +89,20 @@ class Deadlines:
         """A block's deadline, so many seconds from now."""
         return Until(asyncio.get_running_loop().time() + span_s, self)
 
-    def take(self, until: Until, at_s: float) -> bool:
-        """Look after this one, unless it is near."""
-        loop = asyncio.get_running_loop()
-        if at_s < loop.time() + 2 * LOOK_S:
-            return False
-        self._far[until] = at_s
+    def take(self, until: Until, at_s: float) -> None:
+        """Look after this one. Whoever is done with it takes it out of `far`."""
+        self.far[until] = at_s
         if not self._is_looking:
             self._is_looking = True
-            loop.call_later(LOOK_S, self._look)
-        return True
-
-    def drop(self, until: Until) -> None:
-        """Its block has ended."""
-        self._far.pop(until, None)
+            asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         near_s = loop.time() + 2 * LOOK_S
-        for until in [until for until, at_s in self._far.items() if at_s < near_s]:
-            del self._far[until]
+        for until in [until for until, at_s in self.far.items() if at_s < near_s]:
+            del self.far[until]
             until.arm()
-        self._is_looking = bool(self._far)
+        self._is_looking = bool(self.far)
         if self._is_looking:
             loop.call_later(LOOK_S, self._look)
 

@@ -5,11 +5,11 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
@@ -106,9 +106,9 @@ class SqliteLedger(SqliteOutbox):
 
         return await self._write_under_lease(work)
 
-    async def hit_again(self, again: HitAgain) -> bool:
+    def hit_again(self, again: HitAgain) -> Coroutine[Any, Any, bool]:
         # No lease: nothing is held.
-        return await self._store.write(Shared(hit_again, again))
+        return self._store.write(Shared(hit_again, again))
 
     async def look_ahead(self, request: AdmitRequest) -> Prospect:
         # Read anew each time: the table in force is the writer's thread's own.

@@ -59,7 +59,7 @@ class Edge:
         Raises Unauthenticated, and Forbidden for whoever has no key and asks from elsewhere.
         """
         keyring, caller = self._parts.keyring, ANONYMOUS
-        if not is_anyones(exchange.path):
+        if admits or not is_anyones(exchange.path):
             caller = await keyring.caller(exchange.headers, afresh=not admits)
         if caller.is_anonymous and not keyring.are_needed:
             check_host(exchange.headers, self._parts.host)

@@ -104,6 +104,7 @@ class Recorder:
         self.tally = tally or Tally()
         self._names = {label: Names(limit, self.tally.values_of(label)) for label, limit in LIMITS.items()}
         self._asked: dict[tuple[str, str, str], Asked] = {}
+        self._ended: dict[tuple[str, str, str], Count] = {}
         self._requests: dict[tuple[str, str, int], Spread] = {}
         self._in_flight = self.tally.count(its.IN_FLIGHT)
 
@@ -140,10 +141,21 @@ class Recorder:
 
     def call(self, it: CallAccount) -> None:
         """Count a call that was admitted, however it was answered."""
-        self.tally.count(its.CALLS, self._names["route"].of(it.route), it.cache, it.outcome).add()
+        ended = self._ended.get((it.route, it.cache, it.outcome))
+        if ended is None:
+            ended = self._ended_so(it)
+        ended.add()
         if it.saved_nanousd:
             saved_usd = it.saved_nanousd / NANOUSD_PER_USD
             self.tally.count(its.SAVED, self._names["deployment"].of(it.deployment), it.cache).add(saved_usd)
+
+    def _ended_so(self, it: CallAccount) -> Count:
+        """Found once for all calls of a kind, for the routes that are told apart."""
+        route = self._names["route"].of(it.route)
+        ended = self.tally.count(its.CALLS, route, it.cache, it.outcome)
+        if route == it.route:
+            self._ended[it.route, it.cache, it.outcome] = ended
+        return ended
 
     def operation(self, it: OperationAccount) -> None:
         """Count a call as the GenAI conventions have it: once, whatever it took."""

@@ -81,22 +81,22 @@ async def test_far_deadlines_are_looked_after_together_and_met_all_the_same(monk
     tasks = {span_s: asyncio.create_task(wait(span_s)) for span_s in (0.0, 0.03, 0.05, 0.1, 0.21, 60.0)}
     left = asyncio.create_task(wait(60.0))
     await asyncio.sleep(0)
-    assert len(deadlines._far) == 5, "those that are near have timers of their own"
+    assert len(deadlines.far) == 5, "those that are near have timers of their own"
     left.cancel()
     for span_s in (0.0, 0.03, 0.05, 0.1, 0.21):
         with pytest.raises(TimeoutError):
             await tasks[span_s]
         assert span_s - 0.002 <= loop.time() - began_s
-    assert len(deadlines._far) == 1
+    assert len(deadlines.far) == 1
     assert deadlines._is_looking
     tasks[60.0].cancel()
     await asyncio.wait([left, tasks[60.0]])
     assert (left.cancelled(), tasks[60.0].cancelled()) == (True, True)
-    assert deadlines._far == {}
+    assert deadlines.far == {}
 
 
 async def test_a_far_deadline_can_be_moved_nearer():
     deadlines = Deadlines()
     with pytest.raises(TimeoutError), deadlines.within(60) as until:
         until.move(asyncio.get_running_loop().time()) or await asyncio.Event().wait()
-    assert deadlines._far == {}
+    assert deadlines.far == {}
