@@ -28,7 +28,7 @@ from benchmarks.load import Body, body, run_load
 from benchmarks.processes import Process, running_floor, running_gateway, running_upstream, stay_on_load_core
 from ledger.ledger import open_ledger
 from ledger.sqlite import writer
-from ledger.values import Hit, Lead
+from ledger.values import AdmitRequest, Hit, HitAgain, Lead
 
 CONNECTIONS: Final = 16
 WARM_UP_S: Final = 2.0
@@ -221,8 +221,22 @@ async def statements() -> list[str]:
             again = msgspec.structs.replace(pairs._request(2), lookup=request.lookup)
             with counted() as counts["hit"]:
                 assert isinstance(await ledger.admit(again), Hit)
+            with counted() as counts["hit at hand"]:
+                assert await ledger.hit_again(_at_hand(again, request.facts.generation_id))
     lines = ["| statements and programs of triggers, beside a batch's own two | |", "| --- | ---: |"]
     return lines + [f"| {name} | {len(found)} |" for name, found in counts.items()]
+
+
+def _at_hand(request: AdmitRequest, answer_of: str) -> HitAgain:
+    assert request.lookup is not None
+    return HitAgain(
+        facts=msgspec.structs.replace(request.facts, generation_id="at hand"),
+        cache_key=request.lookup.cache_key,
+        answer_of=answer_of,
+        deployment=request.bids[0].deployment,
+        saved_nanousd=0,
+        now_ms=request.now_ms,
+    )
 
 
 @contextmanager
