@@ -96,7 +96,10 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
             return "tools"
-    named = next((name for name in _UNBOUNDED if body.get(name) is not None), None) or _own_unbounded_field(body)
+    named = None
+    if not body.keys().isdisjoint(_UNBOUNDED):
+        named = next((name for name in _UNBOUNDED if body.get(name) is not None), None)
+    named = named or _own_unbounded_field(body)
     if named is not None:
         return named
     if body.get("service_tier") not in _PRICED_TIERS:
@@ -122,7 +125,9 @@ def _unbounded_message(messages: Any) -> str | None:
 
 
 def _own_unbounded_field(body: dict[str, Any]) -> str | None:
-    own = own_of(body) or {}
+    own = own_of(body)
+    if own is None:
+        return None
     return next((name for name, bounded in _OWN_PRICED.items() if own.get(name) not in bounded), None)
 
 

@@ -148,8 +148,7 @@ class Flight:
             self.size += _size_of(delta)
             self._ends.append(self.size)
         for listener in self._listeners:
-            if listener.hears_events:
-                listener.wake()
+            listener.wake_for_events()
 
     def end_of(self, heard: int) -> int:
         """How much its first events are, in bytes, about. heard: how many of them."""
@@ -296,6 +295,11 @@ class Listener:
         assert self._flight.landing is not None
         return self._flight.landing
 
+    def wake_for_events(self) -> None:
+        """There are more events, for who reads them."""
+        if self._may_lag is not None and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
     def wake(self) -> None:
         """Something happened in the flight."""
         if self._waiting is not None and not self._waiting.done():
@@ -311,9 +315,11 @@ class Listener:
 
 def _size_of(delta: Delta) -> int:
     """About how many bytes an event takes; exact where texts are long."""
-    size = _EVENT_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal) + len(delta.raw or b"")
+    size = _EVENT_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal)
     for piece in delta.tool_calls:
         size += len(piece.arguments)
-    if delta.extra is not None and delta.raw is None:
+    if delta.raw is not None:
+        size += len(delta.raw)
+    elif delta.extra is not None:
         size += len(msgspec.json.encode(delta.extra))
     return size

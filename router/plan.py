@@ -142,6 +142,8 @@ def _fitting(call: Call, deployments: list[Deployment], prompt_tokens: int | Non
         if not deployments:
             known = {name: window for name, window in windows.items() if window is not None}
             raise ContextTooLong(prompt_tokens=prompt_tokens, windows=known)
+    if all(it.supports is None for it in deployments):
+        return deployments
     wanted = needed(call.body)
     # Where none takes it, the first one says so better than anybody else.
     return [it for it in deployments if not lacks(it, wanted)] or deployments

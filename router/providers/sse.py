@@ -95,7 +95,8 @@ class EventParser:
             if not line:
                 if self._data:
                     events.append(SseEvent(self._event, b"\n".join(self._data)))
-                self._event, self._data, self._data_bytes = b"", [], 0
+                    self._data, self._data_bytes = [], 0
+                self._event = b""
             elif line.startswith(b"data: "):
                 self._add(line[6:])
             else:
