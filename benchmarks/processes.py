@@ -165,8 +165,8 @@ def prepared_gateway(folder: Path, upstream_port: int, *, tells: bool = True, wo
 
 @contextmanager
 def started(prepared: Prepared, cores: Sequence[int] = (GATEWAY_CORE,)) -> Iterator[Process]:
-    """That gateway, listening."""
-    with _listening(prepared.command, cores) as gateway:
+    """That gateway, listening. Its compiled code is kept, as a user's is, whatever the environment says."""
+    with _listening(prepared.command, cores, {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}) as gateway:
         yield msgspec.structs.replace(gateway, headers=prepared.headers)
 
 
@@ -216,9 +216,9 @@ def stay_on_load_core() -> None:
 
 
 @contextmanager
-def _listening(command: list[str], cores: Sequence[int]) -> Iterator[Process]:
+def _listening(command: list[str], cores: Sequence[int], environ: dict[str, str] | None = None) -> Iterator[Process]:
     """A server that says on standard error where it listens."""
-    with running(command, cores=set(cores), stderr=subprocess.PIPE) as child:
+    with running(command, cores=set(cores), stderr=subprocess.PIPE, environ=environ) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if b"http://127.0.0.1:" in line:
