@@ -55,7 +55,7 @@ def _measured(seconds: float) -> tuple[Times, list[str]]:
     for workers, rate, told in ((1, rates[0], alone), (2, rates[1], given)):
         said = _simulated(told, workers)
         lines.append(
-            f"{workers} workers on {workers} cores: measured {rate.per_second:,.0f}/s, the model says "
+            f"workers and cores, {workers}: measured {rate.per_second:,.0f}/s, the model says "
             f"{said.per_second:,.0f}/s ({said.per_second / rate.per_second - 1:+.0%})"
         )
     return alone, lines
