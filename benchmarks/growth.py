@@ -36,7 +36,7 @@ CEILINGS: Final = (
 # The history under the first of them, as if it had been in force from the start.
 COUNTED: Final = (
     "INSERT INTO ceiling_windows SELECT ceiling_id, 0, NULL, counts, limit_amount, limit_amount, 0,"
-    " (SELECT SUM(cost_nanousd) FROM postings), 0 FROM ceilings WHERE ceiling_id = 'total global'",
+    " (SELECT SUM(cost_nanousd) FROM postings), 0, NULL FROM ceilings WHERE ceiling_id = 'total global'",
     "INSERT INTO hold_windows SELECT hold_id, 'total global', 0 FROM holds",
 )
 

@@ -2,6 +2,7 @@
 
 The history is made by a few large statements on the real schema (its chain is not a real one): one attempt a call,
 33,333 calls a day on ten deployments, two routes and four keys, one in thirty failed; every hour has 60 combinations.
+A thousand users of one key, route and deployment each, in twenty workflows.
 """
 
 import asyncio
@@ -49,8 +50,9 @@ FILLED = (
     """
     INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow,
                              run, tags, cache, deployment, outcome, cost_basis, finished_at_ms, latency_us)
-    SELECT generation_id, at_ms, route, 0, printf('%032x', n), key_id, 'team', 'user-' || (n % 1000), 'w', '', '{}',
-           'miss', deployment, outcome, 'priced_usage', at_ms + 800, 800000 FROM drawn
+    SELECT generation_id, at_ms, route, 0, printf('%032x', n), key_id, 'team', 'user-' || (n % 1000),
+           'workflow-' || (n % 20), '', '{}', 'miss', deployment, outcome, 'priced_usage', at_ms + 800, 800000
+      FROM drawn
     """,
     """
     INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state,
@@ -75,6 +77,13 @@ FILLED = (
            COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(cached_tokens), 0),
            COALESCE(SUM(reasoning_tokens), 0)
       FROM ({statements("sqlite", "reports")["spend_detail"]}) GROUP BY 1, 2, 3, 4, 5, 6, 7
+    """,
+    """
+    INSERT INTO spend_hours_by_name
+    SELECT dimension, hour_ms - hour_ms % 864000000, name, deployment, route, key_id, team, basis, outcome, hour_ms,
+           SUM(cost_nanousd), SUM(saved_nanousd), SUM(generations), SUM(attempts), SUM(cache_hits), SUM(coalesced),
+           SUM(prompt_tokens), SUM(completion_tokens), SUM(cached_tokens), SUM(reasoning_tokens)
+      FROM named_spend GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
     """,
     f"""
     INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
@@ -134,6 +143,8 @@ async def time_reports(path: Path, began_ms: int, until_ms: int) -> dict[str, fl
                 reports.spend, SpendQuery(group_by=("model", "day"), since_ms=since_ms, until_ms=before_ms)
             ),
             "spend by key and outcome": partial(reports.spend, SpendQuery(group_by=("key", "outcome"))),
+            "spend by workflow": partial(reports.spend, SpendQuery(group_by=("workflow",))),
+            "spend by user, of thousands": partial(reports.spend, SpendQuery(group_by=("user",))),
             "spend of the last day by hour": partial(
                 reports.spend, SpendQuery(group_by=("hour",), since_ms=until_ms - DAY_MS)
             ),

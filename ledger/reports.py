@@ -113,10 +113,10 @@ class Spend(msgspec.Struct):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def add(self, other: "Spend") -> None:
-        """Add another group in."""
+    def add(self, other: "Spend", *, sign: int = 1) -> None:
+        """Add another group in, or take it out again."""
         for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
 
 class UnknownPage(ValueError):

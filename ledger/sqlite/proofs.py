@@ -16,6 +16,7 @@ from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.database import Database
 from ledger.sql import statements
 from ledger.sqlite.lines import pruned_before
+from ledger.sqlite.spend import NAMES as NAMED
 
 SQL: Final = statements("sqlite", "proofs")
 REFERENCES: Final = "references lead somewhere"
@@ -24,6 +25,7 @@ CALLED: Final = "invariant 2: spent is the number of calls that are over"
 CLOSED: Final = "invariant 3: a closed hold has the closing line of its state"
 COUNTED: Final = "invariant 5: a hold is in every window that counts it, or in none"
 HOURS: Final = "reports: spend by the hour is what its lines come to"
+NAMES: Final = "reports: spend by user, workflow and run is what its lines come to"
 # What the proof of REFERENCES looks at: {(table, the one it refers to)}.
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
@@ -36,7 +38,26 @@ PART: Final = 2000
 _NO_SUMS: Final = (0,) * 10
 
 Hour = tuple[Any, ...]
+Sums = tuple[int, ...]
 Place = tuple[str, int]
+
+
+class Fingerprint:
+    """What many rows of sums come to, in a few numbers, however many there are: equal rows come to equal ones.
+
+    Each sum is weighted by its row's hash, which nobody can foresee, for Python seeds it anew in each process: other
+    rows come to the same once in 2^61 times. Rows of one key are one row, and a row of zeros is none.
+    """
+
+    def __init__(self) -> None:
+        self.totals = [0] * len(_NO_SUMS)
+
+    def add(self, key: tuple[str | int, ...], sums: Sums) -> None:
+        """Add one row, or a part of one."""
+        weight = hash(key)
+        for place, amount in enumerate(sums):
+            if amount:
+                self.totals[place] += weight * amount
 
 
 class Linked(msgspec.Struct):
@@ -79,10 +100,15 @@ class WindowRow(msgspec.Struct, frozen=True):
 
 
 class Gathered:
-    """What one pass found. Counts are of lines, holds and links as they were reached from each other."""
+    """What one pass found. Counts are of lines, holds and links as they were reached from each other.
 
-    def __init__(self) -> None:
-        self.hours: dict[Hour, tuple[int, ...]] = {}
+    since_ms: from when on all detail is there. names: of that, what each user, workflow and run spent.
+    """
+
+    def __init__(self, since_ms: int) -> None:
+        self._since_ms = since_ms
+        self.hours: dict[Hour, Sums] = {}
+        self.names = Fingerprint()
         self.holds: Counter[tuple[str, int]] = Counter()
         self.linked: dict[Place, Linked] = {}
         self.rows = 0
@@ -90,13 +116,16 @@ class Gathered:
         self.holds_seen = 0
 
     def add_hours(self, row: tuple[Any, ...]) -> None:
-        """Add up what belongs to one row of `spend_hours`."""
-        hour, sums = row[:7], row[7:17]
+        """Add up what belongs to one row of `spend_hours`, and to one of each name that was given."""
+        hour, names, sums = row[:7], row[7:10], row[10:20]
         self.hours[hour] = tuple(map(add, self.hours.get(hour, _NO_SUMS), sums))
+        for dimension, name in zip(NAMED, names, strict=True):
+            if name and hour[0] >= self._since_ms:
+                self.names.add((dimension, hour[0], name, *hour[1:]), sums)
 
     def add_holds(self, row: tuple[Any, ...]) -> None:
         """The same of holds, by their lines or without: each has to be reached once."""
-        rows, whole, holds_seen = row[17:]
+        rows, whole, holds_seen = row[20:]
         self.rows += rows
         self.whole += whole
         self.holds_seen += holds_seen
@@ -118,11 +147,14 @@ class Gathered:
 def proved(db: Database, on_rule: Callable[[str], None]) -> frozenset[str]:
     """The rules that hold for certain, of those that there is a proof for."""
     try:
-        found = _gathered(db, on_rule)
+        since_ms = pruned_before(db) or 0
+        found = _gathered(db, on_rule, since_ms)
         holds, links, closings, _, _ = db.execute(SQL["counts"]).fetchone()
         windows = [WindowRow(*row) for row in db.execute(SQL["windows"])]
         kept = {row[:7]: row[7:] for row in db.execute(SQL["hours_kept"])}
-        since_ms = pruned_before(db) or 0
+        names = Fingerprint()
+        for row in db.execute(SQL["hours_by_name_kept"], {"since_ms": since_ms}):
+            names.add(row[:9], row[9:])
     except (sqlite3.DatabaseError, TypeError):
         return frozenset()  # A page that cannot be read, or a NULL where none can be: nothing is certain.
     if not _is_closed(db, found, holds=holds, closings=closings):
@@ -133,13 +165,14 @@ def proved(db: Database, on_rule: Callable[[str], None]) -> frozenset[str]:
         SPENT: _is_spent(found, windows, {"nanousd", "tokens"}),
         CALLED: _is_spent(found, windows, {"calls", "attempts"}),
         COUNTED: _is_counted(found, windows),
+        NAMES: found.names.totals == names.totals,
         HOURS: _since(found.hours, since_ms) == _since(kept, since_ms),
     }
     return frozenset(rule for rule, holds_good in proofs.items() if holds_good and proofs[REFERENCES])
 
 
-def _gathered(db: Database, on_rule: Callable[[str], None]) -> Gathered:
-    found = Gathered()
+def _gathered(db: Database, on_rule: Callable[[str], None], since_ms: int) -> Gathered:
+    found = Gathered(since_ms)
     *_, last, first = db.execute(SQL["counts"]).fetchone()
     db.execute(SQL["note_corrected"])
     db.execute(SQL["corrected"])

@@ -7,6 +7,7 @@ goes on when it is done again.
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ledger.reports import iso
 from ledger.sql import migrations, statements
 from ledger.sqlite.checkpoint import Checkpoints
 from ledger.sqlite.migrate import check_identity
+from ledger.sqlite.spend import NAMES
 from ledger.sqlite.turns import Turns
 from ledger.upkeep import Pruned
 
@@ -126,6 +128,8 @@ def prune_rows(turns: Repeating, bounds: dict[str, int], at_once: int, on_step: 
     stored = turns.repeat(
         lambda db: _drop(db, "expired_responses", "drop_response", "cache_key", reach), at_once, on_step, "answers"
     )
+    for dimension in NAMES:
+        turns.repeat(partial(_drop_sums, named={**reach, "dimension": dimension}), at_once, on_step, "sums by name")
     return Pruned(
         before_ms=pruned_before,
         through_seq=turns.write(_folded_through),
@@ -181,6 +185,10 @@ def _drop_attempts(db: Database, hold_ids: list[str]) -> int:
     for name in ("fold_call", "drop_links", "drop_hold"):
         db.executemany(SQL[name], holds)
     return len(holds)
+
+
+def _drop_sums(db: Database, named: dict[str, Any]) -> int:
+    return db.execute(SQL["drop_sums"], named).rowcount
 
 
 def _drop(db: Database, find: str, drop: str, name: str, reach: dict[str, int]) -> int:

@@ -17,7 +17,7 @@ from ledger.corrections import Correction, open_corrector
 from ledger.prices import Price, Tier
 from ledger.sqlite import verify
 from ledger.sqlite.lines import LineAudit, rates_of
-from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, REFERENCES, REFERENCES_PROVED, SPENT, proved
+from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, REFERENCES_PROVED, SPENT, proved
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
@@ -62,7 +62,8 @@ TABLES = {
         "posted_at_ms",
         "tokens",
     ),
-    "generations": ("created_at_ms", "team", "cache", "deployment", "outcome", "saved_nanousd"),
+    "generations": ("created_at_ms", "team", "user_id", "cache", "deployment", "outcome", "saved_nanousd"),
+    "spend_hours_by_name": ("hour_ms", "name", "cost_nanousd", "attempts", "prompt_tokens"),
     "spend_hours": ("hour_ms", "basis", "cost_nanousd", "attempts", "generations", "prompt_tokens"),
 }
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in (None, *columns)]
@@ -120,7 +121,7 @@ def found_without_proofs(path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
     with verify._snapshot(histories[number], is_still=False) as db:
-        assert proved(db, lambda _: None) == {CALLED, CLOSED, COUNTED, HOURS, REFERENCES, SPENT}
+        assert proved(db, lambda _: None) == {CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT}
         # A line that names a price without tiers is proved together with its neighbours.
         audit = LineAudit(verify.first_place(db))
         audit.prepare(db)

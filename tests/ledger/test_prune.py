@@ -103,6 +103,17 @@ async def test_a_report_that_needs_what_is_gone_says_so(home):
         assert "pruned_before" not in await reports.spend(recent)
 
 
+async def test_spend_by_name_goes_with_its_detail_and_what_is_left_is_told(home):
+    await a_history(home, MIXED)
+    by_workflow = SpendQuery(group_by=("hour", "workflow"))
+    before = await spend(home, by_workflow)
+    prune(home, 5)
+    kept = (await spend(home, by_workflow))["rows"]
+    assert kept == [row for row in before["rows"] if row["hour"] >= iso(HOUR_0 + 5 * HOUR_MS)]
+    assert {row["workflow"] for row in kept} == {"w"}
+    assert rows(home, "spend_hours_by_name") == 4, "two names in each of two hours"
+
+
 ENDINGS = st.sampled_from(["settled", "released", "lapsed", "mended", "open"])
 
 

@@ -14,14 +14,18 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.chain import Line
+from ledger.corrections import Correction, open_corrector
 from ledger.reports import SPEND_DIMENSIONS, Spend, SpendQuery, iso
+from ledger.sql import migrations
 from ledger.sqlite.postings import post
+from ledger.sqlite.proofs import NAMES
 from ledger.sqlite.settle import SQL as SETTLE
 from ledger.sqlite.spend import SQL, spend_by
+from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement
 from ledger.verify import verify_ledger
-from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, admit_and_settle, an_ending
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, a_settlement, admit_and_settle, an_ending
 from tests.ledger.homes import SqliteHome
 
 HOURS = 4
@@ -279,6 +283,78 @@ async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(home):
             assert (groups["priced_usage", "ok"].attempts, groups["priced_usage", "ok"].saved_nanousd) == (1, 0)
 
 
+async def test_a_ledger_that_kept_no_names_by_the_hour_does_so_after_its_migration(sqlite_home):
+    async with a_ledger(sqlite_home) as ledger:
+        await admit_and_settle(ledger, a_call(key="k"), cost=400)
+        await ledger.admit(a_call(key="k"))
+        await admit_and_settle(ledger, a_call(), cost=None, outcome="upstream_error")
+        corrected = await admit_and_settle(ledger, a_call(), cost=300)
+        await ledger.admit(a_call())
+        async with open_corrector(sqlite_home.url, clock_ms=Clock()) as books:
+            change = {"basis": "provider_reported", "reason": "said so", "price_version": "v1"}
+            await books.correct([Correction(hold_id=corrected.hold_id, cost_nanousd=250, **change)])
+    (script,) = (script for _, script in migrations("sqlite") if "TABLE spend_hours_by_name" in script)
+    _, _, added = script.rpartition("END;")
+    everything = (
+        "SELECT * FROM spend_hours_by_name WHERE attempts + generations > 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+    )
+    with sqlite_home.database() as db:
+        kept = db.execute(everything).fetchall()
+        db.execute("DELETE FROM spend_hours_by_name")
+        db.execute(added)
+        assert db.execute(everything).fetchall() == kept
+    assert len(kept) == 2 * 5, (
+        "of a user and a workflow: charged, a hit, an attempt without charge and its call, corrected"
+    )
+
+
+async def test_spend_by_name_is_what_its_lines_come_to_on_either_engine(home):
+    clock = Clock()
+    named = [{"user": "u1", "run": "r1"}, {"user": "u1", "workflow": "w2"}, {}, {"run": "r1"}]
+    async with a_ledger(home, clock=clock) as ledger:
+        for number, who in enumerate(named):
+            for fate in ("ok", "released", "corrected", "hit"):
+                key = f"{number}" if fate in {"ok", "hit"} else None
+                request = a_call(key=key, deployment=f"p:{fate}", now_ms=clock.at_ms)
+                attribution = dict.fromkeys(("key", "team", "user", "workflow", "run"), "") | who
+                facts = msgspec.structs.replace(request.facts, attribution=attribution)
+                request = msgspec.structs.replace(request, facts=facts)
+                lead = await ledger.admit(request)
+                if fate != "hit":
+                    failed = (
+                        {"cost": None, "outcome": "upstream_error"} if fate == "released" else {"cost": 100 + number}
+                    )
+                    await ledger.settle(a_settlement(request, lead, **failed))
+                if fate == "corrected":
+                    change = {"basis": "provider_reported", "reason": "said so", "price_version": "v1"}
+                    async with open_corrector(home.url, clock_ms=clock) as books:
+                        await books.correct([Correction(hold_id=lead.hold_id, cost_nanousd=250, **change)])
+            clock.at_ms += DAY_MS
+            await ledger._rejoin(ledger._owner)
+        await ledger.admit(a_call(now_ms=clock.at_ms))
+        for dimension, wanted in (
+            ("user", {"u1": 701, "": 705}),
+            ("workflow", {"w2": 351, "": 1055}),
+            ("run", {"r1": 703, "": 703}),
+        ):
+            for group_by in ((dimension,), ("day", dimension, "outcome"), ("basis", dimension, "model")):
+                query = SpendQuery(group_by=group_by)
+                kept = await ledger._readers.read(partial(spend_by, query=query))
+                assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
+            kept = await ledger._readers.read(partial(spend_by, query=SpendQuery(group_by=(dimension,))))
+            assert {name: it.cost_nanousd for (name,), it in kept.items() if it.cost_nanousd} == wanted
+    assert verify_ledger(home.url, on_rule=str).violations == ()
+    now_ms = clock.at_ms + 2 * DAY_MS
+    assert prune_ledger(home.url, BEGAN_MS + DAY_MS, now_ms=now_ms, on_step=str).generations == 4
+    with home.database() as db:
+        (left,) = db.execute("SELECT MIN(hour_ms) FROM spend_hours_by_name").fetchone()
+        assert left > BEGAN_MS
+        assert verify_ledger(home.url, on_rule=str).violations == ()
+        db.execute("UPDATE spend_hours_by_name SET cost_nanousd = cost_nanousd + 1 WHERE name = 'w2' AND attempts > 0")
+    (found,) = verify_ledger(home.url, on_rule=str).violations
+    assert (found.rule, {row["name"] for row in found.rows}) == (NAMES, {"w2"})
+
+
 async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home):
     async with a_ledger(sqlite_home):
         pass
@@ -292,6 +368,7 @@ async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home
     [
         "spend_detail",
         "spend_hours",
+        "spend_hours_by_name",
         "postings_of_generation",
         "attempts_of_generation",
         "ceilings_of_generation",
@@ -302,7 +379,17 @@ async def test_no_reading_walks_a_whole_table_of_history(sqlite_home, name):
     async with a_ledger(sqlite_home):
         pass
     values = dict.fromkeys(
-        [*SPEND_DIMENSIONS, "since_ms", "until_ms", "generation_id", "before_ms", "before_id", "most"]
+        [
+            *SPEND_DIMENSIONS,
+            "dimension",
+            "period_ms",
+            "since_ms",
+            "until_ms",
+            "generation_id",
+            "before_ms",
+            "before_id",
+            "most",
+        ]
     )
     with sqlite_home.database() as db:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", values)]

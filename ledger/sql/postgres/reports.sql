@@ -58,22 +58,23 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.wo
  WHERE g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
 -- name: spend_hours
-SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, basis AS basis,
-       outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd, saved_nanousd AS saved_nanousd,
-       generations AS generations, attempts AS attempts, cache_hits AS cache_hits, coalesced AS coalesced,
-       prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens, cached_tokens AS cached_tokens,
-       reasoning_tokens AS reasoning_tokens
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, '' AS user_id,
+       '' AS workflow, '' AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
   FROM spend_hours
  WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
  UNION ALL
-SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, 'unknown', 'open', 0, h.held_nanousd, 0, 0, 1, 0, 0, 0, 0,
-       0, 0
+SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run, 'unknown', 'open', 0,
+       h.held_nanousd, 0, 0, 1, 0, 0, 0, 0, 0, 0
   FROM holds AS h
   JOIN generations AS g USING (generation_id)
  WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
  UNION ALL
-SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0,
-       g.saved_nanousd, 1, 0, CAST(g.cache = 'hit' AS integer), CAST(g.cache = 'coalesced' AS integer), 0, 0, 0, 0
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0, g.saved_nanousd, 1, 0, CAST(g.cache = 'hit' AS integer),
+       CAST(g.cache = 'coalesced' AS integer), 0, 0, 0, 0
   FROM generations AS g
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 

@@ -10,11 +10,11 @@ INSERT OR REPLACE INTO temp.corrected (hold_id, cost_basis)
 SELECT hold_id, cost_basis FROM postings WHERE kind = 'correction' ORDER BY seq;
 
 -- name: lines_by_hour
--- The lines in (:after_seq, :through_seq] as `spend_hours` has them; how many they are, how many have a hold and a
+-- The lines in (:after_seq, :through_seq] as `spend_hours` has them, by what was named besides; how many they are, how many have a hold and a
 -- generation, and how many are the closing line of their hold's state.
 SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
        COALESCE(c.cost_basis, p.cost_basis),
-       h.outcome,
+       h.outcome, g.user_id, g.workflow, g.run,
        SUM(p.cost_nanousd), 0, 0, SUM(p.kind <> 'correction'), 0, 0,
        SUM(COALESCE(p.prompt_tokens, 0)), SUM(COALESCE(p.completion_tokens, 0)), SUM(COALESCE(p.cache_read_tokens, 0)),
        SUM(COALESCE(p.reasoning_tokens, 0)),
@@ -25,20 +25,20 @@ SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id,
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
   LEFT JOIN temp.corrected AS c ON c.hold_id = p.hold_id
  WHERE p.seq > :after_seq AND p.seq <= :through_seq
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 
 -- name: holds_without_line
 -- The same of attempts that have no closing line: open ones (outcome NULL), and those that cost nothing.
 SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
        COALESCE(c.cost_basis, 'free'),
-       h.outcome,
+       h.outcome, g.user_id, g.workflow, g.run,
        0, 0, 0, COUNT(*), 0, 0, 0, 0, 0, 0,
        COUNT(*), COUNT(g.generation_id), COUNT(*)
   FROM holds AS h
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
   LEFT JOIN temp.corrected AS c ON c.hold_id = h.hold_id
  WHERE h.state IN ('held', 'released')
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 
 -- name: generation_after
 -- The id that ends the next part of :most generations. No row: what is left is less.
@@ -51,16 +51,24 @@ SELECT MAX(generation_id) FROM generations;
 -- name: generations_by_hour
 -- The generations in (:after_id, :through_id] that have ended, as `spend_hours` has them.
 SELECT created_at_ms - created_at_ms % 3600000, deployment, route, key_id, team, COALESCE(cost_basis, 'unknown'), outcome,
+       user_id, workflow, run,
        0, SUM(saved_nanousd), COUNT(*), 0, SUM(cache = 'hit'), SUM(cache = 'coalesced'), 0, 0, 0, 0
   FROM generations
  WHERE generation_id > :after_id AND generation_id <= :through_id AND outcome IS NOT NULL
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 
 -- name: hours_kept
 SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
        cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
        cached_tokens, reasoning_tokens
   FROM spend_hours;
+
+-- name: hours_by_name_kept
+SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome,
+       cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
+       cached_tokens, reasoning_tokens
+  FROM spend_hours_by_name
+ WHERE hour_ms >= :since_ms;
 
 -- name: lines_by_window
 -- For each window, of the lines in (:after_seq, :through_seq] that it counts: what they come to in money, tokens, calls

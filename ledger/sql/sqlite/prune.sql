@@ -109,3 +109,12 @@ SELECT COUNT(*) FROM generations WHERE created_at_ms < :before_ms AND outcome IS
 
 -- name: expired_count
 SELECT COUNT(*) FROM responses WHERE expires_at_ms <= :now_ms;
+
+-- name: drop_sums
+-- At most :most rows of what users, workflows or runs spent in hours whose detail is gone: it could not be proved any more.
+DELETE FROM spend_hours_by_name
+ WHERE (dimension, period_ms, name, deployment, route, key_id, team, basis, outcome, hour_ms) IN (
+       SELECT dimension, period_ms, name, deployment, route, key_id, team, basis, outcome, hour_ms
+         FROM spend_hours_by_name
+        WHERE dimension = :dimension AND period_ms < :before_ms AND hour_ms < :before_ms
+        LIMIT :most);

@@ -105,24 +105,49 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.wo
 
 -- name: spend_hours
 -- The same of whole hours, added up before; what is still open comes from its partial indexes. Both bounds full hours.
-SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, basis AS basis,
-       outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd, saved_nanousd AS saved_nanousd,
-       generations AS generations, attempts AS attempts, cache_hits AS cache_hits, coalesced AS coalesced,
-       prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens, cached_tokens AS cached_tokens,
-       reasoning_tokens AS reasoning_tokens
+-- A user, workflow or run is told of what is open; of the rest see spend_hours_by_name.
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, '' AS user_id,
+       '' AS workflow, '' AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
   FROM spend_hours
  WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
  UNION ALL
-SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, 'unknown', 'open', 0, h.held_nanousd, 0, 0, 1, 0, 0, 0, 0,
-       0, 0
+SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run, 'unknown', 'open', 0,
+       h.held_nanousd, 0, 0, 1, 0, 0, 0, 0, 0, 0
   FROM holds AS h INDEXED BY open_holds
   JOIN generations AS g USING (generation_id)
  WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
  UNION ALL
-SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0,
-       g.saved_nanousd, 1, 0, g.cache = 'hit', g.cache = 'coalesced', 0, 0, 0, 0
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0, g.saved_nanousd, 1, 0, g.cache = 'hit', g.cache = 'coalesced',
+       0, 0, 0, 0
   FROM generations AS g INDEXED BY open_generations
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
+
+-- name: spend_hours_by_name
+-- Of that, what is over, named a :dimension and belongs to this period; the name stands in all three places.
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, name AS user_id,
+       name AS workflow, name AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+  FROM spend_hours_by_name
+ WHERE dimension = :dimension AND period_ms = :period_ms AND hour_ms >= :since_ms AND hour_ms < :until_ms;
+
+-- name: periods_kept
+-- The ten-day periods that touch [:since_ms, :until_ms) and in which anything of a :dimension was added up.
+WITH RECURSIVE periods (period_ms) AS (
+    SELECT MIN(period_ms) FROM spend_hours_by_name
+     WHERE dimension = :dimension AND period_ms > CAST(:since_ms AS bigint) - 864000000
+     UNION ALL
+    SELECT (SELECT MIN(later.period_ms) FROM spend_hours_by_name AS later
+             WHERE later.dimension = :dimension AND later.period_ms > periods.period_ms)
+      FROM periods
+     WHERE period_ms IS NOT NULL
+)
+SELECT period_ms FROM periods WHERE period_ms < :until_ms;
 
 -- name: hours_kept
 -- The first and the last hour that anything was added up in; NULL: none.

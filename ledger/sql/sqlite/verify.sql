@@ -162,6 +162,45 @@ SELECT n.hold_id, w.ceiling_id, w.starts_at_ms
                     WHERE link.hold_id = n.hold_id AND link.ceiling_id = w.ceiling_id
                       AND link.starts_at_ms = w.starts_at_ms);
 
+-- name: reports: spend by user, workflow and run is what its lines come to
+-- Wherever there is detail. Of what came to nothing a row may be left.
+WITH pruned AS MATERIALIZED (
+    SELECT COALESCE(MAX(before_ms), 0) AS before_ms FROM closings
+), detail AS MATERIALIZED (
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, SUM(cost_nanousd) AS cost_nanousd,
+           SUM(saved_nanousd) AS saved_nanousd, SUM(generations) AS generations, SUM(attempts) AS attempts,
+           SUM(cache_hits) AS cache_hits, SUM(coalesced) AS coalesced, SUM(prompt_tokens) AS prompt_tokens,
+           SUM(completion_tokens) AS completion_tokens, SUM(cached_tokens) AS cached_tokens,
+           SUM(reasoning_tokens) AS reasoning_tokens
+      FROM named_spend
+     WHERE hour_ms >= (SELECT before_ms FROM pruned)
+     GROUP BY dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome
+), kept AS MATERIALIZED (
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd,
+           generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM spend_hours_by_name
+     WHERE hour_ms >= (SELECT before_ms FROM pruned)
+       AND (cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
+            cached_tokens, reasoning_tokens) <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+)
+SELECT 'kept' AS by, found.* FROM (
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM kept
+    EXCEPT
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM detail) AS found
+ UNION ALL
+SELECT 'lines', found.* FROM (
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM detail
+    EXCEPT
+    SELECT dimension, hour_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM kept) AS found;
+
 -- name: reports: latency by the day is what its hours come to
 WITH days AS MATERIALIZED (
     SELECT hour_ms - hour_ms % 86400000 AS day_ms, deployment, kind, bucket, SUM(count) AS count, SUM(sum_us) AS sum_us,
