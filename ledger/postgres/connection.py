@@ -6,6 +6,7 @@ runs as a greenlet: where it waits for the server, a coroutine of the loop waits
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ SILENCE_S: Final = 5.0
 STATEMENTS_KEPT: Final = 512
 # Classes of SQLSTATE by which a statement is refused for what is in it. Source: PostgreSQL, appendix A.
 _REFUSALS: Final = ("22", "23")
+_LOST: Final = "08"
 # What the driver raises. Its DataError, for a value that no such column holds, is an InterfaceError and a ValueError.
 _DRIVERS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, UnicodeError)
 
@@ -61,20 +63,23 @@ class Found:
 class Session:
     """A connection as an operation sees it: see `ledger.database.Database`, which it implements.
 
-    Only within `Connection.run`. Raises RuleBroken, or ServerFailed: then the transaction is lost.
+    Only within `Connection.run`. Raises RuleBroken, or ServerFailed: then the transaction is lost. answers_by_s: until
+    when, on the monotonic clock, the server has time for what it was asked last.
     """
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, silence_s: float) -> None:
         self._connection = connection
+        self._silence_s = silence_s
+        self.answers_by_s = time.monotonic() + silence_s
 
     def execute(self, sql: str, parameters: Any = (), /) -> Found:
         statement = translated(sql)
         values = statement.values(parameters)
         try:
             if statement.finds:
-                records = _wait(self._connection.fetch(statement.text, *values))
+                records = self._ask(self._connection.fetch(statement.text, *values))
                 return Found(records, len(records))
-            status = _wait(self._connection.execute(statement.text, *values))
+            status = self._ask(self._connection.execute(statement.text, *values))
         except _DRIVERS as error:
             raise _told(error) from error
         count = status.rpartition(" ")[2]
@@ -85,15 +90,15 @@ class Session:
         rows = [statement.values(row) for row in parameters]
         try:
             if rows:
-                _wait(self._connection.executemany(statement.text, rows))
+                self._ask(self._connection.executemany(statement.text, rows))
         except _DRIVERS as error:
             raise _told(error) from error
         return Found()
 
     def run_script(self, script: str, *, within_s: float | None = None) -> None:
-        """Statements without parameters, in one message. within_s: in the place of what the connection waits."""
+        """Statements without parameters, in one message. within_s: how long the server may take, if not as usual."""
         try:
-            _wait(self._connection.execute(script, timeout=within_s))
+            self._ask(self._connection.execute(script), within_s)
         except _DRIVERS as error:
             raise _told(error) from error
 
@@ -109,6 +114,14 @@ class Session:
     def in_transaction(self) -> bool:
         """Whether a transaction is open, also one that failed."""
         return self._connection.is_in_transaction()
+
+    def _ask(self, asked: Awaitable[Result], within_s: float | None = None) -> Result:
+        """Give the thread back to its loop until the server has answered."""
+        loop_side = getcurrent().parent
+        assert loop_side is not None, "only within Connection.run"
+        self.answers_by_s = time.monotonic() + (within_s or self._silence_s)
+        answer: Result = loop_side.switch(asked)
+        return answer
 
 
 class Connection:
@@ -135,28 +148,38 @@ class Connection:
         self._threads.shutdown()
 
     def _run(self, work: Callable[[Session], Result]) -> Result:
-        return self._loop.run_until_complete(self._as_greenlet(work))
+        return self._loop.run_until_complete(self._run_watched(work))
 
-    async def _as_greenlet(self, work: Callable[[Session], Result]) -> Result:
-        session = Session(await self._connected())
-        running = greenlet(work)
-        waits_for = running.switch(session)
-        while not running.dead:
-            try:
-                answer = await waits_for
-            except BaseException as error:  # noqa: BLE001  # Whatever it is, it is the function's.
-                waits_for = running.throw(error)
+    async def _run_watched(self, work: Callable[[Session], Result]) -> Result:
+        session = Session(await self._connected(), self._silence_s)
+        async with self._watching(session):
+            return await _as_greenlet(work, session)
+
+    @asynccontextmanager
+    async def _watching(self, session: Session) -> AsyncIterator[None]:
+        """Abandon a server that falls silent. A timer for each thing that is asked would cost a fifth more."""
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            if time.monotonic() > session.answers_by_s:
+                session.abandon()
             else:
-                waits_for = running.switch(answer)
-        result: Result = waits_for
-        return result
+                timer = self._loop.call_later(self._silence_s / 4, look)
+
+        timer = self._loop.call_later(self._silence_s / 4, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
             try:
-                with self._address.refusals():
-                    self._connection = await self._connect()
+                async with asyncio.timeout(CONNECT_S):
+                    with self._address.refusals():
+                        self._connection = await self._connect()
             except _DRIVERS as error:
                 raise _told(error) from error
         return self._connection
@@ -164,8 +187,6 @@ class Connection:
     async def _connect(self) -> asyncpg.Connection:
         connection = await asyncpg.connect(
             self._address.dsn,
-            timeout=CONNECT_S,
-            command_timeout=self._silence_s,
             statement_cache_size=STATEMENTS_KEPT if self._address.keeps_statements else 0,
             max_cached_statement_lifetime=0,
             server_settings={"application_name": "farthing"},
@@ -197,18 +218,26 @@ def run_to_end(main: Coroutine[Any, Any, Result]) -> Result:
         return thread.submit(asyncio.run, main).result()
 
 
-def _wait(awaited: Awaitable[Result]) -> Result:
-    """Give the thread back to its loop until the server has answered."""
-    loop_side = getcurrent().parent
-    assert loop_side is not None, "only within Connection.run"
-    answer: Result = loop_side.switch(awaited)
-    return answer
+async def _as_greenlet(work: Callable[[Session], Result], session: Session) -> Result:
+    running = greenlet(work)
+    waits_for = running.switch(session)
+    while not running.dead:
+        try:
+            answer = await waits_for
+        except BaseException as error:  # noqa: BLE001  # Whatever it is, it is the function's.
+            waits_for = running.throw(error)
+        else:
+            waits_for = running.switch(answer)
+    result: Result = waits_for
+    return result
 
 
 def _told(error: Exception) -> Exception:
     """A driver's exception in the ledger's words. A value of ours may be in a server's detail, which is left out."""
     if isinstance(error, asyncpg.PostgresError):
         words, sqlstate = error.args[0], error.sqlstate
+        if sqlstate.startswith(_LOST):
+            return ServerFailed(words)
         return RuleBroken(words) if sqlstate[:2] in _REFUSALS else ServerFailed(f"{words} ({sqlstate})", sqlstate)
     if isinstance(error, ValueError | OverflowError):
         return RuleBroken("a value does not fit its column")

@@ -58,18 +58,21 @@ class PostgresWriter(Writer):
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
         async with open_connection(self._address) as connection:
-            try:
-                await connection.run(migrate)
-            except NotALedger as error:
-                if self._was_open:  # A standby that is about to take over, say: what was a ledger may be one again.
-                    raise ServerFailed(str(error)) from error
-                raise
+            await (_run(connection, migrate) if self._was_open else connection.run(migrate))
             self._was_open = True
             yield partial(_commit, connection)
 
 
 async def _commit(connection: Connection, works: list[Work[Any]]) -> Committed:
-    return await connection.run(partial(_run_batch, works=works)), None
+    return await _run(connection, partial(_run_batch, works=works)), None
+
+
+async def _run(connection: Connection, work: Callable[[Session], Result]) -> Result:
+    """What keeps a ledger from being used once it was may pass: a standby takes over, a password is put right."""
+    try:
+        return await connection.run(work)
+    except NotALedger as error:
+        raise ServerFailed(str(error)) from error
 
 
 def in_turn(db: Session, *, work: Work[Result]) -> Result:

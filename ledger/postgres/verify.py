@@ -9,13 +9,16 @@ from ledger.errors import NotALedger
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_identity
+from ledger.sql import statements
 from ledger.sqlite.lines import LineAudit, NoSuchLine, first_place, last_seq
+from ledger.sqlite.proofs import HOURS, REFERENCES
 from ledger.sqlite.verify import LINE_RULES, MOST_ROWS, RULES, check_hours, violations_of_lines
 from ledger.verify import Findings, Unreadable, Violation
 
 OnRule = Callable[[str], None]
 
-# An audit may take as long as it takes. What the server looks after by itself, pages and references, is not looked at.
+OWN: Final = statements("postgres", "verify")
+# An audit may take as long as it takes. Pages the server looks after by itself.
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0"
 SILENCE_S: Final = 3600.0
 
@@ -39,7 +42,8 @@ def _verify(db: Session, on_rule: OnRule, since: int | None) -> Findings:
         if check_identity(db) == 0:
             raise Unreadable("there is no ledger in the database yet")
         audit = LineAudit(first_place(db, since))
-        found = [_check(db, rule, on_rule) for rule in RULES]
+        rules = {**RULES, REFERENCES: OWN[REFERENCES]}
+        found = [_check(db, rule, statement, on_rule) for rule, statement in rules.items()]
         found.append(check_hours(db, on_rule))
         newest = last_seq(db)
         for _ in audit.look(db):
@@ -49,7 +53,7 @@ def _verify(db: Session, on_rule: OnRule, since: int | None) -> Findings:
         with suppress(ServerFailed):
             db.run_script("ROLLBACK")
     return Findings(
-        rules=len(RULES) + len(LINE_RULES) + 1,
+        rules=len(RULES) + len(LINE_RULES) + len((REFERENCES, HOURS)),
         postings=audit.looked_at,
         holds=holds,
         unpriced=audit.unpriced,
@@ -59,7 +63,7 @@ def _verify(db: Session, on_rule: OnRule, since: int | None) -> Findings:
     )
 
 
-def _check(db: Session, rule: str, on_rule: OnRule) -> Violation | None:
+def _check(db: Session, rule: str, statement: str, on_rule: OnRule) -> Violation | None:
     on_rule(rule)
-    rows = named(db.execute(RULES[rule]))
+    rows = named(db.execute(statement))
     return Violation(rule=rule, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None

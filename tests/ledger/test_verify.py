@@ -15,7 +15,16 @@ from ledger.sqlite.lines import PRICE as PRICED
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
-from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle, an_idempotency_key
+from tests.ledger.calls import (
+    BEGAN_MS,
+    Clock,
+    a_call,
+    a_ledger,
+    a_settlement,
+    admit_and_settle,
+    an_idempotency_key,
+    url_of,
+)
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 SWAP = """
@@ -83,7 +92,7 @@ def damage(folder, script):
 
 
 def audit(folder, *, since=None):
-    return verify_ledger(f"sqlite:{folder / 'farthing.db'}", on_rule=lambda _: None, since=since)
+    return verify_ledger(url_of(folder), on_rule=lambda _: None, since=since)
 
 
 async def test_a_sound_ledger_is_clean(tmp_path):

@@ -117,3 +117,30 @@ SELECT entries, bytes, stored, stored_bytes
 SELECT k.caller, k.idempotency_key, k.generation_id, g.outcome
   FROM idempotency AS k JOIN generations AS g ON g.generation_id = k.generation_id
  WHERE k.state = 'in_progress' AND g.outcome IS NOT NULL AND g.outcome <> 'lost';
+
+-- name: references lead somewhere
+-- The server looks after them, but for who may tell it not to: a restore of a part, a superuser.
+SELECT 'postings' AS "table", p.hold_id AS refers_to FROM postings AS p
+ WHERE NOT EXISTS (SELECT 1 FROM holds WHERE holds.hold_id = p.hold_id)
+ UNION ALL
+SELECT 'holds', h.generation_id FROM holds AS h
+ WHERE NOT EXISTS (SELECT 1 FROM generations WHERE generations.generation_id = h.generation_id)
+ UNION ALL
+SELECT 'hold_windows', link.hold_id FROM hold_windows AS link
+ WHERE NOT EXISTS (SELECT 1 FROM holds WHERE holds.hold_id = link.hold_id)
+ UNION ALL
+SELECT 'hold_windows', link.ceiling_id FROM hold_windows AS link
+ WHERE NOT EXISTS (SELECT 1 FROM ceiling_windows AS w
+                    WHERE w.ceiling_id = link.ceiling_id AND w.starts_at_ms = link.starts_at_ms)
+ UNION ALL
+SELECT 'ceiling_windows', w.ceiling_id FROM ceiling_windows AS w
+ WHERE NOT EXISTS (SELECT 1 FROM ceilings AS c WHERE c.ceiling_id = w.ceiling_id AND c.counts = w.counts)
+ UNION ALL
+SELECT 'api_key_routes', r.key_id FROM api_key_routes AS r
+ WHERE NOT EXISTS (SELECT 1 FROM api_keys AS k WHERE k.key_id = r.key_id)
+ UNION ALL
+SELECT 'api_key_ceilings', c.key_id FROM api_key_ceilings AS c
+ WHERE NOT EXISTS (SELECT 1 FROM api_keys AS k WHERE k.key_id = c.key_id)
+ UNION ALL
+SELECT 'deliveries', CAST(d.event_seq AS text) FROM deliveries AS d
+ WHERE NOT EXISTS (SELECT 1 FROM events AS e WHERE e.seq = d.event_seq);

@@ -11,6 +11,7 @@ from ledger.postgres.address import address_of
 from ledger.postgres.connection import ServerFailed, open_connection
 from ledger.postgres.words import own_words, translated
 from ledger.sql import migrations, statements
+from ledger.sqlite.proofs import REFERENCES
 
 FILES = sorted(entry.name for entry in files("ledger.sql").joinpath("sqlite").iterdir() if entry.name.endswith(".sql"))
 NEEDS = [name.removesuffix(".sql") for name in FILES if name != "schema.sql"]
@@ -36,7 +37,11 @@ async def test_the_server_takes_every_statement(postgres_home):
 
 
 def test_its_own_words_are_for_statements_that_there_are():
-    assert own_words()
+    known = {text for need in NEEDS for text in statements("sqlite", need).values()}
+    assert known >= own_words().keys()
+    files_here = files("ledger.sql").joinpath("postgres").iterdir()
+    own = [(it.name[:-4], name) for it in files_here if it.is_file() for name in statements("postgres", it.name[:-4])]
+    assert {(need, name) for need, name in own if name not in statements("sqlite", need)} == {("verify", REFERENCES)}
 
 
 async def test_both_engines_have_the_same_tables_columns_and_rules(postgres_home):
