@@ -193,7 +193,8 @@ class Ledger(LedgerReports, Outbox, Rates, Protocol):
     async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
         """Put what `change` makes of what all processes remember of a subject (None: nothing) in its place.
 
-        It is called once, within the transaction, on a thread of the ledger's own.
+        It is called within the transaction, on a thread of the ledger's own; should that begin anew, so is it, and the
+        last call counts.
         """
 
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:

@@ -64,23 +64,27 @@ class Session:
     """A connection as an operation sees it: see `ledger.database.Database`, which it implements.
 
     Only within `Connection.run`. Raises RuleBroken, or ServerFailed: then the transaction is lost. answers_by_s: until
-    when, on the monotonic clock, the server has time for what it was asked last.
+    when, on the monotonic clock, the server has time for what it was asked last. changes: goes up with each statement
+    that may have changed something, or spoilt the transaction.
     """
 
     def __init__(self, connection: asyncpg.Connection, silence_s: float) -> None:
         self._connection = connection
         self._silence_s = silence_s
         self.answers_by_s = time.monotonic() + silence_s
+        self.changes = 0
 
     def execute(self, sql: str, parameters: Any = (), /) -> Found:
         statement = translated(sql)
         values = statement.values(parameters)
+        self.changes += not statement.reads
         try:
             if statement.finds:
                 records = self._ask(self._connection.fetch(statement.text, *values))
                 return Found(records, len(records))
             status = self._ask(self._connection.execute(statement.text, *values))
         except _DRIVERS as error:
+            self.changes += 1
             raise _told(error) from error
         count = status.rpartition(" ")[2]
         return Found(rowcount=int(count) if count.isdigit() else -1)
@@ -88,6 +92,7 @@ class Session:
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Found:
         statement = translated(sql)
         rows = [statement.values(row) for row in parameters]
+        self.changes += 1
         try:
             if rows:
                 self._ask(self._connection.executemany(statement.text, rows))

@@ -12,6 +12,7 @@ from ledger.postgres.snapshot import SNAPSHOT
 from ledger.postgres.store import in_turn
 from ledger.sql import migrations
 from ledger.sqlite.prune import ROWS_AT_ONCE, Repeating, Work, bounds_of, count_rows, prune_rows
+from ledger.sqlite.writer import BatchLost
 from ledger.upkeep import Pruned
 
 
@@ -30,8 +31,9 @@ def prune_database(
 
     try:
         return run_to_end(run())
-    except ServerFailed as error:
-        raise NotALedger(f"it could not be pruned further ({error}): nothing is half done; try it again") from error
+    except (ServerFailed, BatchLost) as error:
+        cause = error.__cause__ or error
+        raise NotALedger(f"it could not be pruned further ({cause}): nothing is half done; try it again") from error
 
 
 class _InTurns(Repeating):

@@ -37,6 +37,10 @@ SAVEPOINT work;
 TURN_S: Final = 12.0
 
 
+class Spoilt(Exception):
+    """A work failed after it had changed something."""
+
+
 class PostgresWriter(Writer):
     """See `ledger.sqlite.writer.Writer`, whose queue it is."""
 
@@ -87,7 +91,7 @@ def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
     """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
     _take_turn(db)
     try:
-        results = [_run_work(db, works[0])] if len(works) == 1 else run_works(db, works, _run_apart)
+        results = _run_works(db, works)
     except ServerFailed as error:
         _give_back(db, error)
         raise BatchLost(unknown=False) from error
@@ -106,6 +110,34 @@ def _take_turn(db: Session) -> None:
     except ServerFailed as error:
         _give_back(db, error)
         raise
+
+
+def _run_works(db: Session, works: list[Work[Any]]) -> list[Any]:
+    """Each work's result, or what undid it.
+
+    A savepoint for each is a journey for each, and hardly any work fails once it has changed something: so they run
+    without, and where one does, all are undone and run again with, still in this turn.
+    """
+    if len(works) == 1:
+        return [_run_work(db, works[0])]
+    try:
+        return run_works(db, works, _run_bare)
+    except Spoilt:
+        db.run_script("ROLLBACK TO SAVEPOINT work")
+        return run_works(db, works, _run_apart)
+
+
+def _run_bare(db: Session, work: Work[Any]) -> object:
+    """Raises Spoilt where only undoing what others did, too, would undo it."""
+    before = db.changes
+    try:
+        return work(db)  # type: ignore[arg-type]  # All that it asks of a connection is a Database.
+    except Exception as error:
+        if isinstance(error, ServerFailed):
+            raise
+        if db.changes != before:
+            raise Spoilt from error
+        return error
 
 
 def _run_apart(db: Session, work: Work[Any]) -> object:

@@ -23,12 +23,13 @@ _PARAMETER: Final = re.compile(r"'(?:[^']|'')*'|::\w+|:(?P<name>[a-z_]\w*)|(?P<n
 class Translated(msgspec.Struct, frozen=True):
     """A statement as the server takes it. names: of its parameters $1, $2, …; a number: that place of a sequence.
 
-    finds: it answers with rows.
+    finds: it answers with rows. reads: it changes none.
     """
 
     text: str
     names: tuple[str | int, ...]
     finds: bool
+    reads: bool
 
     def values(self, parameters: Any) -> list[Any]:
         """The parameters in the server's order."""
@@ -65,7 +66,8 @@ def translated(statement: str) -> Translated:
 
     text = _PARAMETER.sub(place, own_words().get(statement, statement))
     verb = text.split(None, 1)[0].upper()
-    return Translated(text, tuple(names), finds=verb in {"SELECT", "WITH"} or "RETURNING" in text)
+    reads = verb in {"SELECT", "WITH"}
+    return Translated(text, tuple(names), finds=reads or "RETURNING" in text, reads=reads)
 
 
 def _storable(value: Any) -> Any:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from ledger.ceilings import Ceiling
+from ledger.database import RuleBroken
 from ledger.postgres.address import address_of
 from ledger.postgres.connection import open_connection
 from ledger.values import Bid, Follow, Hit, Lead, Refused
@@ -120,15 +121,30 @@ async def test_two_processes_share_a_limit(postgres_home):
     assert status.held + status.spent == 5000, "what a process that left had held lapses in the next sweep"
 
 
+def fails_after_it_changed_something(db):
+    db.execute("UPDATE ceilings_epoch SET epoch = 7")
+    raise KeyError("this one")
+
+
+def fails_for_a_rule(db):
+    try:
+        db.execute("INSERT INTO ceilings_epoch (id, epoch) VALUES (1, 7)")
+    except RuleBroken as broken:
+        raise KeyError("this one") from broken
+
+
+def fails_before(db):
+    db.execute("SELECT epoch FROM ceilings_epoch")
+    raise KeyError("this one")
+
+
 @pytest.mark.parametrize("callers", [1, 40])
-async def test_what_one_call_is_refused_for_undoes_it_alone(postgres_home, callers):
+@pytest.mark.parametrize("breaks", [fails_after_it_changed_something, fails_for_a_rule, fails_before])
+async def test_what_one_call_is_refused_for_undoes_it_alone(postgres_home, callers, breaks):
     async with a_ledger(postgres_home) as ledger:
 
-        def breaks(db):
-            db.execute("UPDATE ceilings_epoch SET epoch = 7")
-            raise KeyError("this one")
-
         def works(db):
+            db.execute("UPDATE audit SET took_us = took_us + 1")
             return db.execute("SELECT epoch FROM ceilings_epoch").fetchone()
 
         writes = [ledger._store.write(breaks if number % 2 == 0 else works) for number in range(callers)]
@@ -136,3 +152,5 @@ async def test_what_one_call_is_refused_for_undoes_it_alone(postgres_home, calle
         assert await ledger._store.write(works) != (7,)
     assert all(isinstance(result, KeyError) for result in done[::2])
     assert all(result != (7,) for result in done[1::2])
+    with postgres_home.database() as db:
+        assert db.execute("SELECT took_us FROM audit").fetchone() == (callers // 2 + 1,), "each once"

@@ -87,5 +87,6 @@ def test_what_no_text_can_hold_is_shown_as_such():
 def test_a_statement_finds_or_writes():
     for need in NEEDS:
         for text in statements("sqlite", need).values():
-            finds = bool(re.match("(SELECT|WITH)", text)) or "RETURNING" in text
-            assert translated(text).finds == finds, text
+            reads = bool(re.match("(SELECT|WITH)", text))
+            assert translated(text).reads == reads, text
+            assert translated(text).finds == (reads or "RETURNING" in text), text
