@@ -57,6 +57,7 @@ AREAS: Final = (
     )),
     *((f"router/{name}", "facts for spans and metrics") for name in ("tracing", "books", "receipt")),
     ("telemetry/", "facts for spans and metrics"),
+    ("router/again", "ledger, on the loop's side"),
     ("router/", "attempt and flight"),
     ("ledger/", "ledger, on the loop's side"),
     ("aiosqlite/", "ledger, on the loop's side"),

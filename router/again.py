@@ -26,7 +26,8 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a call that was a hit, for those that ask for the same, in the same words and by the same key.
 
     route: what its model was resolved to, and its key may ask for. facts, chat: its own; those of others differ from
-    them in names and moments. answer_of: the generation that its answer was stored by, at this deployment.
+    them in names and moments. answer_of: the generation that its answer was stored by, at this deployment;
+    stored_bytes: how long it is there.
     """
 
     model: str | None
@@ -37,6 +38,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     answer_of: str
     deployment: str
     saved_nanousd: int
+    stored_bytes: int
     api_key: str
     deadline_s: float
 

@@ -97,6 +97,7 @@ class StoredReply:
             answer_of=response.generation_id,
             deployment=response.deployment,
             saved_nanousd=response.cost_nanousd,
+            stored_bytes=len(response.body),
             api_key=asked.call.attribution.key_id,
             deadline_s=asked.call.deadline_s,
         )

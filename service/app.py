@@ -22,6 +22,7 @@ from service.http.live import live_handler
 from service.http.options import options_handlers
 from service.http.pages import page_handlers
 from service.http.paths import generation_handlers
+from service.http.repeats import Repeats
 from service.http.schema import schema_handlers
 from service.http.token_count import token_count_handler
 from service.native import NativeWire
@@ -47,13 +48,13 @@ def create_app(parts: Parts, slots: Slots | None = None) -> Litestar:
 
     slots: what calls in progress are counted in, for whoever wants to wait for their end.
     """
-    slots = slots or Slots(parts)
+    slots, repeats = slots or Slots(parts), Repeats()
     generations = {
-        "/generate": GenerationApp(NativeWire(), slots, parts),
-        "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts),
-        "/v1/messages": GenerationApp(AnthropicMessagesWire(), slots, parts),
-        "/v1/responses": GenerationApp(OpenAIResponsesWire(), slots, parts),
-        "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts),
+        "/generate": GenerationApp(NativeWire(), slots, parts, repeats),
+        "/v1/chat/completions": GenerationApp(OpenAIChatWire(), slots, parts, repeats),
+        "/v1/messages": GenerationApp(AnthropicMessagesWire(), slots, parts, repeats),
+        "/v1/responses": GenerationApp(OpenAIResponsesWire(), slots, parts, repeats),
+        "/v1/embeddings": GenerationApp(OpenAIEmbeddingsWire(), slots, parts, repeats),
     }
     handlers = [
         *generation_handlers(generations),

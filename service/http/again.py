@@ -21,12 +21,12 @@ _TIMING: Final = b"queue;dur=0.000, ledger;dur=%.3f, upstream;dur=0.000, total;d
 
 
 class ShortWay:
-    """Of the requests to one path."""
+    """Of the requests to one path. repeats: all paths'."""
 
-    def __init__(self, wire: Wire, parts: Parts) -> None:
+    def __init__(self, wire: Wire, parts: Parts, repeats: Repeats) -> None:
         self._wire = wire
         self._parts = parts
-        self._repeats = Repeats()
+        self._repeats = repeats
 
     async def answered(self, exchange: Exchange, key: RequestKey, send: Send) -> bool:
         """Whether this request is answered. False: it has to be read, and nothing has come of it yet.
@@ -38,14 +38,13 @@ class ShortWay:
         if repeat is None or self._parts.hits is None or self._parts.live.is_watched:
             return False
         now_ms = self._parts.now_ms()
-        generation_id = new_generation_id(now_ms)
+        exchange.generation_id = generation_id = new_generation_id(now_ms)
         served = await self._parts.hits.serve(
             repeat.again, generation_id=generation_id, trace=exchange.trace, received_at_ms=now_ms
         )
         if served is None:
             self._repeats.drop(key)
             return False
-        exchange.generation_id = generation_id
         if exchange.is_traced:
             exchange.chat = served.chat_facts()
         names = Names(
@@ -65,7 +64,8 @@ class ShortWay:
     def remember(self, key: RequestKey, call: Call, finished: Finished, reply: Reply, asked: Asked) -> None:
         """This request was a hit: the next one like it takes the short way, if there is one for it."""
         again = reply.again
-        if again is None:
+        # What is long takes long to make a form of.
+        if again is None or again.stored_bytes > LONGEST_ANSWER_BYTES:
             return
 
         def render(call: Call, finished: Finished) -> bytes:
@@ -75,7 +75,7 @@ class ShortWay:
             return b"".join([*map(writer.delta, replay(finished.answer)), writer.closing(finished)])
 
         form = form_of(render, call, finished)
-        if form is not None and form.size <= LONGEST_ANSWER_BYTES:
+        if form is not None:
             size = form.size + ENTRY_BYTES
             headers = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)
             if not call.stream:

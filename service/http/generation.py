@@ -17,7 +17,7 @@ from service.disconnect import while_connected
 from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
 from service.http.again import ShortWay
 from service.http.exchange import CALLER_GONE, Exchange, exchange_of
-from service.http.repeats import key_of
+from service.http.repeats import Repeats, key_of
 from service.idempotency import read_key
 from service.ids import new_generation_id
 from service.live.told import watched
@@ -69,11 +69,11 @@ class Slots:
 class GenerationApp:
     """Answers one generation path. An ASGI application, so that nothing stands between it and the server."""
 
-    def __init__(self, wire: Wire, slots: Slots, parts: Parts) -> None:
+    def __init__(self, wire: Wire, slots: Slots, parts: Parts, repeats: Repeats) -> None:
         self._wire = wire
         self._slots = slots
         self._parts = parts
-        self._short_way = ShortWay(wire, parts)
+        self._short_way = ShortWay(wire, parts, repeats)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)

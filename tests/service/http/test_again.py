@@ -4,7 +4,6 @@ import re
 from contextlib import asynccontextmanager
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ from router.again import TRIES
 from router.answer import Answer, Choice
 from service.auth.keyring import Keyring
 from service.form import form_of, names_of
+from service.http import again as again_module
+from service.http import repeats as repeats_module
 from service.http.repeats import Repeat, Repeats
 from service.openai_chat import OpenAIChatWire
 from tests.openai_scripts import embedded
@@ -116,22 +117,19 @@ async def test_its_span_says_what_the_one_before_said(tmp_path):
     assert msgspec.structs.replace(again.chat, **own) == msgspec.structs.replace(read.chat, **own)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"x-farthing-cache": "refresh"},
-        {"x-farthing-cache": "bypass"},
-        {"x-farthing-workflow": "another"},
-        {"OpenAI-Beta": "another"},
-        {"Idempotency-Key": "one"},
-    ],
-)
-async def test_who_asks_for_something_else_is_read(tmp_path, headers):
+async def test_who_asks_for_something_else_is_read(tmp_path):
     async with a_service(tmp_path) as (house, upstream, client):
         await ask_until_at_hand(client)
         house.write(SPOIL)
-        assert (await ask(client, headers=headers)).headers["x-farthing-cache"] in {"miss", "bypass"}
-        assert len(upstream.requests) == 2
+        for headers in (
+            {"x-farthing-workflow": "another"},
+            {"OpenAI-Beta": "another"},
+            {"x-farthing-cache": "bypass"},
+            {"Idempotency-Key": "one"},
+            {"x-farthing-cache": "refresh"},
+        ):
+            assert (await ask(client, headers=headers)).headers["x-farthing-cache"] in {"miss", "bypass"}, headers
+        assert len(upstream.requests) == 6
 
 
 async def test_another_process_s_newer_answer_is_given_at_once(tmp_path):
@@ -197,9 +195,21 @@ async def test_a_commit_that_nobody_knows_of_counts_once_and_a_ledger_that_is_aw
         assert (await ask(client)).headers["x-farthing-cache"] == "hit"
         assert house.count("generations") == 3
         between.unsteady.fails_before["hit_again"] = 1
-        assert (await ask(client)).json()["code"] == "ledger_unavailable"
+        refused = await ask(client)
+        assert refused.json()["code"] == "ledger_unavailable"
+        assert {"x-farthing-id", "x-farthing-trace-id", "server-timing"} <= refused.headers.keys()
         assert (await ask(client)).headers["x-farthing-cache"] == "hit"
         assert house.count("generations") == 4
+
+
+async def test_what_is_long_is_read_each_time(tmp_path, monkeypatch):
+    async with a_service(tmp_path) as (house, _, client):
+        for module, bound in ((again_module, "LONGEST_ANSWER_BYTES"), (repeats_module, "LONGEST_REQUEST_BYTES")):
+            with monkeypatch.context() as shorter:
+                shorter.setattr(module, bound, 10)
+                await ask_until_at_hand(client, text=bound)
+                house.write(SPOIL)
+                assert (await ask(client, text=bound)).headers["x-farthing-cache"] == "miss"
 
 
 async def test_who_watches_calls_sees_them_too(tmp_path):
