@@ -1,8 +1,9 @@
 """JSON read strictly: no duplicate keys, bounded depth, and errors that say where. Costs a few µs for a usual body.
 
 msgspec takes the last of two equal keys without a word. A key given twice shows in the sum: what came out has fewer
-pairs than the text has colons outside its strings. Large texts are looked through in pieces, and what has very many
-objects is refused before it is decoded, so that no step holds the interpreter for longer than some milliseconds.
+pairs than the text has colons outside its strings. Large texts are looked through and read in pieces (`json_pieces`),
+and what has very many objects or values is refused before it is decoded, so that no step holds the interpreter for
+longer than some milliseconds.
 """
 
 import json
@@ -14,13 +15,17 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from service.json_pieces import PIECE_BYTES, DuplicateKey, LongKey, Malformed, decode_in_pieces, unescaped
 from service.refusals import InvalidRequest
 
 T = TypeVar("T")
 MAX_DEPTH: Final = 128
 # Objects and lists in one body: a long conversation with its tools has some thousands.
 MAX_CONTAINERS: Final = 50_000
-PIECE_BYTES: Final = 262_144
+# The largest call for embeddings that a provider takes has 300,000 tokens; freeing many more would be one long step.
+MAX_VALUES: Final = 500_000
+# To look for a key that is given twice takes one step, which is too long for a larger body.
+MAX_NAMED_BYTES: Final = 1_048_576
 _DECODER: Final = msgspec.json.Decoder()
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # Opening adds one to the depth, closing takes one: +1 and -1 as signed bytes.
@@ -35,17 +40,30 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"the JSON has more than {MAX_CONTAINERS} objects and lists")
     if containers > MAX_DEPTH and _depth(skeleton) > MAX_DEPTH:
         raise InvalidRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
+    # Each but a container's first has a comma before it.
+    if skeleton.count(b",") + containers > MAX_VALUES:
+        raise InvalidRequest(f"the JSON has more than {MAX_VALUES} values")
+    value = _decode(raw)
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    if _pairs(value) != skeleton.count(b":"):
+        raise InvalidRequest(_duplicate(raw))
+    return value
+
+
+def _decode(raw: bytes) -> Any:
     try:
-        value = _DECODER.decode(raw)
+        return _DECODER.decode(raw) if len(raw) <= PIECE_BYTES else decode_in_pieces(raw)
     except UnicodeDecodeError as error:
         raise InvalidRequest("the body is not UTF-8") from error
     except msgspec.DecodeError as error:
         raise InvalidRequest(str(error)) from error
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    if _pairs(value) != skeleton.count(b":"):
-        raise InvalidRequest(f"the key {_duplicate_key(raw)!r} is given twice in one object")
-    return value
+    except Malformed as error:
+        raise InvalidRequest("the JSON is malformed") from error
+    except LongKey as error:
+        raise InvalidRequest(f"a key is longer than {PIECE_BYTES} bytes") from error
+    except DuplicateKey as error:
+        raise InvalidRequest(_duplicate(raw)) from error
 
 
 def convert(value: dict[str, Any], to: type[T]) -> T:
@@ -70,29 +88,20 @@ def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, w
 def _without_strings(raw: bytes) -> bytes:
     """What stands outside its strings. Of a text with too many objects, as much as shows that."""
     if len(raw) <= PIECE_BYTES:
-        return b"".join(_split(raw)[::2])
+        return b"".join(unescaped(raw).split(b'"')[::2])
     outside: list[bytes] = []
     containers, is_within, start = 0, 0, 0
     while start < len(raw) and containers <= MAX_CONTAINERS:
-        end = start + PIECE_BYTES
-        if raw[end - 1 : end] == b"\\":
+        piece = raw[start : start + PIECE_BYTES]
+        if start + len(piece) < len(raw) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
             # An escape is not cut in two.
-            rest = raw[end:]
-            end += len(rest) - len(rest.lstrip(b"\\")) + 1
-        parts = _split(raw[start:end])
+            piece = piece[:-1]
+        parts = unescaped(piece).split(b'"')
         outside.append(b"".join(parts[is_within::2]))
         containers += _containers(outside[-1])
         is_within ^= (len(parts) - 1) % 2
-        start = end
+        start += len(piece)
     return b"".join(outside)
-
-
-def _split(text: bytes) -> list[bytes]:
-    """The text at its quotation marks, but for escaped ones."""
-    if b'\\"' in text:
-        # In pairs from the left: what is left of a run of backslashes escapes the next character.
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return text.split(b'"')
 
 
 def _containers(skeleton: bytes) -> int:
@@ -116,6 +125,11 @@ def _pairs(value: Any) -> int:
         elif type(node) is list:
             left.extend(node)
     return count
+
+
+def _duplicate(raw: bytes) -> str:
+    named = "a key" if len(raw) > MAX_NAMED_BYTES else f"the key {_duplicate_key(raw)!r}"
+    return f"{named} is given twice in one object"
 
 
 def _duplicate_key(raw: bytes) -> str:
