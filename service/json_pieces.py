@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 PIECE_BYTES: Final = 262_144
+# Of one object in a large text. To sort more, as a cache key wants them, is one long step; a schema has some thousands.
+MAX_KEYS: Final = 20_000
 _DECODER: Final = msgspec.json.Decoder()
 _TEXT: Final = msgspec.json.Decoder(str)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
@@ -29,6 +31,10 @@ class Malformed(Exception):
 
 class LongKey(Exception):
     """A key is longer than a piece."""
+
+
+class ManyKeys(Exception):
+    """An object has more keys than MAX_KEYS."""
 
 
 class DuplicateKey(Exception):
@@ -48,7 +54,8 @@ def unescaped(text: bytes) -> bytes:
 def decode_in_pieces(raw: bytes) -> Any:
     """The value that this text is. Of equal keys in one object the last one counts, as for msgspec.
 
-    Its depth is bounded already. Raises Malformed, LongKey, UnicodeDecodeError; and DuplicateKey, but not for each.
+    Its depth is bounded already. Raises Malformed, LongKey, ManyKeys, UnicodeDecodeError; and DuplicateKey, but
+    not for each.
     """
     reading = _Reading(raw)
     while not reading.is_over:
@@ -139,6 +146,8 @@ class _Reading:
             raise Malformed from error
         if is_object:
             into.update(added)
+            if len(into) > MAX_KEYS:
+                raise ManyKeys
         else:
             into.extend(added)
         self._follows_value, self._follows_comma = True, False

@@ -15,7 +15,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.json_pieces import PIECE_BYTES, DuplicateKey, LongKey, Malformed, decode_in_pieces, unescaped
+from service.json_pieces import (
+    MAX_KEYS,
+    PIECE_BYTES,
+    DuplicateKey,
+    LongKey,
+    Malformed,
+    ManyKeys,
+    decode_in_pieces,
+    unescaped,
+)
 from service.refusals import InvalidRequest
 
 T = TypeVar("T")
@@ -62,6 +71,8 @@ def _decode(raw: bytes) -> Any:
         raise InvalidRequest("the JSON is malformed") from error
     except LongKey as error:
         raise InvalidRequest(f"a key is longer than {PIECE_BYTES} bytes") from error
+    except ManyKeys as error:
+        raise InvalidRequest(f"an object has more than {MAX_KEYS} keys") from error
     except DuplicateKey as error:
         raise InvalidRequest(_duplicate(raw)) from error
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import json_pieces
-from service.json_pieces import DuplicateKey, LongKey, Malformed, decode_in_pieces
+from service.json_pieces import MAX_KEYS, DuplicateKey, LongKey, Malformed, ManyKeys, decode_in_pieces
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30) | st.sampled_from(
     ['"', "\\", '\\"', ",", "],", '{"a":', "\\" * 20, "é" * 20, "😀" * 10, "\\u", "a\ud83d\ude00b" * 3]
@@ -95,3 +95,45 @@ def keys_of(value: Any) -> set[str]:
     if isinstance(value, dict):
         return {json.dumps(key) for key in value}.union(*map(keys_of, value.values()))
     return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"model": "m", "messages": [{"role": "user", "content": "x" * 300}] * 8000},
+        {"input": list(range(300_000))},
+        {"o": [{f"k{number}": number for number in range(20_000)}] * 3},
+    ],
+)
+def test_each_step_of_a_large_text_is_a_piece(value):
+    raw = msgspec.json.encode(value)
+    reading = json_pieces._Reading(raw)
+    while not reading.is_over:
+        began = reading._at
+        reading.step()
+        assert began < reading._at <= began + json_pieces.PIECE_BYTES
+    assert reading.value == value
+
+
+def test_one_object_of_a_large_text_has_so_many_keys_at_most():
+    for more in (0, 1):
+        raw = json.dumps({f"key number {number}": 1 for number in range(MAX_KEYS + more)}).encode()
+        assert len(raw) > json_pieces.PIECE_BYTES
+        if more:
+            with pytest.raises(ManyKeys):
+                decode_in_pieces(raw)
+        else:
+            assert len(decode_in_pieces(raw)) == MAX_KEYS
+
+
+def test_a_long_text_is_read_between_its_characters_and_a_long_key_is_refused():
+    for said in ("😀" * 90_000, '\ud83d\ude00é\\"\n' * 30_000, "\\" * 600_001, "x" * 600_000):
+        text = said.encode("utf-16", "surrogatepass").decode("utf-16")
+        for ascii_only in (True, False):
+            raw = json.dumps({"a": [1, text, {"b": text}], "c": text}, ensure_ascii=ascii_only).encode()
+            for spaces in range(0, 12, 3):
+                assert decode_in_pieces(b" " * spaces + raw) == {"a": [1, text, {"b": text}], "c": text}
+    with pytest.raises(LongKey):
+        decode_in_pieces(b'{"a":1,"%b": 2}' % (b"x" * 600_000))
+    with pytest.raises(Malformed):
+        decode_in_pieces(b'{"a":"%b' % (b"x" * 600_000))

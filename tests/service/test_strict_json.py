@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.json_pieces import PIECE_BYTES
 from service.refusals import InvalidRequest
-from service.strict_json import MAX_CONTAINERS, MAX_DEPTH, PIECE_BYTES, decode_object, refuse_unknown
+from service.strict_json import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES, decode_object, refuse_unknown
 
 TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\\"', ":", '":', '{"a":1}', "\\\\"])
 LEAVES = (
@@ -80,3 +81,26 @@ def test_the_objects_of_a_body_are_counted_whole():
     for more in (b'{"a":[' + b"{}," * (MAX_CONTAINERS - 2) + b"[]]}", b"[" * 2 * MAX_CONTAINERS * 10):
         with pytest.raises(InvalidRequest, match="objects and lists"):
             decode_object(more)
+
+
+def test_the_values_of_a_body_are_counted_whole():
+    assert len(decode_object(b'{"a":[' + b"1," * (MAX_VALUES - 3) + b"1]}")["a"]) == MAX_VALUES - 2
+    with pytest.raises(InvalidRequest, match="values"):
+        decode_object(b'{"a":[' + b"1," * (MAX_VALUES - 1) + b"1]}")
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (b"", "given twice"),
+        (b"}", "malformed"),
+        (b'"', "malformed"),
+        (b',"b":"\xff"', "UTF-8"),
+        (b',"b":[1', "malformed"),
+        (b"".join(b',"%040d":1' % number for number in range(20_001)), "20000 keys"),
+    ],
+)
+def test_what_is_wrong_with_a_large_body_is_said(rest: bytes, said: str):
+    raw = b'{"a":"' + b"x" * 5 * PIECE_BYTES + b'","k":1' + rest + (b',"k":2' if not rest else b"") + b"}"
+    with pytest.raises(InvalidRequest, match=said):
+        decode_object(raw)
