@@ -15,6 +15,7 @@ from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_responses
 from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end
 from router.providers.openai_embeddings import Embeddings
+from router.providers.openai_passing import together
 from router.providers.openai_reading import EventStream, WholeAnswer
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
 from router.providers.reading import Reading
@@ -60,7 +61,8 @@ class OpenAIDialect:
                 reading = there.events(provider, response.status_code, body, keeps_events=keeps_events)
             chunks = chunks_of(response)
             async for chunk in chunks:
-                for delta in reading.feed(chunk):
+                deltas = reading.feed(chunk)
+                for delta in together(deltas) if keeps_events else deltas:
                     yield delta
                 if reading.is_done:
                     await read_to_the_end(chunks)

@@ -1,10 +1,12 @@
 """A provider's own event on its way to a caller who speaks the same format: as it came, less what is ours to say."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from router.answer import Delta
+from router.faults import Fault
 from router.providers.sse import framed
 
 # What a writer of a response must know of an event that passes as it came.
@@ -32,6 +34,46 @@ def chunk_to_pass(said: dict[str, Any], data: bytes) -> bytes:
             message["reasoning_content"] = message.pop("reasoning")
             is_as_it_came = False
     return framed(data if is_as_it_came else msgspec.json.encode(said))
+
+
+def together(deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """The same, with texts that came in one piece as one text: all that is done with a delta is done once for them.
+
+    For deltas with the events that they came from: these go on as they came.
+    """
+    run: list[Delta] = []
+    try:
+        for delta in deltas:
+            is_plain = _is_plain(delta)
+            if run and not (is_plain and delta.choice == run[0].choice):
+                yield _as_one(run)
+                run = []
+            if is_plain:
+                run.append(delta)
+            else:
+                yield delta
+    except Fault:
+        # What came before it was said all the same.
+        if run:
+            yield _as_one(run)
+        raise
+    if run:
+        yield _as_one(run)
+
+
+def _is_plain(delta: Delta) -> bool:
+    """Whether it is some text of a choice, with its event, and nothing else."""
+    if not delta.text or delta.raw is None or delta.reasoning or delta.refusal or delta.tool_calls:
+        return False
+    is_marked = delta.logprobs is not None or delta.finish_reason is not None or delta.extra is not None
+    return not (is_marked or delta.vector or delta.block is not None or delta.event is not None or delta.items)
+
+
+def _as_one(run: list[Delta]) -> Delta:
+    if len(run) == 1:
+        return run[0]
+    text, raw = "".join([delta.text for delta in run]), b"".join([delta.raw or b"" for delta in run])
+    return Delta(choice=run[0].choice, text=text, raw=raw)
 
 
 class ResponseEventsToPass:

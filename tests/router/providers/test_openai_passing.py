@@ -2,10 +2,17 @@
 
 import json
 import sys
+from itertools import pairwise
 
-from router.answer import Delta
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.answer import Answer, Delta
+from router.assemble import Assembly
 from router.deployments import Provider
-from router.faults import Fault
+from router.faults import Fault, Outcome
+from router.providers.openai_passing import together
 from router.providers.openai_reading import EventStream
 from router.providers.openai_responses_reading import ResponseStream
 from router.providers.reading import UNTOLD_BYTES
@@ -31,6 +38,48 @@ def raw_of(deltas: list[Delta]) -> bytes:
 
 def changed(raw: bytes) -> dict:
     return json.loads(raw.removeprefix(b"data: "))
+
+
+def added_up(deltas: list[Delta]) -> Answer:
+    assembly = Assembly()
+    for delta in deltas:
+        assembly.add(delta)
+    return assembly.answer(None)
+
+
+PIECES = st.builds(
+    Delta,
+    choice=st.integers(0, 1),
+    text=st.sampled_from(["", "a", "ö "]),
+    reasoning=st.sampled_from(["", "", "hm"]),
+    finish_reason=st.sampled_from([None, None, "stop"]),
+    extra=st.sampled_from([None, None, {"mood": "good"}]),
+    raw=st.sampled_from([b"", b"data: 1\n\n", b"data: 2\n\n"]),
+)
+
+
+@given(st.lists(PIECES, max_size=12))
+def test_texts_that_came_in_one_piece_are_told_as_one_and_say_the_same_in_the_same_bytes(deltas):
+    one = list(together(iter(deltas)))
+    assert raw_of(one) == raw_of(deltas)
+    assert added_up(one) == added_up(deltas)
+    assert all(later.choice != delta.choice or not (plain(delta) and plain(later)) for delta, later in pairwise(one))
+
+
+def plain(delta: Delta) -> bool:
+    return delta == Delta(choice=delta.choice, text=delta.text, raw=delta.raw) and delta.text != ""
+
+
+def test_what_came_before_a_fault_is_told_before_it():
+    def broken():
+        yield Delta(text="a", raw=b"1")
+        yield Delta(text="b", raw=b"2")
+        raise Fault(Outcome.CUT, "it broke off")
+
+    deltas = together(broken())
+    assert next(deltas) == Delta(text="ab", raw=b"12")
+    with pytest.raises(Fault):
+        next(deltas)
 
 
 def test_a_chunk_goes_out_byte_for_byte_with_those_that_said_nothing_before_it():
