@@ -41,7 +41,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Form:
-    """The answer's bytes, in pieces. Made by `form_of`."""
+    """The answer's bytes, in pieces. Made by `Forms.of`."""
 
     def __init__(self, pieces: list[bytes], places: list[tuple[int, int]]) -> None:
         self._pieces = pieces
@@ -60,14 +60,19 @@ class Form:
         return b"".join(pieces)
 
 
-def form_of(render: Render, call: Call, finished: Finished) -> Form | None:
-    """The form of what is rendered for this call. None: there is none that this answer is the filled-in one of."""
-    marks = _marks()
-    texts = marks.texts()
-    marked = re.split(b"(" + b"|".join(map(re.escape, texts)) + b")", _rendered(render, call, finished, marks))
-    places = [(place, texts.index(piece)) for place, piece in enumerate(marked) if place % 2]
-    form = Form(marked, places)
-    return form if form.filled(names_of(call, finished)) == render(call, finished) else None
+class Forms:
+    """Makes forms. Its marks are its own, and leave it in no answer."""
+
+    def __init__(self) -> None:
+        self._marks = _marks()
+        self._texts = self._marks.texts()
+        self._pattern = re.compile(b"(" + b"|".join(map(re.escape, self._texts)) + b")")
+
+    def of(self, render: Render, call: Call, finished: Finished) -> Form | None:
+        """The form of what is rendered for this call. None: there is none that this answer is the filled-in one of."""
+        marked = self._pattern.split(_rendered(render, call, finished, self._marks))
+        form = Form(marked, [(place, self._texts.index(marked[place])) for place in range(1, len(marked), 2)])
+        return form if form.filled(names_of(call, finished)) == render(call, finished) else None
 
 
 def names_of(call: Call, finished: Finished) -> Names:

@@ -7,7 +7,7 @@ from router.call import Call
 from router.errors import SlowReader
 from router.reply import Finished, Reply
 from service.asked import Asked, Wire
-from service.form import Names, form_of
+from service.form import Forms, Names
 from service.headers import HeaderPairs, answering_headers, cost_header, total_timing
 from service.http.exchange import Exchange
 from service.http.repeats import ENTRY_BYTES, LONGEST_ANSWER_BYTES, Repeat, Repeats, RequestKey
@@ -27,6 +27,7 @@ class ShortWay:
         self._wire = wire
         self._parts = parts
         self._repeats = repeats
+        self._forms = Forms()
 
     async def answered(self, exchange: Exchange, key: RequestKey, send: Send) -> bool:
         """Whether this request is answered. False: it has to be read, and nothing has come of it yet.
@@ -74,7 +75,7 @@ class ShortWay:
             writer = self._wire.events(call, reply, asked)
             return b"".join([*map(writer.delta, replay(finished.answer)), writer.closing(finished)])
 
-        form = form_of(render, call, finished)
+        form = self._forms.of(render, call, finished)
         if form is not None:
             size = form.size + ENTRY_BYTES
             headers = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)

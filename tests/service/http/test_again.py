@@ -11,7 +11,7 @@ from ledger.pepper import Pepper
 from router.again import TRIES
 from router.answer import Answer, Choice
 from service.auth.keyring import Keyring
-from service.form import form_of, names_of
+from service.form import Forms, names_of
 from service.http import again as again_module
 from service.http import repeats as repeats_module
 from service.http.repeats import Repeat, Repeats
@@ -249,7 +249,7 @@ def test_a_form_filled_in_is_what_is_rendered(text, at_ms, created_at_s):
     first, other = (msgspec.structs.replace(a_call(), received_at_ms=at_ms + 5000 * number) for number in range(2))
     said = Answer(choices=(Choice(text=text, reasoning=f"{at_ms}"),), usage=None, created_at_s=created_at_s)
     render = OpenAIChatWire().answer
-    form = form_of(render, first, finished(first, answer=said))
+    form = Forms().of(render, first, finished(first, answer=said))
     assert form is not None
     again = finished(other, answer=said)
     assert form.filled(names_of(other, again)) == render(other, again)
