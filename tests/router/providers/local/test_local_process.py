@@ -1,9 +1,28 @@
-"""What is kept of a child's output."""
+"""What a child is started with, and what is kept of its output."""
 
+import sys
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.providers.local.process import MAX_LINE_BYTES, MAX_LINES, LastLines
+from router.providers.local.handover import settings_for
+from router.providers.local.process import MAX_LINE_BYTES, MAX_LINES, LastLines, open_child
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process was started with is read from /proc")
+@pytest.mark.parametrize("theirs", [None, "7"])
+async def test_its_threads_soon_sleep_while_they_wait_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, theirs: str | None
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if theirs is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", theirs)
+    async with open_child(settings_for("no model", "key", cores=1, is_packaged=False)) as child:
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+
+    assert f"GOMP_SPINCOUNT={theirs or 1000}".encode() in environment
 
 
 def test_the_last_lines_are_kept_and_the_ones_before_forgotten() -> None:
