@@ -6,6 +6,7 @@ A dialect is one file: it says what to send and how to read the answer. Whatever
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlencode
@@ -169,15 +170,12 @@ class Exchange:
 async def _first_of(response: httpx.Response) -> bytes:
     """The beginning of a refusal's body."""
     body = bytearray()
-    try:
+    with suppress(TimeoutError, httpx.TransportError):  # What came so far has to do.
         async with asyncio.timeout(ERROR_BODY_S):
             async for chunk in chunks_of(response):
                 body += chunk[: ERROR_BYTES - len(body)]
                 if len(body) >= ERROR_BYTES:
                     break
-    except (TimeoutError, httpx.TransportError):
-        # What came so far has to do.
-        pass
     return bytes(body)
 
 

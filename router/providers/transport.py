@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Self
 
 import aiohttp
@@ -209,7 +209,9 @@ async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> As
         yield AiohttpTransport(session)
 
 
+@cache
 def _default_tls() -> ssl.SSLContext:
+    """Read once a process: it takes 50 ms."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile or paths.capath:
         return ssl.create_default_context()

@@ -1,6 +1,7 @@
 """`GET /schema`: OpenAPI 3.1, and a page of our own that needs no network; Litestar's pages load scripts from a CDN."""
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from importlib.metadata import version
 from typing import Any, Final
@@ -62,9 +63,8 @@ pre{background:#8881;padding:.75rem;overflow:auto}code{font-family:ui-monospace,
 
 
 def schema_handlers() -> Sequence[HTTPRouteHandler]:
-    """The document and its page, made once."""
-    document = msgspec.json.encode(openapi_document())
-    page = schema_page().encode()
+    """The document and its page, made once a process."""
+    document, page = _made()
 
     @get("/schema")
     async def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -74,6 +74,11 @@ def schema_handlers() -> Sequence[HTTPRouteHandler]:
         return Response(document, media_type="application/vnd.oai.openapi+json", headers={"vary": "accept"})
 
     return (schema,)
+
+
+@cache
+def _made() -> tuple[bytes, bytes]:
+    return msgspec.json.encode(openapi_document()), schema_page().encode()
 
 
 def openapi_document() -> dict[str, Any]:

@@ -67,26 +67,27 @@ async def test_ceilings_routes_and_prices_change_while_calls_go_on_and_nothing_c
             assert await service.ended() == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda text: text + "nonsense = 1", "nonsense"),
-        (lambda text: text + "[[routes]\n", "is not TOML"),
-        (lambda text: text + '[[routes]]\nname = "x"\ntargets = ["nobody:m"]\n', "there is no provider 'nobody'"),
-        (lambda text: text + '[[providers]]\nname = "l"\ndialect = "local"\n', "only be changed by a restart"),
-    ],
-)
-async def test_a_config_that_is_wrong_changes_nothing_and_is_named_in_the_log(tmp_path, change, words):
+WRONG = {
+    "nonsense": lambda text: text + "nonsense = 1",
+    "is not TOML": lambda text: text + "[[routes]\n",
+    "there is no provider 'nobody'": lambda text: text + '[[routes]]\nname = "x"\ntargets = ["nobody:m"]\n',
+    "only be changed by a restart": lambda text: text + '[[providers]]\nname = "l"\ndialect = "local"\n',
+}
+
+
+async def test_a_config_that_is_wrong_changes_nothing_and_is_named_in_the_log(tmp_path):
     async with scripted_upstream() as upstream:
         text = limited(upstream.url, "1")
         async with farthing_serve(tmp_path, config=text) as service:
             before = await service.get("/v1/models")
-            (tmp_path / "farthing.toml").write_text(change(text))
-            hang_up(service)
-            await said(service, "the config was not taken")
-            assert words in service.log
-            assert await service.get("/v1/models") == before
-            assert (await service.generate(model="chat", prompt="still here"))[0] == 200
+            for times, (words, change) in enumerate(WRONG.items(), 1):
+                (tmp_path / "farthing.toml").write_text(change(text))
+                told = len(service.log)
+                hang_up(service)
+                await said(service, "the config was not taken", times=times)
+                assert words in service.log[told:]
+                assert await service.get("/v1/models") == before
+                assert (await service.generate(model="chat", prompt=f"still here after {words}"))[0] == 200
 
 
 async def test_what_takes_a_restart_is_said_and_the_rest_is_taken(tmp_path):
