@@ -244,7 +244,7 @@ def _at_hand(request: AdmitRequest, answer_of: str) -> HitAgain:
 def counted() -> Iterator[list[str]]:
     """What the writer runs while the block does."""
     found: list[str] = []
-    run = writer._run_work
+    run = writer._run_bare
 
     def traced(db: Any, work: Any) -> object:
         db.set_trace_callback(found.append)
@@ -253,7 +253,7 @@ def counted() -> Iterator[list[str]]:
         finally:
             db.set_trace_callback(None)
 
-    with patch.object(writer, "_run_work", traced):
+    with patch.object(writer, "_run_bare", traced):
         yield found
 
 

@@ -79,10 +79,14 @@ _ALWAYS_HASHED: Final = len(LINE_COLUMNS) - len(FURTHER_CLASSES)
 
 
 def link(previous: bytes, row: Row) -> bytes:
-    """The digest of a line that follows the line of digest `previous`: SHA-256 over both, the row as JSON.
+    """The digest of a line that follows the line of digest `previous`: SHA-256 over both, the row as JSON."""
+    return hashlib.sha256(previous + msgspec.json.encode(hashed(row))).digest()
 
-    FURTHER_CLASSES are in it only where the line has any of them, so that older lines keep their digests.
+
+def hashed(row: Row) -> Row:
+    """The columns that a line's digest covers.
+
+    FURTHER_CLASSES are among them only where the line has any of them, so that older lines keep their digests.
     """
-    if not any(count is not None for count in row[_ALWAYS_HASHED:]):
-        row = row[:_ALWAYS_HASHED]
-    return hashlib.sha256(previous + msgspec.json.encode(row)).digest()
+    has_none = row[_ALWAYS_HASHED:].count(None) == len(FURTHER_CLASSES)
+    return row[:_ALWAYS_HASHED] if has_none else row

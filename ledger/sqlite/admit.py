@@ -236,10 +236,12 @@ def _take(
         db.execute(SQL["take_hold"], row)
     except (sqlite3.IntegrityError, RuleBroken) as error:
         raise _translated(error) from error
-    for room in fit.rooms:
-        place = {"ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms}
-        db.execute(SQL["hold_in_window"], {**place, "amount": room.amount})
-        db.execute(SQL["link_hold"], {**place, "hold_id": hold_id})
+    places = [
+        {"hold_id": hold_id, "ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms, "amount": room.amount}
+        for room in fit.rooms
+    ]
+    db.executemany(SQL["hold_in_window"], places)
+    db.executemany(SQL["link_hold"], places)
     return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt, pressures=fit.pressures)
 
 

@@ -42,10 +42,10 @@ class Standing(msgspec.Struct, frozen=True):
     is_active: bool
 
 
-def tell_crossings(db: Database, places: Iterable[tuple[str | None, int]], *, now_ms: int) -> None:
-    """Tell what was crossed in these windows, (ceiling, start), and look out for the next line. No ceiling: nothing."""
+def tell_crossings(db: Database, places: Iterable[tuple[str, int]], *, now_ms: int) -> None:
+    """Tell what was crossed in these windows, (ceiling, start), and look out for the next line."""
     for name, starts_at_ms in places:
-        standing = None if name is None else _standing(db, name, starts_at_ms)
+        standing = _standing(db, name, starts_at_ms)
         if standing is None or standing.warn_amount is None:
             continue
         if standing.is_active:

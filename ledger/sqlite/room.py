@@ -78,7 +78,7 @@ def find_room(
 
     opens False: it is only looked for, and nothing is written.
     """
-    windows = [_window(db, ceiling, bid.asks(ceiling.counts, attempt), now_ms, opens=opens) for ceiling in ceilings]
+    windows = _windows(db, bid, ceilings, now_ms, attempt=attempt, opens=opens)
     tight = [window for window in windows if window.is_tight]
     if not tight:
         return [
@@ -102,8 +102,7 @@ def tightest(db: Database, bid: Bid, ceilings: Sequence[Ceiling], now_ms: int) -
 
     Writes nothing.
     """
-    found = (_window(db, ceiling, bid.asks(ceiling.counts), now_ms, opens=False) for ceiling in ceilings)
-    windows = [window for window in found if window.asked]
+    windows = [window for window in _windows(db, bid, ceilings, now_ms, opens=False) if window.asked]
     binding = min(windows, key=lambda window: window.room // window.asked, default=None)
     return None if binding is None else _tight(binding, None)
 
@@ -125,18 +124,35 @@ def earliest_release_ms(
     return min(max(moment_ms, now_ms + SOONEST_MS), max(ends_at_ms, now_ms + SOONEST_MS))
 
 
-def _window(db: Database, ceiling: Ceiling, asked: int, now_ms: int, *, opens: bool) -> _Window:
-    span = window_span(ceiling.window, now_ms)
-    place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
-    row = db.execute(SQL["find_window"], place).fetchone()
-    limit_now, held, spent = row or (ceiling.limit, 0, 0)
-    if row is None and opens:
-        limit = {"ceiling_id": ceiling.id, "counts": ceiling.counts, "limit_amount": ceiling.limit}
-        named = {"scope": ceiling.scope, "window": ceiling.window, "when_tight": ceiling.when_tight}
-        db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms, "warn_at": shares_text(ceiling)})
-        window = {"ends_at_ms": span.ends_at_ms, "warn_amount": first_line(ceiling)}
-        db.execute(SQL["open_window"], {**place, **limit, **window})
-    return _Window(ceiling, span, limit_now, held, spent, asked)
+def _windows(
+    db: Database, bid: Bid, ceilings: Sequence[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool
+) -> list[_Window]:
+    """Each of these ceilings in its window, found in one look however many they are."""
+    if not ceilings:
+        return []
+    places = [(ceiling.id, window_span(ceiling.window, now_ms)) for ceiling in ceilings]
+    asked = [value for ceiling_id, span in places for value in (ceiling_id, span.starts_at_ms)]
+    found = {row[0]: row[1:] for row in db.execute(_find_windows(len(places)), asked)}
+    windows = []
+    for ceiling, (ceiling_id, span) in zip(ceilings, places, strict=True):
+        if opens and ceiling_id not in found:
+            _open_window(db, ceiling, span, now_ms)
+        limit_now, held, spent = found.get(ceiling_id, (ceiling.limit, 0, 0))
+        windows.append(_Window(ceiling, span, limit_now, held, spent, bid.asks(ceiling.counts, attempt)))
+    return windows
+
+
+@cache
+def _find_windows(count: int) -> str:
+    return "\n UNION ALL\n".join([SQL["find_window"]] * count)
+
+
+def _open_window(db: Database, ceiling: Ceiling, span: Span, now_ms: int) -> None:
+    limit = {"ceiling_id": ceiling.id, "counts": ceiling.counts, "limit_amount": ceiling.limit}
+    named = {"scope": ceiling.scope, "window": ceiling.window, "when_tight": ceiling.when_tight}
+    db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms, "warn_at": shares_text(ceiling)})
+    window = {"starts_at_ms": span.starts_at_ms, "ends_at_ms": span.ends_at_ms, "warn_amount": first_line(ceiling)}
+    db.execute(SQL["open_window"], {**limit, **window})
 
 
 def _least_room(tight: list[_Window], unit: Unit) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.ceilings import HOUR_MS
+from ledger.ceilings import HOUR_MS, Counts
 from ledger.chain import Line
 from ledger.database import Database
 from ledger.errors import UsageDiffers
@@ -30,6 +30,11 @@ EXPIRED_PER_SWEEP: Final = 500
 # Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
 FAILURE_SHARED_MS: Final = 15_000
 FAILURES_SHARED: Final = 5000
+
+
+# {what a window counts: so much of it}
+Amounts = dict[Counts, int]
+NOTHING: Final[Amounts] = {"nanousd": 0, "tokens": 0, "calls": 0, "attempts": 0}
 
 
 class ClosedHold(msgspec.Struct, frozen=True):
@@ -145,25 +150,44 @@ def give_back(
     A call counts as one however its first attempt ended: it was admitted.
     """
     is_call = int(hold.attempt == 1)
-    room = {
-        "hold_id": hold_id,
-        "held_nanousd": hold.held_nanousd,
-        "held_tokens": hold.held_tokens,
-        "held_attempts": 1,
-        "held_calls": is_call,
-        "cost_nanousd": cost_nanousd,
-        "tokens": tokens,
-        "attempts": int(is_attempt),
+    held: Amounts = {
+        "nanousd": hold.held_nanousd,
+        "tokens": hold.held_tokens,
         "calls": is_call,
+        "attempts": 1,
     }
-    tell_crossings(db, db.execute(SQL["move_room"], room).fetchall(), now_ms=now_ms)
+    came_to: Amounts = {"nanousd": cost_nanousd, "tokens": tokens, "calls": is_call, "attempts": int(is_attempt)}
+    _move_room(db, hold_id, held, came_to, now_ms=now_ms)
 
 
 def add_to_windows(db: Database, hold_id: str, *, cost_nanousd: int, tokens: int, now_ms: int) -> None:
     """Add a correction's differences to all windows of its hold. It stays a call."""
-    held = dict.fromkeys(("held_nanousd", "held_tokens", "held_attempts", "held_calls"), 0)
-    room = {"hold_id": hold_id, "cost_nanousd": cost_nanousd, "tokens": tokens, "attempts": 0, "calls": 0}
-    tell_crossings(db, db.execute(SQL["move_room"], held | room).fetchall(), now_ms=now_ms)
+    difference: Amounts = {**NOTHING, "nanousd": cost_nanousd, "tokens": tokens}
+    _move_room(db, hold_id, NOTHING, difference, now_ms=now_ms)
+
+
+def _move_room(db: Database, hold_id: str, given_back: Amounts, came_to: Amounts, *, now_ms: int) -> None:
+    """In every window of this hold, in what the window counts; and tell what that crossed.
+
+    Each window is written by its key: one statement for all of them has SQLite build three tables to find them.
+    """
+    windows = db.execute(SQL["windows_of_hold"], {"hold_id": hold_id}).fetchall()
+    moves = [
+        {
+            "ceiling_id": ceiling_id,
+            "starts_at_ms": starts_at_ms,
+            "given_back": given_back[counts],
+            "came_to": came_to[counts],
+        }
+        for ceiling_id, starts_at_ms, counts, _, _ in windows
+    ]
+    db.executemany(SQL["move_room"], moves)
+    crossing = [
+        (ceiling_id, starts_at_ms)
+        for ceiling_id, starts_at_ms, counts, spent, warn_amount in windows
+        if warn_amount is not None and spent + came_to[counts] >= warn_amount
+    ]
+    tell_crossings(db, crossing, now_ms=now_ms)
 
 
 def _correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
@@ -268,10 +292,19 @@ def _ending_row(ending: Ending) -> dict[str, Any]:
 
 def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
     response = storing.response
-    db.execute(SQL["drop_response"], {"cache_key": storing.cache_key})
+    entries, stored_bytes, replaced_bytes = db.execute(
+        SQL["stored_totals"], {"cache_key": storing.cache_key}
+    ).fetchone()
+    if replaced_bytes is not None:
+        db.execute(SQL["drop_response"], {"cache_key": storing.cache_key})
+        entries, stored_bytes = entries - 1, stored_bytes - replaced_bytes
     if len(response.body) > bounds.max_bytes or bounds.max_entries < 1:
         return
-    _make_room(db, bounds, for_bytes=len(response.body))
+    # What would expire soonest makes room, until one more entry of this size fits the bounds.
+    while entries >= bounds.max_entries or stored_bytes + len(response.body) > bounds.max_bytes:
+        cache_key, size = db.execute(SQL["soonest_to_expire"]).fetchone()
+        db.execute(SQL["drop_response"], {"cache_key": cache_key})
+        entries, stored_bytes = entries - 1, stored_bytes - size
     db.execute(
         SQL["store_response"],
         {
@@ -285,12 +318,3 @@ def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) 
             "body": response.body,
         },
     )
-
-
-def _make_room(db: Database, bounds: CacheBounds, *, for_bytes: int) -> None:
-    """Drop what would expire soonest until one more entry of this size fits the bounds."""
-    entries, stored_bytes = db.execute(SQL["stored_totals"]).fetchone()
-    while entries >= bounds.max_entries or stored_bytes + for_bytes > bounds.max_bytes:
-        cache_key, size = db.execute(SQL["soonest_to_expire"]).fetchone()
-        db.execute(SQL["drop_response"], {"cache_key": cache_key})
-        entries, stored_bytes = entries - 1, stored_bytes - size

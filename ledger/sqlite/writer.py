@@ -77,6 +77,10 @@ class BatchLost(Exception):
         self.unknown = unknown
 
 
+class Spoilt(Exception):
+    """A work failed after it had written, and no savepoint undoes it alone: the batch has to be run again."""
+
+
 class Writer:
     """A queue of transactions and the task that commits them. Made by `open_store`.
 
@@ -313,10 +317,20 @@ def _commit_in_turn(
 
 
 def _run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
-    """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all."""
+    """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all.
+
+    A savepoint for each work costs more than most of its statements, and hardly any work fails after it has written:
+    so they run without, and where one does, the batch is given back and run again with. What a work reads and writes is
+    in the database alone, so that nothing but time tells that it ran twice.
+    """
     db.execute("BEGIN IMMEDIATE")
     try:
-        results = run_works(db, works, _run_work)
+        try:
+            results = run_works(db, works, _run_bare)
+        except Spoilt:
+            db.execute("ROLLBACK")
+            db.execute("BEGIN IMMEDIATE")
+            results = run_works(db, works, _run_work)
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself: then there is nothing to.
             db.execute("ROLLBACK")
@@ -350,28 +364,48 @@ def _together(db: sqlite3.Connection, *, run: Callable[..., list[Any]], items: l
     return run(db, items)
 
 
+def _run_bare(db: sqlite3.Connection, work: Work[Any]) -> object:
+    """As `_run_work`, without a savepoint. Raises Spoilt if the work failed after it had written."""
+    written = db.total_changes
+    try:
+        result: object = work(db)
+    except Exception as error:
+        if _is_trouble(error):
+            raise
+        _check_open(db, error)
+        if db.total_changes != written:
+            raise Spoilt from error
+        return error
+    _check_open(db)
+    return result
+
+
 def _run_work(db: sqlite3.Connection, work: Work[Any]) -> object:
     db.execute("SAVEPOINT work")
     try:
         result: object = work(db)
     except Exception as error:
-        if isinstance(error, sqlite3.Error) and _is_trouble(error):
+        if _is_trouble(error):
             raise
-        if not db.in_transaction:
-            # A full disk rolls back the whole batch, not the one statement: nothing of it may be acknowledged.
-            raise sqlite3.OperationalError(f"the batch was rolled back: {error}") from error
+        _check_open(db, error)
         db.execute("ROLLBACK TO work")
         db.execute("RELEASE work")
         return error
-    if not db.in_transaction:
-        raise sqlite3.OperationalError("the batch was rolled back")
+    _check_open(db)
     db.execute("RELEASE work")
     return result
 
 
-def _is_trouble(error: sqlite3.Error) -> bool:
+def _check_open(db: sqlite3.Connection, error: Exception | None = None) -> None:
+    """A full disk rolls back the whole batch, not the one statement: nothing of it may be acknowledged."""
+    if not db.in_transaction:
+        raise sqlite3.OperationalError(f"the batch was rolled back: {error}") from error
+
+
+def _is_trouble(error: Exception) -> bool:
     """Whether the database failed, and not one transaction: SQLite's advice is then to give everything back."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in TROUBLE
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return isinstance(error, sqlite3.Error) and code & 0xFF in TROUBLE
 
 
 def _in_turn(db: sqlite3.Connection, *, turns: Turns, work: Work[Result]) -> Result:

@@ -226,6 +226,10 @@ class Face:
     def in_transaction(self) -> bool:
         return self._db.in_transaction
 
+    @property
+    def total_changes(self) -> int:
+        return self._db.total_changes()
+
     def execute(self, sql: str, parameters: Any = None) -> Rows:
         try:
             rows = self._db.execute(sql, parameters or None).fetchall()

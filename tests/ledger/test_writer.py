@@ -54,10 +54,36 @@ async def test_works_of_one_kind_share_one_run_after_the_others_of_their_batch(t
         results = await asyncio.gather(
             *(store.write(Shared(put_all, value)) for value in (5, "spoilt", 6)), return_exceptions=True
         )
-        assert runs == [[5, "spoilt", 6], [5], ["spoilt"], [6]], "one that spoils it for all is run apart"
+        together = [5, "spoilt", 6]
+        assert runs == [together, together, [5], ["spoilt"], [6]], "one that spoils it for all is run apart"
         assert [results[0][0], results[2][0]] == [1, 1]
         assert isinstance(results[1], KeyError)
         assert await store.write(count) == 6
+
+
+async def test_a_batch_runs_again_only_if_one_of_it_failed_after_it_had_written(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+        runs = []
+
+        def written(db):
+            runs.append("written")
+            return put(1)(db)
+
+        def refused(db):
+            runs.append("refused")
+            raise KeyError(count(db))
+
+        def half(db):
+            runs.append("half")
+            put(2)(db)
+            raise KeyError("its own trouble")
+
+        results = await asyncio.gather(store.write(written), store.write(refused), return_exceptions=True)
+        assert (results[0], runs) == (1, ["written", "refused"])
+        runs.clear()
+        await asyncio.gather(*(store.write(work) for work in (refused, half, refused)), return_exceptions=True)
+        assert runs == ["refused", "half", "refused", "half", "refused"]
+        assert await store.write(count) == 1
 
 
 async def test_a_caller_that_leaves_only_stops_waiting(tmp_path):

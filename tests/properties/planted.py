@@ -17,6 +17,17 @@ def a_statement(module, name: str, right: str, wrong: str) -> Iterator[None]:
 
 
 @contextmanager
+def moves_of(wrong) -> Iterator[None]:
+    move = settle._move_room
+
+    def move_wrongly(db, hold_id, held, came_to, *, now_ms):
+        move(db, hold_id, *wrong(held, came_to), now_ms=now_ms)
+
+    with mock.patch.object(settle, "_move_room", move_wrongly):
+        yield
+
+
+@contextmanager
 def a_settlement_counts_twice() -> Iterator[None]:
     with a_statement(settle, "close_hold", "AND state = 'held'", ""):
         yield
@@ -24,21 +35,19 @@ def a_settlement_counts_twice() -> Iterator[None]:
 
 @contextmanager
 def a_release_is_lost() -> Iterator[None]:
-    with a_statement(
-        settle, "move_room", "'nanousd' THEN :held_nanousd", "'nanousd' THEN MIN(:cost_nanousd, :held_nanousd)"
-    ):
+    with moves_of(lambda held, came_to: ({**held, "nanousd": min(came_to["nanousd"], held["nanousd"])}, came_to)):
         yield
 
 
 @contextmanager
 def tokens_that_were_not_used_stay_held() -> Iterator[None]:
-    with a_statement(settle, "move_room", "'tokens' THEN :held_tokens", "'tokens' THEN MIN(:tokens, :held_tokens)"):
+    with moves_of(lambda held, came_to: ({**held, "tokens": min(came_to["tokens"], held["tokens"])}, came_to)):
         yield
 
 
 @contextmanager
 def a_call_counts_again_with_each_attempt() -> Iterator[None]:
-    with a_statement(settle, "move_room", "ELSE :calls END", "ELSE 1 END"):
+    with moves_of(lambda held, came_to: (held, {**came_to, "calls": 1})):
         yield
 
 

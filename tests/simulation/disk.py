@@ -29,6 +29,11 @@ class FaultyDatabase(sqlite3.Connection):
             self._fail(sql)
         return super().execute(sql, *parameters)
 
+    def executemany(self, sql, *parameters):
+        if self.fault is not None:
+            self._fail(sql)
+        return super().executemany(sql, *parameters)
+
     def _fail(self, sql: str) -> None:
         fault, is_commit = self.fault, sql == "COMMIT"
         if fault == "busy" and sql == "BEGIN IMMEDIATE":

@@ -8,19 +8,6 @@ UPDATE holds
  WHERE hold_id = :hold_id AND state = 'held'
 RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms;
 
--- name: move_room
-UPDATE ceiling_windows
-   SET held_amount = held_amount - CASE counts WHEN 'nanousd' THEN CAST(:held_nanousd AS bigint)
-                                               WHEN 'tokens' THEN CAST(:held_tokens AS bigint)
-                                               WHEN 'attempts' THEN CAST(:held_attempts AS bigint)
-                                               ELSE CAST(:held_calls AS bigint) END,
-       spent_amount = spent_amount + CASE counts WHEN 'nanousd' THEN CAST(:cost_nanousd AS bigint)
-                                                 WHEN 'tokens' THEN CAST(:tokens AS bigint)
-                                                 WHEN 'attempts' THEN CAST(:attempts AS bigint)
-                                                 ELSE CAST(:calls AS bigint) END
- WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id)
-RETURNING CASE WHEN spent_amount >= warn_amount THEN ceiling_id END, starts_at_ms;
-
 -- name: count_latency
 INSERT INTO latency_buckets AS kept (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
 VALUES (:deployment, :kind, :hour_ms, :bucket, 1, :us, :us)

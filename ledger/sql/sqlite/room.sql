@@ -1,8 +1,8 @@
 -- name: find_window
--- What one ceiling has in its current window. No row: nothing yet.
-SELECT limit_amount, held_amount, spent_amount
+-- What one ceiling has in its current window; joined by UNION ALL for several. No row of it: nothing yet.
+SELECT ceiling_id, limit_amount, held_amount, spent_amount
   FROM ceiling_windows
- WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
+ WHERE ceiling_id = ? AND starts_at_ms = ?;
 
 -- name: open_window
 -- A ceiling's window begins with nothing held and nothing spent.

@@ -15,16 +15,18 @@ SELECT holds.state, holds.outcome, holds.held_tokens,
   FROM holds
  WHERE holds.hold_id = :hold_id;
 
+-- name: windows_of_hold
+-- Every window that a hold took room in, what it counts, and from which amount spent on there is something to tell.
+SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.spent_amount, w.warn_amount
+  FROM hold_windows AS link
+  JOIN ceiling_windows AS w ON w.ceiling_id = link.ceiling_id AND w.starts_at_ms = link.starts_at_ms
+ WHERE link.hold_id = :hold_id;
+
 -- name: move_room
--- In every window that the hold took room in: give its room back and add what it came to (or a correction's difference),
--- in what the window counts. Ceiling NULL: nobody is to be told of what is spent in that window now.
+-- In one window that a hold took room in: give its room back and add what it came to, or a correction's difference.
 UPDATE ceiling_windows
-   SET held_amount = held_amount - CASE counts WHEN 'nanousd' THEN :held_nanousd WHEN 'tokens' THEN :held_tokens
-                                               WHEN 'attempts' THEN :held_attempts ELSE :held_calls END,
-       spent_amount = spent_amount + CASE counts WHEN 'nanousd' THEN :cost_nanousd WHEN 'tokens' THEN :tokens
-                                                 WHEN 'attempts' THEN :attempts ELSE :calls END
- WHERE (ceiling_id, starts_at_ms) IN (SELECT ceiling_id, starts_at_ms FROM hold_windows WHERE hold_id = :hold_id)
-RETURNING CASE WHEN spent_amount >= warn_amount THEN ceiling_id END, starts_at_ms;
+   SET held_amount = held_amount - :given_back, spent_amount = spent_amount + :came_to
+ WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
 
 -- name: end_generation
 -- Say how a generation ended. A lost one whose owner was only late is told again.
@@ -64,7 +66,8 @@ INSERT INTO responses (cache_key, generation_id, deployment, cost_nanousd, cost_
 VALUES (:cache_key, :generation_id, :deployment, :cost_nanousd, :cost_basis, :stored_at_ms, :expires_at_ms, :body);
 
 -- name: stored_totals
-SELECT entries, bytes FROM response_totals;
+-- How much is stored, and how much of it under this key. NULL: nothing.
+SELECT entries, bytes, (SELECT length(body) FROM responses WHERE cache_key = :cache_key) FROM response_totals;
 
 -- name: soonest_to_expire
 -- The entry that its room is taken from first.
