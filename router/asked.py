@@ -106,6 +106,7 @@ def lookup_of(call: Call, route: Route, sharing: SharingRules) -> tuple[Lookup |
         workflow=call.attribution.workflow,
         body=call.body,
         headers=call.forwarded_headers,
+        body_bytes=call.body_bytes,
     )
     ttl_s = sharing.ttl_s if call.cache.ttl_s is None else call.cache.ttl_s
     lookup = Lookup(cache_key=key, reads=enabled and mode in {"use", "only"}, joins=joins)

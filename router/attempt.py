@@ -199,6 +199,7 @@ class AttemptRunner:
                 on_headers=partial(self._hear_limits, deployment.id),
                 endpoint=attempt.candidate.endpoint,
                 keeps_events=journey.keeps_events(attempt),
+                body_bytes=journey.call.body_bytes,
             )
             async with aclosing(events):
                 async for event in events:

@@ -1,8 +1,9 @@
 """Work on large bodies, done aside, so that it holds up nobody else's call.
 
 Reading, keying and planning a body of 10 MB takes a tenth of a second of one core. In a thread of its own it gives way
-every half a millisecond (the service's switch interval), or after each of its steps in C, which for 10 MB are below
-20 ms: `service/strict_json.py` keeps them so. There is one such thread, for two would make the loop wait for both.
+every half a millisecond (the service's switch interval), or after each of its steps in C, which take some milliseconds
+at most: `service/json_pieces.py` and `router/json_text.py` keep them so. There is one such thread, for two would make
+the loop wait for both.
 """
 
 import asyncio

@@ -35,7 +35,13 @@ def fingerprint(headers: Headers, *, path: str, raw: bytes) -> bytes:
     """32 bytes that equal requests share: neither spaces nor the order of keys counts. Each part is length-prefixed."""
     steering = {name.decode(): headers[name].decode("latin-1") for name in _ANSWER_CHANGING if name in headers}
     digest = hashlib.sha256()
-    for part in (_VERSION, path.encode(), canonical(decode_object(raw)), canonical({**forwarded(headers), **steering})):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
+    for pieces in (
+        [_VERSION],
+        [path.encode()],
+        canonical(decode_object(raw), size=len(raw)),
+        canonical({**forwarded(headers), **steering}),
+    ):
+        digest.update(sum(map(len, pieces)).to_bytes(8, "big"))
+        for piece in pieces:
+            digest.update(piece)
     return digest.digest()

@@ -17,6 +17,8 @@ import msgspec
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome, classify_status
+from router.json_text import json_text
+from router.large import LARGE_BYTES, aside
 from router.providers.transport import AiohttpTransport
 from router.said import clean
 
@@ -49,6 +51,7 @@ class Upstream(Protocol):
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
+        body_bytes: int = 0,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
 
@@ -56,6 +59,7 @@ class Upstream(Protocol):
         at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
         endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
         keeps_events: deltas of a stream carry the events that they came from, as `Delta.raw`, where the dialect can.
+        body_bytes: about how long the body is. Not to hold up other calls, a large one is written aside.
         """
 
     async def list_models(self, provider: Provider) -> list[str]:
@@ -177,6 +181,13 @@ async def _first_of(response: httpx.Response) -> bytes:
                 if len(body) >= ERROR_BYTES:
                     break
     return bytes(body)
+
+
+async def written(request: Callable[[], dict[str, Any]], *, size: int) -> bytes:
+    """The JSON text of what this makes. size: about how long it will be."""
+    if size < LARGE_BYTES:
+        return msgspec.json.encode(request())
+    return await aside(lambda: json_text(request()), size=size)
 
 
 def _is_compressed(response: httpx.Response) -> bool:

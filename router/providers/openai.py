@@ -13,7 +13,7 @@ from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_responses
-from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end
+from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end, written
 from router.providers.openai_embeddings import Embeddings
 from router.providers.openai_passing import together
 from router.providers.openai_reading import EventStream, WholeAnswer
@@ -42,6 +42,7 @@ class OpenAIDialect:
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
+        body_bytes: int = 0,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. An unstreamed answer is one Delta a choice."""
         provider, there = deployment.provider, _ENDPOINTS.get(endpoint, _CHAT)
@@ -51,7 +52,7 @@ class OpenAIDialect:
             "POST",
             there.path,
             headers=_headers(provider, headers, accept=accept),
-            body=msgspec.json.encode(there.request(deployment, body, stream=stream)),
+            body=await written(lambda: there.request(deployment, body, stream=stream), size=body_bytes),
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)

@@ -4,13 +4,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
 import httpx
-import msgspec
 
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.providers.anthropic.reading import MessageReader
 from router.providers.anthropic.request import request_of
-from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end, read_whole
+from router.providers.client import Http, chunks_of, read_model_names, read_to_the_end, read_whole, written
 from router.vendors import credentials
 
 VERSION: Final = "2023-06-01"
@@ -36,6 +35,7 @@ class AnthropicDialect:
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
+        body_bytes: int = 0,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. body: as `router.dialects.fitted` gave it. There is one endpoint."""
         provider = deployment.provider
@@ -45,7 +45,7 @@ class AnthropicDialect:
             "POST",
             "/v1/messages",
             headers=headers_of(provider, headers, accept=accept),
-            body=msgspec.json.encode(request_of(body, deployment.model, stream=stream)),
+            body=await written(lambda: request_of(body, deployment.model, stream=stream), size=body_bytes),
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)

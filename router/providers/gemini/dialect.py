@@ -11,7 +11,7 @@ from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.faults import Fault, Outcome
-from router.providers.client import Http, chunks_of, decode_object, read_whole
+from router.providers.client import Http, chunks_of, decode_object, read_whole, written
 from router.providers.gemini import embeddings
 from router.providers.gemini.embeddings import GeminiEmbeddings
 from router.providers.gemini.reading import GeminiReader
@@ -46,6 +46,7 @@ class GeminiDialect:
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
+        body_bytes: int = 0,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """See Upstream.attempt. body: as `router.dialects.fitted` gave it. Vectors come whole, whatever was asked."""
         provider, is_embedding = deployment.provider, endpoint == EMBEDDINGS
@@ -57,7 +58,7 @@ class GeminiDialect:
             "POST",
             path_of(deployment, method),
             headers=headers_of(provider, headers, accept="text/event-stream" if stream else "application/json"),
-            body=msgspec.json.encode(request(body, deployment.model)),
+            body=await written(lambda: request(body, deployment.model), size=body_bytes),
         ) as response:
             if on_headers is not None:
                 on_headers(response.headers)

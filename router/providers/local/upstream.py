@@ -35,6 +35,7 @@ class LocalUpstream:
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
+        body_bytes: int = 0,
     ) -> AsyncGenerator[Delta | Closing, None]:
         """As `Upstream.attempt`. A model that is still starting is waited for, as long as the attempt may take."""
         provider = await self._at(deployment.provider)
@@ -47,6 +48,7 @@ class LocalUpstream:
             on_headers=on_headers,
             endpoint=endpoint,
             keeps_events=keeps_events,
+            body_bytes=body_bytes,
         )
         try:
             async with aclosing(events):
