@@ -12,6 +12,7 @@ from ledger.errors import NotALedger
 from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.sql import migrations, schema
+from ledger.sqlite.migrate import APPLICATION_ID, migrate, scripts
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle
 from tests.ledger.homes import CHECKED, REFERS, REFUSED, UNIQUE
 
@@ -52,6 +53,50 @@ async def test_the_schema_refuses(home, words):
         await ledger.raise_event(EventRaised(type="disk.low", dedup_key="disk.low", at_ms=BEGAN_MS, facts={}))
     with home.database() as db, pytest.raises(REFUSED, match=words):
         db.execute(BREACHES[words])
+
+
+WORDS = {"generations": ["cache"], "holds": ["state"], "postings": ["kind", "cost_basis"], "latency_buckets": ["kind"]}
+
+
+async def test_a_word_that_a_column_does_not_know_is_refused(tmp_path):
+    async with a_ledger(tmp_path) as ledger:
+        await admit_and_settle(ledger, a_call())
+    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+        guards = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%BEFORE UPDATE%'")
+        for (guard,) in guards.fetchall():
+            db.execute(f"DROP TRIGGER {guard}")
+        for table, columns in WORDS.items():
+            for column in columns:
+                with pytest.raises(sqlite3.IntegrityError, match=f"CHECK constraint failed: {column}"):
+                    db.execute(f"UPDATE {table} SET {column} = 'whatever'")
+
+
+def test_an_older_ledger_gets_the_rules_in_their_new_words(tmp_path):
+    count = "INSERT INTO latency_buckets VALUES ('p:m', ?, 0, 1, 1, 1, 1)"
+    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+        for script in scripts(since=0, to=19):
+            db.executescript(script)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 19")
+        db.execute(count, ["total"])
+        migrate(db)
+        with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as another:
+            for each in (db, another):
+                with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed: kind = 'total'"):
+                    each.execute(count, ["whatever"])
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("SELECT deployment, kind FROM latency_buckets").fetchall() == [("p:m", "total")]
+
+
+@pytest.mark.parametrize("table", WORDS)
+def test_no_rule_of_a_table_that_each_call_writes_to_builds_a_table_at_every_row(table):
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.executescript(schema("sqlite"))
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        values = ", ".join("?" for _ in columns)
+        program = db.execute(f"EXPLAIN INSERT INTO {table} VALUES ({values})", [None] * len(columns)).fetchall()
+        own = program[: [row[1] for row in program].index("Init", 1)]
+        assert "OpenEphemeral" not in {row[1] for row in own}
 
 
 @pytest.mark.parametrize("state", list(HoldState))

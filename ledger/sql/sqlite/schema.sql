@@ -2,7 +2,8 @@
 -- A test proves that they agree.
 
 -- Rules that can stand in the schema stand here: CHECK, UNIQUE, FOREIGN KEY and triggers come first,
--- Python second. Money is nano-dollars, moments are milliseconds UTC.
+-- Python second. Money is nano-dollars, moments are milliseconds UTC. In the tables that every call writes to a column's
+-- words are spelt out with OR: for an IN of three or more SQLite builds a table at every row.
 
 -- A process that may hold money. While its lease runs its holds are its own; after that anyone may close them. An id is
 -- never used again, so it is the epoch of its lease: who comes back late finds its own id gone. queue_depth: how many
@@ -28,7 +29,7 @@ CREATE TABLE generations (
     workflow TEXT NOT NULL,
     run TEXT NOT NULL,
     tags TEXT NOT NULL,
-    cache TEXT NOT NULL CHECK (cache IN ('hit', 'miss', 'coalesced', 'bypass')),
+    cache TEXT NOT NULL CHECK (cache = 'hit' OR cache = 'miss' OR cache = 'coalesced' OR cache = 'bypass'),
     served_by TEXT,
     deployment TEXT NOT NULL,
     outcome TEXT,
@@ -108,7 +109,7 @@ CREATE TABLE holds (
     deployment TEXT NOT NULL,
     price_version TEXT NOT NULL,
     held_nanousd INTEGER NOT NULL CHECK (held_nanousd >= 0),
-    state TEXT NOT NULL CHECK (state IN ('held', 'settled', 'released', 'lapsed')),
+    state TEXT NOT NULL CHECK (state = 'held' OR state = 'settled' OR state = 'released' OR state = 'lapsed'),
     taken_at_ms INTEGER NOT NULL,
     closed_at_ms INTEGER,
     outcome TEXT,
@@ -156,10 +157,11 @@ CREATE TABLE hold_windows (
 CREATE TABLE postings (
     seq INTEGER PRIMARY KEY,
     hold_id TEXT NOT NULL REFERENCES holds (hold_id),
-    kind TEXT NOT NULL CHECK (kind IN ('settlement', 'lapse', 'correction')),
+    kind TEXT NOT NULL CHECK (kind = 'settlement' OR kind = 'lapse' OR kind = 'correction'),
     cost_nanousd INTEGER NOT NULL CHECK (kind = 'correction' OR cost_nanousd >= 0),
     cost_basis TEXT NOT NULL
-        CHECK (cost_basis IN ('provider_reported', 'priced_usage', 'estimated', 'unknown', 'free')),
+        CHECK (cost_basis = 'priced_usage' OR cost_basis = 'provider_reported' OR cost_basis = 'estimated'
+               OR cost_basis = 'unknown' OR cost_basis = 'free'),
     overrun_nanousd INTEGER NOT NULL CHECK (overrun_nanousd >= 0),
     input_tokens INTEGER,
     cached_tokens INTEGER,
@@ -242,7 +244,7 @@ CREATE TABLE flights (
 -- kind error: attempts that failed, counted in bucket 0.
 CREATE TABLE latency_buckets (
     deployment TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('total', 'ttft', 'error')),
+    kind TEXT NOT NULL CHECK (kind = 'total' OR kind = 'ttft' OR kind = 'error'),
     hour_ms INTEGER NOT NULL,
     bucket INTEGER NOT NULL,
     count INTEGER NOT NULL,
