@@ -81,7 +81,10 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `Ceiling`."""
+    """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `Ceiling`.
+
+    warn_at: the shares of it that people are told of once they are spent.
+    """
 
     scope: str
     window: Window
@@ -91,6 +94,7 @@ class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     starts_at_ms: int
     ends_at_ms: int | None
+    warn_at: tuple[float, ...] = ()
 
     @property
     def id(self) -> str:

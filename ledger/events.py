@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ledger.ceilings import DAY_MS
+
 EventType = Literal[
     "ceiling.threshold",
     "ceiling.exceeded",
@@ -27,6 +29,7 @@ EventType = Literal[
 DeliveryState = Literal["pending", "delivered", "dead"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = EventType.__args__  # type: ignore[attr-defined]
 DIGEST: Final = "digest"
+EVENTS_KEPT_MS: Final = 90 * DAY_MS
 # What may become of a delivery. The schema refuses everything else.
 DELIVERY_MOVES: Final[frozenset[tuple[DeliveryState, DeliveryState]]] = frozenset(
     {

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling, CeilingStatus
 from ledger.errors import NotALedger
-from ledger.events import Delivery, EventRaised, EventsQuery, Try
+from ledger.events import EVENTS_KEPT_MS, Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import Batch, LedgerFigures
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.prices import Price
@@ -232,14 +232,15 @@ async def open_ledger(
     synchronous: Literal["full", "normal"] = "full",
     cache_bounds: CacheBounds | None = None,
     verify_every_s: float | None = None,
+    events_kept_ms: int = EVENTS_KEPT_MS,
     tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH` or `postgresql://…`, made if it is missing, and hold a lease on it while the block runs.
 
     It is one more process on it: a service that runs on it goes on undisturbed. Who only reads takes
     `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
-    processes on it looks whether its new lines add up; None: this one never. tell: hears of each commit. Raises
-    NotALedger for what cannot serve as one.
+    processes on it looks whether its new lines add up; None: this one never. events_kept_ms: how long events are
+    remembered that are over. tell: hears of each commit. Raises NotALedger for what cannot serve as one.
     """
     bounds = cache_bounds or CacheBounds()
     opened: AbstractAsyncContextManager[Ledger]
@@ -247,14 +248,25 @@ async def open_ledger(
         from ledger.postgres.ledger import open_postgres_ledger
 
         opened = open_postgres_ledger(
-            server_of(url), clock_ms=clock_ms, bounds=bounds, verify_every_s=verify_every_s, tell=tell
+            server_of(url),
+            clock_ms=clock_ms,
+            bounds=bounds,
+            verify_every_s=verify_every_s,
+            events_kept_ms=events_kept_ms,
+            tell=tell,
         )
     else:
         from ledger.sqlite.ledger import open_sqlite_ledger
 
         path = _sqlite_path(url)
         opened = open_sqlite_ledger(
-            path, clock_ms=clock_ms, synchronous=synchronous, bounds=bounds, verify_every_s=verify_every_s, tell=tell
+            path,
+            clock_ms=clock_ms,
+            synchronous=synchronous,
+            bounds=bounds,
+            verify_every_s=verify_every_s,
+            events_kept_ms=events_kept_ms,
+            tell=tell,
         )
     async with opened as ledger:
         yield ledger

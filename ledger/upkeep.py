@@ -11,7 +11,10 @@ from ledger.verify import Findings
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What was folded, or would be: counts of rows. before_ms: detail before this whole hour is gone."""
+    """What was folded, or would be: counts of rows. before_ms: detail before this whole hour is gone.
+
+    events: that are over and were forgotten; nobody says beforehand how many.
+    """
 
     before_ms: int
     through_seq: int
@@ -19,6 +22,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     holds: int
     generations: int
     responses: int
+    events: int = 0
 
 
 def backup_ledger(url: str, target: Path, *, on_step: Callable[[str], None]) -> Findings:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from ledger.ceilings import DAY_MS
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import load_book
 from ledger.values import CacheBounds
@@ -200,6 +201,7 @@ def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextMana
         synchronous=config.ledger.synchronous,
         cache_bounds=CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes),
         verify_every_s=config.ledger.verify_every_s,
+        events_kept_ms=config.ledger.keep_events_days * DAY_MS,
         tell=lambda batch: recorder.batch(batch.writes, batch.waited_s, batch.took_s),
     )
 

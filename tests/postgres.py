@@ -23,9 +23,10 @@ SEEDS = """
     UPDATE response_totals SET entries = 0, bytes = 0;
     UPDATE audit SET seq = 0, chain = decode(repeat('00', 32), 'hex'), looked_at_ms = NULL, took_us = 0,
                      next_look_at_ms = 0;
+    UPDATE events_forgotten SET before_ms = 0;
 """
 PREFIX = "farthing-postgres-"
-KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit")
+KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit", "events_forgotten")
 
 
 class Server:

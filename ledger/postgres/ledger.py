@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ledger.errors import NotALedger
+from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
@@ -24,6 +25,7 @@ async def open_postgres_ledger(
     clock_ms: Callable[[], int],
     bounds: CacheBounds,
     verify_every_s: float | None = None,
+    events_kept_ms: int = EVENTS_KEPT_MS,
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[SqliteLedger]:
@@ -32,7 +34,9 @@ async def open_postgres_ledger(
         store = PostgresWriter(address, tell=tell)
         await stack.enter_async_context(run_writer(store))
         readers = await stack.enter_async_context(open_readers(address))
-        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
+        ledger = SqliteLedger(
+            store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
+        )
         await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
         yield ledger
 

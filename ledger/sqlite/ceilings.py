@@ -156,7 +156,8 @@ def _holds_by_scope(db: Database, template: Ceiling, span: Span) -> dict[str, li
 def ceiling_statuses(db: Database, *, now_ms: int) -> list[CeilingStatus]:
     """Every ceiling in force, with its current window; but for those of keys that are over: nothing can move them."""
     statuses = []
-    for ceiling_id, scope, window, counts, limit in db.execute(SQL["shown_ceilings"], {"now_ms": now_ms}).fetchall():
+    shown = db.execute(SQL["shown_ceilings"], {"now_ms": now_ms}).fetchall()
+    for ceiling_id, scope, window, counts, limit, shares in shown:
         if is_template(scope):
             continue
         span = window_span(window, now_ms)
@@ -171,6 +172,7 @@ def ceiling_statuses(db: Database, *, now_ms: int) -> list[CeilingStatus]:
             held=held,
             starts_at_ms=span.starts_at_ms,
             ends_at_ms=span.ends_at_ms,
+            warn_at=tuple(json.loads(shares)),
         )
         statuses.append(status)
     return statuses
@@ -227,6 +229,7 @@ def _rendered(status: CeilingStatus) -> dict[str, Any]:
         "window": status.window,
         "unit": status.unit,
         **amount_fields(amounts, status.unit),
+        "warn_at": list(status.warn_at),
         "window_starts_at": iso(status.starts_at_ms),
         "window_ends_at": iso(status.ends_at_ms),
     }

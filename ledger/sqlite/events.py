@@ -11,6 +11,7 @@ from ledger.reports import UnknownPage, iso
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "events")
+FORGOTTEN_PER_SWEEP: Final = 100
 _FAR_MS: Final = 1 << 48
 _FAR_SEQ: Final = 1 << 62
 
@@ -31,6 +32,22 @@ def acknowledge(db: Database, event_id: str, *, by: str, now_ms: int) -> bool:
     """Note who has seen to an event; the first one stays. False: there is no such event."""
     db.execute(SQL["acknowledge"], {"event_id": event_id, "by": by, "now_ms": now_ms})
     return db.execute(SQL["find_event"], {"event_id": event_id}).fetchone() is not None
+
+
+def forget_events(db: Database, *, before_ms: int, most: int = FORGOTTEN_PER_SWEEP) -> int:
+    """Drop events from before this moment, with their deliveries, at most so many. Returns how many there were.
+
+    None that still has to be delivered. That an event is told once still holds: a dedup_key names a day, an hour, a
+    hold, the moment that a deployment's trouble began or a ceiling's window, all of which are over. Only trouble of a
+    deployment that began before and lasts is told anew. Drift is never forgotten.
+    """
+    moment = {"before_ms": before_ms, "before": iso(before_ms)}
+    found = [{"seq": seq} for (seq,) in db.execute(SQL["forgettable"], {**moment, "most": most}).fetchall()]
+    if found:
+        db.execute(SQL["may_be_forgotten"], moment)
+        db.executemany(SQL["forget_deliveries"], found)
+        db.executemany(SQL["forget_event"], found)
+    return len(found)
 
 
 def events_report(db: Database, *, query: EventsQuery) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling
 from ledger.database import Database, Readings
 from ledger.errors import LeaseOver, LedgerUnavailable
+from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch, LedgerFigures
 from ledger.prices import Price
 from ledger.sqlite.admit import SQL as ADMIT
@@ -22,6 +23,7 @@ from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of, look_a
 from ledger.sqlite.apikeys import create_key, find_key, revoke_key
 from ledger.sqlite.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.sqlite.connection import Synchronous
+from ledger.sqlite.events import forget_events
 from ledger.sqlite.files import check_file
 from ledger.sqlite.hits import hit_again
 from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
@@ -69,12 +71,14 @@ class SqliteLedger(SqliteOutbox):
         *,
         clock_ms: Callable[[], int],
         bounds: CacheBounds,
+        events_kept_ms: int = EVENTS_KEPT_MS,
         lease: LeaseRule | None = None,
     ):
         super().__init__(store, readers, clock_ms=clock_ms)
         self._new_owner = new_owner
         self._owner = new_owner()
         self._bounds = bounds
+        self._events_kept_ms = events_kept_ms
         self._lease = lease or LeaseRule()
         self._ceilings = CeilingsInForce()
         self._rejoining = asyncio.Lock()
@@ -273,7 +277,7 @@ class SqliteLedger(SqliteOutbox):
             await self.record_prices(unrecorded)
 
     async def _sweep(self) -> None:
-        await self._store.write(partial(drop_expired, now_ms=self._clock_ms()), is_settlement=True)
+        await self._store.write(self._drop_old, is_settlement=True)
         forgotten = FORGOTTEN_PER_SWEEP
         while forgotten >= FORGOTTEN_PER_SWEEP:
             forgotten = await self._store.write(partial(forget_expired, now_ms=self._clock_ms()), is_settlement=True)
@@ -282,6 +286,11 @@ class SqliteLedger(SqliteOutbox):
             lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)
             if lapsed:
                 log.warning("%d holds of dead processes lapsed: their whole amount is charged, basis unknown", lapsed)
+
+    def _drop_old(self, db: Database) -> None:
+        now_ms = self._clock_ms()
+        drop_expired(db, now_ms=now_ms)
+        forget_events(db, before_ms=now_ms - self._events_kept_ms)
 
 
 def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner: Owner) -> Result:
@@ -301,15 +310,21 @@ async def open_sqlite_ledger(
     synchronous: Synchronous,
     bounds: CacheBounds,
     verify_every_s: float | None = None,
+    events_kept_ms: int = EVENTS_KEPT_MS,
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
 ) -> AsyncIterator[SqliteLedger]:
-    """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks."""
+    """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks.
+
+    events_kept_ms: how long events are remembered that are over.
+    """
     check_file(path)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, synchronous, tell=tell))
         readers = await stack.enter_async_context(open_readers(path))
-        ledger = SqliteLedger(store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, lease=lease)
+        ledger = SqliteLedger(
+            store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
+        )
         await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
         yield ledger
 

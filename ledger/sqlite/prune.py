@@ -17,6 +17,7 @@ from ledger.errors import NotALedger, TooRecent
 from ledger.reports import iso
 from ledger.sql import migrations, statements
 from ledger.sqlite.checkpoint import Checkpoints
+from ledger.sqlite.events import forget_events
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.spend import NAMES
 from ledger.sqlite.turns import Turns
@@ -130,6 +131,8 @@ def prune_rows(turns: Repeating, bounds: dict[str, int], at_once: int, on_step: 
     )
     for dimension in NAMES:
         turns.repeat(partial(_drop_sums, named={**reach, "dimension": dimension}), at_once, on_step, "sums by name")
+    forget = partial(forget_events, before_ms=bounds["before_ms"], most=at_once)
+    events = turns.repeat(forget, at_once, on_step, "events")
     return Pruned(
         before_ms=pruned_before,
         through_seq=turns.write(_folded_through),
@@ -137,6 +140,7 @@ def prune_rows(turns: Repeating, bounds: dict[str, int], at_once: int, on_step: 
         holds=held["holds"] + chargeless,
         generations=calls,
         responses=stored,
+        events=events,
     )
 
 

@@ -125,12 +125,14 @@ def _ceilings_table(catalog: Catalog) -> Table:
     table = _table("ceilings", "scope", "window")
     table.add_column("limit", justify="right")
     table.add_column("when tight")
+    table.add_column("warns at")
     downgrades = any(ceiling.downgrade_at is not None for ceiling in catalog.ceilings)
     if downgrades:
         table.add_column("cheaper from")
     for ceiling in catalog.ceilings:
         share = () if not downgrades else ("" if ceiling.downgrade_at is None else f"{ceiling.downgrade_at:.0%}",)
-        table.add_row(ceiling.scope, ceiling.window, _limit(ceiling), ceiling.when_tight, *share)
+        warnings = ", ".join(f"{100 * warning:.4g}%" for warning in ceiling.shares)
+        table.add_row(ceiling.scope, ceiling.window, _limit(ceiling), ceiling.when_tight, warnings, *share)
     return table
 
 

@@ -29,6 +29,8 @@ def prune(before: str, path: str | None, *, dry_run: bool) -> None:
         f"{'would fold' if dry_run else 'folded'}: {pruned.postings:,} postings and {pruned.holds:,} attempts of "
         f"{pruned.generations:,} calls, {pruned.responses:,} expired answers"
     )
+    if pruned.events:
+        click.echo(f"forgot {pruned.events:,} alerts that are over")
     if pruned.postings:
         click.echo(f"lines up to {pruned.through_seq:,}, before {iso(pruned.before_ms)}")
         if not dry_run:

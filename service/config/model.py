@@ -43,13 +43,15 @@ class LedgerSection(Section, frozen=True):
 
     synchronous `full`: an acknowledged hold survives a power cut, as on PostgreSQL it always does.
     verify_every_s: how often the service looks whether the newest lines add up. disk_low_mb: with less than this free
-    beside it (a MB is 2^20 bytes), `disk.low` goes out; 0: never.
+    beside it (a MB is 2^20 bytes), `disk.low` goes out; 0: never. keep_events_days: how long alerts are remembered that
+    are over.
     """
 
     url: str = "sqlite:farthing.db"
     synchronous: Literal["full", "normal"] = "full"
     verify_every_s: Seconds = 60.0
     disk_low_mb: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 512
+    keep_events_days: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 90
 
 
 class CacheSection(Section, frozen=True):

@@ -216,6 +216,7 @@ async def test_a_new_ceiling_counts_what_its_window_has_seen_and_a_retired_one_c
         await ledger.configure_ceilings((ceiling(1000),))
         (status,) = await ledger.ceilings()
         assert (status["spent_nanousd"], status["held_nanousd"], status["room_nanousd"]) == (300, 100, 600)
+        assert status["warn_at"] == [0.8, 1.0]
         await ledger.configure_ceilings(())
         await admit_and_settle(ledger, a_call(), cost=50)
         await ledger.configure_ceilings((ceiling(200),))

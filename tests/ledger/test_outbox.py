@@ -6,12 +6,14 @@ from itertools import product
 
 import pytest
 
-from ledger.ceilings import HOUR_MS
-from ledger.events import DELIVERY_MOVES, EventRaised, EventsQuery, Try, types_matching
+from ledger.ceilings import DAY_MS, HOUR_MS
+from ledger.events import DELIVERY_MOVES, EVENTS_KEPT_MS, EventRaised, EventsQuery, Try, types_matching
 from ledger.ledger import open_ledger
 from ledger.reports import UnknownPage, iso
 from ledger.sql import migrations
+from ledger.sqlite.events import FORGOTTEN_PER_SWEEP
 from ledger.sqlite.migrate import APPLICATION_ID
+from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_ledger
 from tests.ledger.homes import REFUSED
 
@@ -225,3 +227,81 @@ async def test_the_schema_knows_how_a_delivery_may_move(home):
                 )  # fmt: skip
                 made.add((before, after))
     assert made == DELIVERY_MOVES
+
+
+async def test_what_is_old_and_over_is_forgotten_and_nothing_that_could_be_told_twice(home):
+    window = {"window_ends_at": iso(BEGAN_MS + DAY_MS)}
+    events = {
+        "told": an_event("told"),
+        "line": an_event("line", kind="ceiling.threshold", **window),
+        "total": an_event("total", kind="ceiling.exceeded", window_ends_at=None),
+        "drift": an_event("drift", kind="ledger.drift"),
+        "waits": an_event("waits"),
+        "young": an_event("young", at_ms=BEGAN_MS + DAY_MS),
+        "folded": an_event("folded"),
+        "newest": an_event("newest"),
+    }
+    clock = Clock()
+    async with a_ledger(home, clock=clock) as ledger:
+        assert await due(ledger) == []
+        for event in events.values():
+            await ledger.raise_event(event)
+        await due(ledger)
+        await ledger.record_tries([a_try(event) for name, event in events.items() if name not in {"waits", "folded"}])
+        digest = an_event("digest", kind="digest")
+        await ledger.fold_deliveries("hook", [events["folded"].id], digest)
+        await ledger.record_tries([a_try(digest)])
+        await ledger.raise_event(an_event("last"))
+        clock.at_ms = BEGAN_MS + EVENTS_KEPT_MS
+        await ledger._sweep()
+        assert len(await deliveries(ledger)) == 10, "of this age exactly: none yet"
+        clock.at_ms += 1
+        await ledger._sweep()
+        left = await deliveries(ledger)
+        assert set(left) == {"line", "total", "drift", "waits", "young", "digest", "last"}, (
+            "but what told of others, next"
+        )
+        await ledger._sweep()
+        assert set(await deliveries(ledger)) == {"line", "total", "drift", "waits", "young", "last"}
+        clock.at_ms += DAY_MS
+        await ledger.raise_event(an_event("later", at_ms=clock.at_ms))
+        await ledger._sweep()
+        assert set(await deliveries(ledger)) == {"total", "drift", "waits", "later"}
+        await ledger._rejoin(ledger._owner)  # Its lease was over long since.
+        assert ("hook", "later", 0) in await due(ledger, now_ms=clock.at_ms), "its number is nobody else's"
+        assert not await ledger.raise_event(events["total"])
+    assert verify_ledger(home.url, on_rule=str).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "statement"),
+    [
+        ("an event never vanishes", "DELETE FROM events WHERE seq = (SELECT MAX(seq) FROM events)"),
+        ("an event never vanishes", "DELETE FROM events WHERE at_ms = (SELECT before_ms FROM events_forgotten)"),
+        ("a delivery never vanishes", "DELETE FROM deliveries WHERE state = 'pending'"),
+    ],
+)
+async def test_nothing_else_is_forgotten(home, words, statement):
+    async with a_ledger(home) as ledger:
+        await due(ledger)
+        for number in range(3):
+            await ledger.raise_event(an_event(str(number), at_ms=BEGAN_MS + number))
+        await due(ledger)
+    with home.database() as db:
+        db.execute("UPDATE events_forgotten SET before_ms = ?", (BEGAN_MS + 1,))
+        with pytest.raises(REFUSED, match=words):
+            db.execute(statement)
+
+
+async def test_events_are_forgotten_a_few_at_a_time(tmp_path):
+    async with a_ledger(tmp_path, clock=Clock(BEGAN_MS + EVENTS_KEPT_MS + 1)) as ledger:
+        for number in range(FORGOTTEN_PER_SWEEP + 7):
+            await ledger.raise_event(an_event(str(number)))
+        await ledger._sweep()
+        assert len(await all_events(ledger)) == 7
+        await ledger._sweep()
+        assert len(await all_events(ledger)) == 1, "the newest stays"
+
+
+async def all_events(ledger):
+    return (await ledger.events(EventsQuery(limit=1000)))["alerts"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
 from ledger.errors import TooRecent
+from ledger.events import EventRaised
 from ledger.ledger import open_reports
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery, iso
@@ -134,6 +135,16 @@ def test_reports_by_the_hour_are_the_same_before_and_after(calls, hours, at_once
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(SqliteHome(Path(folder))))
+
+
+async def test_alerts_that_are_over_are_forgotten_with_what_they_are_as_old_as(home):
+    await a_history(home, MIXED)
+    async with a_ledger(home, clock=Clock(LATER_MS), ceilings=CEILINGS) as ledger:
+        for number, at_ms in enumerate((HOUR_0, HOUR_0 + 5 * HOUR_MS, LATER_MS)):
+            await ledger.raise_event(EventRaised(type="disk.low", dedup_key=str(number), at_ms=at_ms, facts={}))
+    assert prune(home, 5).events == 1
+    assert rows(home, "events") == 2
+    assert audit(home).violations == ()
 
 
 async def test_a_dry_run_says_what_would_go_and_changes_nothing(home):

@@ -47,7 +47,7 @@ SELECT ceiling_id FROM ceilings WHERE active = 1;
 
 -- name: shown_ceilings
 -- Those in force, less those of keys that were revoked or have expired.
-SELECT ceiling_id, scope, "window", counts, limit_amount
+SELECT ceiling_id, scope, "window", counts, limit_amount, warn_at
   FROM ceilings
  WHERE active = 1
    AND NOT EXISTS (SELECT 1 FROM api_keys

@@ -34,3 +34,24 @@ SELECT d.target, d.state, d.tries, d.next_at_ms, d.last_at_ms, d.last_status, d.
   LEFT JOIN events AS digest ON digest.seq = d.digest_seq
  WHERE d.event_seq = :seq
  ORDER BY d.target;
+
+-- name: forgettable
+-- At most :most events before the moment (:before as ISO) that nobody is to be told of any more and that cannot happen
+-- again. A ceiling's lines may be crossed again until its window is over. Drift is kept, as is what events still point to.
+SELECT e.seq
+  FROM events AS e INDEXED BY events_by_time
+ WHERE e.at_ms < :before_ms AND e.type <> 'ledger.drift' AND e.seq < (SELECT MAX(seq) FROM events)
+   AND (e.type NOT LIKE 'ceiling.%' OR json_extract(e.facts, '$.window_ends_at') < :before)
+   AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_seq = e.seq AND state = 'pending')
+   AND NOT EXISTS (SELECT 1 FROM deliveries WHERE digest_seq = e.seq)
+ ORDER BY e.at_ms
+ LIMIT :most;
+
+-- name: may_be_forgotten
+UPDATE events_forgotten SET before_ms = :before_ms WHERE before_ms < :before_ms;
+
+-- name: forget_deliveries
+DELETE FROM deliveries WHERE event_seq = :seq;
+
+-- name: forget_event
+DELETE FROM events WHERE seq = :seq;

@@ -656,7 +656,7 @@ CREATE TABLE api_key_ceilings (
 ) STRICT, WITHOUT ROWID;
 
 -- What happened that people want to be told of, once for each dedup_key: written by the transaction that made it so, and
--- kept for good, for what was told once is not to be told again. facts: JSON.
+-- kept until it is old and cannot happen again (`ledger.sqlite.events.forget_events`). facts: JSON.
 CREATE TABLE events (
     seq INTEGER NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -678,12 +678,6 @@ WHEN old.acknowledged_at_ms IS NOT NULL OR new.acknowledged_at_ms IS NULL
         <> (old.seq, old.id, old.type, old.dedup_key, old.at_ms, old.facts)
 BEGIN
     SELECT RAISE(ABORT, 'an event changes in nothing but that it is acknowledged, once');
-END;
-
-CREATE TRIGGER an_event_never_vanishes
-BEFORE DELETE ON events
-BEGIN
-    SELECT RAISE(ABORT, 'an event never vanishes: it would be told again');
 END;
 
 -- How the delivery of one event to one target goes: pending -> delivered or dead; dead -> pending by hand. next_at: when
@@ -718,12 +712,6 @@ WHEN (new.event_seq, new.target) <> (old.event_seq, old.target)
      OR NOT (old.state = 'pending' OR (old.state = 'dead' AND new.state = 'pending'))
 BEGIN
     SELECT RAISE(ABORT, 'a delivery ends once, and only a dead one is begun again');
-END;
-
-CREATE TRIGGER a_delivery_never_vanishes
-BEFORE DELETE ON deliveries
-BEGIN
-    SELECT RAISE(ABORT, 'a delivery never vanishes');
 END;
 
 -- How far each target has seen the events: what was there before its first sight is not for it.
@@ -930,4 +918,34 @@ BEGIN
         ON CONFLICT (dimension, period_ms, name, deployment, route, key_id, team, basis, outcome, hour_ms) DO UPDATE
        SET saved_nanousd = saved_nanousd + excluded.saved_nanousd, generations = generations + excluded.generations,
            cache_hits = cache_hits + excluded.cache_hits, coalesced = coalesced + excluded.coalesced;
+END;
+
+-- Before which moment events may be forgotten.
+CREATE TABLE events_forgotten (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    before_ms INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO events_forgotten (id, before_ms) VALUES (1, 0);
+
+CREATE INDEX events_by_time ON events (at_ms);
+CREATE INDEX deliveries_by_digest ON deliveries (digest_seq) WHERE digest_seq IS NOT NULL;
+
+-- What was told once is not to be told again: only events before a moment that was given up go, none that still has to be
+-- delivered, and never the newest, whose number the next one would take.
+CREATE TRIGGER an_event_never_vanishes
+BEFORE DELETE ON events
+WHEN old.at_ms >= (SELECT before_ms FROM events_forgotten)
+  OR old.seq = (SELECT MAX(seq) FROM events)
+  OR EXISTS (SELECT 1 FROM deliveries WHERE event_seq = old.seq AND state = 'pending')
+BEGIN
+    SELECT RAISE(ABORT, 'an event never vanishes: it would be told again');
+END;
+
+CREATE TRIGGER a_delivery_never_vanishes
+BEFORE DELETE ON deliveries
+WHEN old.state = 'pending'
+  OR (SELECT at_ms FROM events WHERE seq = old.event_seq) >= (SELECT before_ms FROM events_forgotten)
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery never vanishes');
 END;

@@ -46,8 +46,8 @@ def test_the_example_is_shown_whole() -> None:
         "config: input 0.15, output 0.60, cached input 0.075",
     ]
     assert cells(result, "local:smollm2")[-1] == "free"
-    assert cells(result, "provider:openai") == ["provider:openai", "day", "$20.00", "refuse", "90%"]
-    assert cells(result, "user:*") == ["user:*", "day", "$5.00", "wait"]
+    assert cells(result, "provider:openai") == ["provider:openai", "day", "$20.00", "refuse", "80%, 100%", "90%"]
+    assert cells(result, "user:*") == ["user:*", "day", "$5.00", "wait", "80%, 100%"]
     assert cells(result, "key:*") == ["key:*", "minute", "600 calls", "refuse"]
     events = "ceiling.*, spend.anomaly, disk.low"
     assert cells(result, "ops") == ["ops", "https://hooks.example.com/…", events, "yes"]
