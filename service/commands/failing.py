@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from service.config import Config, ConfigInvalid, load_config, load_ledger
+from service.config import Config, ConfigInvalid, load_books, load_config, load_ledger
 from service.config.alerts import secrets_of
 from telemetry import setup_logging
 
@@ -45,6 +45,11 @@ def load_or_exit(path: str | None, **overrides: object) -> Config:
 def load_ledger_or_exit(path: str | None) -> Config:
     """The same of the ledger alone: see `load_ledger`."""
     return _or_exit(lambda: load_ledger(path, os.environ))
+
+
+def load_books_or_exit(path: str | None) -> Config:
+    """The same of the ledger, prices and names: see `load_books`."""
+    return _or_exit(lambda: load_books(path, os.environ))
 
 
 def _or_exit(load: Callable[[], Config]) -> Config:

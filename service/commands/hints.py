@@ -22,7 +22,7 @@ from router.memory import Memory
 from router.orders import WrongOrder, order
 from service.clock import now_ms
 from service.commands.correcting import REFUSED, UNREADABLE
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_books_or_exit
 from service.commands.tables import plain_console, printable
 from service.config import Config
 from service.config.catalog import Catalog
@@ -40,7 +40,7 @@ def hints(ctx: click.Context, path: str | None, provider: str | None, *, as_json
 
     A service on the same ledger hears of it within a second.
     """
-    ctx.obj = load_or_exit(path)
+    ctx.obj = load_books_or_exit(path)
     if ctx.invoked_subcommand is not None:
         return
     known = _known(ctx.obj)

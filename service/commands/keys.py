@@ -24,7 +24,7 @@ from service.auth.keyring import Keyring, open_keyring
 from service.auth.secret import new_secret, without_secrets
 from service.clock import now_ms
 from service.commands.correcting import REFUSED, UNREADABLE
-from service.commands.failing import failing, load_ledger_or_exit, load_or_exit
+from service.commands.failing import failing, load_books_or_exit, load_ledger_or_exit
 from service.commands.tables import plain_console, printable
 from service.config import Config
 from service.config.catalog import Catalog
@@ -54,7 +54,7 @@ def keys() -> None:
 @_JSON
 def create(path: str | None, *, as_json: bool, **wishes: object) -> None:
     """Make a key. Its secret is printed once, alone on standard output, and kept nowhere."""
-    config = load_or_exit(path)
+    config = load_books_or_exit(path)
     secret, made_at_ms = new_secret(), now_ms()
     try:
         resolve = Catalog(config, load_book(), now_ms=made_at_ms).resolve

@@ -15,7 +15,7 @@ from ledger.ceilings import DAY_MS
 from ledger.corrections import BATCH, Charged, Corrector, reconciled
 from ledger.money import format_usd
 from service.commands.correcting import REFUSED, batches, with_corrector
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_books_or_exit
 from service.commands.reprice import day_of
 from service.commands.tables import plain_console
 from service.config import Config
@@ -59,7 +59,7 @@ def reconcile(file: Path, provider: str, form: str | None, path: str | None, *, 
     Columns are mapped in [[reconcile]]. With --apply, lines that name the file bring each day and model to what the
     provider says: attempts of basis unknown bear the difference first, then estimates, then all, by their amounts.
     """
-    config = load_or_exit(path)
+    config = load_books_or_exit(path)
     if provider not in {section.name for section in config.providers}:
         failing(f"there is no provider {provider!r} in the config", status=REFUSED)
     data = file.read_bytes()

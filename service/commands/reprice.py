@@ -16,7 +16,7 @@ from ledger.prices import Price, load_book
 from ledger.reports import parse_moment
 from service.clock import now_ms
 from service.commands.correcting import REFUSED, batches, with_corrector
-from service.commands.failing import failing, load_or_exit
+from service.commands.failing import failing, load_books_or_exit
 from service.commands.tables import plain_console
 from service.config import Config
 from service.config.catalog import Catalog
@@ -34,7 +34,7 @@ def reprice(since: str, until: str | None, model: str | None, path: str | None, 
     Each difference becomes a line with the new price's version. What a provider reported stands, and so does what
     nobody counted. Safe while the service runs; doing it twice changes nothing.
     """
-    config = load_or_exit(path)
+    config = load_books_or_exit(path)
     try:
         since_ms = parse_moment(since, now_ms())
         until_ms = parse_moment(until, now_ms()) if until else now_ms() + DAY_MS

@@ -1,5 +1,6 @@
 """Finds the config, reads it, and checks it whole before anything is started."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from service.config.rules import problems_of
 
 DEFAULT_FILE: Final = "farthing.toml"
 _OTHERS: Final = {*TABLES, *LISTS} - {"ledger"}
+# What neither prices nor names anything.
+_WITHOUT_NAMES: Final = {"alerts", "cache", "server", "telemetry"}
+_FOR_REQUESTS: Final = re.compile(r"providers\[\d+\]\.(api_key|proxy|headers|query)\b")
 
 
 def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -52,6 +56,27 @@ def load_ledger(path: str | None, environ: Mapping[str, str]) -> Config:
     if problems:
         raise ConfigInvalid(*problems)
     return Config(ledger=config.ledger)
+
+
+def load_books(path: str | None, environ: Mapping[str, str]) -> Config:
+    """As `load_config`, for whoever needs the ledger, prices and names of models, and asks no provider.
+
+    What only a request needs (a provider's key, proxy and headers) and the sections that price and name nothing are of
+    no use then: what is wrong with them, or not set here, does not matter. Raises ConfigInvalid for all else.
+    """
+    chosen = _chosen(path, environ)
+    if chosen is None:
+        return load_config(path, environ)
+    decoding = Decoding(environ)
+    config = _with_someone_to_ask(decoding.config(_document(chosen)), environ)
+    problems = [problem for problem in _problems(decoding, config) if not _is_for_others(problem)]
+    if problems:
+        raise ConfigInvalid(*problems)
+    return Config(**{name: getattr(config, name) for name in Config.__struct_fields__ if name not in _WITHOUT_NAMES})
+
+
+def _is_for_others(problem: Problem) -> bool:
+    return section_of(problem) in _WITHOUT_NAMES or _FOR_REQUESTS.match(problem.place) is not None
 
 
 def _chosen(path: str | None, environ: Mapping[str, str]) -> Path | None:

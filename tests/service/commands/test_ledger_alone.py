@@ -17,6 +17,8 @@ name = "openai"
 dialect = "openai"
 base_url = "https://api.openai.com/v1"
 api_key = "$A_KEY_THAT_IS_SET_ELSEWHERE"
+[[alerts]]
+url = "$A_HOOK_THAT_IS_SET_ELSEWHERE"
 """
 # {command: what it says of an empty ledger, its exit status}
 COMMANDS = {
@@ -32,6 +34,16 @@ COMMANDS = {
 }
 
 
+# Those that also want to know of prices and names of models, and ask nobody.
+BOOKS = {
+    "keys create --name n --route openai:gpt-4o": ("This is the key", 0),
+    "hints": ("nothing was learned yet", 0),
+    "hints block openai:gpt-4o": ("is blocked until", 0),
+    "reprice --since 7d": ("0 attempts looked at", 0),
+    "reconcile export.csv --provider openai": ("has no rows", 2),
+}
+
+
 def test_they_need_only_the_ledger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FARTHING_CONFIG", raising=False)
@@ -42,12 +54,24 @@ def test_they_need_only_the_ledger(tmp_path, monkeypatch):
             pass
 
     asyncio.run(make())
-    for command, (words, status) in COMMANDS.items():
+    (tmp_path / "export.csv").write_text("day,model,cost_usd\n", "utf-8")
+    for command, (words, status) in (COMMANDS | BOOKS).items():
         result = CliRunner().invoke(main, command.split())
         assert (result.exit_code, words in result.output) == (status, True), (command, result.output)
     asked = CliRunner().invoke(main, ["check"])
     assert (asked.exit_code, "A_KEY_THAT_IS_SET_ELSEWHERE is not set" in asked.output) == (2, True)
     assert not (tmp_path / "farthing.db").exists()
+
+
+@pytest.mark.parametrize("command", ["keys create --name n", "hints", "reprice --since 7d"])
+def test_what_prices_and_names_come_from_still_has_to_be_right(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FARTHING_CONFIG", raising=False)
+    address = CONFIG.replace('"https://api.openai.com/v1"', '"$AN_ADDRESS_THAT_IS_SET_ELSEWHERE"')
+    (tmp_path / "farthing.toml").write_text(address, "utf-8")
+    result = CliRunner().invoke(main, command.split())
+    assert (result.exit_code, "AN_ADDRESS_THAT_IS_SET_ELSEWHERE is not set" in result.output) == (2, True)
+    assert "A_KEY_THAT_IS_SET_ELSEWHERE" not in result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
