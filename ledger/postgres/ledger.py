@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ledger.errors import NotALedger
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
+from ledger.operations.owners import LeaseRule
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.readers import open_readers
 from ledger.postgres.store import PostgresWriter
 from ledger.sqlite.ledger import SqliteLedger, new_owner, under_lease
-from ledger.sqlite.owners import LeaseRule
 from ledger.sqlite.reports import SqliteReports
 from ledger.sqlite.writer import run_writer
 from ledger.values import CacheBounds

@@ -6,11 +6,11 @@ from typing import Final
 
 from ledger.database import named
 from ledger.errors import NotALedger
+from ledger.operations.lines import LineAudit, NoSuchLine, first_place, last_seq
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_identity
 from ledger.sql import statements
-from ledger.sqlite.lines import LineAudit, NoSuchLine, first_place, last_seq
 from ledger.sqlite.proofs import HOURS, REFERENCES
 from ledger.sqlite.verify import LINE_RULES, MOST_ROWS, RULES, check_hours, violations_of_lines
 from ledger.verify import Findings, Unreadable, Violation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ledger.corrections import BATCH, Charged, Correction
 from ledger.errors import NotALedger
-from ledger.sqlite.corrections import attempts_of, charged_attempts, correct, find_charged
+from ledger.operations.corrections import attempts_of, charged_attempts, correct, find_charged
 from ledger.sqlite.writer import Writer, open_store
 
 

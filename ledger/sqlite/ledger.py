@@ -17,23 +17,23 @@ from ledger.database import Database, Readings
 from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch, LedgerFigures
+from ledger.operations.admit import SQL as ADMIT
+from ledger.operations.admit import admit, count_refusal, hold_next, lead_of, look_ahead
+from ledger.operations.apikeys import create_key, find_key, revoke_key
+from ledger.operations.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
+from ledger.operations.hits import hit_again
+from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
+from ledger.operations.memory import change_memory, memory_since
+from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
+from ledger.operations.prices import record_prices
+from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.prices import Price
-from ledger.sqlite.admit import SQL as ADMIT
-from ledger.sqlite.admit import admit, count_refusal, hold_next, lead_of, look_ahead
-from ledger.sqlite.apikeys import create_key, find_key, revoke_key
-from ledger.sqlite.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.sqlite.connection import Synchronous
 from ledger.sqlite.events import forget_events
 from ledger.sqlite.files import check_file
-from ledger.sqlite.hits import hit_again
-from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.sqlite.looks import Looks, read_figures
-from ledger.sqlite.memory import change_memory, memory_since
 from ledger.sqlite.outbox import SqliteOutbox
-from ledger.sqlite.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
-from ledger.sqlite.prices import record_prices
 from ledger.sqlite.readers import open_readers
-from ledger.sqlite.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.sqlite.writer import Shared, Writer, open_store
 from ledger.values import (
     Admission,

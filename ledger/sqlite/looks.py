@@ -12,11 +12,11 @@ from ledger.database import Database, Readings, named
 from ledger.errors import LedgerUnavailable
 from ledger.events import EventRaised
 from ledger.figures import LedgerFigures
+from ledger.operations.events import raise_event
+from ledger.operations.lines import LineAudit, Place, first_place
+from ledger.operations.sums import Followed, SumAudit, follow, followed_until
 from ledger.sql import statements
-from ledger.sqlite.events import raise_event
-from ledger.sqlite.lines import LineAudit, Place, first_place
 from ledger.sqlite.proofs import CALLED
-from ledger.sqlite.sums import Followed, SumAudit, follow, followed_until
 from ledger.sqlite.verify import RULES
 from ledger.sqlite.writer import Writer
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from ledger.database import Readings
 from ledger.events import Delivery, EventRaised, Try
-from ledger.sqlite.deliveries import (
+from ledger.operations.deliveries import (
     due_deliveries,
     fold_deliveries,
     is_anything_due,
@@ -14,7 +14,7 @@ from ledger.sqlite.deliveries import (
     take_duty,
     who_has_duty,
 )
-from ledger.sqlite.events import acknowledge, raise_event
+from ledger.operations.events import acknowledge, raise_event
 from ledger.sqlite.reports import SqliteReports
 from ledger.sqlite.writer import Writer
 

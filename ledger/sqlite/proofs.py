@@ -14,9 +14,9 @@ import msgspec
 
 from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.database import Database
+from ledger.operations.lines import pruned_before
+from ledger.operations.spend import NAMES as NAMED
 from ledger.sql import statements
-from ledger.sqlite.lines import pruned_before
-from ledger.sqlite.spend import NAMES as NAMED
 
 SQL: Final = statements("sqlite", "proofs")
 REFERENCES: Final = "references lead somewhere"

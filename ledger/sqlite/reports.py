@@ -12,17 +12,17 @@ from ledger.database import Readings, Snapshot
 from ledger.errors import NotALedger
 from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
+from ledger.operations.apikeys import all_keys
+from ledger.operations.ceilings import ceiling_report, ceiling_statuses
+from ledger.operations.events import events_report
+from ledger.operations.generation_report import generation_report, generations_report
+from ledger.operations.latency_report import latency_report
+from ledger.operations.latest import latest_calls
+from ledger.operations.rates import spend_by_key_hour, spend_by_scope
+from ledger.operations.spend_report import spend_report
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
-from ledger.sqlite.apikeys import all_keys
-from ledger.sqlite.ceilings import ceiling_report, ceiling_statuses
-from ledger.sqlite.events import events_report
-from ledger.sqlite.generation_report import generation_report, generations_report
-from ledger.sqlite.latency_report import latency_report
-from ledger.sqlite.latest import latest_calls
 from ledger.sqlite.migrate import check_identity
-from ledger.sqlite.rates import spend_by_key_hour, spend_by_scope
 from ledger.sqlite.readers import open_readers
-from ledger.sqlite.spend_report import spend_report
 
 
 class SqliteReports:

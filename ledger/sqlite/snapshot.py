@@ -10,10 +10,10 @@ from typing import Final, Protocol, TypeVar
 
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
+from ledger.operations.latency_report import latency_by
+from ledger.operations.spend import spend_by
 from ledger.reports import Latency, LatencyQuery, Spend, SpendQuery
 from ledger.sqlite.connection import Connection, open_reader, read_bounded
-from ledger.sqlite.latency_report import latency_by
-from ledger.sqlite.spend import spend_by
 
 Result = TypeVar("Result")
 # A snapshot keeps the WAL from being emptied, so it ends by itself.

@@ -11,12 +11,22 @@ from typing import Any, Final
 
 from ledger.database import Database
 from ledger.errors import NotALedger
+from ledger.operations.lines import (
+    CHAIN,
+    HOLD,
+    PRICE,
+    TOKENS,
+    LineAudit,
+    NoSuchLine,
+    first_place,
+    last_seq,
+    pruned_before,
+)
+from ledger.operations.spend import spend_by
 from ledger.reports import SpendQuery
 from ledger.sql import statements
-from ledger.sqlite.lines import CHAIN, HOLD, PRICE, TOKENS, LineAudit, NoSuchLine, first_place, last_seq, pruned_before
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.proofs import HOURS, REFERENCES, proved
-from ledger.sqlite.spend import spend_by
 from ledger.verify import Findings, Unreadable, Violation
 
 RULES: Final = statements("sqlite", "verify")

@@ -81,8 +81,8 @@ async def _caller(ledger: Any, table: CeilingTable, name: str, calls: int, most_
 
 def plant_check_then_act() -> None:
     """Have this process look for room at every LOOKS_EVERYth call, and act on what was seen then."""
-    from ledger.sqlite import admit
-    from ledger.sqlite.room import Room
+    from ledger.operations import admit
+    from ledger.operations.room import Room
 
     find_room, looks = admit.find_room, {"made": 0, "found": True}
 

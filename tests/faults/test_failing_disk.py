@@ -14,10 +14,10 @@ import apsw
 import pytest
 
 from ledger.errors import LedgerUnavailable, NotALedger
+from ledger.operations.owners import LeaseRule
 from ledger.sqlite import connection as connections
 from ledger.sqlite.checkpoint import WalRule
 from ledger.sqlite.ledger import open_sqlite_ledger
-from ledger.sqlite.owners import LeaseRule
 from ledger.sqlite.writer import open_store
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
@@ -214,7 +214,7 @@ STALLED = """
 import asyncio, sys
 from pathlib import Path
 from ledger.sqlite.ledger import open_sqlite_ledger
-from ledger.sqlite.owners import LeaseRule
+from ledger.operations.owners import LeaseRule
 from ledger.values import CacheBounds
 from service.clock import now_ms
 from tests.ledger.calls import a_call, a_settlement

@@ -78,11 +78,11 @@ async def test_a_process_that_dies_within_a_sweep_leaves_the_dead_ones_holds_to_
             first.kill()
             await asyncio.gather(*stuck, return_exceptions=True)
         steps = [
-            Death(at="ledger.sqlite.owners:_lapse", when="before"),
-            Death(at="ledger.sqlite.owners:_lapse", nth=2),
-            Death(at="ledger.sqlite.owners:_lapse", nth=TIMES),
-            Death(at="ledger.sqlite.owners:post", nth=3, when="before"),
-            Death(at="ledger.sqlite.owners:post", nth=TIMES),
+            Death(at="ledger.operations.owners:_lapse", when="before"),
+            Death(at="ledger.operations.owners:_lapse", nth=2),
+            Death(at="ledger.operations.owners:_lapse", nth=TIMES),
+            Death(at="ledger.operations.owners:post", nth=3, when="before"),
+            Death(at="ledger.operations.owners:post", nth=TIMES),
         ]
         for death in steps:
             async with dying_serve(tmp_path, death=death) as sweeper:
@@ -117,9 +117,9 @@ async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_
         changed = config(upstream.url).replace('limit_usd = "1000"', 'limit_usd = "2000"') + more
         steps = [
             Death(at=f"{LEDGER}configure_ceilings", when="before"),
-            Death(at="ledger.sqlite.ceilings:_set", nth=2),
-            Death(at="ledger.sqlite.ceilings:_count_missed", nth=1),
-            Death(at="ledger.sqlite.ceilings:_count_missed", nth=2, when="before"),
+            Death(at="ledger.operations.ceilings:_set", nth=2),
+            Death(at="ledger.operations.ceilings:_count_missed", nth=1),
+            Death(at="ledger.operations.ceilings:_count_missed", nth=2, when="before"),
             Death(at=f"{LEDGER}configure_ceilings"),
         ]
         for death in steps:

@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from ledger.ceilings import Ceiling
+from ledger.operations.admit import CeilingTable, admit
+from ledger.operations.ceilings import configure_ceilings
+from ledger.operations.owners import Owner, leave, register, sweep
+from ledger.operations.settle import settle
 from ledger.sqlite import connection as connections
-from ledger.sqlite.admit import CeilingTable, admit
-from ledger.sqlite.ceilings import configure_ceilings
 from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.opening import prepare
-from ledger.sqlite.owners import Owner, leave, register, sweep
-from ledger.sqlite.settle import settle
 from ledger.sqlite.writer import BatchLost, _run_batch
 from ledger.values import CacheBounds, Lead
 from ledger.verify import verify_ledger

@@ -7,10 +7,10 @@ import pytest
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.errors import UsageDiffers
+from ledger.operations import settle as settle_module
+from ledger.operations.prices import find_price
+from ledger.operations.settle import FAILURE_SHARED_MS
 from ledger.prices import Price, Tier
-from ledger.sqlite import settle as settle_module
-from ledger.sqlite.prices import find_price
-from ledger.sqlite.settle import FAILURE_SHARED_MS
 from ledger.values import Bid, CacheBounds, Follow, Hit, Lead, Missing, NextAttempt, Refused
 from tests.ledger.calls import (
     BEGAN_MS,

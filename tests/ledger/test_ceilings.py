@@ -21,8 +21,8 @@ from ledger.ceilings import (
     strictest,
     window_span,
 )
-from ledger.sqlite.ceilings import ceiling_statuses, configure_ceilings
-from ledger.sqlite.room import SOONEST_MS, earliest_release_ms
+from ledger.operations.ceilings import ceiling_statuses, configure_ceilings
+from ledger.operations.room import SOONEST_MS, earliest_release_ms
 from ledger.values import Bid, Lead, Pressure, Refused
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle

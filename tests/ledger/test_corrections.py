@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.corrections import Charged, Correction, NotCorrectable, open_corrector, reconciled, repriced, spread
+from ledger.operations.prices import find_price
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
 from ledger.sql import migrations, statements
-from ledger.sqlite.prices import find_price
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle

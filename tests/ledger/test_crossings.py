@@ -13,13 +13,13 @@ from ledger.ceilings import Ceiling
 from ledger.corrections import Correction, open_corrector
 from ledger.events import EventsQuery
 from ledger.money import NANOUSD_PER_USD
+from ledger.operations.admit import admit
+from ledger.operations.ceilings import CeilingsInForce, configure_ceilings
+from ledger.operations.events import events_report
+from ledger.operations.owners import Owner, register
+from ledger.operations.settle import settle
 from ledger.reports import iso
-from ledger.sqlite.admit import admit
-from ledger.sqlite.ceilings import CeilingsInForce, configure_ceilings
-from ledger.sqlite.events import events_report
 from ledger.sqlite.migrate import migrate
-from ledger.sqlite.owners import Owner, register
-from ledger.sqlite.settle import settle
 from ledger.sqlite.verify import RULES
 from ledger.thresholds import crossed, line_of, next_line
 from ledger.usage import Usage

@@ -7,9 +7,9 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.chain import Line
+from ledger.operations.postings import post
 from ledger.prices import Price, Tier
 from ledger.reports import GenerationsQuery, UnknownPage
-from ledger.sqlite.postings import post
 from ledger.usage import Usage
 from ledger.values import Bid
 from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, admit_and_settle, an_ending

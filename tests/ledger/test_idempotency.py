@@ -8,7 +8,7 @@ import pytest
 from ledger.ceilings import Ceiling
 from ledger.errors import IdempotencyInProgress, IdempotencyMismatch
 from ledger.idempotency import KEPT_MS, MAX_KEPT_BYTES, TRANSITIONS, KeyEvent, KeyState
-from ledger.sqlite.idempotency import FORGOTTEN_PER_SWEEP
+from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP
 from ledger.values import Follow, Keeping, Lead, Missing, Refused, Replay
 from tests.ledger.calls import (
     BEGAN_MS,

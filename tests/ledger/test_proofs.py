@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
 from ledger.corrections import Correction, open_corrector
+from ledger.operations.lines import LineAudit, rates_of
 from ledger.prices import Price, Tier
 from ledger.sqlite import verify
-from ledger.sqlite.lines import LineAudit, rates_of
 from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, REFERENCES_PROVED, SPENT, proved
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage

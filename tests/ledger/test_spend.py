@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.chain import Line
 from ledger.corrections import Correction, open_corrector
+from ledger.operations.postings import post
+from ledger.operations.settle import SQL as SETTLE
+from ledger.operations.spend import SQL, spend_by
 from ledger.reports import SPEND_DIMENSIONS, Spend, SpendQuery, iso
 from ledger.sql import migrations
-from ledger.sqlite.postings import post
 from ledger.sqlite.proofs import NAMES
-from ledger.sqlite.settle import SQL as SETTLE
-from ledger.sqlite.spend import SQL, spend_by
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement

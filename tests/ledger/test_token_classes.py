@@ -7,10 +7,10 @@ from contextlib import closing
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.corrections import open_corrector, repriced
+from ledger.operations.lines import LineAudit, first_place
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
 from ledger.sql import migrations
-from ledger.sqlite.lines import LineAudit, first_place
 from ledger.sqlite.migrate import APPLICATION_ID
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage

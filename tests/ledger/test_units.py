@@ -9,8 +9,8 @@ import pytest
 from ledger.ceilings import DAY_MS, HOUR_MS, MINUTE_MS, Ceiling, window_span
 from ledger.corrections import Correction, open_corrector
 from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited
+from ledger.operations.lines import TOKENS
 from ledger.sql import migrations
-from ledger.sqlite.lines import TOKENS
 from ledger.sqlite.migrate import run_script
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage

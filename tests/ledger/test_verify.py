@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
 from ledger.corrections import Correction, open_corrector
+from ledger.operations.lines import CHAIN, _cost_nanousd
+from ledger.operations.lines import PRICE as PRICED
 from ledger.prices import Price, Tier
-from ledger.sqlite.lines import CHAIN, _cost_nanousd
-from ledger.sqlite.lines import PRICE as PRICED
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger

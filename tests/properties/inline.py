@@ -5,9 +5,9 @@ import itertools
 import sqlite3
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from ledger.operations.owners import Owner
 from ledger.sqlite.connection import _apply_writer_settings
 from ledger.sqlite.ledger import SqliteLedger
-from ledger.sqlite.owners import Owner
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import open_store
 from ledger.values import CacheBounds

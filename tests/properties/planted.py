@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from ledger.operations import admit, room, settle
 from ledger.prices import price
-from ledger.sqlite import admit, room, settle
 from ledger.sqlite.ledger import SqliteLedger
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from unittest import mock
 
 from ledger.errors import LedgerUnavailable
-from ledger.sqlite import ledger, owners, writer
+from ledger.operations import owners
+from ledger.sqlite import ledger, writer
 
 
 @contextmanager

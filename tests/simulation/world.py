@@ -14,8 +14,8 @@ import msgspec
 
 from ledger.ceilings import Ceiling
 from ledger.errors import LedgerUnavailable
+from ledger.operations.owners import LeaseRule, Owner
 from ledger.sqlite.ledger import SqliteLedger, _stop
-from ledger.sqlite.owners import LeaseRule, Owner
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import REOPEN_DELAYS_S, Writer, open_store
 from ledger.values import CacheBounds

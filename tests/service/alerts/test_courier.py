@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook
 
 from ledger.events import EventRaised, EventsQuery
+from ledger.operations.owners import LeaseRule
 from ledger.reports import iso
 from ledger.sqlite.ledger import open_sqlite_ledger
-from ledger.sqlite.owners import LeaseRule
 from ledger.values import CacheBounds
 from router.providers.post import open_post
 from service.alerts.answers import PATIENCE_MS, TRIES

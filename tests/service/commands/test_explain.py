@@ -8,8 +8,8 @@ import msgspec
 from click.testing import CliRunner
 
 from ledger.chain import Line
+from ledger.operations.postings import post
 from ledger.prices import Price, Tier
-from ledger.sqlite.postings import post
 from ledger.usage import Usage
 from ledger.values import Bid, Settlement
 from service.commands.explain import explain

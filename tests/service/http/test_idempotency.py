@@ -421,7 +421,7 @@ async def test_a_follower_of_another_process_lets_go_of_its_key_when_its_time_is
 
 
 async def test_a_result_too_large_to_keep_is_not_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("ledger.sqlite.idempotency.MAX_KEPT_BYTES", 1000)
+    monkeypatch.setattr("ledger.operations.idempotency.MAX_KEPT_BYTES", 1000)
     assert idempotency.MAX_KEPT_BYTES == 16 * 2**20
     async with a_service(tmp_path) as (_, upstream, client):
         upstream.plays(answer("word " * 300))

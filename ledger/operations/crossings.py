@@ -16,9 +16,9 @@ from ledger.database import Database
 from ledger.errors import Tight
 from ledger.events import EventRaised
 from ledger.money import amount_fields
+from ledger.operations.events import raise_event
 from ledger.reports import iso
 from ledger.sql import statements
-from ledger.sqlite.events import raise_event
 from ledger.thresholds import WHOLE, crossed, line_of, next_line
 
 SQL: Final = statements("sqlite", "crossings")

@@ -11,9 +11,9 @@ import msgspec
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.database import Database, words_of
+from ledger.operations.lines import pruned_before
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 from ledger.sql import statements
-from ledger.sqlite.lines import pruned_before
 
 SQL: Final = statements("sqlite", "reports")
 FAR_MS: Final = 1 << 48

@@ -6,9 +6,9 @@ from typing import Any, Final
 from ledger.chain import FURTHER_CLASSES
 from ledger.database import Database, named
 from ledger.money import format_usd
+from ledger.operations.prices import PriceUnreadable, find_price
 from ledger.reports import SPEND_DIMENSIONS, GenerationsQuery, iso, ms_of_us, page_name, page_place
 from ledger.sql import statements
-from ledger.sqlite.prices import PriceUnreadable, find_price
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "reports")

@@ -19,10 +19,10 @@ from ledger.ceilings import (
 )
 from ledger.database import Database
 from ledger.money import amount_fields
+from ledger.operations.apikeys import key_ceilings
+from ledger.operations.crossings import open_limits, shares_text, warn_anew
 from ledger.reports import iso
 from ledger.sql import statements
-from ledger.sqlite.apikeys import key_ceilings
-from ledger.sqlite.crossings import open_limits, shares_text, warn_anew
 
 SQL: Final = statements("sqlite", "ceilings")
 

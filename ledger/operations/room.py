@@ -9,8 +9,8 @@ import msgspec
 from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_until_ms, strictest, window_span
 from ledger.database import Database
 from ledger.errors import Tight
+from ledger.operations.crossings import first_line, shares_text
 from ledger.sql import statements
-from ledger.sqlite.crossings import first_line, shares_text
 from ledger.values import Bid, Pressure, Refused
 
 SQL: Final = statements("sqlite", "room")

@@ -1,4 +1,4 @@
-"""The spend report, rendered from `ledger.sqlite.spend`."""
+"""The spend report, rendered from `ledger.operations.spend`."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ import msgspec
 
 from ledger.database import Database
 from ledger.money import format_usd
+from ledger.operations.lines import pruned_before
+from ledger.operations.spend import FAR_MS, SQL, Key, needs_detail_before, spend_by
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
-from ledger.sqlite.lines import pruned_before
-from ledger.sqlite.spend import FAR_MS, SQL, Key, needs_detail_before, spend_by
 
 KeptKey = tuple[str | None, ...]
 

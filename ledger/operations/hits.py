@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from ledger.apikeys import ApiKeyOver
 from ledger.database import Database
+from ledger.operations.admit import generation_row
+from ledger.operations.apikeys import is_in_force
 from ledger.sql import statements
-from ledger.sqlite.admit import generation_row
-from ledger.sqlite.apikeys import is_in_force
 from ledger.values import HitAgain
 
 SQL: Final = statements("sqlite", "hits")

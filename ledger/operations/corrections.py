@@ -7,10 +7,10 @@ from ledger.chain import Line
 from ledger.corrections import Charged, Correction, NotCorrectable
 from ledger.database import Database
 from ledger.holds import HoldState
+from ledger.operations.postings import post
+from ledger.operations.prices import record_prices
+from ledger.operations.settle import add_to_windows
 from ledger.sql import statements
-from ledger.sqlite.postings import post
-from ledger.sqlite.prices import record_prices
-from ledger.sqlite.settle import add_to_windows
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "corrections")

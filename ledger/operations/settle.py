@@ -15,12 +15,12 @@ from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.latency import bucket_of
 from ledger.money import amount_fields
+from ledger.operations.admit import generation_row
+from ledger.operations.crossings import tell_crossings
+from ledger.operations.events import raise_event
+from ledger.operations.idempotency import keep
+from ledger.operations.postings import post
 from ledger.sql import statements
-from ledger.sqlite.admit import generation_row
-from ledger.sqlite.crossings import tell_crossings
-from ledger.sqlite.events import raise_event
-from ledger.sqlite.idempotency import keep
-from ledger.sqlite.postings import post
 from ledger.usage import Usage
 from ledger.values import AttemptResult, CacheBounds, Ending, GenerationFacts, Keeping, Settlement, Storing
 

@@ -10,9 +10,9 @@ from ledger.chain import FURTHER_CLASSES, GENESIS, LINE_COLUMNS, link
 from ledger.database import Database
 from ledger.errors import LedgerError
 from ledger.money import TOKENS_PER_MTOK
+from ledger.operations.prices import PriceUnreadable, all_prices, find_price
 from ledger.prices import Price
 from ledger.sql import statements
-from ledger.sqlite.prices import PriceUnreadable, all_prices, find_price
 from ledger.usage import Usage
 
 SQL: Final = statements("sqlite", "lines")

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from ledger.database import Database
 from ledger.events import Delivery, Event, EventRaised, Try, types_matching
+from ledger.operations.events import raise_event
 from ledger.sql import statements
-from ledger.sqlite.events import raise_event
 
 SQL: Final = statements("sqlite", "deliveries")
 DELIVERING: Final = "deliver alerts"

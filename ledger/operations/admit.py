@@ -9,11 +9,11 @@ import msgspec
 from ledger.ceilings import HOUR_MS, CeilingTable
 from ledger.database import Database, RuleBroken
 from ledger.errors import LeaseOver
+from ledger.operations.apikeys import check_key
+from ledger.operations.crossings import tell_refusal
+from ledger.operations.idempotency import find_replay, take_key
+from ledger.operations.room import Room, find_room, tightest
 from ledger.sql import statements
-from ledger.sqlite.apikeys import check_key
-from ledger.sqlite.crossings import tell_refusal
-from ledger.sqlite.idempotency import find_replay, take_key
-from ledger.sqlite.room import Room, find_room, tightest
 from ledger.values import (
     Admission,
     AdmitRequest,

@@ -7,10 +7,10 @@ import msgspec
 from ledger.chain import Line
 from ledger.database import Database
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from ledger.operations.postings import post
+from ledger.operations.settle import SQL as SETTLE
+from ledger.operations.settle import ClosedHold, give_back
 from ledger.sql import statements
-from ledger.sqlite.postings import post
-from ledger.sqlite.settle import SQL as SETTLE
-from ledger.sqlite.settle import ClosedHold, give_back
 
 SQL: Final = statements("sqlite", "owners")
 LAPSES_PER_SWEEP: Final = 500
