@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cores.model import Times, limit_per_second, simulate
+from benchmarks.cores.model import WARM_UP_SHARE, Times, limit_per_second, simulate
 
 
 def of(**changes: float) -> Times:
@@ -48,10 +48,14 @@ def test_a_write_among_others_costs_what_it_costs_among_others():
 )  # fmt: skip
 def test_no_arrangement_exceeds_what_its_parts_allow(loop, write, more, commit, processes, connections, seed):
     times = of(loop=loop, write=write, shared_write=write * more, commit=commit)
+    in_flight = processes * connections
+    calls = max(300, 10 * in_flight)
     found, again = (
-        simulate(times, processes=processes, connections=connections, calls=300, seed=seed) for _ in range(2)
+        simulate(times, processes=processes, connections=connections, calls=calls, seed=seed) for _ in range(2)
     )
     assert found == again
-    assert 0 < found.per_second <= limit_per_second(times, processes) * 1.15  # So few calls vary.
+    # Of those that are counted some began while it warmed up; and so few calls vary.
+    begun_before = in_flight / ((1 - WARM_UP_SHARE) * calls)
+    assert 0 < found.per_second <= limit_per_second(times, processes) * 1.15 * (1 + begun_before)
     assert 0 <= found.turn_share <= 1.0 + 1e-9
     assert 1 <= found.batch <= processes * connections
