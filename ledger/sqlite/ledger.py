@@ -21,6 +21,7 @@ from ledger.operations.admit import SQL as ADMIT
 from ledger.operations.admit import admit, count_refusal, hold_next, lead_of, look_ahead
 from ledger.operations.apikeys import create_key, find_key, revoke_key
 from ledger.operations.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
+from ledger.operations.events import forget_events
 from ledger.operations.hits import hit_again
 from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.operations.memory import change_memory, memory_since
@@ -29,7 +30,6 @@ from ledger.operations.prices import record_prices
 from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower, settle
 from ledger.prices import Price
 from ledger.sqlite.connection import Synchronous
-from ledger.sqlite.events import forget_events
 from ledger.sqlite.files import check_file
 from ledger.sqlite.looks import Looks, read_figures
 from ledger.sqlite.outbox import SqliteOutbox

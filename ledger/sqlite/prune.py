@@ -14,11 +14,11 @@ from typing import Any, Final
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.database import Database
 from ledger.errors import NotALedger, TooRecent
+from ledger.operations.events import forget_events
 from ledger.operations.spend import NAMES
 from ledger.reports import iso
 from ledger.sql import migrations, statements
 from ledger.sqlite.checkpoint import Checkpoints
-from ledger.sqlite.events import forget_events
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.turns import Turns
 from ledger.upkeep import Pruned

@@ -9,9 +9,9 @@ import pytest
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.events import DELIVERY_MOVES, EVENTS_KEPT_MS, EventRaised, EventsQuery, Try, types_matching
 from ledger.ledger import open_ledger
+from ledger.operations.events import FORGOTTEN_PER_SWEEP
 from ledger.reports import UnknownPage, iso
 from ledger.sql import migrations
-from ledger.sqlite.events import FORGOTTEN_PER_SWEEP
 from ledger.sqlite.migrate import APPLICATION_ID
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_ledger

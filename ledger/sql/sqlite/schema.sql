@@ -656,7 +656,7 @@ CREATE TABLE api_key_ceilings (
 ) STRICT, WITHOUT ROWID;
 
 -- What happened that people want to be told of, once for each dedup_key: written by the transaction that made it so, and
--- kept until it is old and cannot happen again (`ledger.sqlite.events.forget_events`). facts: JSON.
+-- kept until it is old and cannot happen again (`ledger.operations.events.forget_events`). facts: JSON.
 CREATE TABLE events (
     seq INTEGER NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
