@@ -23,6 +23,7 @@ from granian.server.embed import Server
 from service.app import create_app
 from service.assembly import Draining, open_parts
 from service.config import Config
+from service.hangup import take_hangups
 from service.http.generation import Slots
 from service.overflow import connection_cap, turning_away
 from service.parts import Parts
@@ -133,6 +134,7 @@ async def _reloading(parts: Parts) -> AsyncIterator[None]:
     """Obey SIGHUP while the block runs: one reload after the other, the last signal's never left out."""
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    take_hangups()
     task = asyncio.create_task(_reload_when_asked(parts, asked), name="config reload")
     try:
         yield

@@ -7,13 +7,15 @@ import socket
 import sys
 from typing import Final
 
+from service.hangup import hold_hangups
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> None:
     """Serve on the inherited socket until told to stop, or until the parent is gone."""
     descriptor, parent, *arguments = sys.argv[1:]
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Until it can be obeyed.
+    hold_hangups()  # Its parent did, in whatever way it was started.
     _die_with(int(parent))
     from service.commands.serve import run_with_arguments
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from service.figures_folder import figures_folder
+from service.hangup import holding_hangups, take_hangups
 
 # Which of the workers a process is, counted from 0.
 WORKER: Final = "FARTHING_WORKER"
@@ -46,6 +47,7 @@ class Workers:
         with figures_folder() as folder:
             self._environ[FIGURES] = folder
             self._running = [self._start(index) for index in range(self._count)]
+            take_hangups()
             while not self._is_stopping:
                 time.sleep(POLL_S)
                 self._replace_dead()
@@ -61,7 +63,8 @@ class Workers:
             *self._arguments,
         ]
         environ = {**self._environ, WORKER: str(index)}
-        return subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
+        with holding_hangups():
+            return subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
 
     def _replace_dead(self) -> None:
         for index, worker in enumerate(self._running):

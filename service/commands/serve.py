@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config, load_config
 from service.config.catalog import Catalog
+from service.hangup import hold_hangups
 from service.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes.")
 def serve(path: str | None, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the service."""
-    # Until it can be obeyed: a reload that comes early must not end the service.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hold_hangups()
     config = load_or_exit(path, host=host, port=port, workers=workers)
     start_logging(config, "INFO")
     try:
