@@ -130,3 +130,5 @@ def a_server(name="", *, unsafe=True):
         yield server
     finally:
         handle.cleanup()
+        # A worker that steals further tests joins anew: the handle that is kept would not count it among the users.
+        type(handle)._instances.pop(handle.pgdata, None)

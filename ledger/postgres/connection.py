@@ -30,7 +30,15 @@ STATEMENTS_KEPT: Final = 512
 _REFUSALS: Final = ("22", "23")
 _LOST: Final = "08"
 # What the driver raises. Its DataError, for a value that no such column holds, is an InterfaceError and a ValueError.
-_DRIVERS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, UnicodeError)
+# InternalClientError is what it says of a server that took its leave between two messages.
+_DRIVERS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    OverflowError,
+    UnicodeError,
+)
 
 
 class ServerFailed(ConnectionError):
