@@ -150,7 +150,7 @@ def slow_fsync(batch_limit: int) -> Iterator[None]:
         time.sleep(SLOW_FSYNC_S)
         return results
 
-    with patch.object(writer, "_run_batch", commit_slowly), patch.object(writer, "BATCH_LIMIT", batch_limit):
+    with patch.object(writer, "_run_batch", commit_slowly), patch.object(writer.Writer, "batch_limit", batch_limit):
         yield
 
 
@@ -172,7 +172,7 @@ def main() -> None:
             f"{year:,.0f} GB a year at {CALLS_A_SECOND} calls/s"
         )
         rates = []
-        for batch_limit in (writer.BATCH_LIMIT, 1):
+        for batch_limit in (writer.Writer.batch_limit, 1):
             with slow_fsync(batch_limit):
                 rates.append(uvloop.run(run_pairs(folder, CLIENTS[-1], SECONDS)).per_second)
         console.print(
