@@ -223,12 +223,10 @@ async def ask_count(
 
 async def read_to_the_end(chunks: AsyncIterator[bytes]) -> None:
     """Read to the body's end, for a moment. The answer is whole: whatever goes wrong now does not matter."""
-    try:
+    with suppress(TimeoutError, httpx.TransportError):
         async with asyncio.timeout(END_OF_BODY_S):
             async for _ in chunks:
                 pass
-    except (TimeoutError, httpx.TransportError):
-        pass
 
 
 async def read_model_names(response: httpx.Response) -> list[str]:
