@@ -22,7 +22,8 @@ from rich.table import Table
 
 from ledger.ceilings import Ceiling
 from ledger.ledger import Ledger, open_ledger
-from ledger.sqlite import writer
+from ledger.sqlite import batches, writer
+from ledger.sqlite.writer import SqliteWriter
 from ledger.usage import Usage
 from ledger.values import (
     AdmitRequest,
@@ -143,14 +144,14 @@ def now_ms() -> int:
 @contextmanager
 def slow_fsync(batch_limit: int) -> Iterator[None]:
     """Commits that each wait for a slow disk, with at most so many operations in one."""
-    commit: Callable[..., list[object]] = writer._run_batch
+    commit: Callable[..., list[object]] = batches.run_batch
 
     def commit_slowly(*batch: object) -> list[object]:
         results = commit(*batch)
         time.sleep(SLOW_FSYNC_S)
         return results
 
-    with patch.object(writer, "_run_batch", commit_slowly), patch.object(writer.Writer, "batch_limit", batch_limit):
+    with patch.object(writer, "run_batch", commit_slowly), patch.object(SqliteWriter, "batch_limit", batch_limit):
         yield
 
 
@@ -172,7 +173,7 @@ def main() -> None:
             f"{year:,.0f} GB a year at {CALLS_A_SECOND} calls/s"
         )
         rates = []
-        for batch_limit in (writer.Writer.batch_limit, 1):
+        for batch_limit in (SqliteWriter.batch_limit, 1):
             with slow_fsync(batch_limit):
                 rates.append(uvloop.run(run_pairs(folder, CLIENTS[-1], SECONDS)).per_second)
         console.print(

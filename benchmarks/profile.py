@@ -27,7 +27,7 @@ from benchmarks import ledger as pairs
 from benchmarks.load import Body, body, run_load
 from benchmarks.processes import Process, running_floor, running_gateway, running_upstream, stay_on_load_core
 from ledger.ledger import open_ledger
-from ledger.sqlite import writer
+from ledger.sqlite import batches
 from ledger.values import AdmitRequest, Hit, HitAgain, Lead
 
 CONNECTIONS: Final = 16
@@ -244,7 +244,7 @@ def _at_hand(request: AdmitRequest, answer_of: str) -> HitAgain:
 def counted() -> Iterator[list[str]]:
     """What the writer runs while the block does."""
     found: list[str] = []
-    run = writer._run_bare
+    run = batches._run_bare
 
     def traced(db: Any, work: Any) -> object:
         db.set_trace_callback(found.append)
@@ -253,7 +253,7 @@ def counted() -> Iterator[list[str]]:
         finally:
             db.set_trace_callback(None)
 
-    with patch.object(writer, "_run_bare", traced):
+    with patch.object(batches, "_run_bare", traced):
         yield found
 
 

@@ -164,7 +164,7 @@ async def open_corrector(url: str, *, clock_ms: Callable[[], int]) -> AsyncItera
 
         opened = open_postgres_corrector(server_of(url), clock_ms=clock_ms)
     else:
-        from ledger.sqlite.corrector import open_sqlite_corrector
+        from ledger.sqlite.ledger import open_sqlite_corrector
 
         opened = open_sqlite_corrector(Path(url.partition(":")[2]), clock_ms=clock_ms)
     async with opened as corrector:

@@ -284,7 +284,7 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
 
         opened = open_postgres_reports(server_of(url), clock_ms=clock_ms)
     else:
-        from ledger.sqlite.reports import open_sqlite_reports
+        from ledger.sqlite.ledger import open_sqlite_reports
 
         opened = open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms)
     async with opened as reports:

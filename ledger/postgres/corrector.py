@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from ledger.postgres.address import Address
 from ledger.postgres.ledger import check_there
 from ledger.postgres.store import PostgresWriter
-from ledger.sqlite.corrector import SqliteCorrector
-from ledger.sqlite.writer import run_writer
+from ledger.store.corrector import StoreCorrector
+from ledger.store.writer import run_writer
 
 
 @asynccontextmanager
-async def open_postgres_corrector(address: Address, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteCorrector]:
+async def open_postgres_corrector(address: Address, *, clock_ms: Callable[[], int]) -> AsyncIterator[StoreCorrector]:
     """On a ledger that is there. Raises NotALedger."""
     await check_there(address)
     store = PostgresWriter(address)
     async with run_writer(store):
-        yield SqliteCorrector(store, clock_ms)
+        yield StoreCorrector(store, clock_ms)

@@ -12,9 +12,9 @@ from ledger.postgres.connection import ServerFailed, Session, open_connection, r
 from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.readers import open_readers
 from ledger.postgres.store import PostgresWriter
-from ledger.sqlite.ledger import SqliteLedger, new_owner, under_lease
-from ledger.sqlite.reports import SqliteReports
-from ledger.sqlite.writer import run_writer
+from ledger.store.ledger import StoreLedger, new_owner, under_lease
+from ledger.store.reports import StoreReports
+from ledger.store.writer import run_writer
 from ledger.values import CacheBounds
 
 
@@ -28,13 +28,13 @@ async def open_postgres_ledger(
     events_kept_ms: int = EVENTS_KEPT_MS,
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
-) -> AsyncIterator[SqliteLedger]:
+) -> AsyncIterator[StoreLedger]:
     """Connect, make or bring up to date what is there, and hold a lease while the block runs. Raises NotALedger."""
     async with AsyncExitStack() as stack:
         store = PostgresWriter(address, tell=tell)
         await stack.enter_async_context(run_writer(store))
         readers = await stack.enter_async_context(open_readers(address))
-        ledger = SqliteLedger(
+        ledger = StoreLedger(
             store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
         )
         await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
@@ -42,11 +42,11 @@ async def open_postgres_ledger(
 
 
 @asynccontextmanager
-async def open_postgres_reports(address: Address, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
+async def open_postgres_reports(address: Address, *, clock_ms: Callable[[], int]) -> AsyncIterator[StoreReports]:
     """Read a ledger that is there. Raises NotALedger."""
     async with open_readers(address) as readers:
         await check_there(address)
-        yield SqliteReports(readers, clock_ms)
+        yield StoreReports(readers, clock_ms)
 
 
 def check_address(address: Address, *, now_ms: int) -> None:

@@ -12,7 +12,7 @@ from ledger.postgres.snapshot import SNAPSHOT
 from ledger.postgres.store import in_turn
 from ledger.sql import migrations
 from ledger.sqlite.prune import ROWS_AT_ONCE, Repeating, Work, bounds_of, count_rows, prune_rows
-from ledger.sqlite.writer import BatchLost
+from ledger.store.works import BatchLost
 from ledger.upkeep import Pruned
 
 

@@ -12,8 +12,8 @@ from ledger.database import Database
 from ledger.errors import LedgerUnavailable, NotALedger, ReadingTooLong
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
-from ledger.sqlite import snapshot
-from ledger.sqlite.snapshot import SqliteTransaction
+from ledger.store import transaction
+from ledger.store.transaction import StoreTransaction
 
 Result = TypeVar("Result")
 # Compiling a statement takes the server longer than most of ours run.
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_snapshot(address: Address) -> AsyncIterator[SqliteTransaction]:
+async def open_snapshot(address: Address) -> AsyncIterator[StoreTransaction]:
     """Everything read within is as it was at the beginning. On a connection of its own, so that it holds up nobody."""
     async with open_connection(address) as connection:
         try:
@@ -46,7 +46,7 @@ async def open_snapshot(address: Address) -> AsyncIterator[SqliteTransaction]:
 
         ending = asyncio.create_task(_end_later(connection), name="ledger snapshot")
         try:
-            yield SqliteTransaction(read)
+            yield StoreTransaction(read)
         finally:
             ending.cancel()
             await asyncio.wait([ending])
@@ -60,7 +60,7 @@ def failure_of(error: ServerFailed | NotALedger) -> LedgerUnavailable:
 
 
 async def _end_later(connection: Connection) -> None:
-    await asyncio.sleep(snapshot.SNAPSHOT_S)
+    await asyncio.sleep(transaction.SNAPSHOT_S)
     await connection.run(end)
 
 

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from ledger.errors import NotALedger
@@ -17,7 +16,8 @@ from ledger.figures import Batch
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
 from ledger.postgres.migrate import migrate
-from ledger.sqlite.writer import BatchLost, Committed, Work, Writer, run_works
+from ledger.store.works import BatchLost, Committed, Spoilt, Work, run_works
+from ledger.store.writer import Commit, Writer
 
 Result = TypeVar("Result")
 
@@ -37,30 +37,19 @@ SAVEPOINT work;
 TURN_S: Final = 12.0
 
 
-class Spoilt(Exception):
-    """A work failed after it had changed something."""
-
-
 class PostgresWriter(Writer):
-    """See `ledger.sqlite.writer.Writer`, whose queue it is."""
+    """Commits on a server, and opens another connection where one failed."""
 
     # Each statement is a journey to the server and back: the other replicas should not wait long for their turns.
     batch_limit = 64
 
     def __init__(self, address: Address, *, tell: Callable[[Batch], None] | None = None) -> None:
-        super().__init__(Path(address.shown), "full", tell=tell)
+        super().__init__(address.shown, tell=tell)
         self._address = address
         self._was_open = False
 
-    @property
-    def place(self) -> str:
-        return self._address.shown
-
-    def wal_bytes(self) -> int:
-        return 0  # The server keeps its own log.
-
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Callable[[list[Work[Any]]], Any]]:
+    async def opened(self) -> AsyncIterator[Commit]:
         async with open_connection(self._address) as connection:
             await (_run(connection, migrate) if self._was_open else connection.run(migrate))
             self._was_open = True
@@ -131,7 +120,7 @@ def _run_bare(db: Session, work: Work[Any]) -> object:
     """Raises Spoilt where only undoing what others did, too, would undo it."""
     before = db.changes
     try:
-        return work(db)  # type: ignore[arg-type]  # All that it asks of a connection is a Database.
+        return work(db)
     except Exception as error:
         if isinstance(error, ServerFailed):
             raise
@@ -149,7 +138,7 @@ def _run_apart(db: Session, work: Work[Any]) -> object:
 
 def _run_work(db: Session, work: Work[Any]) -> object:
     try:
-        result: object = work(db)  # type: ignore[arg-type]  # All that it asks of a connection is a Database.
+        result: object = work(db)
     except Exception as error:
         if isinstance(error, ServerFailed):
             raise

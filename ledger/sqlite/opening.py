@@ -4,7 +4,6 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from ledger.errors import NotALedger
 from ledger.sqlite.checkpoint import start_over
 from ledger.sqlite.connection import sync_folder
 from ledger.sqlite.migrate import migrate
@@ -14,7 +13,6 @@ PASSING: Final = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 })  # fmt: skip
-START_TRIES: Final = 5
 
 
 def prepare(db: sqlite3.Connection, *, path: Path) -> None:
@@ -33,11 +31,3 @@ def may_pass(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF in PASSING
     return isinstance(error, OSError)
-
-
-def refusal(place: str, cause: BaseException) -> NotALedger:
-    if isinstance(cause, NotALedger):
-        return cause
-    refusal = NotALedger(f"{place} cannot be used as a ledger: {cause}")
-    refusal.__cause__ = cause
-    return refusal

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 from ledger.errors import LedgerUnavailable, ReadingTooLong
 from ledger.sqlite.connection import Connection, open_reader, read_bounded
-from ledger.sqlite.snapshot import SqliteTransaction, open_snapshot
+from ledger.sqlite.snapshot import open_snapshot
+from ledger.store.transaction import StoreTransaction
 
 Result = TypeVar("Result")
 READERS: Final = 2
@@ -42,7 +43,7 @@ class Readers:
         finally:
             self._idle.put_nowait(connection)
 
-    def snapshot(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+    def snapshot(self) -> AbstractAsyncContextManager[StoreTransaction]:
         """One moment, on a connection of its own."""
         return open_snapshot(self.path)
 

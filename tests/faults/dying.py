@@ -1,6 +1,6 @@
 """The real service in a child process that dies at a step of its own: as by `kill -9`, before or after some call.
 
-    async with dying_serve(tmp_path, config=…, death=Death(at="ledger.sqlite.ledger:SqliteLedger.settle")) as victim:
+    async with dying_serve(tmp_path, config=…, death=Death(at="ledger.store.ledger:StoreLedger.settle")) as victim:
         await victim.ended()
 
 The service knows nothing of this: its functions are wrapped in the child, before `farthing serve` begins. Children are

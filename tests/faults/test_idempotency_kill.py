@@ -14,8 +14,8 @@ from tests.faults.dying import LAPSED_WITHIN_S, Death, dying_serve
 from tests.processes import one_route, run_farthing
 from tests.upstream import scripted_upstream, stream
 
-FACE = "ledger.sqlite.ledger:SqliteLedger."
-LEDGER = "ledger.sqlite.ledger:"
+FACE = "ledger.store.ledger:StoreLedger."
+LEDGER = "ledger.store.ledger:"
 PIECES = ["Four ", "farthings ", "make ", "a penny."]
 
 

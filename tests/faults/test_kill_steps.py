@@ -21,8 +21,8 @@ from tests.upstream import Connection, Request, answer, hang, hang_after_headers
 
 TIMES = 5
 NTHS = (1, 2, 4, 7, 11)
-LEDGER = "ledger.sqlite.ledger:"
-FACE = f"{LEDGER}SqliteLedger."
+LEDGER = "ledger.store.ledger:"
+FACE = f"{LEDGER}StoreLedger."
 # What of a call's way is told by one of our functions: `admit` and its like run inside the transaction.
 STEPS = {
     "between admission and sending": {

@@ -14,8 +14,8 @@ from tests.processes import run_farthing
 from tests.upstream import ScriptedUpstream, hang, scripted_upstream
 
 TIMES = 5
-LEDGER = "ledger.sqlite.ledger:"
-FACE = f"{LEDGER}SqliteLedger."
+LEDGER = "ledger.store.ledger:"
+FACE = f"{LEDGER}StoreLedger."
 MIGRATE = "ledger.sqlite.migrate:"
 
 

@@ -21,9 +21,10 @@ from ledger.operations.ceilings import configure_ceilings
 from ledger.operations.owners import Owner, leave, register, sweep
 from ledger.operations.settle import settle
 from ledger.sqlite import connection as connections
+from ledger.sqlite.batches import run_batch
 from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.opening import prepare
-from ledger.sqlite.writer import BatchLost, _run_batch
+from ledger.store.works import BatchLost
 from ledger.values import CacheBounds, Lead
 from ledger.verify import verify_ledger
 from tests.faults.disk import Disk, Face, RecordingVFS, recording_fsync
@@ -104,7 +105,7 @@ class Run:
         self.promised.update({hold_id: "lapsed" for hold_id, state in self.promised.items() if state == "held"})
 
     def commit(self, db, checkpoints, *works):
-        results = _run_batch(db, list(works))
+        results = run_batch(db, list(works))
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -267,5 +268,5 @@ def fail_to_sync_the_next_commit(run, db):
     run.disk.fault = fault
     late = Owner(owner_id="late", process="p")
     with pytest.raises(BatchLost) as lost:
-        _run_batch(db, [partial(register, owner=late, now_ms=run.now_ms, lease_ms=LEASE_MS)])
+        run_batch(db, [partial(register, owner=late, now_ms=run.now_ms, lease_ms=LEASE_MS)])
     assert lost.value.unknown, "whether it was kept is not known, so nobody is told that it was"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.operations.sums import HOUR_SUM, WINDOW_SUM
-from ledger.sqlite.looks import Looks
 from ledger.sqlite.proofs import CALLED
+from ledger.store.looks import Looks
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 from tests.ledger.homes import SqliteHome

@@ -62,7 +62,7 @@ async def test_reading_takes_no_lease_and_makes_no_file(sqlite_home):
 
 
 async def test_a_snapshot_that_is_over_says_so(home, monkeypatch):
-    monkeypatch.setattr("ledger.sqlite.snapshot.SNAPSHOT_S", 0.0)
+    monkeypatch.setattr("ledger.store.transaction.SNAPSHOT_S", 0.0)
     async with a_ledger(home) as ledger, ledger.transaction() as txn:
         with pytest.raises(LedgerUnavailable):
             await read_on(txn)

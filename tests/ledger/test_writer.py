@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from ledger.errors import LedgerUnavailable
-from ledger.sqlite.writer import Shared, open_store
+from ledger.sqlite.writer import open_store
+from ledger.store.works import Shared
 
 
 def put(value):

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from ledger.operations.owners import Owner
 from ledger.sqlite.connection import _apply_writer_settings
-from ledger.sqlite.ledger import SqliteLedger
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import open_store
+from ledger.store.ledger import StoreLedger
 from ledger.values import CacheBounds
 
 _numbers = itertools.count(1)
@@ -46,7 +46,7 @@ async def an_inline_ledger(path, clock, *, after=lambda db: None):
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path, "normal", opened))
         readers = Readers(path, [await stack.enter_async_context(opened(path))])
-        ledger = SqliteLedger(store, readers, _new_owner, clock_ms=clock, bounds=CacheBounds())
+        ledger = StoreLedger(store, readers, _new_owner, clock_ms=clock, bounds=CacheBounds())
         await ledger.join()
         yield ledger
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 from ledger.operations import admit, room, settle
 from ledger.prices import price
-from ledger.sqlite.ledger import SqliteLedger
+from ledger.store.ledger import StoreLedger
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def room_is_looked_for_first_and_taken_later() -> Iterator[None]:
 
         return await self._write_under_lease(work)
 
-    with mock.patch.object(SqliteLedger, "admit", admit_later):
+    with mock.patch.object(StoreLedger, "admit", admit_later):
         yield
 
 

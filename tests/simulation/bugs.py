@@ -8,7 +8,8 @@ from unittest import mock
 
 from ledger.errors import LedgerUnavailable
 from ledger.operations import owners
-from ledger.sqlite import ledger, writer
+from ledger.sqlite import batches, writer
+from ledger.store import ledger
 
 
 @contextmanager
@@ -17,9 +18,9 @@ def acknowledged_before_the_commit() -> Iterator[None]:
         if db.in_transaction:
             db.execute("COMMIT")
         db.execute("BEGIN IMMEDIATE")
-        return [writer._run_work(db, work) for work in works]
+        return [batches.run_work(db, work) for work in works]
 
-    with mock.patch.object(writer, "_run_batch", run_batch):
+    with mock.patch.object(writer, "run_batch", run_batch):
         yield
 
 
@@ -27,14 +28,14 @@ def acknowledged_before_the_commit() -> Iterator[None]:
 def a_failed_commit_is_taken_for_a_success() -> Iterator[None]:
     def run_batch(db, works):
         db.execute("BEGIN IMMEDIATE")
-        results = [writer._run_work(db, work) for work in works]
+        results = [batches.run_work(db, work) for work in works]
         try:
             db.execute("COMMIT")
         except sqlite3.Error:
             db.rollback()
         return results
 
-    with mock.patch.object(writer, "_run_batch", run_batch):
+    with mock.patch.object(writer, "run_batch", run_batch):
         yield
 
 
@@ -62,14 +63,14 @@ def nobody_looks_whether_the_batch_is_still_open() -> Iterator[None]:
             db.execute("COMMIT")
         return results
 
-    with mock.patch.object(writer, "_run_batch", run_batch):
+    with mock.patch.object(writer, "run_batch", run_batch):
         yield
 
 
 @contextmanager
 def a_failing_disk_is_taken_for_one_call_s_trouble() -> Iterator[None]:
     """The simulation's first find: whoever kept the lease got SQLite's own error, and kept it no more."""
-    with mock.patch.object(writer, "TROUBLE", frozenset()):
+    with mock.patch.object(batches, "TROUBLE", frozenset()):
         yield
 
 

@@ -15,9 +15,10 @@ import msgspec
 from ledger.ceilings import Ceiling
 from ledger.errors import LedgerUnavailable
 from ledger.operations.owners import LeaseRule, Owner
-from ledger.sqlite.ledger import SqliteLedger, _stop
 from ledger.sqlite.readers import Readers
-from ledger.sqlite.writer import REOPEN_DELAYS_S, Writer, open_store
+from ledger.sqlite.writer import open_store
+from ledger.store.ledger import StoreLedger, stop
+from ledger.store.writer import REOPEN_DELAYS_S, Writer
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS
@@ -129,7 +130,7 @@ class World:
             stack.push_async_callback(ledger.leave)
             await self._until_taken(partial(ledger.configure_ceilings, CEILINGS))
             keeper = asyncio.create_task(ledger.keep_lease())
-            stack.push_async_callback(_stop, keeper)
+            stack.push_async_callback(stop, keeper)
             for number in range(self._plan.callers):
                 caller = Caller(f"{name}-{number}", ledger, self._books, self._chance, self._say, self._clock_ms)
                 self._callers.append(asyncio.create_task(self._call(caller)))
@@ -148,9 +149,9 @@ class World:
                 return
         await running
 
-    async def _join(self, store: Writer) -> SqliteLedger:
+    async def _join(self, store: Writer) -> StoreLedger:
         """Under another owner each time, as a process that could not start is started again."""
-        ledger = SqliteLedger(
+        ledger = StoreLedger(
             store, Readers(self._path, []), self._new_owner, clock_ms=self._clock_ms, bounds=CacheBounds()
         )
         await ledger.join()

@@ -1,15 +1,13 @@
 """What readers are told: each reading on a read-only connection, with or without a writer beside it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ledger.apikeys import ApiKey
 from ledger.ceilings import CeilingStatus
 from ledger.database import Readings, Snapshot
-from ledger.errors import NotALedger
 from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.operations.apikeys import all_keys
@@ -21,11 +19,9 @@ from ledger.operations.latest import latest_calls
 from ledger.operations.rates import spend_by_key_hour, spend_by_scope
 from ledger.operations.spend_report import spend_report
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
-from ledger.sqlite.migrate import check_identity
-from ledger.sqlite.readers import open_readers
 
 
-class SqliteReports:
+class StoreReports:
     """See `ledger.ledger.LedgerReports`, which it implements."""
 
     def __init__(self, readers: Readings, clock_ms: Callable[[], int]) -> None:
@@ -70,13 +66,3 @@ class SqliteReports:
 
     async def events(self, query: EventsQuery) -> dict[str, Any]:
         return await self._readers.read(partial(events_report, query=query))
-
-
-@asynccontextmanager
-async def open_sqlite_reports(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteReports]:
-    """Read a file that is there. Raises NotALedger."""
-    if not path.is_file():
-        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
-    async with open_readers(path) as readers:
-        await readers.read(check_identity)
-        yield SqliteReports(readers, clock_ms)

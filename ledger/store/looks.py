@@ -18,7 +18,7 @@ from ledger.operations.sums import Followed, SumAudit, follow, followed_until
 from ledger.sql import statements
 from ledger.sqlite.proofs import CALLED
 from ledger.sqlite.verify import RULES
-from ledger.sqlite.writer import Writer
+from ledger.store.writer import Writer
 
 SQL: Final = statements("sqlite", "audit")
 # Rules whose cost does not grow with the ledger.

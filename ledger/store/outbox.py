@@ -1,4 +1,4 @@
-"""The outbox's operations on SQLite, each one transaction of the writer."""
+"""The outbox's operations, each one transaction of the writer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,11 +15,11 @@ from ledger.operations.deliveries import (
     who_has_duty,
 )
 from ledger.operations.events import acknowledge, raise_event
-from ledger.sqlite.reports import SqliteReports
-from ledger.sqlite.writer import Writer
+from ledger.store.reports import StoreReports
+from ledger.store.writer import Writer
 
 
-class SqliteOutbox(SqliteReports):
+class StoreOutbox(StoreReports):
     """See `ledger.ledger.Outbox`, which it implements for the process that holds the lease of `owner_id`."""
 
     def __init__(self, store: Writer, readers: Readings, *, clock_ms: Callable[[], int]) -> None:

@@ -1,17 +1,14 @@
-"""A writer that only corrects: no lease, no holds, in turn with whoever serves from the same file."""
+"""A writer that only corrects: no lease, no holds, in turn with whoever serves from the same ledger."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from ledger.corrections import BATCH, Charged, Correction
-from ledger.errors import NotALedger
 from ledger.operations.corrections import attempts_of, charged_attempts, correct, find_charged
-from ledger.sqlite.writer import Writer, open_store
+from ledger.store.writer import Writer
 
 
-class SqliteCorrector:
+class StoreCorrector:
     """See `ledger.corrections.Corrector`, which it implements."""
 
     def __init__(self, store: Writer, clock_ms: Callable[[], int]) -> None:
@@ -33,12 +30,3 @@ class SqliteCorrector:
 
     async def correct(self, corrections: Sequence[Correction]) -> list[int]:
         return await self._store.write(partial(correct, corrections=corrections, now_ms=self._clock_ms()))
-
-
-@asynccontextmanager
-async def open_sqlite_corrector(path: Path, *, clock_ms: Callable[[], int]) -> AsyncIterator[SqliteCorrector]:
-    """On a file that is there. Raises NotALedger."""
-    if not path.is_file():
-        raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")
-    async with open_store(path, "full") as store:
-        yield SqliteCorrector(store, clock_ms)

@@ -1,0 +1,321 @@
+"""The ledger's operations, each one transaction of the writer or one read."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from ledger.apikeys import ApiKey, KeptKey
+from ledger.ceilings import Ceiling
+from ledger.database import Database, Readings
+from ledger.errors import LeaseOver, LedgerUnavailable
+from ledger.events import EVENTS_KEPT_MS
+from ledger.figures import LedgerFigures
+from ledger.operations.admit import SQL as ADMIT
+from ledger.operations.admit import admit, count_refusal, hold_next, lead_of, look_ahead
+from ledger.operations.apikeys import create_key, find_key, revoke_key
+from ledger.operations.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
+from ledger.operations.events import forget_events
+from ledger.operations.hits import hit_again
+from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
+from ledger.operations.memory import change_memory, memory_since
+from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
+from ledger.operations.prices import record_prices
+from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower, settle
+from ledger.prices import Price
+from ledger.store.looks import Looks, read_figures
+from ledger.store.outbox import StoreOutbox
+from ledger.store.works import Shared
+from ledger.store.writer import Writer
+from ledger.values import (
+    Admission,
+    AdmitRequest,
+    Bid,
+    CacheBounds,
+    Ending,
+    GenerationFacts,
+    HitAgain,
+    Keeping,
+    Lead,
+    NextAttempt,
+    Prospect,
+    Refused,
+    Settlement,
+)
+
+LEASE_TRIES: Final = 2
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+class StoreLedger(StoreOutbox):
+    """See `ledger.ledger.Ledger`, which it implements. Each engine opens it on its own writer and readers.
+
+    new_owner: makes an owner that was never before, for each lease.
+    """
+
+    def __init__(
+        self,
+        store: Writer,
+        readers: Readings,
+        new_owner: Callable[[], Owner],
+        *,
+        clock_ms: Callable[[], int],
+        bounds: CacheBounds,
+        events_kept_ms: int = EVENTS_KEPT_MS,
+        lease: LeaseRule | None = None,
+    ):
+        super().__init__(store, readers, clock_ms=clock_ms)
+        self._new_owner = new_owner
+        self._owner = new_owner()
+        self._bounds = bounds
+        self._events_kept_ms = events_kept_ms
+        self._lease = lease or LeaseRule()
+        self._ceilings = CeilingsInForce()
+        self._rejoining = asyncio.Lock()
+        self._recorded: set[tuple[str, str]] = set()
+
+    @property
+    def owner_id(self) -> str:
+        return self._owner.owner_id
+
+    @property
+    def is_ready(self) -> bool:
+        return self._store.is_ready
+
+    @property
+    def queue_age_s(self) -> float:
+        return self._store.queue_age_s
+
+    def ceilings_of(self, deployment: str, attribution: dict[str, str]) -> tuple[Ceiling, ...]:
+        return self._ceilings.table.for_attempt(deployment, attribution)
+
+    async def count_refusal(self, route: str, refused: Refused, *, now_ms: int) -> None:
+        await self._store.write(partial(count_refusal, route=route, refused=refused, now_ms=now_ms))
+
+    async def admit(self, request: AdmitRequest) -> Admission:
+        await self._record_new_prices(request.bids)
+
+        def work(db: Database, owner_id: str) -> Admission:
+            return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
+
+        return await self._write_under_lease(work)
+
+    def hit_again(self, again: HitAgain) -> Coroutine[Any, Any, bool]:
+        # No lease: nothing is held.
+        return self._store.write(Shared(hit_again, again))
+
+    async def look_ahead(self, request: AdmitRequest) -> Prospect:
+        # Read anew each time: the table in force is the writer's thread's own.
+        return await self._readers.read(
+            lambda db: look_ahead(db, request, ceilings=CeilingsInForce().now(db)),
+        )
+
+    async def lead_of(self, request: AdmitRequest) -> Lead | None:
+        # Behind the earlier try, should that still be waiting for its turn.
+        return await self._store.write(partial(lead_of, request=request))
+
+    async def hold_next(self, request: NextAttempt) -> Lead | Refused:
+        await self._record_new_prices(request.bids)
+
+        def work(db: Database, owner_id: str) -> Lead | Refused:
+            for result in request.closed:
+                close_attempt(db, result, now_ms=request.now_ms)
+            return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
+
+        return await self._write_under_lease(work, is_settlement=True)
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
+
+    async def record_follower(
+        self, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
+    ) -> None:
+        work = partial(record_follower, facts=facts, ending=ending, leader_id=leader_id, keeping=keeping)
+        await self._store.write(work, is_settlement=True)
+
+    async def keep(self, keeping: Keeping) -> None:
+        await self._store.write(partial(keep, keeping=keeping), is_settlement=True)
+
+    async def flight_is_over(self, cache_key: bytes, leader_id: str) -> bool:
+        place = {"cache_key": cache_key, "now_ms": self._clock_ms()}
+        row = await self._readers.read(lambda db: db.execute(ADMIT["find_flight"], place).fetchone())
+        return row is None or row[0] != leader_id
+
+    async def failure_of(self, leader_id: str) -> bytes | None:
+        return await self._readers.read(partial(find_failure, leader_id=leader_id, now_ms=self._clock_ms()))
+
+    async def configure_ceilings(self, ceilings: tuple[Ceiling, ...]) -> None:
+        now_ms = self._clock_ms()
+
+        def work(db: Database) -> None:
+            configure_ceilings(db, ceilings, now_ms=now_ms)
+            self._ceilings.now(db)
+
+        await self._store.write(work, is_settlement=True)
+
+    async def create_api_key(self, kept: KeptKey) -> None:
+        def work(db: Database) -> None:
+            if create_key(db, kept):
+                add_ceilings(db, kept.key.ceilings, now_ms=kept.key.created_at_ms)
+
+        await self._store.write(work)
+
+    async def find_api_key(self, key_id: str) -> KeptKey | None:
+        kept = await self._readers.read(partial(find_key, key_id=key_id))
+        if kept is not None and kept.key.ceilings and not self._ceilings.table.names(kept.key.scope):
+            # Another process made it a moment ago: calls are planned by the ceilings as they were last seen here.
+            await self._store.write(self._see_ceilings, is_settlement=True)
+        return kept
+
+    def _see_ceilings(self, db: Database) -> None:
+        self._ceilings.now(db)
+
+    async def revoke_api_key(self, key_id: str) -> ApiKey | None:
+        return await self._store.write(partial(revoke_key, key_id=key_id, now_ms=self._clock_ms()))
+
+    async def record_prices(self, prices: Mapping[str, Price]) -> None:
+        await self._store.write(partial(record_prices, prices=prices), is_settlement=True)
+        self._recorded.update((deployment, price.version) for deployment, price in prices.items())
+
+    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+        await self._store.write(partial(change_memory, subject=subject, change=change))
+
+    async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
+        return await self._readers.read(partial(memory_since, version=version))
+
+    async def figures(self) -> LedgerFigures:
+        work = partial(
+            read_figures,
+            owner_id=self.owner_id,
+            now_ms=self._clock_ms(),
+            queue_depth=self._store.queue_depth,
+            wal_bytes=self._store.wal_bytes(),
+        )
+        return await self._readers.read(work)
+
+    def looks(self, *, every_s: float) -> Looks:
+        """The audit that goes on beside it."""
+        return Looks(
+            self._store, self._readers, clock_ms=self._clock_ms, owner_id=lambda: self.owner_id, every_s=every_s
+        )
+
+    async def join(self) -> None:
+        """Begin a lease."""
+        work = partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
+        await self._store.write(work)
+
+    async def leave(self) -> None:
+        """Give the lease back, so that nobody has to wait for it to run out."""
+        try:
+            work = partial(leave, owner=self._owner)
+            await self._store.write(work, is_settlement=True)
+        except LedgerUnavailable:
+            log.warning("the lease could not be given back; it runs out by itself")
+
+    async def keep_lease(self) -> None:
+        """Renew this process's lease and close the holds of the dead, until cancelled."""
+        loop = asyncio.get_running_loop()
+        renew_at_s = loop.time() + self._lease.renew_s
+        while True:
+            await asyncio.sleep(self._lease.sweep_s)
+            try:
+                if loop.time() >= renew_at_s:
+                    renew_at_s = loop.time() + self._lease.renew_s
+                    await self._renew()
+                await self._sweep()
+            except LedgerUnavailable:
+                log.warning("the lease could not be renewed: the ledger takes no writes")
+
+    async def _renew(self) -> None:
+        owner = self._owner
+        work = partial(renew, owner=owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
+        if not await self._store.write(work, is_settlement=True):
+            await self._rejoin(owner)
+
+    async def _rejoin(self, fenced: Owner) -> None:
+        """Take a new lease in the place of one that ran out, once, however many calls found that it did."""
+        async with self._rejoining:
+            if self._owner != fenced:
+                return
+            log.warning("this process's lease ran out before it was renewed; its open holds lapse")
+            fresh = self._new_owner()
+            now_ms = self._clock_ms()
+            work = partial(rejoin, fenced=fenced, fresh=fresh, now_ms=now_ms, lease_ms=self._lease.lease_ms)
+            await self._store.write(work, is_settlement=True)
+            self._owner = fresh
+
+    async def _write_under_lease(
+        self, work: Callable[[Database, str], Result], *, is_settlement: bool = False
+    ) -> Result:
+        """Write as this process's owner; as a new one if its lease turns out to be over."""
+        for _ in range(LEASE_TRIES):
+            owner = self._owner
+            try:
+                return await self._store.write(partial(_as_owner, work=work, owner=owner), is_settlement=is_settlement)
+            except LeaseOver:
+                await self._rejoin(owner)
+        raise LedgerUnavailable
+
+    async def _record_new_prices(self, bids: tuple[Bid, ...]) -> None:
+        """Prices go on record before the first hold that names them."""
+        unrecorded = {
+            bid.deployment: bid.price
+            for bid in bids
+            if bid.price is not None and (bid.deployment, bid.price_version) not in self._recorded
+        }
+        if unrecorded:
+            await self.record_prices(unrecorded)
+
+    async def _sweep(self) -> None:
+        await self._store.write(self._drop_old, is_settlement=True)
+        forgotten = FORGOTTEN_PER_SWEEP
+        while forgotten >= FORGOTTEN_PER_SWEEP:
+            forgotten = await self._store.write(partial(forget_expired, now_ms=self._clock_ms()), is_settlement=True)
+        lapsed = LAPSES_PER_SWEEP
+        while lapsed >= LAPSES_PER_SWEEP:
+            lapsed = await self._store.write(partial(sweep, now_ms=self._clock_ms()), is_settlement=True)
+            if lapsed:
+                log.warning("%d holds of dead processes lapsed: their whole amount is charged, basis unknown", lapsed)
+
+    def _drop_old(self, db: Database) -> None:
+        now_ms = self._clock_ms()
+        drop_expired(db, now_ms=now_ms)
+        forget_events(db, before_ms=now_ms - self._events_kept_ms)
+
+
+def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner: Owner) -> Result:
+    return work(db, owner.owner_id)
+
+
+def new_owner() -> Owner:
+    """An owner that was never before, of this process."""
+    return Owner(owner_id=f"own_{secrets.token_hex(8)}", process=f"{socket.gethostname()}:{os.getpid()}")
+
+
+@asynccontextmanager
+async def under_lease(ledger: StoreLedger, *, verify_every_s: float | None) -> AsyncIterator[None]:
+    """Hold a lease while the block runs, then give it back. verify_every_s None: no looks."""
+    async with AsyncExitStack() as stack:
+        await ledger.join()
+        stack.push_async_callback(ledger.leave)
+        keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
+        stack.push_async_callback(stop, keeper)
+        if verify_every_s is not None:
+            looks = ledger.looks(every_s=verify_every_s)
+            stack.push_async_callback(stop, asyncio.create_task(looks.run(), name="ledger audit"))
+        yield
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cancel it and wait for its end. Raises what it failed with."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()):
+        raise error
