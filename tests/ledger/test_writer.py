@@ -151,7 +151,7 @@ async def test_two_processes_take_turns_and_lose_nothing(tmp_path):
     script = """
 import asyncio, sys
 from pathlib import Path
-from ledger.sqlite.writer import Shared, open_store
+from ledger.sqlite.writer import open_store
 async def main(name):
     async with open_store(Path(sys.argv[1]), "full") as store:
         for n in range(150):
