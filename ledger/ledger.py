@@ -3,18 +3,16 @@
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.ceilings import Ceiling, CeilingStatus
-from ledger.errors import NotALedger
 from ledger.events import EVENTS_KEPT_MS, Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import Batch, LedgerFigures
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.prices import Price
 from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
-from ledger.url import is_on_server, server_of
+from ledger.url import is_on_server, path_of, server_of
 from ledger.values import (
     Admission,
     AdmitRequest,
@@ -258,7 +256,7 @@ async def open_ledger(
     else:
         from ledger.sqlite.ledger import open_sqlite_ledger
 
-        path = _sqlite_path(url)
+        path = path_of(url)
         opened = open_sqlite_ledger(
             path,
             clock_ms=clock_ms,
@@ -286,7 +284,7 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
     else:
         from ledger.sqlite.ledger import open_sqlite_reports
 
-        opened = open_sqlite_reports(_sqlite_path(url), clock_ms=clock_ms)
+        opened = open_sqlite_reports(path_of(url), clock_ms=clock_ms)
     async with opened as reports:
         yield reports
 
@@ -300,11 +298,4 @@ def check_ledger(url: str) -> None:
         return
     from ledger.sqlite.files import check_file
 
-    check_file(_sqlite_path(url))
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, _, path = url.partition(":")
-    if scheme != "sqlite" or not path:
-        raise NotALedger(f"{url!r} names no ledger: write it like sqlite:farthing.db")
-    return Path(path)
+    check_file(path_of(url))

@@ -1,5 +1,6 @@
 """Where a ledger is kept, by its URL: `sqlite:PATH`, or `postgresql://…`, which may hold a password."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.errors import NotALedger
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
 def is_on_server(url: str) -> bool:
     """Whether a ledger is in a server's database, and not in a file of this machine."""
     return url.partition(":")[0] in {"postgresql", "postgres"}
+
+
+def path_of(url: str) -> Path:
+    """The file's. Raises NotALedger, which does not repeat an address that may be another server's."""
+    scheme, _, path = url.partition(":")
+    if scheme != "sqlite" or not path:
+        raise NotALedger(
+            f"{scheme!r} names no ledger: write it like sqlite:farthing.db, or postgresql://user@host/database"
+        )
+    return Path(path)
 
 
 def server_of(url: str) -> "Address":

@@ -34,19 +34,22 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[Violation, ...]
 
 
-def verify_ledger(url: str, *, on_rule: Callable[[str], None], since: int | None = None) -> Findings:
+def verify_ledger(
+    url: str, *, on_rule: Callable[[str], None], since: int | None = None, is_unfinished: bool = False
+) -> Findings:
     """Audit a ledger, read-only, on a snapshot: safe while a service writes to it.
 
     on_rule is told what is being checked, on any thread. since: trust the lines up to this number and their digest, and
-    look at those after it; sums are checked whole. Raises Unreadable.
+    look at those after it; sums are checked whole. is_unfinished: it may be a copy that is not a ledger yet. Raises
+    Unreadable.
     """
     if is_on_server(url):
         from ledger.postgres.verify import verify_database
 
-        return verify_database(server_of(url), on_rule=on_rule, since=since)
+        return verify_database(server_of(url), on_rule=on_rule, since=since, is_unfinished=is_unfinished)
     from ledger.sqlite.verify import verify_file
 
-    return verify_file(Path(url.partition(":")[2]), on_rule=on_rule, since=since)
+    return verify_file(Path(url.partition(":")[2]), on_rule=on_rule, since=since, is_unfinished=is_unfinished)
 
 
 class Unreadable(LedgerError):

@@ -3,6 +3,7 @@
 from typing import Final
 
 from ledger.errors import NotALedger
+from ledger.operations import unfinished
 from ledger.postgres.connection import Session
 from ledger.sql import migrations
 
@@ -18,16 +19,23 @@ def migrate(db: Session) -> None:
     check_server(db)
     if check_identity(db) == len(migrations("postgres")):
         return
-    db.run_script(f"BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+    db.run_script("BEGIN; SET LOCAL lock_timeout = '10s'")
     try:
-        _apply(db, after=check_identity(db))
+        lock_schema(db)
+        make_schema(db, after=check_identity(db))
     except BaseException:
         db.run_script("ROLLBACK")
         raise
     db.run_script("COMMIT")
 
 
-def _apply(db: Session, *, after: int) -> None:
+def lock_schema(db: Session) -> None:
+    """Keep all others from making or changing the schema until this transaction is over."""
+    db.run_script(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+
+
+def make_schema(db: Session, *, after: int = 0) -> None:
+    """Apply all migrations after this one, within the caller's transaction. Raises NotALedger."""
     (may_create,) = db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchone() or (False,)
     if not may_create:
         raise NotALedger("this role may not make tables in the database: start once as its owner, or grant it CREATE")
@@ -70,15 +78,18 @@ def check_clock(db: Session, *, now_ms: int) -> None:
         )
 
 
-def check_identity(db: Session) -> int:
-    """The schema version of the database, 0 for an empty one. Raises NotALedger for a foreign or a newer one."""
+def check_identity(db: Session, *, is_unfinished: bool = False) -> int:
+    """The schema version of the database, 0 for an empty one. Raises NotALedger for a foreign or a newer one.
+
+    is_unfinished: a copy that is not whole passes as well, which is no ledger to anybody else.
+    """
     row = db.execute(
-        "SELECT to_regclass('ledger_turn') IS NOT NULL, "
+        f"SELECT to_regclass('ledger_turn') IS NOT NULL, to_regclass('{unfinished.TABLE}') IS NOT NULL, "  # noqa: S608
         "(SELECT COUNT(*) FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = "
         "(SELECT oid FROM pg_namespace WHERE nspname = current_schema()))"
     ).fetchone()
     assert row is not None
-    is_ledger, tables = row
+    is_ledger, has_marker, tables = row
     if not is_ledger and tables:
         raise NotALedger("the database is of something else: make one for the ledger alone")
     if not is_ledger:
@@ -91,4 +102,6 @@ def check_identity(db: Session) -> int:
     newest = len(migrations("postgres"))
     if version > newest:
         raise NotALedger(f"the ledger is at schema {version}, this farthing knows {newest}: install a newer farthing")
+    if has_marker and not is_unfinished:
+        raise NotALedger(unfinished.WORDS)
     return int(version)

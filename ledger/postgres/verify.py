@@ -23,12 +23,17 @@ SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL st
 SILENCE_S: Final = 3600.0
 
 
-def verify_database(address: Address, *, on_rule: OnRule, since: int | None = None) -> Findings:
-    """Check every rule. on_rule is told which one. since: trust lines up to this number. Raises Unreadable."""
+def verify_database(
+    address: Address, *, on_rule: OnRule, since: int | None = None, is_unfinished: bool = False
+) -> Findings:
+    """Check every rule. on_rule is told which one. since: trust lines up to this number.
+
+    is_unfinished: it may be a copy that is not a ledger yet. Raises Unreadable.
+    """
 
     async def run() -> Findings:
         async with open_connection(address, silence_s=SILENCE_S) as connection:
-            return await connection.run(lambda db: _verify(db, on_rule, since))
+            return await connection.run(lambda db: _verify(db, on_rule, since, is_unfinished=is_unfinished))
 
     try:
         return run_to_end(run())
@@ -36,10 +41,10 @@ def verify_database(address: Address, *, on_rule: OnRule, since: int | None = No
         raise Unreadable(str(error)) from error
 
 
-def _verify(db: Session, on_rule: OnRule, since: int | None) -> Findings:
+def _verify(db: Session, on_rule: OnRule, since: int | None, *, is_unfinished: bool) -> Findings:
     db.run_script(SNAPSHOT)
     try:
-        if check_identity(db) == 0:
+        if check_identity(db, is_unfinished=is_unfinished) == 0:
             raise Unreadable("there is no ledger in the database yet")
         audit = LineAudit(first_place(db, since))
         rules = {**RULES, REFERENCES: OWN[REFERENCES]}

@@ -33,7 +33,7 @@ class Translated(msgspec.Struct, frozen=True):
 
     def values(self, parameters: Any) -> list[Any]:
         """The parameters in the server's order."""
-        return [_storable(parameters[name]) for name in self.names]
+        return [storable(parameters[name]) for name in self.names]
 
 
 @cache
@@ -70,6 +70,6 @@ def translated(statement: str) -> Translated:
     return Translated(text, tuple(names), finds=reads or "RETURNING" in text, reads=reads)
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """A NUL, which no text of PostgreSQL's can hold, as the sign for what cannot be shown."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

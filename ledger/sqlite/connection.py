@@ -38,7 +38,7 @@ class Connection(aiosqlite.Connection):
 @asynccontextmanager
 async def open_writer(path: Path, synchronous: Synchronous) -> AsyncIterator[Connection]:
     """The one connection of this process that writes. Raises NotALedger if a setting did not take."""
-    _create_private(path)
+    create_private(path)
     connection = Connection(partial(_connect, str(path), uri=False), iter_chunk_size=64)
     async with connection:
         await connection.run(partial(_apply_writer_settings, synchronous=synchronous))
@@ -78,7 +78,7 @@ def _connect(database: str, *, uri: bool) -> sqlite3.Connection:
     return sqlite3.connect(database, uri=uri, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256)
 
 
-def _create_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     """Make the file readable by its owner alone before SQLite opens it; its WAL takes the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from ledger.errors import NotALedger
+from ledger.operations import unfinished
 from ledger.sql import migrations, schema
 
 # Written into the file's header, so that a foreign database is never taken for a ledger.
@@ -37,16 +38,21 @@ def scripts(*, since: int, to: int) -> list[str]:
     return [script for number, script in numbered if since < number <= to]
 
 
-def check_identity(db: sqlite3.Connection) -> int:
-    """The schema version of the file, 0 for an empty one. Raises NotALedger for a foreign or a newer file."""
+def check_identity(db: sqlite3.Connection, *, is_unfinished: bool = False) -> int:
+    """The schema version of the file, 0 for an empty one. Raises NotALedger for a foreign or a newer file.
+
+    is_unfinished: a copy that is not whole passes as well, which is no ledger to anybody else.
+    """
     (application_id,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     newest = len(migrations("sqlite"))
     if application_id != APPLICATION_ID and tables:
         raise NotALedger("the file is a database of something else: choose another path for the ledger")
     if version > newest:
         raise NotALedger(f"the ledger is at schema {version}, this farthing knows {newest}: install a newer farthing")
+    if unfinished.TABLE in tables and not is_unfinished:
+        raise NotALedger(unfinished.WORDS)
     return int(version)
 
 

@@ -40,17 +40,20 @@ _SOUND: Final = {"integrity_check": "ok"}
 OnRule = Callable[[str], None]
 
 
-def verify_file(path: Path, *, on_rule: OnRule, since: int | None = None, is_still: bool = False) -> Findings:
+def verify_file(
+    path: Path, *, on_rule: OnRule, since: int | None = None, is_still: bool = False, is_unfinished: bool = False
+) -> Findings:
     """Check every rule. on_rule is told what is being checked. since: trust lines up to this number.
 
     The file's own check, the sums and the lines are looked at side by side, each on its own snapshot: every rule holds
-    at every commit. is_still: nobody else has the file open; nothing is made beside it. Raises Unreadable.
+    at every commit. is_still: nobody else has the file open; nothing is made beside it. is_unfinished: it
+    may be a copy that is not a ledger yet. Raises Unreadable.
     """
     if not path.is_file():
         raise Unreadable(f"there is no ledger at {path}")
     try:
         with _snapshot(path, is_still=is_still) as db, ThreadPoolExecutor(2) as threads:
-            if check_identity(db) == 0:
+            if check_identity(db, is_unfinished=is_unfinished) == 0:
                 raise Unreadable(f"{path} is empty")
             audit = LineAudit(first_place(db, since))
             file = threads.submit(_check_file, path, on_rule, is_still=is_still)

@@ -23,10 +23,11 @@ COMMANDS: Final = {
     "alerts": "Who is told of events: try it, see what was told, tell it again.",
     "verify": "Audit the ledger, read-only.",
     "backup": "Copy the ledger, while it is used.",
+    "copy": "Move the ledger to another file or server.",
     "prune": "Fold old detail into closing balances.",
 }
-# {command: its file}, where no file can be called like it.
-_FILES: Final = {"import": "importing"}
+# {command: its file}, where no file can be called like it: a word of Python's, a module of its own.
+_FILES: Final = {"copy": "copying", "import": "importing"}
 
 
 class Commands(click.Group):
