@@ -1,17 +1,15 @@
 """`python -m benchmarks.growth [--big]`: what an admission and its settlement cost when the ledger has grown.
 
-Over 10,000, 100,000 and 1,000,000 postings, and 10,000,000 with --big, which takes 8 GB of disk and some minutes. The
+Over 10,000, 100,000 and 1,000,000 postings, and 10,000,000 with --big, which takes 14 GB of disk and some minutes. The
 ledgers take turns, so that what else happens on the machine happens to all of them; the least of each counts.
 """
 
 import asyncio
 import itertools
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +17,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.history import make_history
 from benchmarks.ledger import _client
-from benchmarks.reports import make_history
-from ledger.ceilings import Ceiling
 from ledger.ledger import open_ledger
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -29,27 +26,6 @@ BIG: Final = 10_000_000
 CLIENTS: Final = 64
 SECONDS: Final = 1.5
 TURNS: Final = 5
-CEILINGS: Final = (
-    Ceiling(scope="global", window="total", limit=10**17),
-    Ceiling(scope="provider:bench", window="day", limit=10**17),
-)
-# The history under the first of them, as if it had been in force from the start.
-COUNTED: Final = (
-    "INSERT INTO ceiling_windows SELECT ceiling_id, 0, NULL, counts, limit_amount, limit_amount, 0,"
-    " (SELECT SUM(cost_nanousd) FROM postings), 0, NULL FROM ceilings WHERE ceiling_id = 'total global'",
-    "INSERT INTO hold_windows SELECT hold_id, 'total global', 0 FROM holds",
-)
-
-
-async def make_grown(path: Path, postings: int) -> None:
-    """A ledger of so many settled calls, all of them under a ceiling."""
-    async with open_ledger(f"sqlite:{path}") as ledger:
-        await ledger.configure_ceilings(CEILINGS)
-    await make_history(path, postings)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("PRAGMA synchronous = OFF")
-        for statement in COUNTED:
-            db.execute(statement)
 
 
 async def pairs(path: Path, numbers: Iterator[int], seconds: float) -> float:
@@ -69,7 +45,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         paths = {size: Path(name) / f"{size}.db" for size in sizes}
         for size, path in paths.items():
-            uvloop.run(make_grown(path, size))
+            uvloop.run(make_history(path, size))
         costs: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(TURNS):
             for size, path in paths.items():

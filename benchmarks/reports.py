@@ -1,20 +1,16 @@
 """`python -m benchmarks.reports [postings]`: how long reports take over a long history, and what they cost a writer.
 
-The history is made by a few large statements on the real schema (its chain is not a real one): one attempt a call,
-33,333 calls a day on ten deployments, two routes and four keys, one in thirty failed; every hour has 60 combinations.
-A thousand users of one key, route and deployment each, in twenty workflows.
+See `benchmarks.history` for what is in it.
 """
 
 import asyncio
 import itertools
 import multiprocessing
 import os
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -23,118 +19,24 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.history import Span, make_history
 from benchmarks.ledger import _client
 from ledger.ceilings import DAY_MS, HOUR_MS
-from ledger.ledger import open_ledger, open_reports, wall_ms
+from ledger.ledger import open_ledger, open_reports
 from ledger.reports import LatencyQuery, SpendQuery
-from ledger.sql import statements
 
 POSTINGS = 1_000_000
-A_DAY = 33_333
 REPEATS = 5
 SECONDS = 4.0
 PAUSE_S = 0.2
 CLIENTS = 16
 TURNS = 3
-FAR_MS = 1 << 48
-DRAWN = """
-CREATE TEMP TABLE drawn AS
-WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :postings)
-SELECT n, printf('gen_%012d', n) AS generation_id, printf('gen_%012d.1', n) AS hold_id,
-       :began_ms + n * :step_ms AS at_ms,
-       'up' || (n * 7919 % 2) || ':model-' || (n * 7919 % 5) AS deployment, 'route-' || (n * 104729 % 2) AS route,
-       'key-' || (n * 1299709 % 4) AS key_id, CASE n % 30 WHEN 0 THEN 'upstream_error' ELSE 'ok' END AS outcome
-  FROM numbers
-"""
-FILLED = (
-    """
-    INSERT INTO generations (generation_id, created_at_ms, route, stream, trace_id, key_id, team, user_id, workflow,
-                             run, tags, cache, deployment, outcome, cost_basis, finished_at_ms, latency_us)
-    SELECT generation_id, at_ms, route, 0, printf('%032x', n), key_id, 'team', 'user-' || (n % 1000),
-           'workflow-' || (n % 20), '', '{}', 'miss', deployment, outcome, 'priced_usage', at_ms + 800, 800000
-      FROM drawn
-    """,
-    """
-    INSERT INTO holds (hold_id, generation_id, attempt, owner_id, deployment, price_version, held_nanousd, state,
-                       taken_at_ms, closed_at_ms, outcome, status, latency_us)
-    SELECT hold_id, generation_id, 1, 'bench', deployment, 'v', 1000000, 'settled', at_ms, at_ms + 800, outcome, 200,
-           100000 + n * 15485863 % 3000000 FROM drawn
-    """,
-    """
-    INSERT INTO postings (seq, hold_id, kind, cost_nanousd, cost_basis, overrun_nanousd, input_tokens, cached_tokens,
-                          cache_write_tokens, output_tokens, reasoning_tokens, price_version, posted_at_ms, chain,
-                          tokens)
-    SELECT n, hold_id, 'settlement', 400000, 'priced_usage', 0, 900, 100, 0, 200, 50, 'v', at_ms + 800, randomblob(32),
-           1250
-      FROM drawn
-    """,
-    f"""
-    INSERT INTO spend_hours (hour_ms, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd,
-                             generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
-                             cached_tokens, reasoning_tokens)
-    SELECT at_ms / {HOUR_MS} * {HOUR_MS}, deployment, route, key_id, team, basis, outcome, SUM(cost_nanousd),
-           SUM(saved_nanousd), SUM(generations), SUM(attempts), SUM(cache_hits), SUM(coalesced),
-           COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0), COALESCE(SUM(cached_tokens), 0),
-           COALESCE(SUM(reasoning_tokens), 0)
-      FROM ({statements("sqlite", "reports")["spend_detail"]}) GROUP BY 1, 2, 3, 4, 5, 6, 7
-    """,
-    """
-    INSERT INTO spend_hours_by_name
-    SELECT dimension, hour_ms - hour_ms % 864000000, name, deployment, route, key_id, team, basis, outcome, hour_ms,
-           SUM(cost_nanousd), SUM(saved_nanousd), SUM(generations), SUM(attempts), SUM(cache_hits), SUM(coalesced),
-           SUM(prompt_tokens), SUM(completion_tokens), SUM(cached_tokens), SUM(reasoning_tokens)
-      FROM named_spend GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    """,
-    f"""
-    INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
-    SELECT deployment, CASE outcome WHEN 'ok' THEN 'total' ELSE 'error' END, taken_at_ms / {HOUR_MS} * {HOUR_MS},
-           CASE outcome WHEN 'ok' THEN CAST(ln(latency_us) / ln(1.02) AS INTEGER) + 1 ELSE 0 END, COUNT(*),
-           SUM(latency_us), MAX(latency_us)
-      FROM holds GROUP BY 1, 2, 3, 4
-    """,
-    f"""
-    INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
-    SELECT hour_ms / {DAY_MS} * {DAY_MS}, deployment, kind, bucket, SUM(count), SUM(sum_us), MAX(max_us)
-      FROM latency_buckets GROUP BY 1, 2, 3, 4
-    """,
-)
 
 
-async def make_history(path: Path, postings: int) -> tuple[int, int]:
-    """Fill a ledger; (its first moment, its last)."""
-    until_ms = wall_ms() // DAY_MS * DAY_MS
-    step_ms = DAY_MS // A_DAY
-    began_ms = until_ms - postings * step_ms
-    async with open_ledger(f"sqlite:{path}"):
-        pass
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = DELETE")  # A WAL of this length would be read back slowly.
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA temp_store = FILE")
-        db.execute("PRAGMA cache_size = -400000")
-        db.execute("BEGIN")
-        with _without_triggers(db):
-            db.execute(DRAWN, {"postings": postings, "began_ms": began_ms, "step_ms": step_ms})
-            for statement in FILLED:
-                db.execute(statement, {"since_ms": 0, "until_ms": FAR_MS})
-        db.execute("COMMIT")
-    return began_ms, until_ms
-
-
-@contextmanager
-def _without_triggers(db: sqlite3.Connection) -> Iterator[None]:
-    """What they would refuse or add up row by row, the large statements bring along."""
-    triggers = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        db.execute(f"DROP TRIGGER {name}")
-    yield
-    for _, sql in triggers:
-        db.execute(sql)
-
-
-async def time_reports(path: Path, began_ms: int, until_ms: int) -> dict[str, float]:
+async def time_reports(path: Path, of: Span) -> dict[str, float]:
     """{report: the median of its times in milliseconds}."""
-    since_ms, before_ms = began_ms + HOUR_MS // 2, until_ms - HOUR_MS // 2
+    until_ms = of.until_ms
+    since_ms, before_ms = of.began_ms + HOUR_MS // 2, until_ms - HOUR_MS // 2
     found: dict[str, float] = {}
     async with open_reports(f"sqlite:{path}") as reports:
         asked: dict[str, Callable[[], object]] = {
@@ -207,9 +109,9 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "ledger.db"
-        began_ms, until_ms = asyncio.run(make_history(path, postings))
+        span = asyncio.run(make_history(path, postings))
         table = Table("report", "ms", title=f"Reports over {postings:,} postings, {path.stat().st_size / 1e9:.1f} GB")
-        for report, ms in asyncio.run(time_reports(path, began_ms, until_ms)).items():
+        for report, ms in asyncio.run(time_reports(path, span)).items():
             table.add_row(report, f"{ms:,.0f}")
         console.print(table)
         for alone, beside in time_writer(path):
