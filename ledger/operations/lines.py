@@ -29,6 +29,7 @@ _WRITTEN: Final = tuple(
 )
 _PRICED: Final = ("priced_usage", "estimated")
 _READ_AT_ONCE: Final = 2000
+_FAR_SEQ: Final = 1 << 62
 # Nine million tokens at such a rate are still less than the largest integer.
 _MOST_RATE: Final = 10**12
 
@@ -50,10 +51,12 @@ class LineAudit:
     """Looks at lines in order. broken: (rule, the row that breaks it), of the lines seen so far.
 
     looked_at: how many lines; unpriced: how many of them name a price that is not on record, so that nobody can tell.
+    through_seq: the last line that it is for; None: the newest.
     """
 
-    def __init__(self, after: Place) -> None:
+    def __init__(self, after: Place, through_seq: int | None = None) -> None:
         self.place = after
+        self._through_seq = _FAR_SEQ if through_seq is None else through_seq
         self.looked_at = 0
         self.unpriced = 0
         self.broken: list[tuple[str, dict[str, Any]]] = []
@@ -82,7 +85,7 @@ class LineAudit:
     def _prove(self, db: Database, most: int) -> int:
         """How many lines were proved to be right, all of the next ones or none."""
         before = self.place
-        rows = db.execute(SQL["hashed_after"], {"seq": before.seq, "most": most}).fetchall()
+        rows = db.execute(SQL["hashed_after"], self._next(most)).fetchall()
         chain = before.chain
         for seq, (number, line, digest) in enumerate(rows, before.seq + 1):
             if number != seq or sha256(chain + line).digest() != digest:
@@ -98,10 +101,13 @@ class LineAudit:
 
     def _check(self, db: Database, most: int) -> int:
         """One by one, and what is broken is noted. How many there were."""
-        rows = db.execute(SQL["lines_after"], {"seq": self.place.seq, "most": most}).fetchall()
+        rows = db.execute(SQL["lines_after"], self._next(most)).fetchall()
         for row in rows:
             self._check_line(db, row)
         return len(rows)
+
+    def _next(self, most: int) -> dict[str, int]:
+        return {"seq": self.place.seq, "through_seq": self._through_seq, "most": most}
 
     def _check_line(self, db: Database, row: tuple[Any, ...]) -> None:
         seq, chain, deployment = row[0], row[_LINE], row[_LINE + 1]
@@ -174,6 +180,17 @@ def first_place(db: Database, since: int | None = None) -> Place:
     if row is None:
         raise NoSuchLine(f"there is no line {since} to begin at: lines go from {start.seq + 1} to {last_seq(db)}")
     return Place(since, row[0])
+
+
+def places_between(db: Database, first: Place, *, apart: int) -> list[Place]:
+    """Where an audit may be begun as well: every so many lines from the first on, if each of these is there."""
+    places = [first]
+    for seq in range(first.seq + apart, last_seq(db), apart):
+        row = db.execute(SQL["chain_at"], {"seq": seq}).fetchone()
+        if row is None:
+            return [first]
+        places.append(Place(seq, row[0]))
+    return places
 
 
 def last_seq(db: Database) -> int:

@@ -64,7 +64,7 @@ def _verify(db: Session, on_rule: OnRule, since: int | None, *, is_unfinished: b
         unpriced=audit.unpriced,
         last_seq=audit.place.seq,
         last_digest=audit.place.chain.hex(),
-        violations=(*(violation for violation in found if violation is not None), *violations_of_lines(audit)),
+        violations=(*(violation for violation in found if violation is not None), *violations_of_lines([audit])),
     )
 
 

@@ -1,9 +1,9 @@
 """Audits a ledger file, read-only, on a snapshot: safe while the service writes."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,23 +18,27 @@ from ledger.operations.lines import (
     TOKENS,
     LineAudit,
     NoSuchLine,
+    Place,
     first_place,
     last_seq,
+    places_between,
     pruned_before,
 )
 from ledger.operations.spend import spend_by
 from ledger.reports import SpendQuery
 from ledger.sql import statements
+from ledger.sqlite.gathered import LINES_AT_ONCE, Gathered, Gathering, new_factors, plan, prepare
 from ledger.sqlite.migrate import check_identity
-from ledger.sqlite.proofs import HOURS, REFERENCES, proved
+from ledger.sqlite.moment import Moment, open_moment
+from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT, proved
 from ledger.verify import Findings, Unreadable, Violation
 
 RULES: Final = statements("sqlite", "verify")
 FILE: Final = "the file is sound"
 HOUR_DIMENSIONS: Final = ("hour", "model", "route", "key", "team", "basis", "outcome")
+PROVABLE: Final = frozenset({CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT})
 LINE_RULES: Final = (CHAIN, HOLD, PRICE, TOKENS)
 MOST_ROWS: Final = 20
-_CACHE_KIB: Final = 64 * 1024
 _SOUND: Final = {"integrity_check": "ok"}
 
 OnRule = Callable[[str], None]
@@ -45,64 +49,104 @@ def verify_file(
 ) -> Findings:
     """Check every rule. on_rule is told what is being checked. since: trust lines up to this number.
 
-    The file's own check, the sums and the lines are looked at side by side, each on its own snapshot: every rule holds
-    at every commit. is_still: nobody else has the file open; nothing is made beside it. is_unfinished: it
-    may be a copy that is not a ledger yet. Raises Unreadable.
+    The file's own check, the rules, the sums and the lines are looked at side by side, in one moment of the file.
+    is_still: nobody else has the file open; nothing is made beside it. is_unfinished: it may be a copy that is not a
+    ledger yet. Raises Unreadable.
     """
     if not path.is_file():
         raise Unreadable(f"there is no ledger at {path}")
     try:
-        with _snapshot(path, is_still=is_still) as db, ThreadPoolExecutor(2) as threads:
-            if check_identity(db, is_unfinished=is_unfinished) == 0:
+        with open_moment(path, is_still=is_still) as moment:
+            if moment.submit(partial(check_identity, is_unfinished=is_unfinished)).result() == 0:
                 raise Unreadable(f"{path} is empty")
-            audit = LineAudit(first_place(db, since))
-            file = threads.submit(_check_file, path, on_rule, is_still=is_still)
-            rules = threads.submit(_check_rules, path, on_rule, is_still=is_still)
-            lines = _check_lines(db, audit, on_rule)
-            holds = _count_holds(db)
-            violations = (*file.result(), *rules.result(), *lines)
+            return _findings(moment, on_rule, since)
     except (NotALedger, NoSuchLine) as error:
         raise Unreadable(str(error)) from error
     except sqlite3.DatabaseError as error:
         raise Unreadable(f"{path} cannot be read: {error}") from error
+
+
+def _findings(moment: Moment, on_rule: OnRule, since: int | None) -> Findings:
+    first = moment.submit(partial(first_place, since=since)).result()
+    # What takes longest goes first, and cannot be divided.
+    file = moment.submit(partial(_check, rule=FILE, statement="PRAGMA integrity_check", on_rule=on_rule))
+    gathering = _gather(moment)
+    audits = _look(moment, first, on_rule)
+    rules = {REFERENCES: "PRAGMA foreign_key_check", **RULES}
+    checks = {rule: _later(moment, rule, rules[rule], on_rule) for rule in rules if rule not in PROVABLE}
+    certain = moment.submit(partial(proved, on_rule=on_rule, found=_joined(gathering))).result()
+    checks |= {rule: _later(moment, rule, rules[rule], on_rule) for rule in PROVABLE - certain - {HOURS}}
+    hours = None if HOURS in certain else moment.submit(partial(check_hours, on_rule=on_rule))
+    looks = [audit.result() for audit in audits]
+    found = [file.result(), *(checks[rule].result() for rule in rules if rule in checks)]
+    found.append(None if hours is None else hours.result())
     return Findings(
         rules=len(RULES) + len(LINE_RULES) + len((FILE, REFERENCES, HOURS)),
-        postings=audit.looked_at,
-        holds=holds,
-        unpriced=audit.unpriced,
-        last_seq=audit.place.seq,
-        last_digest=audit.place.chain.hex(),
-        violations=violations,
+        postings=sum(look.looked_at for look in looks),
+        holds=moment.submit(_count_holds).result(),
+        unpriced=sum(look.unpriced for look in looks),
+        last_seq=looks[-1].place.seq,
+        last_digest=looks[-1].place.chain.hex(),
+        violations=(*(it for it in found if it is not None), *violations_of_lines(looks)),
     )
 
 
-@contextmanager
-def _snapshot(path: Path, *, is_still: bool) -> Iterator[sqlite3.Connection]:
-    uri = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if is_still else "")
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
-        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        db.execute("BEGIN")
-        yield db
+def _gather(moment: Moment) -> list["Future[Gathered]"] | None:
+    """None: what there is to gather cannot be read."""
+    try:
+        since_ms = moment.submit(pruned_before).result() or 0
+        parts = moment.submit(lambda db: list(plan(db, since_ms))).result()
+    except sqlite3.DatabaseError:
+        return None
+    factors = new_factors()
+
+    def gather(db: sqlite3.Connection, part: Gathering) -> Gathered:
+        prepare(db)
+        gathered = Gathered(since_ms, factors)
+        part(gathered, db)
+        return gathered
+
+    return [moment.submit(partial(gather, part=part)) for part in parts]
 
 
-def _check_file(path: Path, on_rule: OnRule, *, is_still: bool) -> list[Violation]:
-    with _snapshot(path, is_still=is_still) as db:
-        found = _check(db, FILE, "PRAGMA integrity_check", on_rule)
-        return [] if found is None else [found]
+def _joined(gathering: list["Future[Gathered]"] | None) -> Gathered:
+    """All parts together. What could not be gathered is missing in it, so that nothing is proved."""
+    found = Gathered(0, {})
+    for part in gathering or ():
+        try:
+            found.join(part.result())
+        except (sqlite3.DatabaseError, TypeError):
+            return Gathered(0, {})  # A page that cannot be read, or a NULL where none can be.
+    return found
 
 
-def _check_rules(path: Path, on_rule: OnRule, *, is_still: bool) -> list[Violation]:
-    """What is proved needs no more; of the others, the rows that break them are looked for."""
-    with _snapshot(path, is_still=is_still) as db:
-        rules = {REFERENCES: "PRAGMA foreign_key_check", **RULES}
-        certain = proved(db, on_rule)
-        found = [_check(db, rule, rules[rule], on_rule) for rule in rules if rule not in certain]
-        if HOURS not in certain:
-            found.append(check_hours(db, on_rule))
-        return [violation for violation in found if violation is not None]
+def _look(moment: Moment, first: Place, on_rule: OnRule) -> list["Future[LineAudit]"]:
+    """The audits of all lines after the first place, part by part, in their order."""
+    try:
+        newest = moment.submit(last_seq).result()
+        places = moment.submit(partial(places_between, first=first, apart=LINES_AT_ONCE)).result()
+    except sqlite3.DatabaseError:
+        newest, places = first.seq, [first]
+    ends = (*(place.seq for place in places[1:]), None)
+    audits = [LineAudit(place, through_seq) for place, through_seq in zip(places, ends, strict=True)]
+    return [moment.submit(partial(_look_at, audit=audit, newest=newest, on_rule=on_rule)) for audit in audits]
 
 
-def _check(db: sqlite3.Connection, rule: str, statement: str, on_rule: OnRule) -> Violation | None:
+def _look_at(db: sqlite3.Connection, *, audit: LineAudit, newest: int, on_rule: OnRule) -> LineAudit:
+    try:
+        audit.prepare(db)
+        for _ in audit.look(db):
+            on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
+    except sqlite3.DatabaseError as error:
+        audit.broken.append((CHAIN, {"after_seq": audit.place.seq, "unreadable": str(error)}))
+    return audit
+
+
+def _later(moment: Moment, rule: str, statement: str, on_rule: OnRule) -> "Future[Violation | None]":
+    return moment.submit(partial(_check, rule=rule, statement=statement, on_rule=on_rule))
+
+
+def _check(db: sqlite3.Connection, *, rule: str, statement: str, on_rule: OnRule) -> Violation | None:
     on_rule(rule)
     try:
         cursor = db.execute(statement)
@@ -138,20 +182,10 @@ def _count_holds(db: sqlite3.Connection) -> int:
     return int(holds)
 
 
-def _check_lines(db: sqlite3.Connection, audit: LineAudit, on_rule: OnRule) -> list[Violation]:
-    try:
-        newest = last_seq(db)
-        audit.prepare(db)
-        for _ in audit.look(db):
-            on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
-    except sqlite3.DatabaseError as error:
-        audit.broken.append((CHAIN, {"after_seq": audit.place.seq, "unreadable": str(error)}))
-    return violations_of_lines(audit)
-
-
-def violations_of_lines(audit: LineAudit) -> list[Violation]:
-    """What an audit of lines found, by rule."""
-    by_rule = groupby(sorted(audit.broken, key=itemgetter(0)), key=itemgetter(0))
+def violations_of_lines(audits: Iterable[LineAudit]) -> list[Violation]:
+    """What audits of lines found, by rule."""
+    broken = (found for audit in audits for found in audit.broken)
+    by_rule = groupby(sorted(broken, key=itemgetter(0)), key=itemgetter(0))
     return [_violation(rule, [row for _, row in broken]) for rule, broken in by_rule]
 
 

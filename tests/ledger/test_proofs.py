@@ -17,6 +17,7 @@ from ledger.corrections import Correction, open_corrector
 from ledger.operations.lines import LineAudit, rates_of
 from ledger.prices import Price, Tier
 from ledger.sqlite import verify
+from ledger.sqlite.moment import connect
 from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, REFERENCES_PROVED, SPENT, proved
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
@@ -120,7 +121,7 @@ def found_without_proofs(path):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
-    with verify._snapshot(histories[number], is_still=False) as db:
+    with closing(connect(histories[number], is_still=False)) as db:
         assert proved(db, lambda _: None) == {CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT}
         # A line that names a price without tiers is proved together with its neighbours.
         audit = LineAudit(verify.first_place(db))

@@ -1,5 +1,5 @@
 -- name: lines_after
--- At most :most lines after this number, their columns in the order of `ledger.chain.LINE_COLUMNS`, then the digest, and
+-- At most :most lines after this number and through another, their columns in the order of `ledger.chain.LINE_COLUMNS`, then the digest, and
 -- of their hold: deployment and amount (NULL: there is no such hold); then the tokens of both.
 SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens, p.cached_tokens,
        p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.price_version, p.posted_at_ms, p.reason,
@@ -8,12 +8,12 @@ SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd
        h.held_tokens
   FROM postings AS p
   LEFT JOIN holds AS h ON h.hold_id = p.hold_id
- WHERE p.seq > :seq
+ WHERE p.seq > :seq AND p.seq <= :through_seq
  ORDER BY p.seq
  LIMIT :most;
 
 -- name: hashed_after
--- At most :most lines after this number: the bytes that are hashed of each (`ledger.chain.link`), and its digest.
+-- At most :most lines after this number and through another: the bytes that are hashed of each (`ledger.chain.link`), and its digest.
 SELECT p.seq,
        CAST(CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
                                p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
@@ -27,13 +27,13 @@ SELECT p.seq,
             END AS BLOB),
        p.chain
   FROM postings AS p
- WHERE p.seq > :seq
+ WHERE p.seq > :seq AND p.seq <= :through_seq
  ORDER BY p.seq
  LIMIT :most;
 
 -- name: make_rates
 -- Of prices without tiers, what a request and a million tokens of each class cost.
-CREATE TEMP TABLE rates (
+CREATE TEMP TABLE IF NOT EXISTS rates (
     deployment TEXT NOT NULL,
     price_version TEXT NOT NULL,
     request INTEGER NOT NULL,
@@ -52,7 +52,7 @@ CREATE TEMP TABLE rates (
 ) STRICT, WITHOUT ROWID;
 
 -- name: add_rate
-INSERT INTO temp.rates (deployment, price_version, request, input, cached, cache_write, output, reasoning,
+INSERT OR REPLACE INTO temp.rates (deployment, price_version, request, input, cached, cache_write, output, reasoning,
                         cache_write_1h, input_audio, cached_audio, input_image, output_audio, output_image)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
