@@ -187,10 +187,14 @@ def new_factors() -> Factors:
 
 
 def plan(db: sqlite3.Connection, since_ms: int) -> Iterator[Gathering]:
-    """All that there is to gather, in parts that may be gathered anywhere. Raises sqlite3.DatabaseError."""
-    *_, last, first = db.execute(SQL["counts"]).fetchone()
-    for after_seq in range((first or 1) - 1, last or 0, LINES_AT_ONCE):
-        yield partial(Gathered.gather_lines, after_seq=after_seq, through_seq=min(after_seq + LINES_AT_ONCE, last))
+    """All that there is to gather, in parts that may be gathered anywhere. Raises sqlite3.DatabaseError.
+
+    Lines that are not numbered one after the other are left out: nothing that they are part of is proved then.
+    """
+    lines, first, last = db.execute(SQL["lines"]).fetchone()
+    if lines == last - first + 1:
+        for after_seq in range(first - 1, last, LINES_AT_ONCE):
+            yield partial(Gathered.gather_lines, after_seq=after_seq, through_seq=min(after_seq + LINES_AT_ONCE, last))
     yield Gathered.gather_holds
     (last_id,) = db.execute(SQL["last_generation"]).fetchone()
     after_id = ""

@@ -54,7 +54,7 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None], found: Gather
         if found is None:
             found = _gathered(db, since_ms)
         on_rule("sums: compared")
-        holds, links, closings, _, _ = db.execute(SQL["counts"]).fetchone()
+        holds, links, closings = db.execute(SQL["counts"]).fetchone()
         windows = [WindowRow(*row) for row in db.execute(SQL["windows"])]
         kept = {row[:7]: row[7:] for row in db.execute(SQL["hours_kept"])}
     except (sqlite3.DatabaseError, TypeError):

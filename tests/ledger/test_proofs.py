@@ -16,7 +16,7 @@ from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
 from ledger.corrections import Correction, open_corrector
 from ledger.operations.lines import LineAudit, rates_of
 from ledger.prices import Price, Tier
-from ledger.sqlite import verify
+from ledger.sqlite import gathered, verify
 from ledger.sqlite.moment import connect
 from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, REFERENCES_PROVED, SPENT, proved
 from ledger.upkeep import prune_ledger
@@ -119,6 +119,14 @@ def found_without_proofs(path):
         return found(path)
 
 
+def found_in_small_parts(path):
+    with (
+        mock.patch.object(verify, "LINES_AT_ONCE", 3),
+        mock.patch.multiple(gathered, PART=2, LINES_AT_ONCE=3, GENERATIONS_AT_ONCE=3),
+    ):
+        return found(path)
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
     with closing(connect(histories[number], is_still=False)) as db:
@@ -128,6 +136,7 @@ def test_all_of_a_sound_ledger_is_proved(histories, number):
         audit.prepare(db)
         assert audit._prove(db, 1000) > 5
     assert found(histories[number]) == found_without_proofs(histories[number]) == ({}, 0)
+    assert found_in_small_parts(histories[number]) == ({}, 0)
 
 
 @given(
@@ -145,7 +154,7 @@ def test_whatever_is_done_to_a_ledger_is_found_as_without_proofs(histories, numb
             db.execute("PRAGMA ignore_check_constraints = 1")
             for (table, column), row, change in damages:
                 spoil(db, table, column, row, change)
-        assert found(path) == found_without_proofs(path)
+        assert found(path) == found_without_proofs(path) == found_in_small_parts(path)
 
 
 def spoil(db, table, column, row, change):

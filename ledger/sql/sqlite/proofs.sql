@@ -140,8 +140,11 @@ SELECT w.ceiling_id, w.starts_at_ms, w.ends_at_ms, w.counts, w.spent_amount - w.
 
 -- name: counts
 SELECT (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM hold_windows),
-       (SELECT COUNT(*) FROM postings WHERE kind <> 'correction'),
-       (SELECT MAX(seq) FROM postings), (SELECT MIN(seq) FROM postings);
+       (SELECT COUNT(*) FROM postings WHERE kind <> 'correction');
+
+-- name: lines
+-- How many there are, and the numbers of the first and the last.
+SELECT COUNT(*), COALESCE(MIN(seq), 0), COALESCE(MAX(seq), 0) FROM postings;
 
 -- name: number_without_line
 SELECT COUNT(*) FROM holds WHERE state IN ('held', 'released');
