@@ -24,9 +24,10 @@ SEEDS = """
     UPDATE audit SET seq = 0, chain = decode(repeat('00', 32), 'hex'), looked_at_ms = NULL, took_us = 0,
                      next_look_at_ms = 0;
     UPDATE events_forgotten SET before_ms = 0;
+    UPDATE newest_line SET seq = 0, chain = decode(repeat('00', 32), 'hex');
 """
 PREFIX = "farthing-postgres-"
-KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit", "events_forgotten")
+KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit", "events_forgotten", "newest_line", "parts")
 
 
 class Server:
@@ -81,7 +82,8 @@ class Server:
     def wipe(self, database):
         """Bring a ledger's database back to its beginning: much quicker than a new one."""
         if database not in self._tables:
-            rows = self.run(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            rows = self.run(database, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                                      "AND relkind IN ('r', 'p') AND NOT relispartition")
             self._tables[database] = [table for (table,) in rows if table not in KEPT]
         deletes = "".join(f"DELETE FROM {table};" for table in self._tables[database])
         self.run(database, f"SET lock_timeout = '5s'; SET session_replication_role = replica; {deletes} {SEEDS}")

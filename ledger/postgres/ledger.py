@@ -10,6 +10,7 @@ from ledger.operations.owners import LeaseRule
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_clock, check_identity, check_server
+from ledger.postgres.months import months_kept
 from ledger.postgres.readers import open_readers
 from ledger.postgres.store import PostgresWriter
 from ledger.store.ledger import StoreLedger, new_owner, under_lease
@@ -34,6 +35,7 @@ async def open_postgres_ledger(
         store = PostgresWriter(address, tell=tell)
         await stack.enter_async_context(run_writer(store))
         readers = await stack.enter_async_context(open_readers(address))
+        await stack.enter_async_context(months_kept(store, clock_ms))
         ledger = StoreLedger(
             store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
         )

@@ -5,6 +5,7 @@ from typing import Final
 from ledger.errors import NotALedger
 from ledger.operations import unfinished
 from ledger.postgres.connection import Session
+from ledger.postgres.prepare import prepared
 from ledger.sql import migrations
 
 OLDEST_SERVER: Final = 130000
@@ -17,16 +18,18 @@ _SCHEMA_LOCK: Final = int.from_bytes(b"Ledg")
 def migrate(db: Session) -> None:
     """Apply what is missing, all of it in one transaction. Raises NotALedger and changes nothing otherwise."""
     check_server(db)
-    if check_identity(db) == len(migrations("postgres")):
+    version = check_identity(db)
+    if version == len(migrations("postgres")):
         return
-    db.run_script("BEGIN; SET LOCAL lock_timeout = '10s'")
-    try:
-        lock_schema(db)
-        make_schema(db, after=check_identity(db))
-    except BaseException:
-        db.run_script("ROLLBACK")
-        raise
-    db.run_script("COMMIT")
+    with prepared(db, after=version):
+        db.run_script("BEGIN; SET LOCAL lock_timeout = '10s'")
+        try:
+            lock_schema(db)
+            make_schema(db, after=check_identity(db))
+        except BaseException:
+            db.run_script("ROLLBACK")
+            raise
+        db.run_script("COMMIT")
 
 
 def lock_schema(db: Session) -> None:

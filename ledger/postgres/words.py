@@ -40,9 +40,10 @@ class Translated(msgspec.Struct, frozen=True):
 def own_words() -> Mapping[str, str]:
     """{a statement's text on SQLite: its text here}, of those that need another one."""
     found: dict[str, str] = {}
+    sqlite = {file.name for file in files(ledger.sql).joinpath("sqlite").iterdir()}
     for file in files(ledger.sql).joinpath("postgres").iterdir():
         need, _, kind = file.name.partition(".")
-        if kind != "sql":
+        if kind != "sql" or file.name not in sqlite:
             continue
         known = statements("sqlite", need)
         # One that SQLite has no statement for is asked for by its name in `sql/postgres`.

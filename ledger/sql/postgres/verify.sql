@@ -82,11 +82,15 @@ SELECT h.hold_id, h.state, p.kind AS closing_line
  WHERE p.kind IS DISTINCT FROM CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' END;
 
 -- name: invariant 3: postings are numbered without a gap
-SELECT lines, first, last, folded_through
+-- And the next one follows the newest of them.
+SELECT lines, first, last, folded_through, newest_line.seq AS newest
   FROM (SELECT COUNT(*) AS lines, MIN(seq) AS first, MAX(seq) AS last,
                (SELECT COALESCE(MAX(through_seq), 0) FROM closings) AS folded_through
           FROM postings) AS found
- WHERE lines > 0 AND (first <> folded_through + 1 OR last <> folded_through + lines);
+  LEFT JOIN newest_line ON newest_line.id = 1
+ WHERE (lines > 0 AND (first <> folded_through + 1 OR last <> folded_through + lines))
+    OR newest_line.seq IS DISTINCT FROM COALESCE(last, 0)
+    OR (lines > 0 AND newest_line.chain IS DISTINCT FROM (SELECT chain FROM postings WHERE seq = last));
 
 -- name: invariant 3: what was looked at is still there
 SELECT audit.seq, (SELECT MAX(seq) FROM postings) AS last

@@ -1,0 +1,41 @@
+"""What a migration would take long for is done before its transaction, in nobody's way: its locks are held for a moment."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from ledger.database import RuleBroken
+from ledger.postgres.connection import ServerFailed, Session
+from ledger.sql import statements
+
+SQL: Final = statements("postgres", "prepare")
+# The migration that puts calls in months has to know that every id there is belongs before one of them.
+MONTHS: Final = 4
+# Reading all of a ledger once. It would not be cut off by a limit of the server's own.
+_READING_S: Final = 4 * 3600.0
+
+
+@contextmanager
+def prepared(db: Session, *, after: int) -> Iterator[None]:
+    """Prepare what migrations after this number need, for a block that applies them; take it back if the block fails."""
+    if not 0 < after < MONTHS:
+        yield
+        return
+    _run(db, "promise_months")
+    try:
+        _run(db, "prove_months")
+        yield
+    except BaseException:
+        with suppress(ServerFailed, RuleBroken):
+            _run(db, "withdraw_months")
+        raise
+
+
+def _run(db: Session, name: str) -> None:
+    limits = "SET LOCAL lock_timeout = '900ms'; SET LOCAL statement_timeout = 0"
+    try:
+        db.run_script(f"BEGIN; {limits}; {SQL[name]}; COMMIT", within_s=_READING_S)
+    except (ServerFailed, RuleBroken):
+        if db.in_transaction:
+            db.run_script("ROLLBACK")
+        raise
