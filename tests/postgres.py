@@ -82,8 +82,11 @@ class Server:
     def wipe(self, database):
         """Bring a ledger's database back to its beginning: much quicker than a new one."""
         if database not in self._tables:
-            rows = self.run(database, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
-                                      "AND relkind IN ('r', 'p') AND NOT relispartition")
+            rows = self.run(
+                database,
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                "AND relkind IN ('r', 'p') AND NOT relispartition",
+            )
             self._tables[database] = [table for (table,) in rows if table not in KEPT]
         deletes = "".join(f"DELETE FROM {table};" for table in self._tables[database])
         self.run(database, f"SET lock_timeout = '5s'; SET session_replication_role = replica; {deletes} {SEEDS}")

@@ -1,7 +1,7 @@
 """The months that calls are kept by: each one's tables are made before its first call comes.
 
-Whoever has its turn makes them, for all replicas, in a transaction of its own. What a part is, `migrations/0004_months.sql`
-says. Where none was made in time, what would be in it goes to the part of whatever is left, and no line is lost.
+Whoever has its turn makes them, for all replicas, in a transaction of its own. What a part is, is told in
+`migrations/0004_months.sql`. Where none was made in time, its calls go to the part of all others, and no line is lost.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a migration would take long for is done before its transaction, in nobody's way: its locks are held for a moment."""
+"""What a migration would take long for is done before its transaction, so that its locks are held for a moment only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ _READING_S: Final = 4 * 3600.0
 
 @contextmanager
 def prepared(db: Session, *, after: int) -> Iterator[None]:
-    """Prepare what migrations after this number need, for a block that applies them; take it back if the block fails."""
+    """Do it for the migrations after this number, which the block applies; undo it if the block fails."""
     if not 0 < after < MONTHS:
         yield
         return

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 # All of it in one message. Nothing outlives the transaction, so that a pooler may lend the connection by transactions.
 # Who gives up waiting for the turn loses its place: it waits longer than the server lets a silent holder keep it.
-# A statement is planned once: over all months a plan for this very call looks cheaper, by more than it costs to make one.
+# A statement is planned once: a plan for the month of this very call looks cheaper, by less than it costs to make one.
 BEGIN: Final = """
 BEGIN;
 SET LOCAL synchronous_commit = on;
