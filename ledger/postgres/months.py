@@ -14,7 +14,7 @@ from typing import Final
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.sql import statements
-from ledger.sqlite.writer import Writer
+from ledger.store.writer import Writer
 
 SQL: Final = statements("postgres", "months")
 LOOK_EVERY_S: Final = 600.0
