@@ -20,7 +20,7 @@ SQLITE_ALONE = {
     ("lines", "hashed_after"), ("lines", "make_rates"), ("lines", "add_rate"), ("lines", "right_lines"),
 }  # fmt: skip
 # Of months, which a file has none of: what looks after them, and what is done before a ledger is put in them.
-POSTGRES_ALONE = {"months", "prepare"}
+POSTGRES_ALONE = {"fold", "months", "prepare"}
 # The turn, and what puts calls in months. A month's tables are as the whole is, by the server's own rule.
 OWN_TABLES = "'ledger_turn', 'newest_line', 'parts'"
 
