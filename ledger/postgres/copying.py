@@ -13,6 +13,7 @@ from ledger.operations.rows import Row, Table
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_blocking_connection
 from ledger.postgres.migrate import check_identity, check_server, lock_schema, make_schema
+from ledger.postgres.months import SQL as MONTHS
 from ledger.postgres.words import storable
 from ledger.sql import migrations
 
@@ -138,7 +139,11 @@ class ServerTarget:
         self._write_ours(lambda db: db.add_rows(table.name, table.columns, rows))
 
     def add_no_more(self) -> None:
-        self._write_ours(lambda db: db.run_script("ANALYZE"))
+        def settle_down(db: Session) -> None:
+            db.execute(MONTHS["follow_newest_line"])
+            db.run_script("ANALYZE")
+
+        self._write_ours(settle_down)
 
     def finish(self) -> None:
         def end(db: Session) -> None:

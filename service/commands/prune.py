@@ -5,6 +5,7 @@ import click
 from ledger.errors import NotALedger, TooRecent
 from ledger.reports import iso, parse_moment
 from ledger.upkeep import prune_ledger
+from ledger.url import is_on_server
 from service.clock import now_ms
 from service.commands.failing import failing, load_ledger_or_exit, progress
 
@@ -33,5 +34,5 @@ def prune(before: str, path: str | None, *, dry_run: bool) -> None:
         click.echo(f"forgot {pruned.events:,} alerts that are over")
     if pruned.postings:
         click.echo(f"lines up to {pruned.through_seq:,}, before {iso(pruned.before_ms)}")
-        if not dry_run:
+        if not dry_run and not is_on_server(config.ledger.url):
             click.echo("the file's free pages are used again; to make it smaller, serve a `farthing backup` of it")

@@ -11,3 +11,9 @@ SELECT 1
 
 -- name: make_months
 SELECT make_months(:now_ms);
+
+-- name: follow_newest_line
+-- Where lines were added past their rules: from now on the next one follows the newest of them.
+UPDATE newest_line
+   SET (seq, chain) = (SELECT p.seq, p.chain FROM postings AS p ORDER BY p.seq DESC LIMIT 1)
+ WHERE id = 1 AND EXISTS (SELECT 1 FROM postings);

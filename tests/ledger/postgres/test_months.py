@@ -150,7 +150,7 @@ def an_older_database(server):
 
 
 async def moved(source, target):
-    """All rows of one database's tables into those of the same names in another one."""
+    """All rows of one database's tables are put in those of the same names in another one."""
     here, there = await asyncpg.connect(source.url), await asyncpg.connect(target.url)
     await there.execute("SET session_replication_role = replica")
     tables = [row[0] for row in await there.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
