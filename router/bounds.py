@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from router.embeddings import inputs_of
+from router.json_text import PIECE_CHARS, json_pieces
 from router.providers.anthropic.native import own_of
 from router.responses import BOUNDED_TOOLS
 
@@ -157,11 +158,15 @@ def _part_bound(part: Any) -> int:
     text = part.get("text")
     if isinstance(text, str) and len(part) <= 2:
         return PER_PART + _bytes(text)
-    return PER_PART + len(msgspec.json.encode(part))
+    return PER_PART + sum(map(len, json_pieces(part)))
 
 
 def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Of its UTF-8. Of a long one in pieces: each is one step in C, during which no other thread runs."""
+    if text.isascii():
+        return len(text)
+    starts = range(0, len(text), PIECE_CHARS)
+    return sum(len(text[start : start + PIECE_CHARS].encode("utf-8", "surrogatepass")) for start in starts)
 
 
 def _count(value: Any) -> int | None:

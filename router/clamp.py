@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.ceilings import Ceiling
 from ledger.values import Refused
-from router.bounds import input_bound_tokens, output_bound_tokens
+from router.bounds import output_bound_tokens
 from router.dialects import fitted
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.kinds import bound_nanousd
@@ -103,5 +103,5 @@ def _held(candidate: Candidate, max_tokens: int) -> Held:
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )
     assert written is not None
-    read = input_bound_tokens(candidate.body, deployment.context_window)
+    read = candidate.read_tokens
     return Held(bound_nanousd(price, body, read, written), read + written)

@@ -15,7 +15,6 @@ from ledger.ledger import Ledger
 from ledger.usage import Usage
 from ledger.values import AdmitRequest, Prospect, Refused
 from router.asked import Asked
-from router.bounds import input_bound_tokens
 from router.call import Call
 from router.clamp import clamped
 from router.deployments import Deployment
@@ -252,7 +251,7 @@ def costs_of(candidate: Candidate, prompt_tokens: int, usual: Written, *, is_ass
     """What a call costs there at least, probably and at most. Pure."""
     price = candidate.deployment.price
     assert price is not None, "plan leaves out what has no price"
-    read = min(prompt_tokens, input_bound_tokens(candidate.body, candidate.deployment.context_window))
+    read = min(prompt_tokens, candidate.read_tokens)
     written = shortened(usual, candidate.allowed_tokens)
     most = candidate.held_nanousd
     least = min(most, price.cost_nanousd(Usage(input_tokens=read)))

@@ -16,7 +16,6 @@ from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.reports import Spend
 from ledger.usage import Usage
-from router.bounds import input_bound_tokens
 from router.deployments import Route
 from router.plan import Candidate
 
@@ -60,10 +59,9 @@ def habits_of(spent: Mapping[str, Spend], deployment_ids: Sequence[str]) -> dict
 
 def expected_nanousd(candidate: Candidate, habit: Habit) -> int:
     """What the call will probably cost there; never more than its hold."""
-    deployment, price = candidate.deployment, candidate.deployment.price
+    price = candidate.deployment.price
     assert price is not None, "plan leaves out what has no price"
-    bound = input_bound_tokens(candidate.body, deployment.context_window)
-    read = -(-bound // BYTES_PER_TOKEN)
+    read = -(-candidate.read_tokens // BYTES_PER_TOKEN)
     limit = candidate.allowed_tokens
     written, reasoning = read * habit.written, read * habit.reasoning
     shrink = 1.0 if limit is None or written + reasoning <= limit else limit / (written + reasoning)

@@ -37,7 +37,7 @@ _AS_EMBEDDINGS: Final = Adaptation(endpoint=EMBEDDINGS)
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One deployment that may take the call. held_nanousd bounds its cost, held_tokens what it reads and writes.
 
-    body: what it would be sent.
+    body: what it would be sent. read_tokens: the most that is read of it, which takes long to find where it is large.
     endpoint: where the provider is asked, without a slash before it, like "v1/responses"; empty: the dialect's own.
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
     reads_more: the model reads what is not in the call: found by its tools, or kept under an id.
@@ -47,6 +47,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     held_nanousd: int
     body: dict[str, Any]
     held_tokens: int = 0
+    read_tokens: int = 0
     endpoint: str = ""
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
@@ -116,6 +117,7 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         body=body,
         held_nanousd=bound.nanousd,
         held_tokens=bound.tokens,
+        read_tokens=bound.read_tokens,
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *lost, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
@@ -185,6 +187,7 @@ def _affordable(
                     deployment=deployment,
                     held_nanousd=bound.nanousd,
                     held_tokens=bound.tokens,
+                    read_tokens=bound.read_tokens,
                     body=body,
                     dropped_params=dropped,
                     endpoint=endpoint,
@@ -240,13 +243,14 @@ def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:
 
 
 class _Bound(msgspec.Struct, frozen=True):
-    """The most that a call can cost and use somewhere. culprit: the field that makes even that no bound.
+    """The most that a call can cost, use and read somewhere. culprit: the field that makes even that no bound.
 
     is_free: whatever it uses, it costs nothing.
     """
 
     nanousd: int
     tokens: int
+    read_tokens: int
     culprit: str | None
     is_free: bool
 
@@ -261,7 +265,7 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
     assert price is not None
     if endpoint == EMBEDDINGS:
         read_tokens = embedded_bound_tokens(body, deployment.context_window)
-        return _Bound(bound_nanousd(price, body, read_tokens, 0), read_tokens, None, price.is_free)
+        return _Bound(bound_nanousd(price, body, read_tokens, 0), read_tokens, read_tokens, None, price.is_free)
     if culprit is not None:
         # It may have been left out there; and speech is bounded where it has a price.
         culprit = unbounded_field(body, speaks=price.base.output_audio is not None)
@@ -272,4 +276,4 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
     if written_tokens is None:
         written_tokens, culprit = 0, culprit or "max_tokens"
     nanousd = bound_nanousd(price, body, read_tokens, written_tokens)
-    return _Bound(nanousd, read_tokens + written_tokens, culprit, price.is_free)
+    return _Bound(nanousd, read_tokens + written_tokens, read_tokens, culprit, price.is_free)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from service.long_text import joined
+
 PIECE_BYTES: Final = 262_144
 # Of one object in a large text. To sort more, as a cache key wants them, is one long step; a schema has some thousands.
 MAX_KEYS: Final = 20_000
@@ -214,7 +216,7 @@ def _long_text(raw: bytes, begins: int) -> tuple[str, int]:
         except msgspec.DecodeError as error:
             raise Malformed from error
         if quote >= 0:
-            return "".join(pieces), begins + quote + 1
+            return joined(pieces), begins + quote + 1
         if end == len(raw):
             raise Malformed
         begins = end

@@ -1,10 +1,13 @@
 """The bounds hold for whatever is sent, without a count; what nothing can bound is named."""
 
+from unittest import mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.prices import Price, Tier
 from ledger.usage import Usage
+from router import bounds
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
 from router.tokens.chat import Text, schemas_of, structure_of, texts_of
 from router.tokens.encodings import load_encoding
@@ -33,6 +36,13 @@ def test_no_chat_has_more_tokens_than_its_bound(messages):
     text, schemas = (sum(len(O200K.encode_ordinary(it)) for it in said) for said in (texts_of(body), schemas_of(body)))
     exact = structure_of(body).with_counted(Text(text), schemas).tokens
     assert exact <= input_bound_tokens(body, None)
+
+
+@given(text=st.text() | st.text(st.sampled_from("a\u00e9\u5b57\ud83d\ude00\U0001f600")))
+def test_a_long_texts_bytes_are_counted_in_pieces(text):
+    with mock.patch.object(bounds, "PIECE_CHARS", 3):
+        bound = input_bound_tokens({"messages": [{"content": text}]}, None)
+    assert bound == bounds.PER_CALL + bounds.PER_MESSAGE + len(text.encode("utf-8", "surrogatepass"))
 
 
 def test_the_context_window_bounds_what_can_be_read():

@@ -190,8 +190,10 @@ def test_least_is_at_most_likely_is_at_most_the_hold(rates, text, counted, limit
     price = Price(version="v", base=Tier(input=rates[0], output=rates[1]))
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": limit}
     target = a_deployment("a", "http://127.0.0.1:1/v1", price=price)
-    held = price.bound_nanousd(64 + 16 + 4 + len(text.encode()), limit)
-    costs = costs_of(Candidate(deployment=target, held_nanousd=held, body=body), counted, usual, is_assumed=False)
+    read = 64 + 16 + 4 + len(text.encode())
+    held = price.bound_nanousd(read, limit)
+    candidate = Candidate(deployment=target, held_nanousd=held, body=body, read_tokens=read)
+    costs = costs_of(candidate, counted, usual, is_assumed=False)
     assert 0 <= costs.least_nanousd <= costs.likely_nanousd <= costs.most_nanousd == held
     written = shortened(usual, limit)
     assert written.output + written.reasoning == min(limit, usual.output + usual.reasoning)

@@ -7,6 +7,7 @@ import pytest
 
 from ledger.prices.price import Price, Tier
 from ledger.reports import Spend
+from router.bounds import input_bound_tokens
 from router.faults import Outcome
 from router.habits import LIST_PRICE, Habit, expected_nanousd, habits_of
 from router.plan import Candidate
@@ -97,7 +98,9 @@ async def test_the_ledgers_own_ratios_say_who_is_the_cheapest(tmp_path: Path):
 
 def a_candidate(price: Price, *, max_tokens: int = 10**6) -> Candidate:
     body = {"messages": [{"role": "user", "content": "x" * 3996}], "max_tokens": max_tokens}
-    return Candidate(deployment=a_deployment("a", "http://127.0.0.1:1/v1", price=price), held_nanousd=0, body=body)
+    deployment = a_deployment("a", "http://127.0.0.1:1/v1", price=price)
+    read_tokens = input_bound_tokens(body, deployment.context_window)
+    return Candidate(deployment=deployment, held_nanousd=0, body=body, read_tokens=read_tokens)
 
 
 def test_what_is_read_and_written_and_cached_is_each_at_its_own_price():

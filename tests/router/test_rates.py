@@ -226,7 +226,9 @@ def test_the_longest_answer_that_fits_in_both_units_is_chosen(room_nanousd, room
         return read + length * answers <= room_tokens and (room_nanousd is None or cost <= room_nanousd)
 
     held = PRICE.bound_nanousd(read, 2000 * answers)
-    candidate = Candidate(deployment=deployment, held_nanousd=held, held_tokens=read + 2000 * answers, body=body)
+    candidate = Candidate(
+        deployment=deployment, held_nanousd=held, held_tokens=read + 2000 * answers, read_tokens=read, body=body
+    )
     chosen = clamped(candidate, room_nanousd, room_tokens)
     longest = max((length for length in range(1, 2001) if fits(length)), default=None)
     if longest is None:

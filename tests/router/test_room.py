@@ -327,6 +327,17 @@ async def test_a_fallback_that_waits_in_vain_is_refused_at_the_deadline(tmp_path
                 await other
 
 
+def test_to_shorten_an_answer_the_call_is_not_read_again():
+    deployment = msgspec.structs.replace(a_deployment("a", "http://x"), max_output_tokens=100)
+    body = {"messages": [{"role": "user", "content": "long " * 1000}]}
+    candidate = Candidate(
+        deployment=deployment, held_nanousd=PRICE.bound_nanousd(7, 100), held_tokens=107, read_tokens=7, body=body
+    )
+    shorter = clamped(candidate, None, 57)
+    assert shorter is not None
+    assert (shorter.held_tokens, shorter.read_tokens, shorter.clamped) == (57, 7, {"max_tokens": 50})
+
+
 @given(BODIES, st.integers(0, 3_000_000), st.none() | st.integers(1, 5000))
 def test_the_longest_answer_that_fits_is_chosen(body, room, most):
     deployment = msgspec.structs.replace(a_deployment("a", "http://x"), max_output_tokens=most, context_window=8000)
@@ -337,7 +348,9 @@ def test_the_longest_answer_that_fits_is_chosen(body, room, most):
     def cost(length):
         return PRICE.bound_nanousd(input_bound_tokens(body, 8000), length * body.get("n", 1))
 
-    candidate = Candidate(deployment=deployment, held_nanousd=cost(limit), body=body)
+    candidate = Candidate(
+        deployment=deployment, held_nanousd=cost(limit), body=body, read_tokens=input_bound_tokens(body, 8000)
+    )
     chosen = clamped(candidate, room)
     fitting = [length for length in range(1, limit) if cost(length) <= room]
     if cost(limit) <= room:
