@@ -6,11 +6,13 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from tests.forked import Forked, forked
 
 FARTHING = str(Path(sys.executable).with_name("farthing"))
 START_WITHIN_S = 30
@@ -24,7 +26,7 @@ OURS = (
 class Service:
     """A running `farthing serve`. log: what it wrote to standard error so far."""
 
-    def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Process | Forked, session: aiohttp.ClientSession) -> None:
         self.process = process
         self.http = session
         self.url = ""
@@ -63,7 +65,8 @@ class Service:
 
     def kill(self) -> None:
         """As if the power were cut for this process."""
-        self.process.send_signal(signal.SIGKILL)
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
         """Ask it to drain and leave."""
@@ -88,40 +91,67 @@ class Service:
 
 @asynccontextmanager
 async def farthing_serve(
-    folder: Path, *arguments: str, config: str | None = None, environ: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    config: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    installed: bool = False,
 ) -> AsyncIterator[Service]:
-    """`farthing serve --port 0` in this folder, ready for calls. config: the text of its farthing.toml."""
+    """`farthing serve --port 0` in this folder, ready for calls. config: the text of its farthing.toml.
+
+    installed: the command that users run, where its start is a part of what is tested; else a fork that does the same.
+    """
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    process = await asyncio.create_subprocess_exec(
-        FARTHING, "serve", "--port", "0", *arguments,
-        cwd=folder, env={**clean, **(environ or {})}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,
-    )  # fmt: skip
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+    starting = _installed if installed else _forked
+    async with (
+        starting("serve", "--port", "0", *arguments, folder=folder, environ={**clean, **(environ or {})}) as process,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
+    ):
         service = Service(process, session)
         try:
             await service.started()
             yield service
         finally:
-            if process.returncode is None:
-                process.kill()
+            service.kill()
             await service.ended()
 
 
-async def run_farthing(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """A command, to its end: exit status, standard output, standard error."""
+async def run_farthing(
+    folder: Path, *arguments: str, environ: Mapping[str, str] | None = None, installed: bool = False
+) -> tuple[int, str, str]:
+    """A command, to its end: exit status, standard output, standard error. installed: as for `farthing_serve`."""
+    starting = _installed if installed else _forked
+    async with starting(*arguments, folder=folder, environ={**os.environ, **(environ or {})}) as process:
+        out, err = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        return await process.wait(), out.decode(), err.decode()
+
+
+def run_command(*arguments: str) -> None:
+    """What a forked child does: `farthing …`."""
+    from service.commands import main
+    from tests.preloaded import use_the_loaded_encoding
+
+    use_the_loaded_encoding()
+    main(arguments, prog_name="farthing")
+
+
+@asynccontextmanager
+async def _installed(*arguments: str, folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        FARTHING, *arguments, cwd=folder, env={**os.environ, **(environ or {})}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        FARTHING, *arguments, cwd=folder, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
     try:
-        out, err = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
         await process.communicate()
-        raise
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+
+
+def _forked(*arguments: str, folder: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Forked]:
+    return forked(run_command, *arguments, folder=folder, environ=environ)
 
 
 def one_route(url: str, *, more: str = "", limit_usd: str = "") -> str:

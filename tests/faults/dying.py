@@ -3,33 +3,27 @@
     async with dying_serve(tmp_path, config=…, death=Death(at="ledger.store.ledger:StoreLedger.settle")) as victim:
         await victim.ended()
 
-The service knows nothing of this: its functions are wrapped in the child, before `farthing serve` begins. Children are
-forked from a process that has imported the service already, so that a start takes a tenth of a second.
+The service knows nothing of this: its functions are wrapped in the child, before `farthing serve` begins.
 """
 
-import asyncio
 import inspect
 import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from importlib import import_module
-from multiprocessing import Pipe, forkserver, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
 
-from tests.processes import Service
+from tests.forked import forked
+from tests.processes import Service, run_command
 
 DATABASE = "farthing.db"
-ROOT = Path(__file__).parents[2]
 # Nobody waits 15 s for a lease to run out; on a busy machine a living process must still get to renew it.
 LEASE_S = 3.0
 RENEW_S = 0.3
@@ -51,42 +45,6 @@ class Death:
     share: float = 0.5
 
 
-class Forked:
-    """A child process, with as much of `asyncio.subprocess.Process` as `Service` asks for."""
-
-    def __init__(self, process: BaseProcess, stderr: asyncio.StreamReader) -> None:
-        self._process = process
-        self.stderr = stderr
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    def send_signal(self, number: int) -> None:
-        if self._process.is_alive():
-            assert self._process.pid is not None
-            with suppress(ProcessLookupError):  # The fork server may have buried it a moment ago.
-                os.kill(self._process.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    async def wait(self) -> int:
-        """Its exit status; negative for the signal that ended it."""
-        loop, gone = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(self._process.sentinel)
-        self._process.join()
-        assert self._process.exitcode is not None
-        return self._process.exitcode
-
-
 @asynccontextmanager
 async def dying_serve(
     folder: Path,
@@ -101,63 +59,28 @@ async def dying_serve(
     """
     if config is not None:
         (folder / "farthing.toml").write_text(config, "utf-8")
-    context = fork_context()
-    reading, writing = Pipe(duplex=False)
-    process = context.Process(target=run_child, args=(str(folder), arguments, writing, death), daemon=True)
-    process.start()
-    writing.close()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
-        with os.fdopen(os.dup(reading.fileno()), "rb") as stderr:
-            reading.close()
-            lines = asyncio.StreamReader()
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(lines), stderr
-            )
-            forked = Forked(process, lines)
-            service = Service(forked, session)
-            try:
-                if starts:
-                    await service.started()
-                yield service
-            finally:
-                forked.kill()
-                await service.ended()
-                transport.close()
-                await asyncio.sleep(0)  # The loop closes it in its next turn.
-                process.close()
+    async with (
+        forked(run_child, arguments, death, folder=folder, environ=os.environ) as child,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
+    ):
+        service = Service(child, session)
+        try:
+            if starts:
+                await service.started()
+            yield service
+        finally:
+            child.kill()
+            await service.ended()
 
 
-def run_child(folder: str, arguments: tuple[str, ...], stderr: Connection, death: Death | None) -> None:
+def run_child(arguments: tuple[str, ...], death: Death | None) -> None:
     """What the child does: `farthing serve`, with one function wrapped."""
-    os.chdir(folder)
-    os.dup2(stderr.fileno(), 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _shorten_leases()
     if death is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         owner, name = _found(death.at)
         setattr(owner, name, _dying(getattr(owner, name), death))
-    from service.commands import main
-    from tests.faults.preloaded import use_the_loaded_encoding
-
-    use_the_loaded_encoding()
-    main(["serve", "--port", "0", *arguments])
-
-
-def fork_context() -> ForkServerContext:
-    """Where children are forked. Its server finds this package as this process does, and ends with it."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.preloaded"])
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), before)))
-    try:
-        forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-    return context
+    run_command("serve", "--port", "0", *arguments)
 
 
 def _shorten_leases() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.sqlite.verify import verify_file
-from tests.faults.dying import fork_context
 from tests.faults.stress import Told, run_stress
+from tests.forked import fork_context
 from tests.ledger.calls import a_ledger
 
 TASKS = 64

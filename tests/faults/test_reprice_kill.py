@@ -3,13 +3,13 @@
 import asyncio
 import os
 import sqlite3
-from asyncio.subprocess import DEVNULL
 from contextlib import closing
 
 from ledger.ledger import open_ledger
 from ledger.usage import Usage
+from tests.forked import forked
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
-from tests.processes import FARTHING, one_route, run_farthing
+from tests.processes import one_route, run_command, run_farthing
 
 ATTEMPTS = 1500
 KILLS = 5
@@ -31,23 +31,12 @@ async def test_a_repricing_killed_in_the_middle_is_finished_by_the_next_one_and_
     killed = 0
     while killed < KILLS:
         before = corrected(tmp_path)
-        process = await asyncio.create_subprocess_exec(
-            FARTHING,
-            "reprice",
-            "--since",
-            "2026-01-01",
-            cwd=tmp_path,
-            env=dict(os.environ),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-        )
-        async with asyncio.timeout(60):
+        reprice = ("reprice", "--since", "2026-01-01")
+        async with forked(run_command, *reprice, folder=tmp_path, environ=os.environ) as process, asyncio.timeout(60):
             while process.returncode is None and corrected(tmp_path) == before:
                 await asyncio.sleep(0.002)
-        if process.returncode is not None:
-            break
-        process.kill()
-        await process.wait()
+            if process.returncode is not None:
+                break
         killed += 1
     assert killed, "it was never caught in the middle"
     code, _, said = await run_farthing(tmp_path, "reprice", "--since", "2026-01-01")

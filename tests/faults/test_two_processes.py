@@ -12,8 +12,9 @@ import pytest
 
 from ledger.sqlite.turns import Turns
 from tests.faults.campaign import Campaign, config, plays
-from tests.faults.dying import dying_serve, fork_context
-from tests.processes import Service, farthing_serve
+from tests.faults.dying import dying_serve
+from tests.forked import fork_context
+from tests.processes import START_WITHIN_S, Service, farthing_serve
 from tests.scripts import Script
 from tests.upstream import Connection, Request, hang, scripted_upstream, status, stream
 
@@ -133,12 +134,13 @@ async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(t
     async with scripted_upstream() as upstream:
         upstream.default = stream(["begun ", gate, "ended"], prompt_tokens=3, completion_tokens=2)
         campaign = Campaign(tmp_path, upstream)
-        async with farthing_serve(tmp_path, "--workers", "2", config=config(upstream.url)) as service:
+        async with farthing_serve(tmp_path, "--workers", "2", config=config(upstream.url), installed=True) as service:
             calls = [
                 asyncio.create_task(campaign.call(service, "chat", f"long {number}", stream=True))
                 for number in range(20)
             ]
-            await upstream.until(lambda it: len(it.requests) == 20)
+            # Whoever starts them may be busy.
+            await upstream.until(lambda it: len(it.requests) == 20, within_s=START_WITHIN_S)
             service.terminate()
             gate.set()
             assert {whole["cost_nanousd"] for whole in await asyncio.gather(*calls)} == {7000}

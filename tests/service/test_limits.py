@@ -53,7 +53,7 @@ BOMBS = (
 async def serving(folder: Path, *, connections: int):
     async with scripted_upstream() as upstream:
         config = CONFIG.format(url=upstream.url, connections=connections)
-        async with farthing_serve(folder, config=config) as service:
+        async with farthing_serve(folder, config=config, installed=True) as service:
             yield service, upstream
 
 

@@ -88,7 +88,8 @@ def served(folder, upstream, collector):
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/v1/metrics",
         "OTEL_METRIC_EXPORT_INTERVAL": "250",
     }
-    return farthing_serve(folder, config=one_route(upstream.url, more=WORKERS + CEILING), environ=environ)
+    config = one_route(upstream.url, more=WORKERS + CEILING)
+    return farthing_serve(folder, config=config, environ=environ, installed=True)
 
 
 def pushed(collector: ScriptedCollector) -> dict[str, dict[str, float]]:

@@ -71,7 +71,7 @@ async def test_ceilings_routes_and_prices_change_while_calls_go_on_and_nothing_c
 async def test_a_reload_that_is_asked_for_while_the_service_starts_is_not_lost(tmp_path, workers):
     async with scripted_upstream() as upstream:
         text = one_route(upstream.url)
-        async with farthing_serve(tmp_path, "--workers", str(workers), config=text) as service:
+        async with farthing_serve(tmp_path, "--workers", str(workers), config=text, installed=True) as service:
             # It listens, so the config has been read; the handler of signals comes later.
             (tmp_path / "farthing.toml").write_text(text + '[[routes]]\nname = "again"\ntargets = ["up:m"]\n')
             hang_up(service)
