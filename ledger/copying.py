@@ -87,7 +87,7 @@ class Target(Protocol):
     def begun(self) -> str | None:
         """Which copy was begun here, by its mark. None: nothing is here. Raises NotALedger for anything else."""
 
-    def begin(self, mark: str, copied: tuple[Table, ...]) -> None:
+    def begin(self, mark: str, copied: tuple[Table, ...], *, now_ms: int) -> None:
         """Make the tables, those that are copied empty, and go on as `take_over`."""
 
     def take_over(self) -> None:
@@ -128,7 +128,7 @@ def copy_ledger(
             if findings.violations:
                 raise SourceBroken(findings)
             if begun is None:
-                target.begin(mark, copied)
+                target.begin(mark, copied, now_ms=now_ms)
             else:
                 target.take_over()
             began_s = time.monotonic()

@@ -12,10 +12,9 @@ from ledger.operations import unfinished
 from ledger.operations.rows import Row, Table
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_blocking_connection
-from ledger.postgres.migrate import check_identity, check_server, lock_schema, make_schema
+from ledger.postgres.migrate import check_identity, check_server, known_here, lock_schema, make_schema
 from ledger.postgres.months import SQL as MONTHS
 from ledger.postgres.words import storable
-from ledger.sql import migrations
 
 Result = TypeVar("Result")
 
@@ -74,9 +73,9 @@ def open_source(address: Address) -> Iterator[ServerSource]:
 
     def begin(db: Session) -> None:
         db.run_script(SNAPSHOT)
-        if check_identity(db) != len(migrations("postgres")):
+        if check_identity(db) != len(known_here()):
             raise NotALedger(
-                f"there is no ledger in {address.shown}, or one of an older farthing: start the service on it once"
+                f"there is no ledger in {address.shown}, or one of another schema: start this farthing's service on it"
             )
 
     with open_blocking_connection(address, silence_s=SILENCE_S) as connection:
@@ -109,12 +108,14 @@ class ServerTarget:
 
         return _first(self._connection, find, self._address)
 
-    def begin(self, mark: str, copied: tuple[Table, ...]) -> None:
+    def begin(self, mark: str, copied: tuple[Table, ...], *, now_ms: int) -> None:
         def make(db: Session) -> None:
             lock_schema(db)
             if self._begun(db) is not None:
                 raise CopyRefused(f"another copy to {self._address.shown} has just begun")
-            make_schema(db)
+            make_schema(db, known_here())
+            # What came in a month that has no tables of its own by then would never lie in any.
+            db.execute(MONTHS["make_months"], {"now_ms": now_ms})
             _set_rules(db, "DISABLE")
             for table in copied:
                 db.execute(f'DELETE FROM "{table.name}"')  # noqa: S608  # The schema's own names.
@@ -124,9 +125,9 @@ class ServerTarget:
 
     def take_over(self) -> None:
         def take(db: Session) -> None:
-            if check_identity(db, is_unfinished=True) != len(migrations("postgres")):
+            if check_identity(db, is_unfinished=True) != len(known_here()):
                 raise CopyRefused(
-                    "the copy was begun by an older farthing: drop and create the database, and begin anew"
+                    "the copy was begun by another farthing: drop and create the database, and begin anew"
                 )
             unfinished.take_over(db, taker=self._taker)
 

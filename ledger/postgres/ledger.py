@@ -13,6 +13,7 @@ from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.months import months_kept
 from ledger.postgres.readers import open_readers
 from ledger.postgres.store import PostgresWriter
+from ledger.sql import Migrations
 from ledger.store.ledger import StoreLedger, new_owner, under_lease
 from ledger.store.reports import StoreReports
 from ledger.store.writer import run_writer
@@ -29,10 +30,14 @@ async def open_postgres_ledger(
     events_kept_ms: int = EVENTS_KEPT_MS,
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
+    known: Migrations | None = None,
 ) -> AsyncIterator[StoreLedger]:
-    """Connect, make or bring up to date what is there, and hold a lease while the block runs. Raises NotALedger."""
+    """Connect, make or bring up to date what is there, and hold a lease while the block runs. Raises NotALedger.
+
+    known: the schema that it is brought up to, if not this code's own.
+    """
     async with AsyncExitStack() as stack:
-        store = PostgresWriter(address, tell=tell)
+        store = PostgresWriter(address, known=known, tell=tell)
         await stack.enter_async_context(run_writer(store))
         readers = await stack.enter_async_context(open_readers(address))
         await stack.enter_async_context(months_kept(store, clock_ms))

@@ -1,35 +1,97 @@
-"""Bring a database to the schema of this version, or say why that cannot be."""
+"""Bring a database to the schema of this version, or say why that cannot be.
 
+Replicas are replaced one by one, so for a while code of two versions runs on one schema, the newer's. An **epoch** is a
+version of the schema; code is of the epoch of the newest migration it knows. Each migration says the oldest epoch that
+is right beside it (`ledger.sql.oldest_beside`), and the database keeps it: code that the schema has left behind is
+refused when it starts, and in the transaction of the first batch after (`guard`), before it can do anything wrong.
+
+Calls go on meanwhile. Each migration is a transaction of its own, in its turn among the batches, and none waits for a
+table for longer than LOCK_MS: whatever waits behind it, waits no longer than that. Then it gives way, and comes back.
+How long it takes once it has its tables is for its author to see to: less than a second, however large the ledger is.
+"""
+
+import logging
+from functools import partial
 from typing import Final
 
+from ledger.database import RuleBroken
 from ledger.errors import NotALedger
 from ledger.operations import unfinished
-from ledger.postgres.connection import Session
+from ledger.postgres.connection import ServerFailed, Session
+from ledger.postgres.patience import LOCK_MS, patiently
 from ledger.postgres.prepare import prepared
-from ledger.sql import migrations
+from ledger.sql import Migrations, migrations, oldest_beside
 
 OLDEST_SERVER: Final = 130000
 # A lease of 15 s that is renewed every 5 s has 10 s to spare, for two replicas that are wrong in opposite ways.
 MOST_SKEW_MS: Final = 5000
 # Whoever makes or changes the schema holds this lock: the first start has no row yet that could be locked.
 _SCHEMA_LOCK: Final = int.from_bytes(b"Ledg")
+# Of a schema from before there were epochs, too, which has no such column.
+_OLDEST: Final = "version - COALESCE(CAST(to_jsonb(ledger_turn) ->> 'behind' AS bigint), 0)"
+_ADMIT: Final = """
+UPDATE ledger_turn
+   SET version = :number, behind = CAST(:number AS bigint) - GREATEST(version - behind, CAST(:oldest AS bigint))
+ WHERE id = 1
+"""
+
+log = logging.getLogger(__name__)
 
 
-def migrate(db: Session) -> None:
-    """Apply what is missing, all of it in one transaction. Raises NotALedger and changes nothing otherwise."""
+def known_here() -> Migrations:
+    """The schema that this code knows."""
+    return migrations("postgres")
+
+
+def guard(known: Migrations) -> str:
+    """A statement over the turn's row that fails (RuleBroken) where the schema has left this code behind.
+
+    By a division by zero: what else ends a message of many statements wants a function of our own, at every batch.
+    """
+    return f"SELECT 1 / CAST({_OLDEST} <= {len(known)} AS integer) FROM ledger_turn WHERE id = 1"  # noqa: S608  # A number.
+
+
+def begin_guarded(db: Session, script: str, *, within_s: float | None = None) -> None:
+    """Begin a transaction by a script that has a `guard` in it. Raises ServerFailed; then nothing has begun.
+
+    Raises NotALedger where the schema has left this code behind.
+    """
+    try:
+        db.run_script(script, within_s=within_s)
+    except RuleBroken as error:
+        db.run_script("ROLLBACK")
+        check_identity(db)
+        raise ServerFailed("the ledger's schema was changed at this moment") from error
+
+
+def migrate(db: Session, known: Migrations | None = None) -> None:
+    """Apply what is missing. Raises NotALedger, and ServerFailed if it had to give way for too long.
+
+    known: what this code knows, if not what is in `sql/postgres/migrations`.
+    """
+    known = known_here() if known is None else known
     check_server(db)
-    version = check_identity(db)
-    if version == len(migrations("postgres")):
-        return
-    with prepared(db, after=version):
-        db.run_script("BEGIN; SET LOCAL lock_timeout = '10s'")
-        try:
-            lock_schema(db)
-            make_schema(db, after=check_identity(db))
-        except BaseException:
-            db.run_script("ROLLBACK")
-            raise
-        db.run_script("COMMIT")
+    while (version := check_identity(db, known)) < len(known):
+        with prepared(db, after=version):
+            patiently(partial(_apply_next, db, known), f"migration {version + 1}")
+    if version > len(known):
+        log.warning(
+            "the ledger's schema is %d, newer than this farthing's %d, which may go on beside it", version, len(known)
+        )
+
+
+def _apply_next(db: Session, known: Migrations) -> None:
+    db.run_script(f"BEGIN; SET LOCAL lock_timeout = {LOCK_MS}")
+    try:
+        lock_schema(db)
+        after = check_identity(db, known)
+        if after:
+            db.execute("SELECT version FROM ledger_turn WHERE id = 1 FOR UPDATE")
+        make_schema(db, known[after : after + 1])
+    except BaseException:
+        db.run_script("ROLLBACK")
+        raise
+    db.run_script("COMMIT")
 
 
 def lock_schema(db: Session) -> None:
@@ -37,14 +99,19 @@ def lock_schema(db: Session) -> None:
     db.run_script(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
 
-def make_schema(db: Session, *, after: int = 0) -> None:
-    """Apply all migrations after this one, within the caller's transaction. Raises NotALedger."""
+def make_schema(db: Session, missing: Migrations) -> None:
+    """Apply these migrations, the next ones, within the caller's transaction. Raises NotALedger."""
     (may_create,) = db.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')").fetchone() or (False,)
     if not may_create:
         raise NotALedger("this role may not make tables in the database: start once as its owner, or grant it CREATE")
-    for number, script in migrations("postgres"):
-        if number > after:
-            db.run_script(script)
+    for number, script in missing:
+        db.run_script(script)
+        (has_epochs,) = db.execute(
+            "SELECT to_jsonb(ledger_turn) ->> 'behind' IS NOT NULL FROM ledger_turn"
+        ).fetchone() or (False,)
+        if has_epochs:
+            db.execute(_ADMIT, {"number": number, "oldest": oldest_beside(number, script)})
+        else:
             db.execute("UPDATE ledger_turn SET version = :number WHERE id = 1", {"number": number})
 
 
@@ -81,9 +148,10 @@ def check_clock(db: Session, *, now_ms: int) -> None:
         )
 
 
-def check_identity(db: Session, *, is_unfinished: bool = False) -> int:
-    """The schema version of the database, 0 for an empty one. Raises NotALedger for a foreign or a newer one.
+def check_identity(db: Session, known: Migrations | None = None, *, is_unfinished: bool = False) -> int:
+    """The schema version of the database, 0 for an empty one.
 
+    Raises NotALedger for a foreign one, and for one that has left behind what this code knows (known: as of `migrate`).
     is_unfinished: a copy that is not whole passes as well, which is no ledger to anybody else.
     """
     row = db.execute(
@@ -101,10 +169,14 @@ def check_identity(db: Session, *, is_unfinished: bool = False) -> int:
         "SELECT has_table_privilege('ledger_turn', 'SELECT') AND has_table_privilege('postings', 'INSERT')"
     ).fetchone() == (True,):
         raise NotALedger("this role may not write to the ledger's tables: take the role that made them, or grant it")
-    (version,) = db.execute("SELECT version FROM ledger_turn WHERE id = 1").fetchone() or (0,)
-    newest = len(migrations("postgres"))
-    if version > newest:
-        raise NotALedger(f"the ledger is at schema {version}, this farthing knows {newest}: install a newer farthing")
+    found = db.execute(f"SELECT version, {_OLDEST} FROM ledger_turn WHERE id = 1").fetchone()  # noqa: S608  # A constant.
+    version, oldest = found or (0, 0)
+    newest = len(known_here() if known is None else known)
+    if oldest > newest:
+        beside = f", and no older than {oldest} may run on it" if oldest < version else ""
+        raise NotALedger(
+            f"the ledger is at schema {version}{beside}; this farthing knows {newest}: install a newer farthing"
+        )
     if has_marker and not is_unfinished:
         raise NotALedger(unfinished.WORDS)
     return int(version)

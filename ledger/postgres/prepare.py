@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 
 from ledger.database import RuleBroken
 from ledger.postgres.connection import ServerFailed, Session
+from ledger.postgres.patience import LOCK_MS, patiently
 from ledger.sql import statements
 
 SQL: Final = statements("postgres", "prepare")
@@ -17,11 +19,11 @@ _READING_S: Final = 4 * 3600.0
 
 @contextmanager
 def prepared(db: Session, *, after: int) -> Iterator[None]:
-    """Do it for the migrations after this number, which the block applies; undo it if the block fails."""
-    if not 0 < after < MONTHS:
+    """Do it for the migration after this number, which the block applies; undo it if the block fails."""
+    if after != MONTHS - 1:
         yield
         return
-    _run(db, "promise_months")
+    patiently(partial(_run, db, "promise_months"), "what goes before a migration")
     try:
         _run(db, "prove_months")
         yield
@@ -32,7 +34,7 @@ def prepared(db: Session, *, after: int) -> Iterator[None]:
 
 
 def _run(db: Session, name: str) -> None:
-    limits = "SET LOCAL lock_timeout = '900ms'; SET LOCAL statement_timeout = 0"
+    limits = f"SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = 0"
     try:
         db.run_script(f"BEGIN; {limits}; {SQL[name]}; COMMIT", within_s=_READING_S)
     except (ServerFailed, RuleBroken):

@@ -13,7 +13,7 @@ from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.fold import Folded, drop_empty_parts, fold_parts
 from ledger.postgres.migrate import check_identity
-from ledger.postgres.snapshot import SNAPSHOT
+from ledger.postgres.snapshot import begin_snapshot
 from ledger.postgres.store import in_turn
 from ledger.sql import migrations
 from ledger.sqlite.prune import ROWS_AT_ONCE, Repeating, Work, bounds_of, count_rows, prune_rows
@@ -78,7 +78,7 @@ def _check(db: Session) -> None:
 
 
 def _count(db: Session, bounds: dict[str, int]) -> Pruned:
-    db.run_script(SNAPSHOT)
+    begin_snapshot(db)
     try:
         return count_rows(db, bounds)
     finally:

@@ -10,7 +10,7 @@ from ledger.database import Snapshot
 from ledger.errors import NotALedger
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
-from ledger.postgres.snapshot import SNAPSHOT, end, failure_of, open_snapshot
+from ledger.postgres.snapshot import begin_snapshot, end, failure_of, open_snapshot
 
 Result = TypeVar("Result")
 READERS: Final = 2
@@ -52,7 +52,7 @@ async def open_readers(address: Address) -> AsyncIterator[PostgresReaders]:
 
 
 def _in_snapshot(db: Session, *, work: Callable[[Session], Result]) -> Result:
-    db.run_script(SNAPSHOT)
+    begin_snapshot(db)
     try:
         return work(db)
     finally:

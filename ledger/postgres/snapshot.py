@@ -12,17 +12,19 @@ from ledger.database import Database
 from ledger.errors import LedgerUnavailable, NotALedger, ReadingTooLong
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.postgres.migrate import begin_guarded, guard, known_here
 from ledger.store import transaction
 from ledger.store.transaction import StoreTransaction
 
 Result = TypeVar("Result")
-# Compiling a statement takes the server longer than most of ours run.
-SNAPSHOT: Final = """
+# Compiling a statement takes the server longer than most of ours run. A snapshot begins with its first reading.
+SNAPSHOT: Final = f"""
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL statement_timeout = '2s';
 SET LOCAL idle_in_transaction_session_timeout = '15s';
 SET LOCAL jit = off;
+{guard(known_here())};
 """
 _CANCELED: Final = "57014"
 
@@ -34,8 +36,8 @@ async def open_snapshot(address: Address) -> AsyncIterator[StoreTransaction]:
     """Everything read within is as it was at the beginning. On a connection of its own, so that it holds up nobody."""
     async with open_connection(address) as connection:
         try:
-            await connection.run(_begin)
-        except ServerFailed as error:
+            await connection.run(begin_snapshot)
+        except (ServerFailed, NotALedger) as error:
             raise failure_of(error) from error
 
         async def read(work: Callable[[Database], Result]) -> Result:
@@ -64,9 +66,9 @@ async def _end_later(connection: Connection) -> None:
     await connection.run(end)
 
 
-def _begin(db: Session) -> None:
-    db.run_script(SNAPSHOT)
-    db.execute("SELECT version FROM ledger_turn")  # A snapshot begins with its first reading.
+def begin_snapshot(db: Session) -> None:
+    """Begin a reading of one moment. Raises ServerFailed, and NotALedger where the schema has left this code behind."""
+    begin_guarded(db, SNAPSHOT)
 
 
 def _read_on(db: Session, *, work: Callable[[Session], Result]) -> Result:

@@ -15,27 +15,37 @@ from ledger.errors import NotALedger
 from ledger.figures import Batch
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
-from ledger.postgres.migrate import migrate
+from ledger.postgres.migrate import begin_guarded, guard, known_here, migrate
+from ledger.sql import Migrations
 from ledger.store.works import BatchLost, Committed, Spoilt, Work, run_works
 from ledger.store.writer import Commit, Writer
 
 Result = TypeVar("Result")
 
-# All of it in one message. Nothing outlives the transaction, so that a pooler may lend the connection by transactions.
-# Who gives up waiting for the turn loses its place: it waits longer than the server lets a silent holder keep it.
-# A statement is planned once: a plan for the month of this very call looks cheaper, by less than it costs to make one.
-BEGIN: Final = """
+
+def begin_turn(known: Migrations) -> str:
+    """How a batch begins, of code that knows this schema: all of it in one message.
+
+    Nothing outlives the transaction, so that a pooler may lend the connection by transactions. Who gives up waiting for
+    the turn loses its place: it waits longer than the server lets a silent holder keep it. The turn's row also says
+    whether this code is right on the schema, as it is by then. A statement is planned once: a plan for the month of
+    this very call looks cheaper, by less than it costs to make one.
+    """
+    return f"""
 BEGIN;
 SET LOCAL synchronous_commit = on;
 SET LOCAL idle_in_transaction_session_timeout = '5s';
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '10s';
-SELECT version FROM ledger_turn WHERE id = 1 FOR UPDATE;
+{guard(known)} FOR UPDATE;
 SET LOCAL lock_timeout = '1s';
 SET LOCAL statement_timeout = '2s';
 SET LOCAL plan_cache_mode = force_generic_plan;
 SAVEPOINT work;
 """
+
+
+BEGIN: Final = begin_turn(known_here())
 TURN_S: Final = 12.0
 
 
@@ -45,21 +55,25 @@ class PostgresWriter(Writer):
     # Each statement is a journey to the server and back: the other replicas should not wait long for their turns.
     batch_limit = 64
 
-    def __init__(self, address: Address, *, tell: Callable[[Batch], None] | None = None) -> None:
+    def __init__(
+        self, address: Address, *, known: Migrations | None = None, tell: Callable[[Batch], None] | None = None
+    ) -> None:
         super().__init__(address.shown, tell=tell)
         self._address = address
+        self._known = known_here() if known is None else known
         self._was_open = False
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Commit]:
         async with open_connection(self._address) as connection:
-            await (_run(connection, migrate) if self._was_open else connection.run(migrate))
+            migrating = partial(migrate, known=self._known)
+            await (_run(connection, migrating) if self._was_open else connection.run(migrating))
             self._was_open = True
-            yield partial(_commit, connection)
+            yield partial(_commit, connection, begin_turn(self._known))
 
 
-async def _commit(connection: Connection, works: list[Work[Any]]) -> Committed:
-    return await _run(connection, partial(_run_batch, works=works)), None
+async def _commit(connection: Connection, begin: str, works: list[Work[Any]]) -> Committed:
+    return await _run(connection, partial(_run_batch, works=works, begin=begin)), None
 
 
 async def _run(connection: Connection, work: Callable[[Session], Result]) -> Result:
@@ -78,9 +92,9 @@ def in_turn(db: Session, *, work: Work[Result]) -> Result:
     return cast(Result, result)
 
 
-def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
+def _run_batch(db: Session, *, works: list[Work[Any]], begin: str = BEGIN) -> list[Any]:
     """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
-    _take_turn(db)
+    _take_turn(db, begin)
     try:
         results = _run_works(db, works)
     except ServerFailed as error:
@@ -94,10 +108,10 @@ def _run_batch(db: Session, *, works: list[Work[Any]]) -> list[Any]:
     return results
 
 
-def _take_turn(db: Session) -> None:
-    """Begin a transaction that no other writer's runs beside. Raises ServerFailed; then nothing has begun."""
+def _take_turn(db: Session, begin: str) -> None:
+    """Begin a transaction that no other writer's runs beside. Raises ServerFailed, NotALedger; then none has begun."""
     try:
-        db.run_script(BEGIN, within_s=TURN_S)
+        begin_guarded(db, begin, within_s=TURN_S)
     except ServerFailed as error:
         _give_back(db, error)
         raise

@@ -1,5 +1,6 @@
 """Named statements, one file a need, one folder an engine."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -7,6 +8,10 @@ from types import MappingProxyType
 from typing import Final
 
 _NAME: Final = "-- name: "
+_BESIDE: Final = re.compile(r"^-- beside: (\d+)$", re.MULTILINE)
+
+# (version, script) of each migration.
+Migrations = tuple[tuple[int, str], ...]
 
 
 @cache
@@ -29,10 +34,22 @@ def schema(engine: str) -> str:
 
 
 @cache
-def migrations(engine: str) -> tuple[tuple[int, str], ...]:
+def migrations(engine: str) -> Migrations:
     """(version, script) of every migration of this engine, in order, numbered from 1 without a gap."""
     folder = files(__name__).joinpath(engine, "migrations")
     scripts = sorted((entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql"))
     numbered = tuple((int(name.partition("_")[0]), script) for name, script in scripts)
     assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
     return numbered
+
+
+def oldest_beside(number: int, script: str) -> int:
+    """The oldest epoch of code that is right beside this migration: what its line `-- beside: N` says.
+
+    Without one nobody who is older is. Such code neither reads what the migration takes away nor writes what it forbids,
+    and what it leaves out is filled by a default or a trigger. Source: `ledger.postgres.migrate`.
+    """
+    said = _BESIDE.search(script)
+    oldest = number if said is None else int(said[1])
+    assert 1 <= oldest <= number, f"migration {number} cannot admit epoch {oldest}"
+    return oldest

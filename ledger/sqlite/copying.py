@@ -75,7 +75,7 @@ class FileTarget:
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S)) as db:
             return self._begun(db)
 
-    def begin(self, mark: str, copied: tuple[Table, ...]) -> None:
+    def begin(self, mark: str, copied: tuple[Table, ...], *, now_ms: int) -> None:
         def make(db: sqlite3.Connection) -> None:
             if self._begun(db) is not None:
                 raise CopyRefused(f"another copy to {self._path} has just begun")
