@@ -4,8 +4,11 @@ Money, tokens and attempts belong to the attempt's deployment and the moment of 
 savings to the deployment that answered and the moment of the call. Source: CONTRACT §5 and §7, "Counting".
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from operator import add, itemgetter, sub
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +21,8 @@ from ledger.sql import statements
 SQL: Final = statements("sqlite", "reports")
 FAR_MS: Final = 1 << 48
 PIECE_MS: Final = 30 * DAY_MS
+# The names of so many hours and days are remembered, for each is in many rows.
+MOMENTS_KEPT: Final = 4096
 # Kept by the hour; for each of NAMES as well, but not for two of them at once: that would be a row a call.
 _COLUMNS_BY_HOUR: Final = {
     "model": "deployment",
@@ -47,17 +52,24 @@ _SUMS: Final = """
 """
 
 Key = tuple[str, ...]
+# The fields of a Spend, in their order.
+Sums = tuple[int, ...]
+_NOTHING: Final = (0,) * len(Spend.__struct_fields__)
+Groups = dict[Key, Sums]
 
 
-def spend_by(db: Database, query: SpendQuery, *, by_hour: bool = True) -> dict[Key, Spend]:
+def spend_by(
+    db: Database, query: SpendQuery, *, by_hour: bool = True, among: Collection[str] | None = None
+) -> dict[Key, Spend]:
     """{the values of query.group_by: what was spent}, groups of which nothing is counted left out.
 
-    by_hour False: all of it from detail, which comes to the same.
+    by_hour False: all of it from detail, which comes to the same. among: of the one of NAMES that it is grouped by, the
+    only values that are wanted.
     """
     since_ms = 0 if query.since_ms is None else query.since_ms
     until_ms = FAR_MS if query.until_ms is None else query.until_ms
     first_whole_ms, last_whole_ms = -(-since_ms // HOUR_MS) * HOUR_MS, until_ms // HOUR_MS * HOUR_MS
-    if _names_in(query):
+    if names_in(query):
         # Folded detail took its sums by name along; what is left of it can still be counted.
         first_whole_ms = max(first_whole_ms, pruned_before(db) or 0)
     if not by_hour or first_whole_ms >= last_whole_ms or not _is_kept_by_hour(query):
@@ -68,52 +80,96 @@ def spend_by(db: Database, query: SpendQuery, *, by_hour: bool = True) -> dict[K
             *(("spend_hours", *piece) for piece in _pieces(db, first_whole_ms, last_whole_ms)),
             ("spend_detail", last_whole_ms, until_ms),
         ]
-    groups: dict[Key, Spend] = {}
+    groups: Groups = {}
     for source, begins_ms, ends_ms in spans:
         if begins_ms < ends_ms:
-            for key, spend in _read(db, source, query, begins_ms, ends_ms):
-                groups.setdefault(key, Spend()).add(spend)
-            if source == "spend_hours":
-                _tell_names_apart(db, query, begins_ms, ends_ms, groups)
-    return {key: spend for key, spend in groups.items() if spend != Spend()}
+            for key, sums in _read(db, source, query, begins_ms, ends_ms):
+                _add(groups, key, sums)
+    if len(spans) > 1:
+        _tell_names_apart(db, query, (first_whole_ms, last_whole_ms), groups, among)
+    place = None if among is None else query.group_by.index(names_in(query)[0])
+    wanted = {key: sums for key, sums in groups.items() if any(sums) and (place is None or key[place] in (among or ()))}
+    return {key: Spend(*sums) for key, sums in wanted.items()}
 
 
 def needs_detail_before(query: SpendQuery, moment_ms: int) -> bool:
     """Whether this report is not made of whole hours alone before this moment."""
     since_ms = 0 if query.since_ms is None else query.since_ms
     until_ms = FAR_MS if query.until_ms is None else query.until_ms
-    is_kept = not _names_in(query)  # Sums by name go with their detail.
+    is_kept = not names_in(query)  # Sums by name go with their detail.
     is_whole = since_ms % HOUR_MS == 0 and (until_ms % HOUR_MS == 0 or until_ms >= moment_ms)
     return since_ms < moment_ms and not (is_kept and is_whole)
 
 
-def _names_in(query: SpendQuery) -> list[str]:
+def names_in(query: SpendQuery) -> list[str]:
+    """Which of NAMES it is grouped by or narrowed to."""
     return [name for name in NAMES if name in query.group_by or name in query.filters]
 
 
 def _is_kept_by_hour(query: SpendQuery) -> bool:
-    return len(_names_in(query)) < 2
+    return len(names_in(query)) < 2
 
 
-def _tell_names_apart(db: Database, query: SpendQuery, since_ms: int, until_ms: int, groups: dict[Key, Spend]) -> None:
-    """Move what each name spent from the group of those that gave none, where all of it was put at first."""
-    name = next(iter(_names_in(query)), None)
+def _tell_names_apart(
+    db: Database, query: SpendQuery, hours: tuple[int, int], groups: Groups, among: Collection[str] | None
+) -> None:
+    """Move what each name spent in whole hours from the group of those that gave none, where it was put at first."""
+    name = next(iter(names_in(query)), None)
     if name is None:
         return
     wanted = query.filters.get(name)
-    if wanted == "":
-        filters = {other: value for other, value in query.filters.items() if other != name}
-        query = msgspec.structs.replace(query, filters=filters)
+    others = {other: value for other, value in query.filters.items() if other != name}
     place = query.group_by.index(name) if name in query.group_by else None
-    span = {"dimension": name, "since_ms": since_ms, "until_ms": until_ms}
-    for (period_ms,) in db.execute(SQL["periods_kept"], span).fetchall():
-        of = {"dimension": name, "period_ms": period_ms}
-        for key, spend in _read(db, "spend_hours_by_name", query, since_ms, until_ms, of=of):
-            if wanted != "":
-                groups.setdefault(key, Spend()).add(spend)
-            if not wanted:
-                nameless = key if place is None else (*key[:place], "", *key[place + 1 :])
-                groups.setdefault(nameless, Spend()).add(spend, sign=-1)
+    some = among if wanted is None else (wanted,)
+    spans = list(_by_name(query, *hours))
+    if some is None or any(some):
+        only = None if some is None else [value for value in some if value]
+        for key, sums in _named(db, spans, name, msgspec.structs.replace(query, filters=others), only):
+            _add(groups, key, sums)
+            if some is None:
+                assert place is not None
+                _take(groups, (*key[:place], "", *key[place + 1 :]), sums)
+    if some is not None and "" in some:
+        # What all names spent together, whoever they are.
+        rest = tuple(dimension for dimension in query.group_by if dimension != name)
+        for key, sums in _named(db, spans, name, msgspec.structs.replace(query, filters=others, group_by=rest), None):
+            _take(groups, key if place is None else (*key[:place], "", *key[place:]), sums)
+
+
+def _by_name(query: SpendQuery, since_ms: int, until_ms: int) -> Iterator[tuple[str, int, int]]:
+    """Whole days from what is kept by the day, unless hours are to stay apart; the hours at their ends."""
+    first_ms, last_ms = -(-since_ms // DAY_MS) * DAY_MS, until_ms // DAY_MS * DAY_MS
+    if "hour" in query.group_by or "hour" in query.filters or first_ms >= last_ms:
+        yield "spend_hours_by_name", since_ms, until_ms
+        return
+    yield "spend_hours_by_name", since_ms, first_ms
+    yield "spend_days_by_name", first_ms, last_ms
+    yield "spend_hours_by_name", last_ms, until_ms
+
+
+def _named(
+    db: Database,
+    spans: Iterable[tuple[str, int, int]],
+    name: str,
+    query: SpendQuery,
+    only: Sequence[str] | None,
+) -> Iterator[tuple[Key, Sums]]:
+    """What names spent, period by period: so nothing is sorted. only: these names; None: all."""
+    for source, since_ms, until_ms in spans:
+        if since_ms >= until_ms:
+            continue
+        span = {"dimension": name, "since_ms": since_ms, "until_ms": until_ms}
+        for (period_ms,) in db.execute(SQL["periods_kept"], span).fetchall():
+            of = {"dimension": name, "period_ms": period_ms}
+            yield from _read(db, source, query, since_ms, until_ms, of=of, only=only)
+
+
+def _add(groups: Groups, key: Key, sums: Sums) -> None:
+    groups[key] = tuple(map(add, groups.get(key, _NOTHING), sums))
+
+
+def _take(groups: Groups, key: Key, sums: Sums) -> None:
+    groups[key] = tuple(map(sub, groups.get(key, _NOTHING), sums))
 
 
 def _pieces(db: Database, since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
@@ -133,11 +189,12 @@ def _read(
     since_ms: int,
     until_ms: int,
     *,
-    of: Mapping[str, str | int] | None = None,
-) -> Iterator[tuple[Key, Spend]]:
+    of: Mapping[str, str | int] = MappingProxyType({}),
+    only: Sequence[str] | None = None,
+) -> Iterator[tuple[Key, Sums]]:
     """Groups of one source, as fine as SQLite keeps them; a provider, day or month is made of several.
 
-    of: what else its statement asks for.
+    of: what else its statement asks for. only: of its dimension, these names.
     """
     named = tuple(dict.fromkeys((*query.group_by, *query.filters)))
     found_in = {_COLUMNS[name] for name in named if name in _COLUMNS}
@@ -145,34 +202,40 @@ def _read(
     columns = tuple(column for column in dict.fromkeys(_COLUMNS.values()) if column in found_in)
     unit_ms = _unit_ms(named)
     grouping = (*columns, *(("at_ms / :unit_ms * :unit_ms",) if unit_ms else ()))
+    values: dict[str, str | int] = {"since_ms": since_ms, "until_ms": until_ms, "unit_ms": unit_ms, **of}
     exact = [name for name in query.filters if name in _COLUMNS and name != "provider"]
+    conditions = [f"{_COLUMNS[name]} = :filter_{name}" for name in exact]
+    values |= {f"filter_{name}": query.filters[name] for name in exact}
+    if only is not None:
+        column = _COLUMNS[str(of["dimension"])]
+        conditions.append(f"{column} IN ({', '.join(f':only_{place}' for place in range(len(only)))})")
+        values |= {f"only_{place}": name for place, name in enumerate(only)}
     sql = f"SELECT {''.join(f'{column}, ' for column in grouping)}{_SUMS} FROM ({words_of(db, SQL[source])}) AS source"  # noqa: S608  # Constants.
-    if exact:
-        sql += " WHERE " + " AND ".join(f"{_COLUMNS[name]} = :filter_{name}" for name in exact)
+    if conditions:
+        sql += " WHERE " + " AND ".join(conditions)
     if grouping:
         sql += " GROUP BY " + ", ".join(str(number + 1) for number in range(len(grouping)))
-    values: dict[str, str | int] = {"since_ms": since_ms, "until_ms": until_ms, "unit_ms": unit_ms, **(of or {})}
-    values |= {f"filter_{name}": query.filters[name] for name in exact}
-    moments: dict[int, str] = {}
+    takes = [_taker(name, columns) for name in query.group_by]
+    checks = [(_taker(name, columns), wanted) for name, wanted in query.filters.items()]
     for row in db.execute(sql, values):
-        found = dict(zip(columns, row, strict=False))
-        moment = ""
-        if unit_ms:
-            at_ms = row[len(columns)]
-            moment = moments.get(at_ms) or moments.setdefault(at_ms, iso(at_ms) or "")
-        value_of = {name: _value(name, found, moment) for name in named}
-        if all(value_of[name] == wanted for name, wanted in query.filters.items()):
-            yield tuple(value_of[name] for name in query.group_by), Spend(*row[len(grouping) :])
+        if all(take(row) == wanted for take, wanted in checks):
+            yield tuple([take(row) for take in takes]), tuple(row[len(grouping) :])
 
 
-def _value(name: str, found: dict[str, str], moment: str) -> str:
-    """What a row is in one dimension."""
-    if name == "hour":
-        return moment[: MOMENT_LENGTHS[name]] + ":00:00Z"
+def _taker(name: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], str]:
+    """What a row is in one dimension: its columns come first, then the moment."""
     if name in MOMENT_LENGTHS:
-        return moment[: MOMENT_LENGTHS[name]]
-    value = found[_COLUMNS[name]]
-    return value.partition(":")[0] if name == "provider" else value
+        return lambda row: _moment(name, row[len(columns)])
+    place = columns.index(_COLUMNS[name])
+    if name == "provider":
+        return lambda row: row[place].partition(":")[0]  # type: ignore[no-any-return]  # It is text.
+    return itemgetter(place)
+
+
+@lru_cache(MOMENTS_KEPT)
+def _moment(name: str, at_ms: int) -> str:
+    moment = (iso(at_ms) or "")[: MOMENT_LENGTHS[name]]
+    return moment + ":00:00Z" if name == "hour" else moment
 
 
 def _unit_ms(named: tuple[str, ...]) -> int:

@@ -18,7 +18,8 @@ from ledger.corrections import Correction, open_corrector
 from ledger.operations.postings import post
 from ledger.operations.settle import SQL as SETTLE
 from ledger.operations.spend import SQL, spend_by
-from ledger.reports import SPEND_DIMENSIONS, Spend, SpendQuery, iso
+from ledger.operations.spend_report import dearest
+from ledger.reports import MOMENT_LENGTHS, SPEND_DIMENSIONS, Spend, SpendQuery, iso
 from ledger.sql import migrations
 from ledger.sqlite.proofs import NAMES
 from ledger.upkeep import prune_ledger
@@ -120,6 +121,8 @@ async def check(home, calls, queries):
             wanted = plainly(facts, query)
             assert await ledger._readers.read(partial(spend_by, query=query, by_hour=False)) == wanted
             assert await ledger._readers.read(partial(spend_by, query=query)) == wanted
+            few = msgspec.structs.replace(query, top=1)
+            assert await ledger._readers.read(partial(dearest, query=few)) == plainly_dearest(wanted, few)
     findings = verify_ledger(home.url, on_rule=lambda _: None)
     assert [found.rule for found in findings.violations if "hour" in found.rule] == []
 
@@ -232,6 +235,20 @@ def plainly(facts, query):
     return {key: Spend(**counts) for key, counts in groups.items()}
 
 
+def plainly_dearest(groups, query):
+    """The only name that costs most, the others together at each moment."""
+    places = [place for place, name in enumerate(query.group_by) if name not in MOMENT_LENGTHS]
+    totals, folded = {}, {}
+    for key, spend in groups.items():
+        totals.setdefault(tuple(key[place] for place in places), Spend()).add(spend)
+    kept = min(totals, key=lambda name: (-totals[name].cost_nanousd, -totals[name].generations, name), default=None)
+    for key, spend in groups.items():
+        is_kept = tuple(key[place] for place in places) == kept
+        of = tuple(value if is_kept or place not in places else None for place, value in enumerate(key))
+        folded.setdefault(of, Spend()).add(spend)
+    return folded
+
+
 async def test_a_line_put_right_twice_counts_once_under_its_newest_basis(home):
     async with a_ledger(home) as ledger:
         lead = await admit_and_settle(ledger, a_call(), cost=400)
@@ -308,6 +325,21 @@ async def test_a_ledger_that_kept_no_names_by_the_hour_does_so_after_its_migrati
     )
 
 
+async def test_a_ledger_that_kept_no_days_by_name_does_so_after_its_migration(sqlite_home):
+    async with a_ledger(sqlite_home) as ledger:
+        for cost in (400, 300):
+            await admit_and_settle(ledger, a_call(), cost=cost)
+    (script,) = (script for _, script in migrations("sqlite") if "TABLE spend_days_by_name" in script)
+    _, _, added = script.rpartition("END;")
+    everything = "SELECT * FROM spend_days_by_name ORDER BY 1, 2, 3"
+    with sqlite_home.database() as db:
+        kept = db.execute(everything).fetchall()
+        db.execute("DELETE FROM spend_days_by_name")
+        db.execute(added)
+        assert db.execute(everything).fetchall() == kept
+    assert [row[9:12] for row in kept] == [(BEGAN_MS - BEGAN_MS % DAY_MS, 700, 0)] * 2, "of a user and a workflow"
+
+
 async def test_spend_by_name_is_what_its_lines_come_to_on_either_engine(home):
     clock = Clock()
     named = [{"user": "u1", "run": "r1"}, {"user": "u1", "workflow": "w2"}, {}, {"run": "r1"}]
@@ -338,17 +370,20 @@ async def test_spend_by_name_is_what_its_lines_come_to_on_either_engine(home):
             ("run", {"r1": 703, "": 703}),
         ):
             for group_by in ((dimension,), ("day", dimension, "outcome"), ("basis", dimension, "model")):
-                query = SpendQuery(group_by=group_by)
-                kept = await ledger._readers.read(partial(spend_by, query=query))
-                assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
+                for since_ms, until_ms in ((None, None), (BEGAN_MS + 1, None), (None, BEGAN_MS + 2 * DAY_MS + HOUR_MS)):
+                    query = SpendQuery(group_by=group_by, since_ms=since_ms, until_ms=until_ms, top=1)
+                    kept = await ledger._readers.read(partial(spend_by, query=query))
+                    assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
+                    few = await ledger._readers.read(partial(dearest, query=query))
+                    assert few == plainly_dearest(kept, query)
             kept = await ledger._readers.read(partial(spend_by, query=SpendQuery(group_by=(dimension,))))
             assert {name: it.cost_nanousd for (name,), it in kept.items() if it.cost_nanousd} == wanted
     assert verify_ledger(home.url, on_rule=str).violations == ()
     now_ms = clock.at_ms + 2 * DAY_MS
     assert prune_ledger(home.url, BEGAN_MS + DAY_MS, now_ms=now_ms, on_step=str).generations == 4
     with home.database() as db:
-        (left,) = db.execute("SELECT MIN(hour_ms) FROM spend_hours_by_name").fetchone()
-        assert left > BEGAN_MS
+        for kept in ("SELECT MIN(hour_ms) FROM spend_hours_by_name", "SELECT MIN(day_ms) FROM spend_days_by_name"):
+            assert db.execute(kept).fetchone()[0] > BEGAN_MS
         assert verify_ledger(home.url, on_rule=str).violations == ()
         db.execute("UPDATE spend_hours_by_name SET cost_nanousd = cost_nanousd + 1 WHERE name = 'w2' AND attempts > 0")
     (found,) = verify_ledger(home.url, on_rule=str).violations
@@ -369,6 +404,7 @@ async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home
         "spend_detail",
         "spend_hours",
         "spend_hours_by_name",
+        "spend_days_by_name",
         "postings_of_generation",
         "attempts_of_generation",
         "ceilings_of_generation",

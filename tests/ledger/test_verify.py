@@ -65,6 +65,7 @@ DAMAGE = {
     "what its tokens cost, a class that it had none of": "UPDATE postings SET output_image_tokens = 1 WHERE seq = 3",
     "a whole chain, a class that it had none of": "UPDATE postings SET output_image_tokens = 0 WHERE seq = 3",
     "spend by user, workflow and run": "UPDATE spend_hours_by_name SET attempts = 0 WHERE dimension = 'workflow'",
+    "spend by the day of users, workflows and runs": "UPDATE spend_days_by_name SET attempts = 0",
     "spend by the hour": "UPDATE spend_hours SET cost_nanousd = cost_nanousd + 1",
     "what was looked at is still there": "UPDATE audit SET seq = 4",
     "whoever crossed a line was told of it": "UPDATE ceiling_windows SET warn_amount = spent_amount",

@@ -136,6 +136,16 @@ SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key
   FROM spend_hours_by_name
  WHERE dimension = :dimension AND period_ms = :period_ms AND hour_ms >= :since_ms AND hour_ms < :until_ms;
 
+-- name: spend_days_by_name
+-- The same of whole days. Both bounds full days.
+SELECT day_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, name AS user_id,
+       name AS workflow, name AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+  FROM spend_days_by_name
+ WHERE dimension = :dimension AND period_ms = :period_ms AND day_ms >= :since_ms AND day_ms < :until_ms;
+
 -- name: periods_kept
 -- The ten-day periods that touch [:since_ms, :until_ms) and in which anything of a :dimension was added up.
 WITH RECURSIVE periods (period_ms) AS (

@@ -201,6 +201,41 @@ SELECT 'lines', found.* FROM (
            attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
       FROM kept) AS found;
 
+-- name: reports: spend by the day of users, workflows and runs is what its hours come to
+-- Of what came to nothing a row may be left.
+WITH hours AS MATERIALIZED (
+    SELECT dimension, hour_ms - hour_ms % 86400000 AS day_ms, name, deployment, route, key_id, team, basis, outcome,
+           SUM(cost_nanousd) AS cost_nanousd, SUM(saved_nanousd) AS saved_nanousd, SUM(generations) AS generations,
+           SUM(attempts) AS attempts, SUM(cache_hits) AS cache_hits, SUM(coalesced) AS coalesced,
+           SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens,
+           SUM(cached_tokens) AS cached_tokens, SUM(reasoning_tokens) AS reasoning_tokens
+      FROM spend_hours_by_name
+     GROUP BY dimension, hour_ms - hour_ms % 86400000, name, deployment, route, key_id, team, basis, outcome
+)
+SELECT 'kept' AS by, found.* FROM (
+    SELECT dimension, day_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM spend_days_by_name
+    EXCEPT
+    SELECT dimension, day_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM hours) AS found
+ WHERE (found.cost_nanousd, found.saved_nanousd, found.generations, found.attempts, found.cache_hits, found.coalesced,
+        found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.reasoning_tokens)
+       <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+ UNION ALL
+SELECT 'hours', found.* FROM (
+    SELECT dimension, day_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM hours
+    EXCEPT
+    SELECT dimension, day_ms, name, deployment, route, key_id, team, basis, outcome, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM spend_days_by_name) AS found
+ WHERE (found.cost_nanousd, found.saved_nanousd, found.generations, found.attempts, found.cache_hits, found.coalesced,
+        found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.reasoning_tokens)
+       <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
 -- name: reports: latency by the day is what its hours come to
 WITH days AS MATERIALIZED (
     SELECT hour_ms - hour_ms % 86400000 AS day_ms, deployment, kind, bucket, SUM(count) AS count, SUM(sum_us) AS sum_us,
