@@ -63,8 +63,8 @@ def spend_by(
 ) -> dict[Key, Spend]:
     """{the values of query.group_by: what was spent}, groups of which nothing is counted left out.
 
-    by_hour False: all of it from detail, which comes to the same. among: of the one of NAMES that it is grouped by, the
-    only values that are wanted.
+    by_hour False: all of it from detail, which comes to the same. among: of the first of NAMES that it is grouped by,
+    the only values that are wanted.
     """
     since_ms = 0 if query.since_ms is None else query.since_ms
     until_ms = FAR_MS if query.until_ms is None else query.until_ms
@@ -87,9 +87,11 @@ def spend_by(
                 _add(groups, key, sums)
     if len(spans) > 1:
         _tell_names_apart(db, query, (first_whole_ms, last_whole_ms), groups, among)
-    place = None if among is None else query.group_by.index(names_in(query)[0])
-    wanted = {key: sums for key, sums in groups.items() if any(sums) and (place is None or key[place] in (among or ()))}
-    return {key: Spend(*sums) for key, sums in wanted.items()}
+    found = {key: Spend(*sums) for key, sums in groups.items() if any(sums)}
+    if among is None:
+        return found
+    place = next(place for place, name in enumerate(query.group_by) if name in NAMES)
+    return {key: spend for key, spend in found.items() if key[place] in among}
 
 
 def needs_detail_before(query: SpendQuery, moment_ms: int) -> bool:
@@ -228,7 +230,7 @@ def _taker(name: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], str]:
         return lambda row: _moment(name, row[len(columns)])
     place = columns.index(_COLUMNS[name])
     if name == "provider":
-        return lambda row: row[place].partition(":")[0]  # type: ignore[no-any-return]  # It is text.
+        return lambda row: str(row[place]).partition(":")[0]
     return itemgetter(place)
 
 

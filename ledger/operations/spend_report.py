@@ -9,7 +9,7 @@ import msgspec
 from ledger.database import Database
 from ledger.money import format_usd
 from ledger.operations.lines import pruned_before
-from ledger.operations.spend import FAR_MS, SQL, Key, names_in, needs_detail_before, spend_by
+from ledger.operations.spend import FAR_MS, NAMES, SQL, Key, needs_detail_before, spend_by
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 
 KeptKey = tuple[str | None, ...]
@@ -40,7 +40,7 @@ def dearest(db: Database, query: SpendQuery) -> dict[KeptKey, Spend]:
     Where nothing costs anything, those with the most calls.
     """
     named = [place for place, dimension in enumerate(query.group_by) if dimension not in MOMENT_LENGTHS]
-    who = next((dimension for dimension in names_in(query) if dimension in query.group_by), None)
+    who = next((dimension for dimension in query.group_by if dimension in NAMES), None)
     if who is None or len(named) == len(query.group_by):
         groups = spend_by(db, query)
         kept = _dearest_of(groups, named, query.top)
