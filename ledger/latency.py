@@ -4,7 +4,10 @@ Bucket b holds the microseconds in (RATIO**(b-1), RATIO**b]; its middle is withi
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -43,6 +46,9 @@ class Tally(msgspec.Struct):
         self.count += other.count
         self.sum_us += other.sum_us
         self.max_us = max(self.max_us, other.max_us)
+        if not self.buckets:
+            self.buckets = dict(other.buckets)
+            return
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
@@ -60,19 +66,11 @@ class Tally(msgspec.Struct):
 def quantiles_us(buckets: Mapping[int, int], quantiles: Iterable[float]) -> list[float | None]:
     """Each quantile's bucket middle: within 2 % of the order statistic ⌈q·n⌉ of what was counted."""
     ordered = sorted(buckets.items())
-    total = sum(buckets.values())
-    found: list[float | None] = []
-    for quantile in quantiles:
-        rank = max(1, math.ceil(quantile * total))
-        seen = 0
-        middle: float | None = None
-        for bucket, count in ordered:
-            seen += count
-            if seen >= rank:
-                middle = middle_us(bucket)
-                break
-        found.append(middle)
-    return found
+    upto = list(accumulate(map(itemgetter(1), ordered)))
+    if not upto:
+        return [None for _ in quantiles]
+    ranks = [max(1, math.ceil(quantile * upto[-1])) for quantile in quantiles]
+    return [middle_us(ordered[bisect_left(upto, rank)][0]) for rank in ranks]
 
 
 def _ms(us: float) -> float:

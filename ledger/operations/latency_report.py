@@ -13,18 +13,16 @@ from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "reports")
 _FAR_MS: Final = 1 << 48
+_NUMBERS: Final = msgspec.json.Decoder(list[int])
 
 
 class Count(msgspec.Struct, frozen=True):
-    """So many spans of one kind, at one deployment, in one bucket; hour_ms: in the hour or day that begins then."""
+    """Spans of one kind at one deployment; hour_ms: in the hour or day that begins then."""
 
     deployment: str
     kind: str
     hour_ms: int
-    bucket: int
-    count: int
-    sum_us: int
-    max_us: int
+    tally: Tally
 
 
 class Group(msgspec.Struct):
@@ -37,10 +35,10 @@ class Group(msgspec.Struct):
     def add(self, count: Count) -> None:
         """Take one count in."""
         if count.kind == "error":
-            self.errors += count.count
+            self.errors += count.tally.count
             return
         tally = self.total if count.kind == "total" else self.ttft
-        tally.add(count.bucket, count.count, count.sum_us, count.max_us)
+        tally.merge(count.tally)
 
     def merge(self, other: "Group") -> None:
         """Take all of another in."""
@@ -99,17 +97,30 @@ def _counts(db: Database, query: LatencyQuery) -> Iterator[Count]:
     unit_ms = HOUR_MS if "hour" in named else DAY_MS if named & {"day", "month"} else _FAR_MS
     hours = _whole(since_ms, until_ms, HOUR_MS)
     days = hours if "hour" in named else _whole(*hours, DAY_MS)
-    middle = {HOUR_MS: "each_hour", DAY_MS: "each_day"}.get(unit_ms, "whole_days")
+    apart = {HOUR_MS: "each_hour", DAY_MS: "each_day"}.get(unit_ms)
     yield from _single(db, since_ms, hours[0])
-    for statement, begins_ms, ends_ms in (
-        ("whole_hours", hours[0], days[0]),
-        (middle, *days),
-        ("whole_hours", days[1], hours[1]),
-    ):
-        if begins_ms < ends_ms:
-            span = {"since_ms": begins_ms, "until_ms": ends_ms, "unit_ms": unit_ms}
-            yield from (Count(*row) for row in db.execute(SQL[statement], span))
+    yield from _added_up(db, "whole_hours", (hours[0], days[0]), unit_ms)
+    if apart is None:
+        yield from _added_up(db, "whole_days", days, unit_ms)
+    elif days[0] < days[1]:
+        yield from _apart(db, apart, days)
+    yield from _added_up(db, "whole_hours", (days[1], hours[1]), unit_ms)
     yield from _single(db, hours[1], until_ms)
+
+
+def _added_up(db: Database, statement: str, span: tuple[int, int], unit_ms: int) -> Iterator[Count]:
+    if span[0] < span[1]:
+        values = {"since_ms": span[0], "until_ms": span[1], "unit_ms": unit_ms}
+        for deployment, kind, at_ms, bucket, count, sum_us, max_us in db.execute(SQL[statement], values):
+            yield Count(deployment, kind, at_ms, Tally(count, sum_us, max_us, {bucket: count}))
+
+
+def _apart(db: Database, statement: str, span: tuple[int, int]) -> Iterator[Count]:
+    """A row holds all buckets of a deployment, kind and hour or day: there are a hundred of them."""
+    for row in db.execute(SQL[statement], {"since_ms": span[0], "until_ms": span[1]}):
+        deployment, kind, at_ms, count, sum_us, max_us, buckets, counts = row
+        told = dict(zip(_NUMBERS.decode(buckets), _NUMBERS.decode(counts), strict=True))
+        yield Count(deployment, kind, at_ms, Tally(count, sum_us, max_us, told))
 
 
 def _whole(since_ms: int, until_ms: int, unit_ms: int) -> tuple[int, int]:
@@ -125,11 +136,15 @@ def _single(db: Database, since_ms: int, until_ms: int) -> Iterator[Count]:
     for deployment, taken_at_ms, outcome, latency_us, ttft_us in db.execute(SQL["single_attempts"], span):
         hour_ms = taken_at_ms - taken_at_ms % HOUR_MS
         if outcome != "ok":
-            yield Count(deployment, "error", hour_ms, 0, 1, 0, 0)
+            yield Count(deployment, "error", hour_ms, Tally(1))
             continue
-        yield Count(deployment, "total", hour_ms, bucket_of(latency_us), 1, latency_us, latency_us)
+        yield Count(deployment, "total", hour_ms, _one(latency_us))
         if ttft_us is not None:
-            yield Count(deployment, "ttft", hour_ms, bucket_of(ttft_us), 1, ttft_us, ttft_us)
+            yield Count(deployment, "ttft", hour_ms, _one(ttft_us))
+
+
+def _one(us: int) -> Tally:
+    return Tally(1, us, us, {bucket_of(us): 1})
 
 
 def _key_of(deployment: str, hour_ms: int, query: LatencyQuery) -> tuple[str, ...] | None:

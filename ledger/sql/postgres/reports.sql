@@ -78,6 +78,20 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.wo
   FROM generations AS g
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
+-- name: each_hour
+SELECT deployment, kind, hour_ms, SUM(count), SUM(sum_us), MAX(max_us),
+       CAST(json_agg(bucket) AS text), CAST(json_agg(count) AS text)
+  FROM latency_buckets
+ WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
+ GROUP BY hour_ms, deployment, kind;
+
+-- name: each_day
+SELECT deployment, kind, day_ms, SUM(count), SUM(sum_us), MAX(max_us),
+       CAST(json_agg(bucket) AS text), CAST(json_agg(count) AS text)
+  FROM latency_days
+ WHERE day_ms >= :since_ms AND day_ms < :until_ms
+ GROUP BY day_ms, deployment, kind;
+
 -- name: refusals
 SELECT COALESCE(SUM(count), 0)
   FROM refusals

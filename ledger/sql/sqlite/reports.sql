@@ -178,16 +178,19 @@ SELECT deployment, kind, day_ms / :unit_ms * :unit_ms AS span_ms, bucket, SUM(co
  GROUP BY deployment, span_ms, kind, bucket;
 
 -- name: each_hour
--- whole_hours where each hour stays apart: one row a bucket already, so nothing is sorted and added up.
-SELECT deployment, kind, hour_ms, bucket, count, sum_us, max_us
+-- whole_hours where each hour stays apart: a row holds all its buckets and how many each counted, as JSON, for there are
+-- a hundred of them. In the order of the table, so that nothing is sorted.
+SELECT deployment, kind, hour_ms, SUM(count), SUM(sum_us), MAX(max_us), json_group_array(bucket), json_group_array(count)
   FROM latency_buckets
- WHERE hour_ms >= :since_ms AND hour_ms < :until_ms;
+ WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
+ GROUP BY hour_ms, deployment, kind;
 
 -- name: each_day
 -- whole_days where each day stays apart.
-SELECT deployment, kind, day_ms, bucket, count, sum_us, max_us
+SELECT deployment, kind, day_ms, SUM(count), SUM(sum_us), MAX(max_us), json_group_array(bucket), json_group_array(count)
   FROM latency_days
- WHERE day_ms >= :since_ms AND day_ms < :until_ms;
+ WHERE day_ms >= :since_ms AND day_ms < :until_ms
+ GROUP BY day_ms, deployment, kind;
 
 -- name: single_attempts
 -- The attempts of a part of an hour, one by one.
