@@ -128,11 +128,22 @@ FILLED: Final = (
     """,
 )
 # Once all days are there.
-FINISHED: Final = f"""
-INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
-SELECT hour_ms / {DAY_MS} * {DAY_MS}, deployment, kind, bucket, SUM(count), SUM(sum_us), MAX(max_us)
-  FROM latency_buckets GROUP BY 1, 2, 3, 4
-"""
+FINISHED: Final = (
+    f"""
+    INSERT INTO latency_days (day_ms, deployment, kind, bucket, count, sum_us, max_us)
+    SELECT hour_ms / {DAY_MS} * {DAY_MS}, deployment, kind, bucket, SUM(count), SUM(sum_us), MAX(max_us)
+      FROM latency_buckets GROUP BY 1, 2, 3, 4
+    """,
+    f"""
+    INSERT INTO spend_days_by_name (dimension, period_ms, name, deployment, route, key_id, team, basis, outcome, day_ms,
+                                    cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced,
+                                    prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
+    SELECT dimension, period_ms, name, deployment, route, key_id, team, basis, outcome, hour_ms / {DAY_MS} * {DAY_MS},
+           SUM(cost_nanousd), SUM(saved_nanousd), SUM(generations), SUM(attempts), SUM(cache_hits), SUM(coalesced),
+           SUM(prompt_tokens), SUM(completion_tokens), SUM(cached_tokens), SUM(reasoning_tokens)
+      FROM spend_hours_by_name GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    """,
+)
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -165,7 +176,8 @@ async def make_history(path: Path, calls: int, *, a_day: int = A_DAY) -> Span:
                     db.execute(statement)
                 db.execute("DELETE FROM drawn")
                 db.execute("COMMIT")
-            db.execute(FINISHED)
+            for statement in FINISHED:
+                db.execute(statement)
     return Span(began_ms, until_ms)
 
 

@@ -93,6 +93,9 @@ class Asked:
         self.duration = tally.spread(its.OPERATION_DURATION, *self.gen_ai, "")
         self.input_tokens = tally.spread(its.TOKEN_USAGE, *self.gen_ai, "input")
         self.output_tokens = tally.spread(its.TOKEN_USAGE, *self.gen_ai, "output")
+        # People are woken by their first rise.
+        self.overruns = tally.count(its.OVERRUNS, name)
+        self.wasted = tally.count(its.WASTED, name)
         self.tokens: dict[str, Count] = {}
         self.costs: dict[str, Count] = {}
 
@@ -127,7 +130,7 @@ class Recorder:
         if it.cost_nanousd:
             self._charge(asked, it)
         if it.overran:
-            tally.count(its.OVERRUNS, asked.name).add()
+            asked.overruns.add()
 
     def _charge(self, asked: Asked, it: AttemptAccount) -> None:
         cost_usd = it.cost_nanousd / NANOUSD_PER_USD
@@ -137,7 +140,7 @@ class Recorder:
         count.add(cost_usd)
         self.tally.count(its.KEY_COST, self._names["key"].of(it.key)).add(cost_usd)
         if it.outcome != OK:
-            self.tally.count(its.WASTED, asked.name).add(cost_usd)
+            asked.wasted.add(cost_usd)
 
     def call(self, it: CallAccount) -> None:
         """Count a call that was admitted, however it was answered."""

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from telemetry.metrics.instruments import INSTRUMENTS
 from tests.collector import ScriptedCollector
 from tests.processes import farthing_serve, one_route
 from tests.upstream import answer, scripted_upstream, status, stream
@@ -20,7 +21,22 @@ verify_every_s = 0.2
 [server]
 workers = 2
 """
-CEILING = '[[ceilings]]\nscope = "global"\nwindow = "month"\nlimit_usd = "10"\n'
+CEILING = """
+[[ceilings]]
+scope = "global"
+window = "month"
+limit_usd = "10"
+[[ceilings]]
+scope = "global"
+window = "month"
+unit = "tokens"
+limit = "1000000"
+[[ceilings]]
+scope = "global"
+window = "month"
+unit = "calls"
+limit = "1000"
+"""
 
 
 class Scraped:
@@ -112,6 +128,7 @@ async def check_pushed(collector: ScriptedCollector, total) -> None:
             await asyncio.sleep(0.05)
     told = pushed(collector).values()
     assert len(told) == 2
+    assert {name for it in told for name in it} == {instrument.name for instrument in INSTRUMENTS}
     assert round(sum(it.get("farthing.cost", 0) for it in told) * 1e9) == total["cost_nanousd"]
     assert [it["farthing.ceiling.limit"] for it in told if "farthing.ceiling.limit" in it] == [10]
 
@@ -189,7 +206,9 @@ def check_equal(scraped: Scraped, total) -> None:
 
 
 def check_states(scraped: Scraped) -> None:
-    """What is not added up, but stands."""
+    """What is not added up, but stands. Every figure has a place before anything has happened to raise it."""
+    names = {name.removesuffix("_bucket") for name, _ in scraped.samples}
+    assert {instrument.prometheus_name for instrument in INSTRUMENTS} <= names
     assert scraped.sum("farthing_refusals_total", code="invalid_request") == 1
     assert scraped.sum("farthing_refusals_total", code="upstream_failed") == 1
     assert scraped.sum("farthing_refusals_total", code="caller_gone") == 1

@@ -47,6 +47,13 @@ def test_an_attempt_is_counted_with_its_tokens_times_and_cost() -> None:
     }
 
 
+def test_what_people_are_woken_by_begins_at_zero_so_that_its_first_rise_is_one() -> None:
+    recorder = Recorder()
+    recorder.attempt(ATTEMPT)
+    at_zero = {reading.instrument.name for reading in recorder.tally.readings() if reading.numbers == (0.0,)}
+    assert {its.OVERRUNS.name, its.WASTED.name} <= at_zero
+
+
 def test_a_hedge_that_lost_is_waste_and_has_no_part_in_the_times() -> None:
     recorder = Recorder()
     lost = msgspec.structs.replace(ATTEMPT, outcome="aborted", is_hedge=True, tokens={}, basis="estimated")
