@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Final, Generic, TypeVar, cast
 
 import click
@@ -19,11 +20,9 @@ from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dim
 from service.clock import now_ms
 from service.commands.failing import failing, load_ledger_or_exit
 from service.commands.sparks import BLOCKS, FEWEST_CELLS, Courses, Figure, Report, courses
-from service.commands.tables import Sparks, plain_console, report_csv
+from service.commands.tables import COLUMN_EXTRA, Sparks, on_width, plain_console, report_csv
 
 WATCH_S: Final = 2.0
-# Beside a column's own characters: a blank on either side, and one that rich keeps.
-_COLUMN_EXTRA: Final = 3
 
 Query = TypeVar("Query", SpendQuery, LatencyQuery)
 
@@ -125,13 +124,17 @@ async def _keep_showing(kind: Kind[Query], options: Options, url: str) -> None:
     console = plain_console()
     async with open_reports(url, clock_ms=now_ms) as reports:
         table = await report_table(kind, options, reports, console)
-        with Live(console=console, auto_refresh=False) as live:
+        # A terminal that cannot move its cursor gets one table after the other.
+        with nullcontext() if console.is_dumb_terminal else Live(console=console, auto_refresh=False) as live:
             told = ""
             while True:
                 at = datetime.datetime.now(datetime.UTC).strftime("%H:%M:%S")
                 table.caption = told or f"{at} UTC, every {options.watch:g} s; Ctrl-C ends"
                 table.caption_justify = "left"
-                live.update(cast("RenderableType", table), refresh=True)
+                if live is None:
+                    console.print(table)
+                else:
+                    live.update(cast("RenderableType", table), refresh=True)
                 await asyncio.sleep(options.watch)
                 try:
                     table, told = await report_table(kind, options, reports, console), ""
@@ -144,14 +147,12 @@ async def report_table(kind: Kind[Query], options: Options, reports: LedgerRepor
     query = make_query(kind, options)
     report = await kind.read(reports, query)
     table = kind.table(report, None)
-    if options.no_spark or not console.is_terminal or not _shows_blocks(console):
-        return table
-    course = await courses(lambda it: kind.read(reports, it), query, kind.figure, now_ms=now_ms())
-    if course is None:
-        return table
-    taken = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    cells = course.cells(console.width - taken - _COLUMN_EXTRA)
-    return kind.table(report, _sparks(course, cells)) if cells >= FEWEST_CELLS else table
+    if not options.no_spark and console.is_terminal and _shows_blocks(console):
+        course = await courses(lambda it: kind.read(reports, it), query, kind.figure, now_ms=now_ms())
+        taken = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+        if course is not None and (cells := course.cells(console.width - taken - COLUMN_EXTRA)) >= FEWEST_CELLS:
+            return kind.table(report, _sparks(course, cells))
+    return on_width(table, console.width)
 
 
 def _sparks(course: Courses, cells: int) -> Sparks:

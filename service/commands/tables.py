@@ -3,12 +3,12 @@
 import csv
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ledger.money import format_usd
@@ -26,6 +26,11 @@ class Sparks(NamedTuple):
 
 # Output that is piped is not cut to the width of a terminal that is not there.
 PIPED_WIDTH: Final = 400
+# Beside a column's own characters: a blank on either side, and one that rich keeps.
+COLUMN_EXTRA: Final = 3
+CLOSE_EXTRA: Final = 2
+# Names are folded to this, before there is no table.
+LEAST_NAME: Final = 8
 
 
 def plain_console() -> Console:
@@ -36,7 +41,7 @@ def plain_console() -> Console:
 def spend_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table:
     """The spend report, money in dollars to the last place, with its total last. What is zero throughout has no column.
 
-    Printing it on 60 columns or more loses no digit: what does not fit is folded.
+    Names are folded where they do not fit, figures never: see `on_width`.
     """
     every_row = [*report["rows"], report["total"]]
     shown = {name: cell for name, cell in _SPEND.items() if name in _ALWAYS or any(map(_is_not_zero(name), every_row))}
@@ -46,6 +51,47 @@ def spend_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table:
 def latency_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table:
     """The latency report in milliseconds, with its total last. A dash where nothing was measured."""
     return _table("latency, ms", report, _LATENCY, sparks)
+
+
+def on_width(table: Table, width: int) -> Table:
+    """The table, closer where it must be; or, where its figures would be broken, row by row, each on its own line."""
+    cells = [list(column.cells) for column in table.columns]
+    needed = sum(map(_least_width, table.columns, cells))
+    is_close = needed + COLUMN_EXTRA * len(cells) > width
+    if is_close and needed + CLOSE_EXTRA * len(cells) > width:
+        return _row_by_row(table, cells)
+    table.collapse_padding, table.pad_edge = is_close, not is_close
+    for column in table.columns:
+        column.no_wrap = _is_figure(column)
+    return table
+
+
+def _least_width(column: Column, cells: Sequence[Any]) -> int:
+    longest = max(len(str(cell)) for cell in (column.header, *cells))
+    return longest if _is_figure(column) else min(longest, LEAST_NAME)
+
+
+def _row_by_row(table: Table, cells: Sequence[Sequence[Any]]) -> Table:
+    lines = Table(
+        Column(overflow="fold"),
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+    )
+    lines.padding, lines.pad_edge = 0, False
+    for row in zip(*cells, strict=True):
+        told = [(column, str(cell)) for column, cell in zip(table.columns, row, strict=True) if str(cell)]
+        lines.add_row(Text(", ".join(cell for column, cell in told if not _is_figure(column)), style="bold"))
+        for column, cell in told:
+            if _is_figure(column):
+                lines.add_row(f" {column.header} {cell}")
+    return lines
+
+
+def _is_figure(column: Column) -> bool:
+    return column.justify == "right"
 
 
 def report_csv(report: dict[str, Any]) -> str:

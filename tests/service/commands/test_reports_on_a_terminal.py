@@ -66,10 +66,10 @@ class Terminal:
 
 
 @contextmanager
-def on_a_terminal(folder: Path, *arguments: str, columns: int = 140) -> Iterator[Terminal]:
+def on_a_terminal(folder: Path, *arguments: str, columns: int = 140, term: str = "xterm") -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    told = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
+    told = {**os.environ, "TERM": term, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
     process = subprocess.Popen(
         [FARTHING, *arguments], cwd=folder, env=told, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
@@ -162,6 +162,29 @@ def test_watching_refreshes_in_place_until_it_is_interrupted(folder: Path) -> No
     # The cursor went up over the last table, and was hidden meanwhile.
     assert "\x1b[1A" in terminal.raw
     assert terminal.raw.rindex("\x1b[?25h") > terminal.raw.rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize("kind", [SPEND, LATENCY])
+@pytest.mark.parametrize("columns", [12, 20, 40, 60, 80, 120])
+def test_however_narrow_the_terminal_no_figure_is_broken_or_lost(folder: Path, kind: Kind[Any], columns: int) -> None:
+    lines = shown(folder, kind, columns=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    is_a_table = any("cost $" in line and "calls" in line for line in lines)
+    assert kind is LATENCY or is_a_table == (columns > 40)
+    for figure in ("0.001000000", "0.000900000") if kind is SPEND else ("500.0", "900.0"):
+        assert any(figure in line for line in lines), lines
+    assert "p:even" in "".join(line.strip() for line in lines)
+
+
+def test_watching_on_a_terminal_that_cannot_move_its_cursor_goes_on_below(folder: Path) -> None:
+    with on_a_terminal(folder, "spend", "--watch", "0.2", term="dumb") as terminal:
+        terminal.read_until("Ctrl-C ends")
+        before = len(terminal.seen)
+        while "Ctrl-C ends" not in terminal.seen[before:]:
+            assert terminal._read()
+        os.kill(terminal.process.pid, signal.SIGINT)
+        assert terminal.ended() == 0
+    assert "\x1b[1A" not in terminal.raw
 
 
 def test_watching_takes_a_terminal_and_a_table(folder: Path) -> None:
