@@ -163,7 +163,7 @@ VERIFIED: Final = _gauge(
     "farthing.ledger.verified_seq", "{line}", "The newest line of the ledger that the service's own audit looked at"
 )
 VERIFY: Final = _gauge("farthing.ledger.verify", "s", "How long the last look of the service's own audit took")
-WAL: Final = _gauge("farthing.ledger.wal", "By", "Size of the ledger's write-ahead log")
+WAL: Final = _gauge("farthing.ledger.wal", "By", "Size of the ledger's write-ahead log; 0 on a server")
 QUEUE_DEPTH: Final = _gauge(
     "farthing.ledger.queue_depth", "{write}", "Writes that wait for the ledger, in all worker processes"
 )

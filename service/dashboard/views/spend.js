@@ -30,7 +30,7 @@ const GROUPS = [
 ];
 const FILTERS = [...GROUPS.map(([name]) => name), "run", "basis", "outcome"];
 const MOST_ROWS = 100;
-// Counted call by call by the ledger, where the others are kept added up by the hour.
+// Two of these at once the ledger counts call by call; everything else it keeps added up by the hour.
 const COUNTED = ["user", "workflow", "run"];
 const COUNTED_EVERY_MS = 60_000;
 
@@ -39,7 +39,7 @@ export function Spend() {
   const group = GROUPS.some(([name]) => name === given.group) ? given.group : "model";
   const filters = filtersIn(given, FILTERS);
   const { bucket, every_ms } = spanOf(given, Date.now());
-  const isCounted = [group, ...Object.keys(filters)].some((name) => COUNTED.includes(name));
+  const isCounted = COUNTED.filter((name) => name === group || name in filters).length > 1;
   const everyMs = isCounted ? COUNTED_EVERY_MS : every_ms;
   const question = JSON.stringify([given.since, given.until, group, filters]);
   const report = (group_by, top) => (now_ms) =>
