@@ -163,7 +163,7 @@ class AttemptRunner:
                 attempt.end(Outcome.OK)
         finally:
             limits.release()
-            attempt.limits = None
+            attempt.limits, attempt.gaps = None, limits.gaps
             attempt.answer = assembly.answer(attempt.closing)
         if attempt.outcome == Outcome.OK and not journey.call.stream:
             flight.add_whole(attempt.answer)

@@ -40,6 +40,7 @@ class Books:
             overran=overrun_nanousd > 0,
             latency_s=result.latency_us / 1e6,
             ttft_s=None if result.ttft_us is None else result.ttft_us / 1e6,
+            gaps=attempt.gaps,
             tokens={} if result.usage is None else _used(result.usage),
         )
         self._recorder.attempt(account)

@@ -21,6 +21,7 @@ from router.limits import AttemptLimits
 from router.plan import Candidate
 from router.receipt import AttemptReport, Receipt, Timing
 from telemetry import format_traceparent
+from telemetry.metrics import Gaps
 
 Facts = dict[str, int | float | str | bool]
 # What happened, when (Unix nanoseconds), and its facts: for the trace.
@@ -34,7 +35,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
-    is_closed: the ledger has its end. breaker, asked_as: its deployment's, as they stood when it was begun.
+    gaps: between what came of its answer, once it is over. is_closed: the ledger has its end.
+    breaker, asked_as: its deployment's, as they stood when it was begun.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     asked_as: Adaptation = AS_IT_IS
     limits: AttemptLimits | None = None
     is_closed: bool = False
+    gaps: Gaps | None = None
 
     @property
     def deployment(self) -> Deployment:

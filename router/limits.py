@@ -11,6 +11,7 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.flights import Flight
 from router.until import Until
+from telemetry.metrics import Gaps
 
 # An answer that nobody waits for any more is read on for so long, where its provider's charge is to be learned by that.
 DRAIN_S: Final = 10.0
@@ -99,6 +100,8 @@ class AttemptLimits:
         self._first_output: Stop | None = None
         self._is_cut_short = False
         self._silent_since_s: float | None = None
+        # Between what came of the answer, from its first output on, as fine as the loop's clock is.
+        self.gaps = Gaps()
         self._is_paused = False
         self._timer: Until | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -148,7 +151,9 @@ class AttemptLimits:
         """An event of the answer came. Keep-alives are no events."""
         if self._silent_since_s is not None:
             # What ends by silence ends later now, which is seen when it would have ended.
-            self._silent_since_s = self._loop.time()
+            now_s = self._loop.time()
+            self.gaps.add(now_s - self._silent_since_s)
+            self._silent_since_s = now_s
         elif is_output:
             self._silent_since_s = self._loop.time()
             self._move()

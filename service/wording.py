@@ -260,8 +260,8 @@ def ledger_unavailable(error: LedgerUnavailable, _now_ms: int) -> Told:
 
 def reading_too_long(_error: ReadingTooLong, _now_ms: int) -> Told:
     return Told(
-        "This takes too long to add up. A shorter window may do; so may one name less: two of user, workflow and run at "
-        "once are counted call by call, while everything else is kept added up by the hour.",
+        "This takes too long to add up. A shorter window may do; so may one name less: two of user, workflow and run "
+        "at once are counted call by call, while everything else is kept added up by the hour.",
         {},
         60,
     )

@@ -8,7 +8,7 @@ them; `otlp` writes those of one worker as collectors read them, and `export` se
 from telemetry.metrics.export import exporting_metrics
 from telemetry.metrics.instruments import Instrument
 from telemetry.metrics.page import Metrics, open_metrics
-from telemetry.metrics.recorder import AttemptAccount, CallAccount, OperationAccount, Recorder
+from telemetry.metrics.recorder import AttemptAccount, CallAccount, Gaps, OperationAccount, Recorder
 from telemetry.metrics.tally import Reading, Tally
 from telemetry.metrics.text import CONTENT_TYPE
 
@@ -16,6 +16,7 @@ __all__ = [
     "CONTENT_TYPE",
     "AttemptAccount",
     "CallAccount",
+    "Gaps",
     "Instrument",
     "Metrics",
     "OperationAccount",

@@ -12,7 +12,8 @@ import msgspec
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-# Source: semantic-conventions 1.41, "Generative AI metrics": operation duration and time to first chunk; token usage.
+# Source: semantic-conventions 1.41, "Generative AI metrics": operation duration, time to first chunk and per output
+# chunk; token usage.
 GEN_AI_SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 GEN_AI_TOKENS: Final = tuple(float(4**power) for power in range(14))
 # Source: semantic-conventions 1.41, "HTTP metrics": http.server.request.duration.
@@ -83,6 +84,13 @@ FIRST_CHUNK: Final = _histogram(
     "gen_ai.client.operation.time_to_first_chunk",
     "s",
     "From an attempt's first byte out to its first output, of streamed attempts that answered",
+    *_GEN_AI,
+    bounds=GEN_AI_SECONDS,
+)
+CHUNK_GAP: Final = _histogram(
+    "gen_ai.client.operation.time_per_output_chunk",
+    "s",
+    "From one chunk of output to the next, of streamed attempts that answered",
     *_GEN_AI,
     bounds=GEN_AI_SECONDS,
 )
@@ -196,6 +204,7 @@ BLOCKED: Final = _gauge("farthing.deployment.blocked", "{deployment}", "1 where 
 INSTRUMENTS: Final = (
     OPERATION_DURATION,
     FIRST_CHUNK,
+    CHUNK_GAP,
     TOKEN_USAGE,
     HTTP_DURATION,
     CALLS,

@@ -16,12 +16,32 @@ from telemetry.names import HTTP_METHODS, WELL_KNOWN_PROVIDERS
 LIMITS: Final = {"deployment": 200, "route": 200, "key": 100, "http.route": 100, "code": 100}
 NANOUSD_PER_USD: Final = 1e9
 OK: Final = "ok"
+SHORT_S: Final = its.CHUNK_GAP.bounds[0]
+
+
+class Gaps:
+    """The times between the chunks of one stream. Nearly all are short: those are counted only, and added up."""
+
+    __slots__ = ("long_s", "short", "short_s")
+
+    def __init__(self) -> None:
+        self.short = 0
+        self.short_s = 0.0
+        self.long_s: list[float] = []
+
+    def add(self, gap_s: float) -> None:
+        """One more. Each event of each stream pays for this."""
+        if gap_s <= SHORT_S:
+            self.short += 1
+            self.short_s += gap_s
+        else:
+            self.long_s.append(gap_s)
 
 
 class AttemptAccount(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that the ledger has the end of. key: the API key's id, or empty. operation: `chat` or `embeddings`.
 
-    tokens: {class: count}, disjoint and above 0.
+    tokens: {class: count}, disjoint and above 0. gaps: where it was streamed.
     """
 
     operation: str
@@ -36,6 +56,7 @@ class AttemptAccount(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
     ttft_s: float | None
     tokens: dict[str, int]
+    gaps: Gaps | None = None
 
 
 class CallAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +111,7 @@ class Asked:
         self.answered = tally.count(its.ATTEMPTS, name, OK, "false")
         self.attempt_duration = tally.spread(its.ATTEMPT_DURATION, name)
         self.first_chunk = tally.spread(its.FIRST_CHUNK, *self.gen_ai)
+        self.chunk_gap = tally.spread(its.CHUNK_GAP, *self.gen_ai)
         self.duration = tally.spread(its.OPERATION_DURATION, *self.gen_ai, "")
         self.input_tokens = tally.spread(its.TOKEN_USAGE, *self.gen_ai, "input")
         self.output_tokens = tally.spread(its.TOKEN_USAGE, *self.gen_ai, "output")
@@ -122,6 +144,10 @@ class Recorder:
             asked.attempt_duration.observe(it.latency_s)
             if it.ttft_s is not None:
                 asked.first_chunk.observe(it.ttft_s)
+            if it.gaps is not None:
+                asked.chunk_gap.observe_least(it.gaps.short, it.gaps.short_s)
+                for gap_s in it.gaps.long_s:
+                    asked.chunk_gap.observe(gap_s)
         for name, tokens in it.tokens.items():
             count = asked.tokens.get(name)
             if count is None:

@@ -78,6 +78,11 @@ class Spread:
         self._cells[self._at + bisect.bisect_left(self._bounds, value)] += 1.0
         self._cells[self._sum_at] += value
 
+    def observe_least(self, count: int, total: float) -> None:
+        """So many more at once, each at most the first bound. total: their sum."""
+        self._cells[self._at] += count
+        self._cells[self._sum_at] += total
+
 
 class Tally:
     """The series of one process, made on first sight. For one thread.

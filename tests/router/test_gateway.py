@@ -18,6 +18,7 @@ from router.errors import (
     UnknownModel,
     UnpricedModel,
 )
+from telemetry.metrics.instruments import CHUNK_GAP
 from tests.router.gateways import (
     READ_NANOUSD,
     WRITTEN_NANOUSD,
@@ -141,6 +142,19 @@ async def test_whoever_comes_while_an_abandoned_flight_ends_gets_an_answer_of_it
         assert text_of(await late) == "whole answer"
         assert text_of(await house.ask(a_call(stream=True))) == "whole answer"
         assert len(upstream.requests) == 2
+
+
+async def test_times_from_chunk_to_chunk_are_counted_of_streams_that_answered(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+
+        def gaps() -> tuple[float, ...]:
+            return next((it.numbers for it in house.recorder.tally.readings() if it.instrument is CHUNK_GAP), ())
+
+        await house.ask(a_call("whole"))
+        assert not any(gaps())
+        upstream.plays(stream(["one ", "two ", "three"]))
+        await house.ask(a_call("streamed", stream=True))
+        assert sum(gaps()[:-1]) >= 2
 
 
 async def test_a_caller_who_leaves_while_the_ledger_is_asked_sends_nothing_and_holds_nothing(tmp_path: Path):

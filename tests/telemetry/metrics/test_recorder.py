@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from telemetry.metrics import AttemptAccount, CallAccount, OperationAccount, Recorder
+from telemetry.metrics import AttemptAccount, CallAccount, Gaps, OperationAccount, Recorder, Tally
 from telemetry.metrics import instruments as its
 from telemetry.metrics.recorder import LIMITS
 from telemetry.metrics.tally import OTHER
@@ -45,6 +45,20 @@ def test_an_attempt_is_counted_with_its_tokens_times_and_cost() -> None:
         (its.COST.name, "gemini:flash", "priced_usage"): pytest.approx(0.000012345),
         (its.KEY_COST.name, "key_1"): pytest.approx(0.000012345),
     }
+
+
+def test_short_and_long_times_between_chunks_are_one_histogram() -> None:
+    recorder, gaps, spans_s = Recorder(), Gaps(), (0.0, 0.004, 0.01, 0.015, 0.7, 90.0)
+    for gap_s in spans_s:
+        gaps.add(gap_s)
+    for outcome in ("ok", "cut"):
+        recorder.attempt(msgspec.structs.replace(ATTEMPT, gaps=gaps, outcome=outcome))
+    (told,) = (it.numbers for it in recorder.tally.readings() if it.instrument is its.CHUNK_GAP)
+    wanted = Tally().spread(its.CHUNK_GAP, *("",) * 3)
+    for gap_s in spans_s:
+        wanted.observe(gap_s)
+    assert told == pytest.approx(tuple(wanted._cells[wanted._at :][: its.CHUNK_GAP.width]))
+    assert (told[0], told[-2], told[-1]) == (3, 1, pytest.approx(sum(spans_s)))
 
 
 def test_what_people_are_woken_by_begins_at_zero_so_that_its_first_rise_is_one() -> None:
