@@ -37,7 +37,35 @@ HERE = {"since_ms": MIDNIGHT_MS, "until_ms": MIDNIGHT_MS + 3 * HOUR_MS, "bucket"
 STARTS = [MIDNIGHT_MS + hour * HOUR_MS for hour in range(3)]
 MONTHLY, DAILY = ceiling("global", "month"), ceiling("global", "day")
 OF_KEY, IN_TOKENS = ceiling("key:k", "day"), ceiling("global", "day", "tokens")
+SPENT = {"unit": "usd", "limit_usd": "100.000000000", "spent_usd": "80.120000000", "threshold": 0.8}
+SINCE = {"deployment": "p:m", "since": "2026-11-21T10:30:00.000Z", "last_status": 401, "last_code": "invalid_api_key"}
+
+
+def an_alert(kind, **facts):
+    return "alerts", "toldOf", [{"type": kind, "facts": facts}]
+
+
+def shown(tone, title, text):
+    return {"tone": tone, "title": title, "text": text}
+
+
 CASES = [
+    (an_alert("ceiling.threshold", scope="global", window="hour", **SPENT),
+     shown("warn", "A ceiling comes near", "global, an hour: $80.12 of $100.00 spent, over 80 %.")),
+    (an_alert("ceiling.forecast", scope="team:a", window="month", falls_at="2026-11-25T03:00:00.000Z", **SPENT),
+     shown("warn", "A ceiling will not last",
+           "team:a, a month: $80.12 of $100.00 spent. At this rate the limit falls on 2026-11-25 03:00 UTC.")),
+    (an_alert("spend.anomaly", key="key_1", key_name="ci", hour="2026-11-21T10:00:00.000Z", spent_usd="9.000000000",
+              usual_usd="0.250000000"),
+     shown("warn", "A key spends far more than usual",
+           "ci: $9.00 in the hour from 2026-11-21 10:00 UTC, where $0.25 is usual.")),
+    (an_alert("model.unpriced", deployment="p:m"), shown("warn", "A model has no price", "p:m was asked for.")),
+    (an_alert("provider.key_refused", **SINCE),
+     shown("bad", "A provider refuses our key", "p:m, since 2026-11-21 10:30 UTC: HTTP 401 invalid_api_key.")),
+    (an_alert("breaker.open_long", consecutive_failures=3, **SINCE),
+     shown("warn", "A deployment has been out for long", "p:m, since 2026-11-21 10:30 UTC: 3 faults in a row.")),
+    (an_alert("disk.low", free_bytes=512_000_000, low_bytes=1_000_000_000),
+     shown("bad", "The disk is nearly full", "512 MB are left, less than 1,000.")),
     *((("format", "usd", [nanousd]), text) for nanousd, text in (
         (0, "$0"), (1, "$0.000000001"), (7950, "$0.00000795"), (123_456, "$0.000123"), (10**7, "$0.01"),
         (5 * 10**8, "$0.50"), (994_000_000, "$0.994"), (999_600_000, "$1.00"), (1_234_567_890, "$1.23"),

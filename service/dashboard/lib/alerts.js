@@ -1,7 +1,8 @@
 // What people are told of, in a sentence each. Pure: facts are whatever the ledger wrote with an event.
 
 import { said } from "./calls.js";
-import { percent } from "./format.js";
+import { windowName } from "./ceilings.js";
+import { count, percent } from "./format.js";
 
 const BAD = ["ceiling.exceeded", "provider.key_refused", "provider.out_of_credit", "ledger.drift", "disk.low"];
 
@@ -34,12 +35,25 @@ const TITLES = {
 };
 const limitOf = (facts) => (facts.limit_usd === undefined ? `${facts.limit} ${facts.unit}` : `$${short(facts.limit_usd)}`);
 const spentOf = (facts) => (facts.spent_usd === undefined ? `${facts.spent} ${facts.unit}` : `$${short(facts.spent_usd)}`);
+const ceilingOf = (facts) => `${facts.scope}, ${windowName(facts.window)}: ${spentOf(facts)} of ${limitOf(facts)} spent`;
+const troubleOf = (facts) => `${facts.deployment}, since ${moment(facts.since)}${facts.last_status ? `: HTTP ${facts.last_status}${facts.last_code ? ` ${facts.last_code}` : ""}` : ""}.`;
 const TEXTS = {
-  "ceiling.threshold": (facts) => `${facts.scope}, a ${facts.window}: ${spentOf(facts)} of ${limitOf(facts)} spent, over ${percent(facts.threshold, 1)}.`,
-  "ceiling.exceeded": (facts) => `${facts.scope}, a ${facts.window}: ${spentOf(facts)} of ${limitOf(facts)} spent.`,
+  "ceiling.threshold": (facts) => `${ceilingOf(facts)}, over ${percent(facts.threshold, 1)}.`,
+  "ceiling.exceeded": (facts) => `${ceilingOf(facts)}.`,
+  "ceiling.forecast": (facts) => `${ceilingOf(facts)}. At this rate the limit falls on ${moment(facts.falls_at)}.`,
+  "spend.anomaly": (facts) => `${facts.key_name ?? facts.key}: $${short(facts.spent_usd)} in the hour from ${moment(facts.hour)}, where $${short(facts.usual_usd)} is usual.`,
+  "model.unpriced": (facts) => `${facts.deployment} was asked for.`,
+  "provider.key_refused": troubleOf,
+  "provider.out_of_credit": troubleOf,
+  "breaker.open_long": (facts) => `${facts.deployment}, since ${moment(facts.since)}: ${facts.consecutive_failures} faults in a row.`,
   "posting.overrun": (facts) => `${facts.deployment}: $${short(facts.cost_usd)} for a hold of $${short(facts.held_usd)}.`,
   "ledger.drift": (facts) => `Broken: ${facts.rule}. farthing verify names the rows.`,
+  "disk.low": (facts) => `${count(facts.free_bytes / 1e6)} MB are left, less than ${count(facts.low_bytes / 1e6)}.`,
 };
+
+function moment(iso) {
+  return `${iso.slice(0, 16).replace("T", " ")} UTC`;
+}
 
 function short(amount) {
   return amount.replace(/(\.\d\d)(\d*?)0*$/, "$1$2");
