@@ -1,4 +1,5 @@
 -- Spend by user, workflow and run, added up by the day. What the table is for is said in sql/sqlite/schema.sql.
+-- beside: 5
 
 CREATE TABLE spend_days_by_name (
     dimension text COLLATE "C" NOT NULL,
