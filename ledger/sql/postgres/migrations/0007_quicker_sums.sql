@@ -1,5 +1,6 @@
 -- What a line or a call adds to the sums by the hour, in PL/pgSQL, whose plans are kept: a function in SQL is planned anew
 -- by servers before 18. And a line says by itself what it used: looking for it among all lines cost more than the rest.
+-- beside: 5
 
 CREATE OR REPLACE FUNCTION add_to_hour(added spend_hours) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
