@@ -6,7 +6,7 @@ waits for nothing but the server, and the server ends one that falls silent.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar, cast
@@ -72,7 +72,7 @@ class PostgresWriter(Writer):
             yield partial(_commit, connection, begin_turn(self._known))
 
 
-async def _commit(connection: Connection, begin: str, works: list[Work[Any]]) -> Committed:
+async def _commit(connection: Connection, begin: str, works: Iterable[Work[Any]]) -> Committed:
     return await _run(connection, partial(_run_batch, works=works, begin=begin)), None
 
 
@@ -92,11 +92,12 @@ def in_turn(db: Session, *, work: Work[Result]) -> Result:
     return cast(Result, result)
 
 
-def _run_batch(db: Session, *, works: list[Work[Any]], begin: str = BEGIN) -> list[Any]:
+def _run_batch(db: Session, *, works: Iterable[Work[Any]], begin: str = BEGIN) -> list[Any]:
     """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
     _take_turn(db, begin)
     try:
-        results = _run_works(db, works)
+        # All that have come while the turn was waited for.
+        results = _run_works(db, list(works))
     except ServerFailed as error:
         _give_back(db, error)
         raise BatchLost(unknown=False) from error

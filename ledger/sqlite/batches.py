@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ledger.store.works import BatchLost, Spoilt, Work, run_works
@@ -13,7 +14,7 @@ TROUBLE: Final = frozenset({
 })  # fmt: skip
 
 
-def run_batch(db: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+def run_batch(db: sqlite3.Connection, works: Iterable[Work[Any]]) -> list[Any]:
     """Each work's result, or the exception that undid it. Raises BatchLost if SQLite undid or may have undone all.
 
     A savepoint for each work costs more than most of its statements, and hardly any work fails after it has written:

@@ -1,7 +1,7 @@
 """The writer of one process on a SQLite file: each batch in its turn among all processes on the file."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -81,12 +81,14 @@ async def open_store(
         yield writer
 
 
-async def _commit(connection: Connection, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]) -> Committed:
+async def _commit(
+    connection: Connection, turns: Turns, checkpoints: Checkpoints, works: Iterable[Work[Any]]
+) -> Committed:
     return await connection.run(partial(_commit_in_turn, turns=turns, checkpoints=checkpoints, works=works))
 
 
 def _commit_in_turn(
-    db: sqlite3.Connection, *, turns: Turns, checkpoints: Checkpoints, works: list[Work[Any]]
+    db: sqlite3.Connection, *, turns: Turns, checkpoints: Checkpoints, works: Iterable[Work[Any]]
 ) -> Committed:
     with turns.take():
         results = run_batch(db, works)

@@ -1,6 +1,6 @@
 """Transactions that share a commit: what each is, and in which order a batch runs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -45,15 +45,16 @@ class Spoilt(Exception):
     """A work failed after it had written, and no savepoint undoes it alone: the batch has to be run again."""
 
 
-def run_works(db: Any, works: list[Work[Any]], run_work: Callable[[Any, Work[Any]], Any]) -> list[Any]:
+def run_works(db: Any, works: Iterable[Work[Any]], run_work: Callable[[Any, Work[Any]], Any]) -> list[Any]:
     """In their order, those that go together after all others: what was revoked in this batch is revoked for them."""
-    results: list[Any] = [None] * len(works)
+    results: list[Any] = []
     shared: dict[Any, list[tuple[int, Shared]]] = {}
     for place, work in enumerate(works):
         if isinstance(work, Shared):
             shared.setdefault(work.run, []).append((place, work))
+            results.append(None)
         else:
-            results[place] = run_work(db, work)
+            results.append(run_work(db, work))
     for run, placed in shared.items():
         found: Any = run_work(db, partial(_together, run=run, items=[work.item for _, work in placed]))
         if isinstance(found, Exception):

@@ -1,7 +1,7 @@
 """The one place that writes: many calls' transactions in one commit, each whole or not at all.
 
-While one batch commits, the next one gathers; no artificial delay. Requests never own a connection, so a caller that
-goes away only stops waiting. Source: DESIGN §4, "Writer".
+While one batch commits, the next one gathers, and goes on gathering until its last work has run; no artificial delay.
+Requests never own a connection, so a caller that goes away only stops waiting. Source: DESIGN §4, "Writer".
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -21,7 +21,7 @@ from ledger.figures import Batch
 from ledger.store.works import BatchLost, Committed, Work
 
 Result = TypeVar("Result")
-Commit = Callable[[list[Work[Any]]], Awaitable[Committed]]
+Commit = Callable[[Iterable[Work[Any]]], Awaitable[Committed]]
 
 BATCH_LIMIT: Final = 256
 QUEUE_LIMIT: Final = 20_000
@@ -37,6 +37,31 @@ class Job(msgspec.Struct):
     work: Work[Any]
     done: asyncio.Future[Any]
     came_s: float
+
+
+class Gathering:
+    """The works of one batch, taken by whoever runs them: those that wait when its turn has come, then those that have
+    come while these ran, up to `limit`. Each shares the commit, and nobody waits for it any longer.
+
+    take: removes so many from the queue at most. jobs: what was taken. A batch that runs again runs them again.
+    """
+
+    def __init__(self, take: Callable[[int], list[Job]], limit: int) -> None:
+        self.jobs: list[Job] = []
+        self._take = take
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[Work[Any]]:
+        more = self.jobs or self._taken()
+        while more:
+            for job in more:
+                yield job.work
+            more = self._taken()
+
+    def _taken(self) -> list[Job]:
+        more = self._take(self._limit - len(self.jobs))
+        self.jobs = [*self.jobs, *more]
+        return more
 
 
 class Writer(ABC):
@@ -129,7 +154,10 @@ class Writer(ABC):
     @property
     def queue_age_s(self) -> float:
         """How long the oldest write that waits has waited; 0: none does."""
-        oldest = [queue[0].came_s for queue in (self._first, self._second) if queue]
+        oldest: list[float] = []
+        for queue in (self._first, self._second):
+            with contextlib.suppress(IndexError):  # It may just be taken, by another thread.
+                oldest.append(queue[0].came_s)
         return time.monotonic() - min(oldest) if oldest else 0.0
 
     def close(self) -> None:
@@ -156,45 +184,45 @@ class Writer(ABC):
 
     async def _commit_batches(self, commit: Commit) -> None:
         while True:
-            jobs = self._take_batch()
-            if not jobs:
+            if not self.queue_depth:
                 if self._closing:
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             began_s = time.monotonic()
+            batch = Gathering(self._take, self.batch_limit)
             try:
-                results, trouble = await commit([job.work for job in jobs])
+                results, trouble = await commit(batch)
             except BatchLost as lost:
-                _answer_all(jobs, LedgerUnavailable(unknown=lost.unknown))
+                _answer_all(batch.jobs, LedgerUnavailable(unknown=lost.unknown))
                 raise
             except self.failures:  # It never began.
-                _answer_all(jobs, LedgerUnavailable(unknown=False))
+                _answer_all(batch.jobs, LedgerUnavailable(unknown=False))
                 raise
             except Exception:
-                _answer_all(jobs, LedgerUnavailable(unknown=True))
+                _answer_all(batch.jobs, LedgerUnavailable(unknown=True))
                 raise
-            for job, result in zip(jobs, results, strict=True):
+            for job, result in zip(batch.jobs, results, strict=True):
                 _answer(job, result)
             if self._tell is not None:
-                waited_s = began_s - min(job.came_s for job in jobs)
-                self._tell(Batch(len(jobs), waited_s, time.monotonic() - began_s))
+                waited_s = max(0.0, began_s - min(job.came_s for job in batch.jobs))
+                self._tell(Batch(len(batch.jobs), waited_s, time.monotonic() - began_s))
             if trouble is not None:
                 raise trouble
 
-    def _take_batch(self) -> list[Job]:
+    def _take(self, most: int) -> list[Job]:
+        """From the queue, in the order in which they are to run. For any thread."""
         jobs: list[Job] = []
         for queue in (self._first, self._second):
-            while queue and len(jobs) < self.batch_limit:
-                jobs.append(queue.popleft())
+            with contextlib.suppress(IndexError):
+                while len(jobs) < most:
+                    jobs.append(queue.popleft())
         return jobs
 
     def _fail_waiting(self) -> None:
         """Whoever still waits was never written."""
-        _answer_all([*self._first, *self._second], LedgerUnavailable())
-        self._first.clear()
-        self._second.clear()
+        _answer_all(self._take(QUEUE_LIMIT), LedgerUnavailable())
 
 
 @asynccontextmanager

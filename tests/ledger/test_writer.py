@@ -129,6 +129,60 @@ async def test_a_disk_that_fails_under_one_statement_is_the_whole_batch_s_troubl
         assert await until_ready(store, count) == 0
 
 
+async def test_works_that_come_while_a_batch_runs_share_its_commit(tmp_path):
+    batches = []
+    async with open_store(tmp_path / "l.db", "full", tell=batches.append) as store:
+        loop = asyncio.get_running_loop()
+        later = []
+
+        def slow(db):
+            asked = asyncio.run_coroutine_threadsafe(ask(), loop)
+            asked.result(10)
+            return put(1)(db)
+
+        async def ask():
+            later.append(asyncio.create_task(store.write(put(2))))
+            later.append(asyncio.create_task(store.write(put(3), is_settlement=True)))
+            await asyncio.sleep(0)
+
+        before = len(batches)
+        assert await store.write(slow) == 1
+        assert [await task for task in later] == [1, 1]
+        assert [batch.writes for batch in batches[before:]] == [3]
+
+
+async def test_what_joined_a_batch_that_is_lost_is_told_so_too(tmp_path):
+    async with open_store(tmp_path / "l.db", "full") as store:
+        loop = asyncio.get_running_loop()
+        later = []
+
+        def slow(db):
+            asyncio.run_coroutine_threadsafe(ask(), loop).result(10)
+            return put(1)(db)
+
+        def fails(db):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            raise error
+
+        async def ask():
+            later.extend(asyncio.create_task(store.write(work)) for work in (put(2), fails))
+            await asyncio.sleep(0)
+
+        results = await asyncio.gather(store.write(slow), return_exceptions=True)
+        results += await asyncio.gather(*later, return_exceptions=True)
+        assert [type(result) for result in results] == [LedgerUnavailable] * 3
+        assert await until_ready(store, count) == 0
+
+
+async def test_a_batch_takes_no_more_than_its_limit_however_many_come(tmp_path, monkeypatch):
+    batches = []
+    async with open_store(tmp_path / "l.db", "full", tell=batches.append) as store:
+        monkeypatch.setattr(store, "batch_limit", 4)
+        assert await asyncio.gather(*(store.write(put(n)) for n in range(10))) == [1] * 10
+        assert [batch.writes for batch in batches[-3:]] == [4, 4, 2]
+
+
 async def until_ready(store, work):
     async with asyncio.timeout(10):
         while True:
