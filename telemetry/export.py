@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from opentelemetry.sdk.resources import Resource
 
+from telemetry.collector import Collector
 from telemetry.context import ParentContext
 from telemetry.environment import (
     BatchSettings,
@@ -31,9 +32,6 @@ from telemetry.facts import MAX_CONTENT_CHARS, RequestFacts, content_chars, with
 from telemetry.sampling import Sampling, by_parent, kept_for, never
 from telemetry.spans import span_count, spans_of
 from telemetry.wire import SpanEncoder
-
-if TYPE_CHECKING:
-    from telemetry.collector import Collector
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class SpanExporter:
     """The queue and the thread that empties it. `record` is for one thread, the event loop's."""
 
     def __init__(
-        self, collector: "Collector", encoder: SpanEncoder, batch: BatchSettings, *, capture_content: bool
+        self, collector: Collector, encoder: SpanEncoder, batch: BatchSettings, *, capture_content: bool
     ) -> None:
         self._collector = collector
         self._encoder = encoder
@@ -244,8 +242,6 @@ async def open_telemetry(
         # Nothing is recorded here, so only a caller's own decision is passed on.
         yield Telemetry(None, by_parent(never), capture_content=False)
         return
-    from telemetry.collector import Collector  # It loads an HTTP client, which is for those who export only.
-
     told = resource(environ, service_version=service_version)
     captures = captures_content(environ, settings.capture_content)
     exporter = SpanExporter(

@@ -196,7 +196,7 @@ async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> As
         limit=limit,
         keepalive_timeout=KEEPALIVE_S,
         ttl_dns_cache=DNS_TTL_S,
-        ssl=tls or _default_tls(),
+        ssl=tls or _usual_tls(),
         socket_factory=_socket,
     )
     async with aiohttp.ClientSession(
@@ -209,12 +209,14 @@ async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> As
         yield AiohttpTransport(session)
 
 
-@cache
-def _default_tls() -> ssl.SSLContext:
-    """Read once a process: it takes 50 ms."""
+def _usual_tls() -> ssl.SSLContext | bool:
+    """True: as aiohttp has it, by the system's authorities, which it read when it was loaded: that takes 50 ms."""
     paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return ssl.create_default_context()
+    return True if paths.cafile or paths.capath else _brought_tls()
+
+
+@cache
+def _brought_tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 

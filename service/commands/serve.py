@@ -1,10 +1,12 @@
 """`farthing serve`."""
 
+import gc
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import click
@@ -38,7 +40,8 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
     except NotALedger as error:
         failing(str(error))
     try:
-        from service.server import listen
+        with _loading():
+            from service.server import listen
 
         listening = listen(config.server.host, config.server.port)
     except OSError as error:
@@ -71,13 +74,30 @@ def run_with_arguments(arguments: Sequence[str], listening: socket.socket) -> in
 
 def run_worker(config: Config, listening: socket.socket, read_again: Callable[[], Config]) -> int:
     """Serve on this socket until told to stop. Returns the exit status."""
-    from service.server import serve as serve_on
+    with _loading():
+        from service.server import serve as serve_on
 
     try:
         serve_on(config, read_again, os.environ, listening)
     except (NotALedger, LocalModelUnavailable) as error:
         failing(str(error))
     return 0
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """While the service's code is loaded: all of it stays, so that nobody need look for garbage in it, now or later.
+
+    httpx would bring a command line of its own, with pygments and rich's pictures; without it, it does what is done
+    where those are not installed.
+    """
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # As `import` has what is not to be found.
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _arguments(path: str | None, host: str, port: int) -> list[str]:

@@ -7,14 +7,13 @@ its own; what all of them know alike is told by the first one.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from telemetry.collector import Collector
 from telemetry.environment import collector_settings, export_interval_s, resource
 from telemetry.metrics import instruments as its
-from telemetry.metrics.otlp import export_request, since
 from telemetry.metrics.page import Metrics
 from telemetry.metrics.tally import Reading
 
@@ -46,7 +45,7 @@ class MetricsExporter:
 
     async def push(self) -> bool:
         """Send all of it as it is now. Whether the collector took it; if not, it is counted and logged."""
-        readings = since(self._metrics.own(), self._before)
+        readings = _since(self._metrics.own(), self._before)
         if self._metrics.worker == FIRST_WORKER:
             readings += await self._told()
         if await asyncio.to_thread(self._send, readings, time.time_ns()):
@@ -58,6 +57,9 @@ class MetricsExporter:
         return False
 
     def _send(self, readings: Sequence[Reading], now_ns: int) -> bool:
+        # Protocol buffers take a while to load, and the first push has a minute.
+        from telemetry.metrics.otlp import export_request
+
         request = export_request(
             readings, self._resource, scope=self._scope, began_at_ns=self._began_at_ns, now_ns=now_ns
         )
@@ -104,3 +106,16 @@ async def _keep_pushing(exporter: MetricsExporter, interval_s: float, leaving: a
             await exporter.push()
         except Exception:
             log.exception("metrics could not be told")
+
+
+def _since(readings: Iterable[Reading], before: Iterable[Reading]) -> list[Reading]:
+    """What was counted after `before` was read: a worker does not tell again what its predecessor told."""
+    had = {(reading.instrument.name, reading.labels): reading.numbers for reading in before}
+    return [_less(reading, had.get((reading.instrument.name, reading.labels))) for reading in readings]
+
+
+def _less(reading: Reading, had: tuple[float, ...] | None) -> Reading:
+    if had is None or reading.instrument.kind == "gauge":
+        return reading
+    numbers = tuple(now - then for now, then in zip(reading.numbers, had, strict=True))
+    return Reading(reading.instrument, reading.labels, numbers)

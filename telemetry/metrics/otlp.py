@@ -47,19 +47,6 @@ def export_request(
     return request
 
 
-def since(readings: Iterable[Reading], before: Iterable[Reading]) -> list[Reading]:
-    """What was counted after `before` was read: a worker does not tell again what its predecessor told."""
-    had = {(reading.instrument.name, reading.labels): reading.numbers for reading in before}
-    return [_less(reading, had.get((reading.instrument.name, reading.labels))) for reading in readings]
-
-
-def _less(reading: Reading, had: tuple[float, ...] | None) -> Reading:
-    if had is None or reading.instrument.kind == "gauge":
-        return reading
-    numbers = tuple(now - then for now, then in zip(reading.numbers, had, strict=True))
-    return Reading(reading.instrument, reading.labels, numbers)
-
-
 def _metric(instrument: Instrument, readings: list[Reading], began_at_ns: int, now_ns: int) -> Metric:
     metric = Metric(name=instrument.name, description=instrument.help, unit=instrument.unit)
     if instrument.kind == "histogram":
