@@ -43,7 +43,7 @@ def on_disk(disk):
 
     @asynccontextmanager
     async def opening(path, synchronous):
-        connections._create_private(path)
+        connections.create_private(path)
         make = partial(Face, path, vfs.vfs_name, busy_timeout_ms=20)
         async with connections.Connection(make, iter_chunk_size=64) as connection:
             await connection.run(partial(connections._apply_writer_settings, synchronous=synchronous))

@@ -57,7 +57,7 @@ class Run:
     @contextmanager
     def open(self):
         """As the writer opens the file."""
-        connections._create_private(self.path)
+        connections.create_private(self.path)
         self.disk.open(self.path.name)
         with closing(Face(self.path, self.vfs.vfs_name)) as db:
             connections._apply_writer_settings(db, synchronous=self._synchronous)
@@ -164,7 +164,7 @@ class Examiner:
         return self._audited[digest]
 
     def _recover(self, path):
-        connections._create_private(path)
+        connections.create_private(path)
         with closing(connections._connect(str(path), uri=False)) as db:
             connections._apply_writer_settings(db, synchronous="normal")
             prepare(db, path=path)
