@@ -1,6 +1,7 @@
 """What every test may use: coroutine tests run on the service's own kind of event loop."""
 
 import asyncio
+import gc
 import inspect
 from typing import Any
 
@@ -8,10 +9,21 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.loaded import load_encodings_once
+
 TEST_DEADLINE_S = 120
+GC_THRESHOLDS = (20_000, 20, 100)
+load_encodings_once()
 # A busy machine is slow, which is no failure: how fast things are is for benchmarks to say.
 settings.register_profile("farthing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("farthing")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: to look through all of it again and again takes a tenth of a run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 @pytest.fixture(scope="session")

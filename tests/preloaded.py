@@ -7,23 +7,16 @@ import service.assembly
 import service.http.generation
 import service.server
 import tests.faults.dying
-from router.tokens.counter import TokenCounter
-from router.tokens.encodings import DEFAULT_ENCODING, load_encoding
+from router.tokens.encodings import DEFAULT_ENCODING
 from service.commands import COMMANDS, main
+from tests.loaded import load_encodings_once, load_once
 
-ENCODING = load_encoding(DEFAULT_ENCODING)
-__all__ = ["service", "tests", "use_the_loaded_encoding"]
+__all__ = ["service", "tests"]
 
+load_encodings_once()
+load_once(DEFAULT_ENCODING)
 for command in COMMANDS:
     main.get_command(None, command)
-
-
-def use_the_loaded_encoding() -> None:
-    """Have every counter of this process count with it."""
-    TokenCounter.__init__.__kwdefaults__["load"] = lambda name: (
-        ENCODING if name == DEFAULT_ENCODING else load_encoding(name)
-    )
-
 
 # Nothing has begun: a thread would not be there in a child, and what it held would be held for ever.
 assert not Path("/proc/self/task").exists() or len(list(Path("/proc/self/task").iterdir())) == 1

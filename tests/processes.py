@@ -131,9 +131,7 @@ async def run_farthing(
 def run_command(*arguments: str) -> None:
     """What a forked child does: `farthing …`."""
     from service.commands import main
-    from tests.preloaded import use_the_loaded_encoding
 
-    use_the_loaded_encoding()
     main(arguments, prog_name="farthing")
 
 

@@ -1,9 +1,9 @@
 """The official SDKs with a key of ours as their api_key, each in its own header, against a service that wants one."""
 
-import anthropic
 import openai
 import pytest
 
+from tests.lazily import anthropic
 from tests.service.auth.test_keys_in_force import a_house
 
 

@@ -8,7 +8,6 @@ say the same as it.
 """
 
 import asyncio
-import functools
 import inspect
 import itertools
 import math
@@ -50,7 +49,6 @@ from router.providers.transport import open_transport
 from router.reply import Finished, Reply
 from router.strategy import Strategy
 from router.tokens import TokenCounter
-from router.tokens.encodings import load_encoding
 from telemetry.metrics import Recorder
 from tests.upstream import ScriptedUpstream
 
@@ -60,7 +58,6 @@ WRITTEN_NANOUSD: Final = 400
 PRICE: Final = Price(version="test", base=Tier(input=READ_NANOUSD * 10**6, output=WRITTEN_NANOUSD * 10**6))
 _names = itertools.count()
 # Loading one takes longer than most of the tests that need it.
-_load_once = functools.cache(load_encoding)
 
 
 def a_call(
@@ -292,7 +289,7 @@ async def open_gateway(
         route = Route(name="chat", targets=targets, cache=route_cache, hedge=hedge, strategy=strategy, weights=weights)
         routes = (route,)
         health = Health(breaker or BreakerRule(), now_s=clock.now_s, now_ms=clock.now_ms, routes=lambda: routes)
-        gates, counter = Gates(target.provider for target in targets), TokenCounter(load=_load_once)
+        gates, counter = Gates(target.provider for target in targets), TokenCounter()
         runner = AttemptRunner(
             {**remote_dialects(transport), **({} if dialect is None else {"openai": dialect})},
             gates=gates,

@@ -10,7 +10,7 @@ from ledger.usage import Usage
 from router import bounds
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
 from router.tokens.chat import Text, schemas_of, structure_of, texts_of
-from router.tokens.encodings import load_encoding
+from tests.loaded import load_once
 
 TEXT = st.text(max_size=200)
 MESSAGES = st.lists(
@@ -26,7 +26,7 @@ MESSAGES = st.lists(
     ),
     max_size=4,
 )
-O200K = load_encoding("o200k_base")
+O200K = load_once("o200k_base")
 
 
 @settings(max_examples=150, deadline=None)

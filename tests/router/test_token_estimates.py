@@ -1,6 +1,5 @@
 """Estimates of prompts: near to what a provider says after a few answers, and known to all processes."""
 
-import functools
 import random
 import sqlite3
 import statistics
@@ -33,11 +32,9 @@ from router.token_estimates import (
     written_tokens,
 )
 from router.tokens import Prompt, Text, TokenCounter
-from router.tokens.encodings import load_encoding
 from tests.router.gateways import READ_NANOUSD, WRITTEN_NANOUSD, Clock, Menu, a_call, a_deployment, open_gateway
 from tests.upstream import answer, scripted_upstream, stream
 
-LOAD_ONCE = functools.cache(load_encoding)
 # Some with tools; text of 4 characters a token.
 PROMPTS = [
     Prompt(3, Text(40 + 61 * number, 160 + 244 * number), 90 * (number % 3), has_tools=number % 3 > 0)
@@ -115,7 +112,7 @@ def test_the_error_is_the_median_of_the_last_calls():
     ],
 )
 async def test_after_twenty_calls_the_median_error_is_below_five_percent(counting: Counting, kinds: tuple[str, ...]):
-    found = await errors(TokenCounter(load=LOAD_ONCE), list(calls(random.Random(1), kinds, texts())), counting)
+    found = await errors(TokenCounter(), list(calls(random.Random(1), kinds, texts())), counting)
     plain, learned = (statistics.median(side) for side in zip(*found, strict=True))
     assert plain > 0.08, "or there was nothing to learn"
     assert learned < 0.05
@@ -155,7 +152,7 @@ def ledger_changes(folder: Path) -> int:
 
 async def test_receipts_and_the_charge_of_what_was_left_are_learned_and_holds_are_not(tmp_path: Path):
     """The provider counts three times what we do, and 100 to each call."""
-    counter = TokenCounter(load=LOAD_ONCE)
+    counter = TokenCounter()
     async with scripted_upstream() as upstream:
         (only,) = targets = (a_deployment("a", upstream.url),)
         async with open_gateway(tmp_path, targets=targets) as house:

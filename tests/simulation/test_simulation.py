@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import sqlite3
 from contextlib import closing
 
@@ -9,7 +10,7 @@ import pytest
 
 from ledger.sqlite.migrate import migrate
 from tests.simulation.bugs import BUGS
-from tests.simulation.world import World
+from tests.simulation.world import World, a_plan
 
 SCHEDULES = 2_000
 BLOCKS = 8
@@ -59,8 +60,10 @@ def test_no_schedule_of_many_more_breaks_a_promise(empty):
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_caught(bug, tmp_path):
     empty = an_empty_ledger(tmp_path, BUGS[bug])
+    # Those whose disks fail most come first: some bugs show nowhere else.
+    seeds = sorted(range(SCHEDULES), key=lambda seed: -a_plan(random.Random(seed)).fault_rate)
     with bug(), pytest.raises((AssertionError, sqlite3.Error)):
-        run_seeds(range(SCHEDULES), empty)
+        run_seeds(seeds, empty)
 
 
 def test_one_schedule_again(empty, capsys):

@@ -1,9 +1,9 @@
 """`POST /estimate` and the models' prices, of the whole service within this process."""
 
-import anthropic
 import openai
 import pytest
 
+from tests.lazily import anthropic
 from tests.service.http.scripted import a_service
 from tests.upstream import scripted_upstream
 
