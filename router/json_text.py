@@ -3,7 +3,6 @@
 What comes out, joined, is what msgspec writes in one step.
 """
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
@@ -21,11 +20,8 @@ _ENCODERS: Final[dict[Order, msgspec.json.Encoder]] = {
 
 def json_text(value: Any) -> bytes:
     """The whole of it."""
-    # Its value is taken out without a copy, and it grows in place.
-    whole = io.BytesIO()
-    for piece in json_pieces(value):
-        whole.write(piece)
-    return whole.getvalue()
+    pieces = list(json_pieces(value))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def json_pieces(value: Any, *, order: Order = None) -> Iterator[bytes]:
