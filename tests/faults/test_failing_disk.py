@@ -172,7 +172,7 @@ async def test_a_file_that_is_damaged_while_it_is_open_stays_closed_and_says_so(
         assert not store.is_ready
         with pytest.raises(LedgerUnavailable):
             await store.write(put(3))
-    assert "put a backup in the place" in caplog.text
+    assert "put a backup in its place" in caplog.text
 
 
 async def test_a_file_cut_short_is_not_opened(tmp_path):
