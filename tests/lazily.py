@@ -1,17 +1,19 @@
 """Packages that are imported at their first use: Anthropic's takes seconds, which every test process would pay."""
 
-import sys
-from importlib.util import LazyLoader, find_spec, module_from_spec
+from importlib import import_module
+from typing import Any
 
 
-def _lazily(name):
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = find_spec(name)
-    spec.loader = loader = LazyLoader(spec.loader)
-    sys.modules[name] = module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+class _Lazily:
+    """Has the package's classes. Nothing else, for whoever collects tests asks each object for this and that."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def __getattr__(self, name: str) -> Any:
+        if not name[0].isupper():
+            raise AttributeError(name)
+        return getattr(import_module(self._package), name)
 
 
-anthropic = _lazily("anthropic")
+anthropic = _Lazily("anthropic")
