@@ -172,7 +172,7 @@ class Writer(ABC):
         self._fail_waiting()
         log.error(
             "the ledger at %s is damaged (%s) and takes no more writes: stop the service, run `farthing verify`, and "
-            "put a backup in the place of it",
+            "put a backup in its place",
             self.place, cause,
         )  # fmt: skip
         await self._closed()
