@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, Protocol
 
 from ledger.apikeys import ApiKey, KeptKey
+from ledger.bodies import Bodies
 from ledger.ceilings import Ceiling, CeilingStatus
 from ledger.events import EVENTS_KEPT_MS, Delivery, EventRaised, EventsQuery, Try
 from ledger.figures import Batch, LedgerFigures
@@ -26,6 +27,7 @@ from ledger.values import (
     Prospect,
     Refused,
     Settlement,
+    StoredElsewhere,
 )
 
 
@@ -147,11 +149,14 @@ class Ledger(LedgerReports, Outbox, Rates, Protocol):
         """Count a call that waited, or was to be made smaller, and was refused after all."""
 
     async def admit(self, request: AdmitRequest) -> Admission:
-        """An answer, a flight to join, a hold to start with, or why not. DESIGN §3 step 3.
+        """An answer, the place of one, a flight to join, a hold to start with, or why not. DESIGN §3 step 3.
 
         Raises ApiKeyOver, IdempotencyMismatch and IdempotencyInProgress; none of them writes. A call that follows under
         an Idempotency-Key says by `record_follower` or `keep` how that ended, whatever becomes of it.
         """
+
+    async def find_body(self, stored: StoredElsewhere) -> bytes | None:
+        """The body of a stored response that admission found. None: it is not to be had, or not in time."""
 
     async def hit_again(self, again: HitAgain) -> bool:
         """Put a hit on record without its answer being read, if `admit` would answer with this very one now.
@@ -232,13 +237,15 @@ async def open_ledger(
     verify_every_s: float | None = None,
     events_kept_ms: int = EVENTS_KEPT_MS,
     tell: Callable[[Batch], None] | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH` or `postgresql://…`, made if it is missing, and hold a lease on it while the block runs.
 
     It is one more process on it: a service that runs on it goes on undisturbed. Who only reads takes
     `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
     processes on it looks whether its new lines add up; None: this one never. events_kept_ms: how long events are
-    remembered that are over. tell: hears of each commit. Raises NotALedger for what cannot serve as one.
+    remembered that are over. tell: hears of each commit. bodies: where those of stored responses are kept; None: in the
+    ledger. Raises NotALedger for what cannot serve as one.
     """
     bounds = cache_bounds or CacheBounds()
     opened: AbstractAsyncContextManager[Ledger]
@@ -252,6 +259,7 @@ async def open_ledger(
             verify_every_s=verify_every_s,
             events_kept_ms=events_kept_ms,
             tell=tell,
+            bodies=bodies,
         )
     else:
         from ledger.sqlite.ledger import open_sqlite_ledger
@@ -265,6 +273,7 @@ async def open_ledger(
             verify_every_s=verify_every_s,
             events_kept_ms=events_kept_ms,
             tell=tell,
+            bodies=bodies,
         )
     async with opened as ledger:
         yield ledger

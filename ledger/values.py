@@ -49,12 +49,25 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
                 return int(attempt == 1)
 
 
+class Body(msgspec.Struct, frozen=True):
+    """The body of a stored response that is kept elsewhere, as its asker found it there and proved it."""
+
+    checksum: bytes
+    body: bytes
+
+
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call may take from and give to others. joins: share a flight with equal calls."""
+    """What a call may take from and give to others. joins: share a flight with equal calls.
+
+    at_hand: what its asker found of what is kept elsewhere. not_of: the generation whose stored answer it passes over,
+    because its body is not to be had.
+    """
 
     cache_key: bytes
     reads: bool
     joins: bool
+    at_hand: Body | None = None
+    not_of: str = ""
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +109,17 @@ class Hit(msgspec.Struct, frozen=True):
     """A complete stored response. The generation is on record as finished; it cost nothing."""
 
     response: StoredResponse
+
+
+class StoredElsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """There is a stored response whose body the ledger does not have. Nothing was written.
+
+    Ask again with the body at hand, or for any answer but this generation's. checksum: see `ledger.bodies.checksum_of`.
+    """
+
+    cache_key: bytes
+    generation_id: str
+    checksum: bytes
 
 
 class HitAgain(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +239,7 @@ class Prospect(msgspec.Struct, frozen=True, kw_only=True):
     binding: tuple[Tight | None, ...]
 
 
-Admission = Hit | Follow | Lead | Replay | Missing | Refused
+Admission = Hit | StoredElsewhere | Follow | Lead | Replay | Missing | Refused
 
 
 class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,12 +263,16 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Storing(msgspec.Struct, frozen=True, kw_only=True):
-    """Keep this answer under this key until then. replaces: also over a newer flight or entry (mode `refresh`)."""
+    """Keep this answer under this key until then. replaces: also over a newer flight or entry (mode `refresh`).
+
+    checksum: of its body, which is kept elsewhere already; None: the ledger is to keep it.
+    """
 
     cache_key: bytes
     response: StoredResponse
     expires_at_ms: int
     replaces: bool = False
+    checksum: bytes | None = None
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +324,7 @@ class NextAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How much may be stored."""
+    """How much may be stored. max_bytes: of bodies, wherever they are kept."""
 
     max_entries: int = 100_000
     max_bytes: int = 1 << 30

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from ledger.values import Follow, GenerationFacts, Lead, Lookup
+from ledger.values import Body, Follow, GenerationFacts, Lead, Lookup, StoredElsewhere
 from router.cachekey import cache_key, shown_key
 from router.call import Attribution, Call
 from router.deployments import Route
@@ -59,6 +59,13 @@ class Asked(msgspec.Struct, kw_only=True):
         """What is stored cannot be read by this version: ask for a new answer, to take its place."""
         self.lookup = msgspec.structs.replace(self.shared, reads=False)
         self.replaces_stored = True
+
+    def looked_for(self, stored: StoredElsewhere, body: bytes | None) -> None:
+        """What came of looking for the body of what is stored. None: ask for an answer that is not this one."""
+        if body is None:
+            self.lookup = msgspec.structs.replace(self.shared, not_of=stored.generation_id)
+        else:
+            self.lookup = msgspec.structs.replace(self.shared, at_hand=Body(stored.checksum, body))
 
     def missed_leader(self, leader_id: str) -> None:
         """This process led the flight, but it is gone: once it just landed. Twice, its end was never kept: go alone."""

@@ -8,7 +8,19 @@ from typing import Any, Final
 
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.values import Admission, AdmitRequest, Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay
+from ledger.values import (
+    Admission,
+    AdmitRequest,
+    Ending,
+    Follow,
+    Hit,
+    Keeping,
+    Lead,
+    Missing,
+    Refused,
+    Replay,
+    StoredElsewhere,
+)
 from router.again import HitsAgain
 from router.asked import Asked, SharingRules, admitted
 from router.at_hand import reply_at_hand
@@ -168,10 +180,27 @@ class LedgerGateway:
                     led = await self._follow(asked, follow)
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
-                case Missing():
-                    await self._wait(asked)
-                case Refused() as refused:
-                    await self._room.make(asked, refused)
+                case _:
+                    await self._get_ready(asked, admission)
+
+    async def _get_ready(self, asked: Asked, admission: StoredElsewhere | Missing | Refused) -> None:
+        """Do what it was not admitted for want of, or wait for it. Raises its refusal if there is nothing to."""
+        match admission:
+            case StoredElsewhere() as elsewhere:
+                await self._look_for(asked, elsewhere)
+            case Missing():
+                await self._wait(asked)
+            case Refused() as refused:
+                await self._room.make(asked, refused)
+
+    async def _look_for(self, asked: Asked, elsewhere: StoredElsewhere) -> None:
+        """Have the body of a stored answer at hand for the next admission, or pass that answer over."""
+        try:
+            with self.deadlines.until(asked.deadline_s):
+                body = await self._ledger.find_body(elsewhere)
+        except TimeoutError:
+            raise asked.too_late("a stored answer") from None
+        asked.looked_for(elsewhere, body)
 
     async def _wait(self, asked: Asked) -> None:
         """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out."""

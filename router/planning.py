@@ -10,7 +10,7 @@ import msgspec
 
 from ledger.ceilings import Unit
 from ledger.ledger import Ledger
-from ledger.values import Admission, Hit, Lead, Refused
+from ledger.values import Admission, Hit, Lead, Refused, StoredElsewhere
 from router.asked import Asked, SharingRules, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
@@ -148,7 +148,7 @@ class Planner:
         if isinstance(admission, Lead | Refused):
             self._pressures.note(admission.pressures)
         if asked.lookup is not None and asked.lookup.reads:
-            self._likely_hits.note(asked.lookup.cache_key, is_hit=isinstance(admission, Hit))
+            self._likely_hits.note(asked.lookup.cache_key, is_hit=isinstance(admission, Hit | StoredElsewhere))
 
     async def wait_out_pacing(self, asked: Asked) -> None:
         """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.

@@ -9,9 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from ledger.bodies import Bodies
 from ledger.ceilings import DAY_MS
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import load_book
+from ledger.valkey.address import cache_server_of
 from ledger.values import CacheBounds
 from router.asked import SharingRules
 from router.attempt import AttemptRunner
@@ -84,7 +86,8 @@ async def open_parts(
         telemetry = await stack.enter_async_context(_open_telemetry(config, environ))
         metrics = _open_metrics(stack, environ)
         recorder = metrics.recorder
-        ledger = await stack.enter_async_context(_open_ledger(config, recorder))
+        bodies = await _open_bodies(stack, config, recorder)
+        ledger = await stack.enter_async_context(_open_ledger(config, recorder, bodies))
         opened = Catalog(config, load_book(), now_ms=now_ms())
         catalog = CurrentCatalog(opened)
         await ledger.configure_ceilings(opened.ceilings)
@@ -194,7 +197,20 @@ def _exporting_metrics(
     )
 
 
-def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextManager[Ledger]:
+async def _open_bodies(stack: AsyncExitStack, config: Config, recorder: Recorder) -> Bodies | None:
+    """The cache server. None: stored answers are in the ledger."""
+    if not config.cache.url:
+        return None
+    # Only where one is asked for is there a package that speaks to it.
+    from ledger.valkey.server import open_cache_server
+
+    opened = open_cache_server(
+        cache_server_of(config.cache.url), timeout_s=config.cache.timeout_ms / 1000, tell=recorder.cache_server
+    )
+    return await stack.enter_async_context(opened)
+
+
+def _open_ledger(config: Config, recorder: Recorder, bodies: Bodies | None) -> AbstractAsyncContextManager[Ledger]:
     return open_ledger(
         config.ledger.url,
         clock_ms=now_ms,
@@ -203,6 +219,7 @@ def _open_ledger(config: Config, recorder: Recorder) -> AbstractAsyncContextMana
         verify_every_s=config.ledger.verify_every_s,
         events_kept_ms=config.ledger.keep_events_days * DAY_MS,
         tell=lambda batch: recorder.batch(batch.writes, batch.waited_s, batch.took_s),
+        bodies=bodies,
     )
 
 

@@ -22,11 +22,13 @@ from ledger.values import (
     GenerationFacts,
     Hit,
     Lead,
+    Lookup,
     Missing,
     NextAttempt,
     Pressure,
     Prospect,
     Refused,
+    StoredElsewhere,
     StoredResponse,
 )
 
@@ -44,7 +46,7 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def admit(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
-    """Hit, follow, lead or be refused. Only a hit, a lead, the count of a refusal and a key's record write.
+    """Hit, follow, lead, be refused, or fetch a body first. A hit, a lead, a refusal's count and a key's record write.
 
     Raises ApiKeyOver: whoever revokes a key sees the last of it when that is committed, in every process.
     """
@@ -52,13 +54,16 @@ def admit(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: Ceili
     replay = find_replay(db, request)
     if replay is not None:
         return replay
-    return take_key(db, request, _admit(db, request, owner_id=owner_id, ceilings=ceilings), owner_id=owner_id)
+    admission = _admit(db, request, owner_id=owner_id, ceilings=ceilings)
+    if isinstance(admission, StoredElsewhere):
+        return admission  # It is asked again at once, and what it has of its key stays.
+    return take_key(db, request, admission, owner_id=owner_id)
 
 
 def _admit(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: CeilingTable) -> Admission:
     lookup = request.lookup
     if lookup is not None:
-        if lookup.reads and (hit := _find_hit(db, request, lookup.cache_key)):
+        if lookup.reads and (hit := _find_hit(db, request, lookup)):
             return hit
         if lookup.joins and (follow := _find_flight(db, request, lookup.cache_key)):
             return follow
@@ -77,7 +82,7 @@ def look_ahead(db: Database, request: AdmitRequest, *, ceilings: CeilingTable) -
     lookup, facts, now_ms = request.lookup, request.facts, request.now_ms
     fit = _find_fit(db, facts, request.bids, ceilings, now_ms, opens=False) if request.bids else None
     return Prospect(
-        is_stored=lookup is not None and lookup.reads and _find_stored(db, request, lookup.cache_key) is not None,
+        is_stored=lookup is not None and lookup.reads and _find_stored(db, request, lookup) is not None,
         is_in_flight=lookup is not None and lookup.joins and _find_flight(db, request, lookup.cache_key) is not None,
         fit=fit.bid if isinstance(fit, Fit) else fit,
         binding=tuple(
@@ -99,20 +104,26 @@ def hold_next(db: Database, request: NextAttempt, *, owner_id: str, ceilings: Ce
     )
 
 
-def _find_stored(db: Database, request: AdmitRequest, cache_key: bytes) -> StoredResponse | None:
-    row = db.execute(SQL["find_response"], {"cache_key": cache_key, "now_ms": request.now_ms}).fetchone()
+def _find_stored(db: Database, request: AdmitRequest, lookup: Lookup) -> StoredResponse | StoredElsewhere | None:
+    row = db.execute(SQL["find_response"], {"cache_key": lookup.cache_key, "now_ms": request.now_ms}).fetchone()
     if row is None:
         return None
-    body, deployment, cost_basis, cost_nanousd, stored_by = row
+    body, deployment, cost_basis, cost_nanousd, stored_by, checksum = row
+    if stored_by == lookup.not_of:
+        return None
+    if checksum is not None:
+        if lookup.at_hand is None or lookup.at_hand.checksum != checksum:
+            return StoredElsewhere(cache_key=lookup.cache_key, generation_id=stored_by, checksum=checksum)
+        body = lookup.at_hand.body
     return StoredResponse(
         body=body, deployment=deployment, cost_basis=cost_basis, cost_nanousd=cost_nanousd, generation_id=stored_by
     )
 
 
-def _find_hit(db: Database, request: AdmitRequest, cache_key: bytes) -> Hit | None:
-    response = _find_stored(db, request, cache_key)
-    if response is None:
-        return None
+def _find_hit(db: Database, request: AdmitRequest, lookup: Lookup) -> Hit | StoredElsewhere | None:
+    response = _find_stored(db, request, lookup)
+    if not isinstance(response, StoredResponse):
+        return response
     hit_row = {
         **generation_row(request.facts),
         "cache": "hit",

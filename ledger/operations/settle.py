@@ -291,7 +291,7 @@ def _ending_row(ending: Ending) -> dict[str, Any]:
 
 
 def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
-    response = storing.response
+    response, is_elsewhere = storing.response, storing.checksum is not None
     entries, stored_bytes, replaced_bytes = db.execute(
         SQL["stored_totals"], {"cache_key": storing.cache_key}
     ).fetchone()
@@ -315,6 +315,8 @@ def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) 
             "cost_basis": response.cost_basis,
             "stored_at_ms": now_ms,
             "expires_at_ms": storing.expires_at_ms,
-            "body": response.body,
+            "body": b"" if is_elsewhere else response.body,
+            "checksum": storing.checksum,
+            "elsewhere_bytes": len(response.body) if is_elsewhere else 0,
         },
     )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from ledger.bodies import Bodies
 from ledger.errors import NotALedger
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
@@ -31,6 +32,7 @@ async def open_postgres_ledger(
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
     known: Migrations | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[StoreLedger]:
     """Connect, make or bring up to date what is there, and hold a lease while the block runs. Raises NotALedger.
 
@@ -42,7 +44,14 @@ async def open_postgres_ledger(
         readers = await stack.enter_async_context(open_readers(address))
         await stack.enter_async_context(months_kept(store, clock_ms))
         ledger = StoreLedger(
-            store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
+            store,
+            readers,
+            new_owner,
+            clock_ms=clock_ms,
+            bounds=bounds,
+            events_kept_ms=events_kept_ms,
+            lease=lease,
+            bodies=bodies,
         )
         await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
         yield ledger

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from ledger.bodies import Bodies
 from ledger.errors import NotALedger
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
@@ -30,6 +31,7 @@ async def open_sqlite_ledger(
     events_kept_ms: int = EVENTS_KEPT_MS,
     lease: LeaseRule | None = None,
     tell: Callable[[Batch], None] | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[StoreLedger]:
     """Open the file, take a lease, keep it while the block runs, give it back. verify_every_s None: no looks.
 
@@ -40,7 +42,14 @@ async def open_sqlite_ledger(
         store = await stack.enter_async_context(open_store(path, synchronous, tell=tell))
         readers = await stack.enter_async_context(open_readers(path))
         ledger = StoreLedger(
-            store, readers, new_owner, clock_ms=clock_ms, bounds=bounds, events_kept_ms=events_kept_ms, lease=lease
+            store,
+            readers,
+            new_owner,
+            clock_ms=clock_ms,
+            bounds=bounds,
+            events_kept_ms=events_kept_ms,
+            lease=lease,
+            bodies=bodies,
         )
         await stack.enter_async_context(under_lease(ledger, verify_every_s=verify_every_s))
         yield ledger

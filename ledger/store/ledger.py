@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from ledger.apikeys import ApiKey, KeptKey
+from ledger.bodies import Bodies, set_aside
 from ledger.ceilings import Ceiling
 from ledger.database import Database, Readings
 from ledger.errors import LeaseOver, LedgerUnavailable
@@ -46,6 +47,7 @@ from ledger.values import (
     Prospect,
     Refused,
     Settlement,
+    StoredElsewhere,
 )
 
 LEASE_TRIES: Final = 2
@@ -57,7 +59,7 @@ log = logging.getLogger(__name__)
 class StoreLedger(StoreOutbox):
     """See `ledger.ledger.Ledger`, which it implements. Each engine opens it on its own writer and readers.
 
-    new_owner: makes an owner that was never before, for each lease.
+    new_owner: makes an owner that was never before, for each lease. bodies: where those of stored responses are kept.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class StoreLedger(StoreOutbox):
         bounds: CacheBounds,
         events_kept_ms: int = EVENTS_KEPT_MS,
         lease: LeaseRule | None = None,
+        bodies: Bodies | None = None,
     ):
         super().__init__(store, readers, clock_ms=clock_ms)
         self._new_owner = new_owner
         self._owner = new_owner()
         self._bounds = bounds
+        self._bodies = bodies
         self._events_kept_ms = events_kept_ms
         self._lease = lease or LeaseRule()
         self._ceilings = CeilingsInForce()
@@ -107,6 +111,9 @@ class StoreLedger(StoreOutbox):
 
         return await self._write_under_lease(work)
 
+    async def find_body(self, stored: StoredElsewhere) -> bytes | None:
+        return None if self._bodies is None else await self._bodies.find(stored)
+
     def hit_again(self, again: HitAgain) -> Coroutine[Any, Any, bool]:
         # No lease: nothing is held.
         return self._store.write(Shared(hit_again, again))
@@ -132,6 +139,8 @@ class StoreLedger(StoreOutbox):
         return await self._write_under_lease(work, is_settlement=True)
 
     async def settle(self, settlement: Settlement) -> None:
+        if self._bodies is not None:
+            settlement = await set_aside(settlement, self._bodies, self._bounds, now_ms=self._clock_ms())
         await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
 
     async def record_follower(

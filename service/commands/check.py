@@ -13,6 +13,7 @@ from rich.table import Table
 from ledger.ceilings import Ceiling
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
+from ledger.valkey.address import cache_server_of
 from router.deployments import Deployment, Provider, Route
 from service.alerts.targets import Target, targets_of
 from service.clock import now_ms
@@ -41,6 +42,10 @@ def check(path: str | None, *, probe: bool) -> None:
         console.print(_ceilings_table(catalog))
     if config.alerts:
         console.print(_alerts_table(targets_of(config.alerts)))
+    if config.cache.url:
+        console.print(
+            f"stored answers: at {cache_server_of(config.cache.url)}, and in the ledger while that takes none"
+        )
     for warning in catalog.warnings:
         console.print(f"warning: {warning}", style="yellow")
     console.print("The config is valid.", style="green")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ledger.valkey.address import cache_server_of
 from service.config import Config, ConfigInvalid, load_books, load_config, load_ledger
 from service.config.alerts import secrets_of
 from telemetry import setup_logging
@@ -24,8 +25,10 @@ def failing(*lines: str, status: int = 1) -> NoReturn:
 
 
 def start_logging(config: Config, level: str) -> None:
-    """Log to standard error, and never a provider's key, what a proxy wants to be told, or where alerts go."""
+    """Log to standard error, and never a key or password that the config has, or where alerts go."""
     secrets = setup_logging(sys.stderr, level)
+    if config.cache.url and (password := cache_server_of(config.cache.url).password):
+        secrets.hide(password)
     for provider in config.providers:
         if provider.api_key:
             secrets.hide(provider.api_key)

@@ -55,7 +55,11 @@ class LedgerSection(Section, frozen=True):
 
 
 class CacheSection(Section, frozen=True):
-    """What equal calls share. scope: with whom; without keys all callers are one key and one team."""
+    """What equal calls share. scope: with whom; without keys all callers are one key and one team.
+
+    url: where stored answers are kept, `valkey://…` or `redis://…`; empty: in the ledger. timeout_ms: after so long
+    that server is done without.
+    """
 
     enabled: bool = True
     coalesce: bool = True
@@ -63,6 +67,8 @@ class CacheSection(Section, frozen=True):
     max_entries: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 100_000
     max_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 1 << 30
     scope: Literal["key", "team", "global"] = "key"
+    url: str = ""
+    timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
 
 
 class RouterSection(Section, frozen=True):

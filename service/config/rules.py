@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.money import parse_usd
 from ledger.url import is_on_server
+from ledger.valkey.address import NotACacheServer, cache_server_of
 from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
 from service.config.alerts import alert_problems
@@ -43,6 +45,7 @@ def problems_of(config: Config) -> Iterator[Problem]:
     providers = {provider.name for provider in config.providers}
     yield from _server_problems(config.server)
     yield from _ledger_problems(config.ledger.url)
+    yield from _cache_problems(config.cache.url)
     yield from _repeated("providers", "name", (provider.name for provider in config.providers))
     yield from _repeated("models", "id", (model.id for model in config.models))
     yield from _repeated("routes", "name", (route.name for route in config.routes))
@@ -168,6 +171,18 @@ def _ledger_problems(url: str) -> Iterator[Problem]:
         yield Problem(
             "ledger.url", "a path follows the colon at once: sqlite:farthing.db, or sqlite:/var/lib/farthing.db"
         )
+
+
+def _cache_problems(url: str) -> Iterator[Problem]:
+    if not url:
+        return
+    try:
+        cache_server_of(url)
+    except NotACacheServer as error:
+        yield Problem("cache.url", str(error))
+    else:
+        if find_spec("valkey") is None:
+            yield Problem("cache.url", "needs a package more: pip install 'farthing[valkey]'")
 
 
 def _model_problems(place: str, model: ModelSection, providers: set[str]) -> Iterator[Problem]:

@@ -156,6 +156,13 @@ COMMIT: Final = _histogram(
 QUEUE_AGE: Final = _gauge(
     "farthing.ledger.queue.age", "s", "How long the oldest write that still waits has waited", merge="max"
 )
+CACHE_SERVER: Final = _counter(
+    "farthing.cache_server.requests",
+    "{request}",
+    "What became of bodies to be kept on the cache server, or found there",
+    "operation",
+    "outcome",
+)
 SPANS_DROPPED: Final = _counter("farthing.spans.dropped", "{span}", "Spans that reached no collector")
 EXPORTS_FAILED: Final = _counter(
     "farthing.metrics.exports_failed", "{export}", "Pushes of these metrics that no collector took"
@@ -229,6 +236,7 @@ INSTRUMENTS: Final = (
     QUEUE_WAIT,
     COMMIT,
     QUEUE_AGE,
+    CACHE_SERVER,
     SPANS_DROPPED,
     EXPORTS_FAILED,
     DRIFT,

@@ -226,6 +226,10 @@ class Recorder:
         self.tally.spread(its.QUEUE_WAIT).observe(waited_s)
         self.tally.spread(its.COMMIT).observe(took_s)
 
+    def cache_server(self, operation: str, outcome: str) -> None:
+        """Count a request to the cache server."""
+        self.tally.count(its.CACHE_SERVER, operation, outcome).add()
+
     def _asked_of(self, operation: str, provider: str, model: str) -> Asked:
         asked = self._asked.get((operation, provider, model))
         if asked is None:

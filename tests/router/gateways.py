@@ -21,6 +21,7 @@ from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.bodies import Bodies
 from ledger.ceilings import Ceiling
 from ledger.ledger import Ledger, open_ledger
 from ledger.prices import Price
@@ -269,20 +270,21 @@ async def open_gateway(
     between: Callable[[Ledger], Ledger] = lambda ledger: ledger,
     dialect: Upstream | None = None,
     ends_at_rest: bool = True,
+    bodies: Bodies | None = None,
     **sharing: Any,
 ) -> AsyncIterator[House]:
     """A gateway for one route.
 
     targets: left out, `a` and `b`, both at the upstream. between: what the router is given in the ledger's place.
     dialect: what it is given in the place of OpenAI's. ends_at_rest: that nothing leaked is proved on the way out.
-    sharing: as SharingRules has it.
+    bodies: the cache server. sharing: as SharingRules has it.
     """
     if not targets:
         assert upstream is not None
         targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url))
     clock, path = Clock(), tmp_path / "ledger.db"
     async with (
-        open_ledger(f"sqlite:{path}", clock_ms=clock.now_ms, synchronous="normal") as ledger,
+        open_ledger(f"sqlite:{path}", clock_ms=clock.now_ms, synchronous="normal", bodies=bodies) as ledger,
         open_transport(limit=1000) as transport,
     ):
         await ledger.configure_ceilings(ceilings)

@@ -114,7 +114,7 @@ SELECT h.hold_id, w.ceiling_id, w.starts_at_ms
 -- name: stored responses are counted
 SELECT entries, bytes, stored, stored_bytes
   FROM response_totals,
-       (SELECT COUNT(*) AS stored, COALESCE(SUM(length(body)), 0) AS stored_bytes FROM responses) AS found
+       (SELECT COUNT(*) AS stored, COALESCE(SUM(length(body) + elsewhere_bytes), 0) AS stored_bytes FROM responses) AS found
  WHERE entries <> stored OR bytes <> stored_bytes;
 
 -- name: an Idempotency-Key is in progress no longer than its call

@@ -1,6 +1,6 @@
 -- name: find_response
--- The stored answer under this key that has not expired. No row: none.
-SELECT body, deployment, cost_basis, cost_nanousd, generation_id
+-- The stored answer under this key that has not expired. No row: none. checksum NULL: its body is here.
+SELECT body, deployment, cost_basis, cost_nanousd, generation_id, checksum
   FROM responses
  WHERE cache_key = :cache_key AND expires_at_ms > :now_ms;
 

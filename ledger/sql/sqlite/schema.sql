@@ -197,7 +197,9 @@ BEGIN
     SELECT RAISE(ABORT, 'a posting never changes');
 END;
 
--- Complete answers for equal calls. Answers only, never prompts.
+-- Complete answers for equal calls. Answers only, never prompts. A body may be kept on a cache server: checksum is SHA-256
+-- of its cache key and that body, by which it is found there and proved; NULL: it is here. elsewhere_bytes: how long it is
+-- there; here it is empty then.
 CREATE TABLE responses (
     cache_key BLOB NOT NULL PRIMARY KEY CHECK (length(cache_key) = 32),
     generation_id TEXT NOT NULL,
@@ -206,12 +208,14 @@ CREATE TABLE responses (
     cost_basis TEXT NOT NULL,
     stored_at_ms INTEGER NOT NULL,
     expires_at_ms INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    checksum BLOB CHECK (length(checksum) = 32),
+    elsewhere_bytes INTEGER NOT NULL DEFAULT 0 CHECK (elsewhere_bytes >= 0)
 ) STRICT;
 
 CREATE INDEX responses_by_expiry ON responses (expires_at_ms);
 
--- How much is stored, kept by the triggers below so that the bounds cost no count.
+-- How much is stored, here and elsewhere, kept by the triggers below so that the bounds cost no count.
 CREATE TABLE response_totals (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     entries INTEGER NOT NULL CHECK (entries >= 0),
@@ -223,13 +227,13 @@ INSERT INTO response_totals (id, entries, bytes) VALUES (1, 0, 0);
 CREATE TRIGGER a_stored_response_is_counted
 AFTER INSERT ON responses
 BEGIN
-    UPDATE response_totals SET entries = entries + 1, bytes = bytes + length(new.body);
+    UPDATE response_totals SET entries = entries + 1, bytes = bytes + length(new.body) + new.elsewhere_bytes;
 END;
 
 CREATE TRIGGER a_dropped_response_is_counted
 AFTER DELETE ON responses
 BEGIN
-    UPDATE response_totals SET entries = entries - 1, bytes = bytes - length(old.body);
+    UPDATE response_totals SET entries = entries - 1, bytes = bytes - length(old.body) - old.elsewhere_bytes;
 END;
 
 -- Equal calls in flight: the generation that leads, and whose process it runs in. Void once that owner's lease is over.

@@ -62,16 +62,19 @@ SELECT failure FROM failed_flights WHERE generation_id = :generation_id AND unti
 DELETE FROM responses WHERE cache_key = :cache_key;
 
 -- name: store_response
-INSERT INTO responses (cache_key, generation_id, deployment, cost_nanousd, cost_basis, stored_at_ms, expires_at_ms, body)
-VALUES (:cache_key, :generation_id, :deployment, :cost_nanousd, :cost_basis, :stored_at_ms, :expires_at_ms, :body);
+INSERT INTO responses (cache_key, generation_id, deployment, cost_nanousd, cost_basis, stored_at_ms, expires_at_ms, body,
+                       checksum, elsewhere_bytes)
+VALUES (:cache_key, :generation_id, :deployment, :cost_nanousd, :cost_basis, :stored_at_ms, :expires_at_ms, :body,
+        :checksum, :elsewhere_bytes);
 
 -- name: stored_totals
 -- How much is stored, and how much of it under this key. NULL: nothing.
-SELECT entries, bytes, (SELECT length(body) FROM responses WHERE cache_key = :cache_key) FROM response_totals;
+SELECT entries, bytes, (SELECT length(body) + elsewhere_bytes FROM responses WHERE cache_key = :cache_key)
+  FROM response_totals;
 
 -- name: soonest_to_expire
 -- The entry that its room is taken from first.
-SELECT cache_key, length(body) FROM responses ORDER BY expires_at_ms LIMIT 1;
+SELECT cache_key, length(body) + elsewhere_bytes FROM responses ORDER BY expires_at_ms LIMIT 1;
 
 -- name: drop_expired
 -- At most :most entries, so that no transaction takes long.

@@ -257,10 +257,10 @@ SELECT w.ceiling_id, w.starts_at_ms, w.spent_amount, w.limit_amount, w.warn_amou
  WHERE w.spent_amount >= w.warn_amount;
 
 -- name: stored responses are counted
-SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.body)), 0) AS stored_bytes
+SELECT t.entries, t.bytes, COUNT(r.cache_key) AS stored, COALESCE(SUM(length(r.body) + r.elsewhere_bytes), 0) AS stored_bytes
   FROM response_totals AS t
   LEFT JOIN responses AS r
-HAVING t.entries <> COUNT(r.cache_key) OR t.bytes <> COALESCE(SUM(length(r.body)), 0);
+HAVING t.entries <> COUNT(r.cache_key) OR t.bytes <> COALESCE(SUM(length(r.body) + r.elsewhere_bytes), 0);
 
 -- name: an Idempotency-Key is in progress no longer than its call
 -- A call's end and what it leaves under its key are one commit. The key of a lost call is anybody's to take.

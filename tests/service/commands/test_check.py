@@ -134,3 +134,13 @@ async def test_a_probe_that_every_provider_answers_is_a_success() -> None:
         result = await asyncio.to_thread(run, "--probe", **environ)
     assert result.exit_code == 0
     assert cells(result, "primary") == ["primary", "reachable, 1 model"]
+
+
+def test_where_stored_answers_are_is_shown_without_the_way_in(tmp_path: Path) -> None:
+    pytest.importorskip("valkey", reason="no client of cache servers here: pip install valkey")
+    path = tmp_path / "farthing.toml"
+    path.write_text('[cache]\nurl = "rediss://me:hunter2@cache.example/2"\n')
+    result = run("--config", str(path))
+    assert result.exit_code == 0
+    assert "stored answers: at rediss://cache.example:6379/2, and in the ledger while that takes none" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr

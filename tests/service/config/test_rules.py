@@ -121,6 +121,8 @@ def provider(url: str, more: str = "") -> str:
             "ledger.url: must be an address, written postgresql://user@host/database",
         ),
         ('[ledger]\nurl="farthing.db"', "ledger.url: must be a file, written sqlite:farthing.db"),
+        ('[cache]\nurl="http://:hunter2@cache"', "cache.url: must begin with valkey://, valkeys://, redis://"),
+        ('[cache]\nurl="redis://:hunter2@cache/x"', "cache.url: must end with the number of a database"),
         ('[ledger]\nurl="sqlite::memory:"', "ledger.url: must be a file: what is kept in memory is no ledger"),
         ('[ledger]\nurl="sqlite://farthing.db"', "ledger.url: a path follows the colon at once"),
         ('[telemetry]\ntrace_url="localhost/{trace_id}"', "telemetry.trace_url: is no http:// or https:// address"),

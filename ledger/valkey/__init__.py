@@ -1,0 +1,1 @@
+"""Valkey or Redis as the cache server: bodies of stored responses, never money."""
