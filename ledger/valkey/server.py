@@ -46,6 +46,7 @@ class CacheServer:
 
     def __init__(self, client: Valkey, *, shown: str, timeout_s: float, tell: Tell) -> None:
         self._client = client
+        self._execute: Callable[..., Coroutine[Any, Any, Any]] = client.execute_command
         self._shown = shown
         self._timeout_s = timeout_s
         self._tell = tell
@@ -89,7 +90,7 @@ class CacheServer:
             self._tell(operation, "paused")
             raise _NotServed
         try:
-            answer = await self._within_timeout(self._client.execute_command(*command))
+            answer = await self._within_timeout(self._execute(*command))
         except Exception as error:  # Whatever is said by a server that is none, or lies.
             # One that answers with a refusal, say because it is full, is neither gone nor slow.
             if not isinstance(error, ResponseError):
