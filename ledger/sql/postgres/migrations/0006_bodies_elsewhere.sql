@@ -1,4 +1,6 @@
 -- A stored answer's body may be kept on a cache server. What the columns are for is said in sql/sqlite/schema.sql.
+-- beside: 5
+-- Older code takes a body that is elsewhere for one that it cannot read, which is a miss.
 
 ALTER TABLE responses ADD COLUMN checksum bytea CHECK (length(checksum) = 32);
 ALTER TABLE responses ADD COLUMN elsewhere_bytes bigint NOT NULL DEFAULT 0 CHECK (elsewhere_bytes >= 0);
