@@ -8,6 +8,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from subprocess import CalledProcessError
 from urllib.parse import quote
 
 import asyncpg
@@ -39,16 +40,24 @@ class Server:
         self._names = count(1)
         self._tables = {}
         self.folder = handle.get_postmaster_info().socket_dir
+        self.system_user = handle.system_user
         self._worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
     def restart_at_once(self):
         """As after a crash: nobody is waited for, and what was not on disk is lost."""
-        self._embedded.pg_ctl(
-            ["-w", "-m", "immediate", "-l", str(self._handle.log), "restart"],
-            pgdata=self._handle.pgdata,
-            user=self._handle.system_user,
-            timeout=60,
-        )
+        self._control("-m", "immediate", "-l", str(self._handle.log), "restart")
+
+    def stop_at_once(self):
+        """As if its machine went."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self):
+        """Have it run again, if it does not."""
+        with suppress(CalledProcessError):
+            self._control("-l", str(self._handle.log), "-o", f'-h "" -k {self.folder}', "start")
+
+    def _control(self, *arguments):
+        self._embedded.pg_ctl(["-w", *arguments], pgdata=self._handle.pgdata, user=self.system_user, timeout=60)
 
     def url(self, database):
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"
@@ -113,10 +122,11 @@ def stop_abandoned():
 
 
 @contextmanager
-def a_server(name="", *, unsafe=True):
+def a_server(name="", *, unsafe=True, within=None):
     """Start the run's server, or join it. Skips the test where the package is missing.
 
     name: of another one, for tests that do to it what others would not survive. unsafe: it need not outlive a crash.
+    within: the folder that its own is made in.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of where it keeps its locks.
@@ -125,7 +135,7 @@ def a_server(name="", *, unsafe=True):
     # The run's own process: workers are its children.
     run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     # Not under pytest's own folder, which the server's user may not look into.
-    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{run}{name}"
+    folder = (within or Path(tempfile.gettempdir())) / f"{PREFIX}{run}{name}"
     handle = embedded.get_server(folder, cleanup_mode="delete")
     try:
         server = Server(embedded, handle)
@@ -137,3 +147,44 @@ def a_server(name="", *, unsafe=True):
         handle.cleanup()
         # A worker that steals further tests joins anew: the handle that is kept would not count it among the users.
         type(handle)._instances.pop(handle.pgdata, None)
+
+
+class Standby:
+    """A server that follows another one until it is promoted."""
+
+    def __init__(self, primary, data, folder):
+        self._primary = primary
+        self._data = data
+        self.folder = folder
+
+    def control(self, *arguments):
+        self._primary._embedded.pg_ctl(
+            ["-w", *arguments], pgdata=self._data, user=self._primary.system_user, timeout=60
+        )
+
+    def promote(self):
+        self.control("promote")
+        # What it acknowledges from now on, nobody follows.
+        Server.run(self, "postgres", "ALTER SYSTEM SET synchronous_standby_names = ''")
+        Server.run(self, "postgres", "SELECT pg_reload_conf()")
+
+    def url(self, database):
+        return Server.url(self, database)
+
+
+@contextmanager
+def a_standby(primary):
+    """A standby of this server, streaming, that ends with the block."""
+    with tempfile.TemporaryDirectory(prefix="farthing-standby-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        data = folder / "data"
+        primary._embedded.pg_basebackup(
+            ["-h", str(primary.folder), "-U", "postgres", "-D", str(data), "-R", "-c", "fast"], user=primary.system_user
+        )
+        standby = Standby(primary, data, folder)
+        standby.control("-l", str(folder / "log"), "-o", f'-h "" -k {folder}', "start")
+        try:
+            yield standby
+        finally:
+            standby.control("-m", "immediate", "stop")
