@@ -12,7 +12,7 @@ from ledger.operations import unfinished
 from ledger.operations.rows import Row, Table
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_blocking_connection
-from ledger.postgres.migrate import check_identity, check_server, known_here, lock_schema, make_schema
+from ledger.postgres.migrate import check_current, check_identity, check_server, known_here, lock_schema, make_schema
 from ledger.postgres.months import SQL as MONTHS
 from ledger.postgres.words import storable
 
@@ -73,10 +73,7 @@ def open_source(address: Address) -> Iterator[ServerSource]:
 
     def begin(db: Session) -> None:
         db.run_script(SNAPSHOT)
-        if check_identity(db) != len(known_here()):
-            raise NotALedger(
-                f"there is no ledger in {address.shown}, or one of another schema: start this farthing's service on it"
-            )
+        check_current(db)
 
     with open_blocking_connection(address, silence_s=SILENCE_S) as connection:
         _first(connection, begin, address)

@@ -115,6 +115,17 @@ def make_schema(db: Session, missing: Migrations) -> None:
             db.execute("UPDATE ledger_turn SET version = :number WHERE id = 1", {"number": number})
 
 
+def check_current(db: Session) -> None:
+    """Raise NotALedger unless the schema is this code's own: what reads or folds all of it is right on no other."""
+    version, newest = check_identity(db), len(known_here())
+    if version > newest:
+        raise NotALedger(
+            f"the ledger is at schema {version}, this farthing knows {newest}: do it with a newer farthing"
+        )
+    if version < newest:
+        raise NotALedger("there is no ledger in the database, or one of an older farthing: start the service once")
+
+
 def check_server(db: Session) -> None:
     """Raise NotALedger for a server that no ledger can be written to."""
     row = db.execute(

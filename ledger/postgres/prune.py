@@ -12,10 +12,9 @@ from ledger.errors import NotALedger
 from ledger.postgres.address import Address
 from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.fold import Folded, drop_empty_parts, fold_parts
-from ledger.postgres.migrate import check_identity
+from ledger.postgres.migrate import check_current
 from ledger.postgres.snapshot import begin_snapshot
 from ledger.postgres.store import in_turn
-from ledger.sql import migrations
 from ledger.sqlite.prune import ROWS_AT_ONCE, Repeating, Work, bounds_of, count_rows, prune_rows
 from ledger.store.works import BatchLost
 from ledger.upkeep import Pruned
@@ -32,7 +31,7 @@ def prune_database(
 
     async def run() -> Pruned:
         async with open_connection(address) as connection, open_connection(address, silence_s=READING_S) as patient:
-            await connection.run(_check)
+            await connection.run(check_current)
             if dry_run:
                 return await connection.run(lambda db: _count(db, bounds))
             whole = await patient.run(lambda db: fold_parts(db, bounds, on_step))
@@ -70,11 +69,6 @@ def _together(whole: Folded, rows: Pruned) -> Pruned:
         holds=rows.holds + whole.holds,
         generations=rows.generations + whole.generations,
     )
-
-
-def _check(db: Session) -> None:
-    if check_identity(db) != len(migrations("postgres")):
-        raise NotALedger("there is no ledger in the database, or one of an older farthing: start the service once")
 
 
 def _count(db: Session, bounds: dict[str, int]) -> Pruned:

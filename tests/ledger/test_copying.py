@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -15,12 +16,13 @@ from ledger import copying
 from ledger.copying import CopyRefused, SourceBroken, copy_ledger
 from ledger.corrections import Correction, open_corrector
 from ledger.errors import NotALedger
-from ledger.ledger import check_ledger, open_ledger
+from ledger.ledger import check_ledger, open_ledger, wall_ms
 from ledger.operations import rows as ranges
 from ledger.sql import schema
 from ledger.sqlite.tables import HEAVY, tables
 from ledger.values import Follow, Lead
 from ledger.verify import Unreadable, verify_ledger
+from service.ids import new_generation_id
 from tests.ledger.calls import Clock, a_call, a_ledger, admit_and_settle, an_idempotency_key
 from tests.ledger.everything import HOOKS, an_event, make_everything
 from tests.ledger.homes import PostgresHome, SqliteHome
@@ -204,6 +206,26 @@ async def test_killed_in_the_middle_it_goes_on_and_ends_the_same(original, ends,
     copied = await asyncio.to_thread(copy, home, there, now_ms)
     assert copied.went_on
     assert 0 < copied.rows < sum(map(len, content(home).values()))
+    assert content(there) == content(home)
+
+
+async def test_a_server_that_fails_midway_cuts_it_off_and_this_months_calls_lie_in_their_month(ends):
+    home, there, now_ms = ends("sqlite"), ends("postgresql"), wall_ms()
+    async with a_ledger(home, clock=Clock(now_ms)) as ledger:
+        for _ in range(2):
+            await admit_and_settle(ledger, a_call(generation_id=new_generation_id(now_ms), now_ms=now_ms))
+
+    def lose(step):
+        if step.what == "copying holds":
+            ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{there.name}'"
+            there.server.run("postgres", ended)
+
+    with pytest.raises(CopyRefused, match=r"the copy was cut off .*: do it again, and it goes on from there"):
+        await asyncio.to_thread(copy, home, there, now_ms + 10**5, on_step=lose)
+    copied = await asyncio.to_thread(copy, home, there, now_ms + 10**5)
+    assert (copied.went_on, copied.calls) == (True, 0)
+    (part,) = {*there.server.run(there.name, "SELECT CAST(tableoid::regclass AS text) FROM generations")}
+    assert re.fullmatch(r"generations_\d{4}_\d\d", part[0])
     assert content(there) == content(home)
 
 

@@ -14,9 +14,10 @@ from ledger.postgres.migrate import known_here
 from ledger.postgres.patience import LOCK_MS
 from ledger.reports import SpendQuery
 from ledger.sql import migrations, oldest_beside
+from ledger.upkeep import prune_ledger
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
-from tests.ledger.calls import Clock, a_call, a_ledger, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 from tests.ledger.homes import PostgresHome
 
 HERE = known_here()
@@ -57,6 +58,8 @@ async def test_an_older_replica_goes_on_beside_one_that_it_may_run_beside(home):
             assert (await started_again.spend(SpendQuery()))["total"]["generations"] == 5
     check_ledger(home.url)
     assert verify_ledger(home.url, on_rule=lambda _: None).violations == ()
+    with pytest.raises(NotALedger, match="do it with a newer farthing"):
+        prune_ledger(home.url, 0, now_ms=BEGAN_MS, on_step=lambda _: None)
 
 
 async def test_an_older_replica_that_the_schema_left_behind_takes_no_more_calls_and_says_why(home, caplog):
