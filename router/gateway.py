@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import Ledger
 from ledger.values import (
     Admission,
@@ -288,10 +288,20 @@ class LedgerGateway:
             else:
                 # It may follow another call; what it was answered already stays.
                 self.keys.keep_soon(freeing(asked.call))
+                await self._count_unheard(asked)
         finally:
             self._flights.pop(flight.generation_id, None)
             if not flight.is_over:
                 flight.fail(LedgerUnavailable())
+
+    async def _count_unheard(self, asked: Asked) -> None:
+        """A stored answer that nobody waited for was given all the same: the ledger has the call."""
+        try:
+            story = await self._ledger.generation(asked.call.generation_id)
+        except LedgerError:
+            return  # It is one in the ledger alone.
+        if story is not None and story["cache"] == "hit":
+            self._books.count_hit(asked.route.name, story["deployment"], story["saved_nanousd"])
 
     async def _learn_lead(self, request: AdmitRequest) -> Lead | None:
         """The lead that an earlier try took. None: none, or it cannot be learned."""

@@ -181,6 +181,19 @@ async def test_a_caller_who_leaves_while_the_ledger_is_asked_sends_nothing_and_h
         assert states <= {"released"}
 
 
+async def test_a_hit_whose_caller_leaves_while_it_is_admitted_is_counted_as_the_ledger_has_it(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        await house.ask(a_call())
+        for turns in range(6):
+            asking = asyncio.create_task(house.gateway.generate(a_call()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+        await house.gateway.aclose()
+        assert house.counted()["cache_hits"] == (await house.reported())["cache_hits"] > 0
+
+
 async def test_a_leader_who_leaves_while_it_is_admitted_passes_the_lead_on_once(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         leaving = asyncio.create_task(house.gateway.generate(a_call()))
