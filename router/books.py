@@ -3,7 +3,7 @@
 from typing import Final
 
 from ledger.usage import Usage
-from ledger.values import Ending, Hit, Replay
+from ledger.values import Ending, Hit, Replay, StoredResponse
 from router.asked import Asked
 from router.faults import Outcome
 from router.journey import Attempt, Journey
@@ -81,8 +81,13 @@ class Books:
 
     def count_found(self, asked: Asked, found: Hit | Replay) -> None:
         """Count a call that a stored answer met. The answer of an earlier one, told again, is no call of its own."""
-        if not isinstance(found, Replay):
-            self.count_hit(asked.route.name, found.response.deployment, found.response.cost_nanousd)
+        if isinstance(found, Hit):
+            response: StoredResponse | None = found.response
+        else:
+            # Its own, where an earlier try of its admission had gone unheard.
+            response = found.hit if found.generation_id == asked.call.generation_id else None
+        if response is not None:
+            self.count_hit(asked.route.name, response.deployment, response.cost_nanousd)
 
     def count_hit(self, route: str, deployment: str, saved_nanousd: int) -> None:
         """Count a call that a stored answer of this deployment met."""

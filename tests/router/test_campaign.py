@@ -169,6 +169,7 @@ async def campaign(tmp_path: Path, *, seed: int, calls: int) -> None:
                 hearing = (hear_some(house, call, draw) for call in some)
                 ends += await asyncio.gather(*hearing, return_exceptions=True)
             await house.at_rest()
+            assert house.counted() == await house.reported(), "here every stored answer can be read"
             await upstream.until(lambda it: all(request.closed or request.played for request in it.requests))
 
             assert [end for end in ends if isinstance(end, BaseException) and not isinstance(end, EXPECTED)] == []
