@@ -1,11 +1,14 @@
-"""A long history, made in minutes: a ledger that an audit finds sound, as if each of its calls had been admitted.
+"""`python -m benchmarks.history CALLS FILE`: a long history, made in minutes, for other benchmarks to take turns on.
 
-A few large statements a day on the real schema. One attempt a call, 33,333 calls a day on ten deployments, two routes
-and four keys, one in thirty failed; every hour has 60 combinations. A thousand users of one key, route and deployment
-each, in twenty workflows. All of it under two ceilings.
+A ledger that an audit finds sound, as if each of its calls had been admitted: a few large statements a day on the real
+schema. One attempt a call, 33,333 calls a day on ten deployments, two routes and four keys, one in thirty failed; every
+hour has 60 combinations. A thousand users of one key, route and deployment each, in twenty workflows. All of it under
+two ceilings.
 """
 
+import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -178,7 +181,15 @@ async def make_history(path: Path, calls: int, *, a_day: int = A_DAY) -> Span:
                 db.execute("COMMIT")
             for statement in FINISHED:
                 db.execute(statement)
+        db.execute("PRAGMA journal_mode = WAL")
     return Span(began_ms, until_ms)
+
+
+def span_of(path: Path) -> Span:
+    """From when the history in this file goes until when."""
+    with closing(sqlite3.connect(path)) as db:
+        began_ms, ended_ms = db.execute("SELECT MIN(created_at_ms), MAX(created_at_ms) FROM generations").fetchone()
+    return Span(began_ms, (ended_ms // DAY_MS + 1) * DAY_MS)
 
 
 def _chaining() -> Callable[[str], bytes]:
@@ -202,3 +213,7 @@ def _without_triggers(db: sqlite3.Connection) -> Iterator[None]:
     yield
     for _, sql in triggers:
         db.execute(sql)
+
+
+if __name__ == "__main__":
+    asyncio.run(make_history(Path(sys.argv[2]), int(sys.argv[1])))

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.reports [postings]`: how long reports take over a long history, and what they cost a writer.
+"""`python -m benchmarks.reports [POSTINGS | FILE]`: what reports over a long history take, and cost a writer.
 
-See `benchmarks.history` for what is in it.
+See `benchmarks.history` for what is in it; a FILE that it made grows by this. Processor time is told beside: on a
+machine that others use it is what says something.
 """
 
 import asyncio
@@ -15,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.history import Span, make_history
+from benchmarks.history import Span, make_history, span_of
 from benchmarks.ledger import _client
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.ledger import open_ledger, open_reports
@@ -30,14 +32,14 @@ REPEATS = 5
 SECONDS = 4.0
 PAUSE_S = 0.2
 CLIENTS = 16
-TURNS = 3
+TURNS = 5
 
 
-async def time_reports(path: Path, of: Span) -> dict[str, float]:
-    """{report: the median of its times in milliseconds}."""
+async def time_reports(path: Path, of: Span) -> dict[str, tuple[float, float]]:
+    """{report: the medians of its times in milliseconds, until it was there and of processors}."""
     until_ms = of.until_ms
     since_ms, before_ms = of.began_ms + HOUR_MS // 2, until_ms - HOUR_MS // 2
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     async with open_reports(f"sqlite:{path}") as reports:
         asked: dict[str, Callable[[], object]] = {
             "spend by model and day": partial(reports.spend, SpendQuery(group_by=("model", "day"))),
@@ -56,12 +58,13 @@ async def time_reports(path: Path, of: Span) -> dict[str, float]:
             ),
         }
         for name, ask in asked.items():
-            times_ms = []
+            times_ms, cpu_ms = [], []
             for _ in range(REPEATS):
-                began_s = time.perf_counter()
+                began_s, began_cpu_s = time.perf_counter(), time.process_time()
                 await ask()  # type: ignore[misc]
                 times_ms.append((time.perf_counter() - began_s) * 1000)
-            found[name] = median(times_ms)
+                cpu_ms.append((time.process_time() - began_cpu_s) * 1000)
+            found[name] = (median(times_ms), median(cpu_ms))
     return found
 
 
@@ -78,9 +81,17 @@ def read_on(path: str) -> None:
     uvloop.run(reading())
 
 
-def time_writer(path: Path) -> list[tuple[float, float]]:
-    """[(pairs a second alone, beside a reader)], in turns, because other things also happen on a machine."""
-    numbers, found = itertools.count(), []
+class Written(msgspec.Struct, frozen=True):
+    """Admissions that were settled, a second; the processor time of each, and how long one waited, in microseconds."""
+
+    per_second: float
+    cpu_us: float
+    waited_us: float
+
+
+def time_writer(path: Path) -> list[tuple[Written, Written]]:
+    """[(pairs alone, beside a reader)], in turns, because other things also happen on a machine."""
+    numbers, found = itertools.count(time.time_ns()), []  # Ids that no earlier run has used.
     for _ in range(TURNS):
         alone = uvloop.run(write_pairs(path, numbers))
         reader = multiprocessing.get_context("spawn").Process(target=read_on, args=(str(path),))
@@ -93,31 +104,43 @@ def time_writer(path: Path) -> list[tuple[float, float]]:
     return found
 
 
-async def write_pairs(path: Path, numbers: Iterator[int]) -> float:
-    """Admissions that were settled, a second."""
+async def write_pairs(path: Path, numbers: Iterator[int]) -> Written:
+    """Let the clients write for a while."""
     latencies_ms: list[float] = []
     async with open_ledger(f"sqlite:{path}") as ledger:
-        began_s = time.perf_counter()
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
         clients = (_client(ledger, numbers, began_s + SECONDS, latencies_ms) for _ in range(CLIENTS))
         await asyncio.gather(*clients)
-        return len(latencies_ms) / 2 / (time.perf_counter() - began_s)
+        took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+    pairs = len(latencies_ms) / 2
+    return Written(pairs / took_s, cpu_s / pairs * 1e6, sum(latencies_ms) / pairs * 1000)
 
 
 def main() -> None:
-    """Make the history, ask for the reports, print the table."""
-    postings = int(sys.argv[1]) if len(sys.argv) > 1 else POSTINGS
+    """Make the history, ask for the reports, print the tables."""
+    given = sys.argv[1] if len(sys.argv) > 1 else f"{POSTINGS}"
     console = Console()
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "ledger.db"
-        span = asyncio.run(make_history(path, postings))
-        table = Table("report", "ms", title=f"Reports over {postings:,} postings, {path.stat().st_size / 1e9:.1f} GB")
-        for report, ms in asyncio.run(time_reports(path, span)).items():
-            table.add_row(report, f"{ms:,.0f}")
+        path = Path(name) / "ledger.db" if given.isdigit() else Path(given)
+        if given.isdigit():
+            asyncio.run(make_history(path, int(given)))
+        table = Table("report", "ms", "CPU ms", title=f"Reports over a ledger of {path.stat().st_size / 1e9:.1f} GB")
+        for report, times_ms in asyncio.run(time_reports(path, span_of(path))).items():
+            table.add_row(report, *(f"{ms:,.0f}" for ms in times_ms))
         console.print(table)
-        for alone, beside in time_writer(path):
-            console.print(
-                f"writer: {alone:,.0f} pairs/s alone, {beside:,.0f} beside a reader: {beside / alone - 1:+.0%}"
-            )
+        console.print(beside(time_writer(path)))
+
+
+def beside(turns: list[tuple[Written, Written]]) -> Table:
+    """What readers cost the writer: the median of the turns."""
+    table = Table(
+        "pairs", "alone", "beside a reader", "more", title="The writer, and one who reads five times a second"
+    )
+    for name, figure in (("CPU µs", "cpu_us"), ("waited µs", "waited_us"), ("per second", "per_second")):
+        told = [(getattr(alone, figure), getattr(both, figure)) for alone, both in turns]
+        more = median(both / alone - 1 for alone, both in told)
+        table.add_row(name, f"{median(a for a, _ in told):,.0f}", f"{median(b for _, b in told):,.0f}", f"{more:+.1%}")
+    return table
 
 
 if __name__ == "__main__":
