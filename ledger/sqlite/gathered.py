@@ -170,6 +170,7 @@ class Gathered:
 
 def prepare(db: sqlite3.Connection) -> None:
     """What the statements need of a connection, once. Raises sqlite3.DatabaseError."""
+    db.create_function("hash", 1, hash, deterministic=True)
     db.create_function("weight", -1, weigh, deterministic=True)
     if db.execute(SQL["is_corrected_noted"]).fetchone() is None:
         db.execute(SQL["note_corrected"])
@@ -177,7 +178,7 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def weigh(*key: object) -> int:
-    """The weight of what these together stand for. Of a name also `weight(name)` in SQL."""
+    """The weight of what these stand for together: `weight` in SQL."""
     return hash(key) % PRIME
 
 

@@ -39,9 +39,9 @@ WITH line AS (
 SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
        SUM(cost_nanousd), 0, 0, SUM(attempts), 0, 0, SUM(prompt_tokens), SUM(completion_tokens), SUM(cached_tokens),
        SUM(reasoning_tokens),
-       SUM(CASE user_id WHEN '' THEN 0 ELSE weight(user_id) * all_sums % 2147483647 END),
-       SUM(CASE workflow WHEN '' THEN 0 ELSE weight(workflow) * all_sums % 2147483647 END),
-       SUM(CASE run WHEN '' THEN 0 ELSE weight(run) * all_sums % 2147483647 END),
+       SUM(CASE user_id WHEN '' THEN 0 ELSE hash(user_id) % 2147483647 * all_sums % 2147483647 END),
+       SUM(CASE workflow WHEN '' THEN 0 ELSE hash(workflow) % 2147483647 * all_sums % 2147483647 END),
+       SUM(CASE run WHEN '' THEN 0 ELSE hash(run) % 2147483647 * all_sums % 2147483647 END),
        COUNT(*), COUNT(generation_id), SUM(closes)
   FROM combined
  GROUP BY 1, 2, 3, 4, 5, 6, 7;
@@ -52,9 +52,9 @@ SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id,
        COALESCE(c.cost_basis, 'free'),
        h.outcome,
        0, 0, 0, COUNT(*), 0, 0, 0, 0, 0, 0,
-       SUM(CASE g.user_id WHEN '' THEN 0 ELSE weight(g.user_id) * :attempts % 2147483647 END),
-       SUM(CASE g.workflow WHEN '' THEN 0 ELSE weight(g.workflow) * :attempts % 2147483647 END),
-       SUM(CASE g.run WHEN '' THEN 0 ELSE weight(g.run) * :attempts % 2147483647 END),
+       SUM(CASE g.user_id WHEN '' THEN 0 ELSE hash(g.user_id) % 2147483647 * :attempts % 2147483647 END),
+       SUM(CASE g.workflow WHEN '' THEN 0 ELSE hash(g.workflow) % 2147483647 * :attempts % 2147483647 END),
+       SUM(CASE g.run WHEN '' THEN 0 ELSE hash(g.run) % 2147483647 * :attempts % 2147483647 END),
        COUNT(*), COUNT(g.generation_id), COUNT(*)
   FROM holds AS h
   LEFT JOIN generations AS g ON g.generation_id = h.generation_id
@@ -85,9 +85,9 @@ WITH ended AS (
 )
 SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
        0, SUM(saved_nanousd), COUNT(*), 0, SUM(is_hit), SUM(is_coalesced), 0, 0, 0, 0,
-       SUM(CASE user_id WHEN '' THEN 0 ELSE weight(user_id) * all_sums % 2147483647 END),
-       SUM(CASE workflow WHEN '' THEN 0 ELSE weight(workflow) * all_sums % 2147483647 END),
-       SUM(CASE run WHEN '' THEN 0 ELSE weight(run) * all_sums % 2147483647 END)
+       SUM(CASE user_id WHEN '' THEN 0 ELSE hash(user_id) % 2147483647 * all_sums % 2147483647 END),
+       SUM(CASE workflow WHEN '' THEN 0 ELSE hash(workflow) % 2147483647 * all_sums % 2147483647 END),
+       SUM(CASE run WHEN '' THEN 0 ELSE hash(run) % 2147483647 * all_sums % 2147483647 END)
   FROM combined
  GROUP BY 1, 2, 3, 4, 5, 6, 7;
 
@@ -100,7 +100,7 @@ SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
 -- name: names_kept
 -- What is kept of a :dimension in a period, from :since_ms on, in one number, as lines_by_hour has it: weighted by its hour,
 -- too. NULL: nothing.
-SELECT SUM(weight(hour_ms, deployment, route, key_id, team, basis, outcome) * weight(name) % 2147483647
+SELECT SUM(weight(hour_ms, deployment, route, key_id, team, basis, outcome) * (hash(name) % 2147483647) % 2147483647
            * ((cost_nanousd % 2147483647 * :cost_nanousd + saved_nanousd % 2147483647 * :saved_nanousd
                + generations % 2147483647 * :generations + attempts % 2147483647 * :attempts
                + cache_hits % 2147483647 * :cache_hits + coalesced % 2147483647 * :coalesced
