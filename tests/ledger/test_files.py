@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import NotALedger
+from ledger.sqlite import files
 from ledger.sqlite.files import check_file, network_mount
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
 from tests.processes import run_farthing
@@ -68,14 +69,29 @@ async def test_a_file_cut_short(tmp_path):
     await refuses(tmp_path, "damaged .*put a backup in its place")
 
 
-async def test_a_file_with_a_flipped_page(tmp_path):
-    path = await a_history(tmp_path)
+def flip(path, table):
     with closing(sqlite3.connect(path)) as db:
-        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'postings'").fetchone()
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff")
+
+
+async def test_a_file_with_a_flipped_page(tmp_path):
+    flip(await a_history(tmp_path), "postings")
+    await refuses(tmp_path, "damaged")
+
+
+async def test_of_a_large_file_a_start_looks_at_what_every_admission_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE_BYTES", 0)
+    path = await a_history(tmp_path)
+    whole = path.read_bytes()
+    flip(path, "responses")  # For `farthing verify`, which reads all of it.
+    check_file(path)
+    flip(path, "ceiling_windows")
+    await refuses(tmp_path, "damaged")
+    path.write_bytes(whole[: len(whole) // 2])
     await refuses(tmp_path, "damaged")
 
 
