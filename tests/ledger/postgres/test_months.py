@@ -1,6 +1,7 @@
 """Calls are kept by month: what hangs off a call is in its month, and nothing is lost where there is none."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import asyncpg
@@ -150,20 +151,24 @@ def an_older_database(server):
 
 
 async def moved(source, target):
-    """All rows of one database's tables are put in those of the same names in another one."""
-    here, there = await asyncpg.connect(source.url), await asyncpg.connect(target.url)
-    await there.execute("SET session_replication_role = replica")
-    tables = [row[0] for row in await there.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-    for table in tables:
-        if table == "ledger_turn":
-            continue
-        rows = [tuple(row) for row in await here.fetch(f"SELECT * FROM {table}")]
-        await there.execute(f"DELETE FROM {table}")
-        if rows:
-            places = ", ".join(f"${number + 1}" for number in range(len(rows[0])))
-            await there.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
-    await here.close()
-    await there.close()
+    """What an older ledger has columns for, of another one's rows."""
+    async with AsyncExitStack() as stack:
+        here, there = await asyncpg.connect(source.url), await asyncpg.connect(target.url)
+        stack.push_async_callback(here.close)
+        stack.push_async_callback(there.close)
+        await there.execute("SET session_replication_role = replica")
+        columns = await there.fetch(
+            "SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_class AS c "
+            "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'ledger_turn' "
+            "GROUP BY c.relname"
+        )
+        for table, names in columns:
+            rows = [tuple(row) for row in await here.fetch(f"SELECT {names} FROM {table}")]
+            await there.execute(f"DELETE FROM {table}")
+            if rows:
+                places = ", ".join(f"${number + 1}" for number in range(len(rows[0])))
+                await there.executemany(f"INSERT INTO {table} ({names}) VALUES ({places})", rows)
 
 
 @pytest.mark.parametrize("ids", ["ours", "of another make"])
