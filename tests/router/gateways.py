@@ -177,6 +177,10 @@ class House:
         """How many calls stand in a line for room, the first one included."""
         return sum(line.length for line in self.gateway._room._lines._lines.values())
 
+    def sharing(self) -> int:
+        """How many callers listen to the one answer that most listen to."""
+        return max((len(flight._listeners) for flight in self.gateway._flights.values()), default=0)
+
     async def until(self, holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
         """Wait for a condition on what stands behind the gateway."""
         async with asyncio.timeout(within_s):

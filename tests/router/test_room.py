@@ -70,6 +70,7 @@ async def test_an_equal_call_and_a_hit_pass_those_who_wait(tmp_path: Path):
         hit = await house.ask(a_call("was asked before"))
         assert hit.receipt.cache == "hit"
         equal = asyncio.create_task(house.ask(a_call("slow one")))
+        await house.until(lambda: house.sharing() == 2)
         gate.set()
         assert [(await it).receipt.cache for it in (first, equal, waits)] == ["miss", "coalesced", "miss"]
 
