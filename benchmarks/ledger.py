@@ -52,12 +52,16 @@ BODY: Final = b"x" * 400
 
 
 class Pairs(msgspec.Struct, frozen=True):
-    """Admissions that were settled, and how long each operation took, in milliseconds, ascending."""
+    """Admissions that were settled, and how long each operation took, in milliseconds, ascending.
+
+    admissions_ms: of them the admissions alone. bytes_each: of the file; 0: nobody looked.
+    """
 
     per_second: float
     latencies_ms: list[float]
+    admissions_ms: list[float]
     cpu_us: float
-    bytes_each: float
+    bytes_each: float = 0.0
 
     def quantile_ms(self, q: float) -> float:
         """The latency that a share of q of the operations did not exceed."""
@@ -69,24 +73,46 @@ async def run_pairs(folder: Path, clients: int, seconds: float) -> Pairs:
     path = folder / f"pairs{time.monotonic_ns()}.db"
     async with open_ledger(f"sqlite:{path}", clock_ms=now_ms) as ledger:
         await ledger.configure_ceilings(CEILINGS)
-        numbers, latencies_ms = itertools.count(), list[float]()
-        began_s, cpu_s = time.perf_counter(), time.process_time()
-        ends_at_s = began_s + seconds
-        await asyncio.gather(*(_client(ledger, numbers, ends_at_s, latencies_ms) for _ in range(clients)))
-        took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
-    pairs = len(latencies_ms) / 2
-    return Pairs(pairs / took_s, sorted(latencies_ms), cpu_s / pairs * 1e6, path.stat().st_size / pairs)
+        pairs = await pairs_on(ledger, clients, seconds)
+    return msgspec.structs.replace(pairs, bytes_each=path.stat().st_size / len(pairs.admissions_ms))
 
 
-async def _client(ledger: Ledger, numbers: Iterator[int], ends_at_s: float, latencies_ms: list[float]) -> None:
+async def pairs_on(ledger: Ledger, clients: int, seconds: float, *, first: int = 0, settles: bool = True) -> Pairs:
+    """The same on a ledger that is open. first: no two runs on one ledger share it. settles: else holds are all."""
+    numbers, latencies_ms, admissions_ms = itertools.count(first), list[float](), list[float]()
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    ends_at_s = began_s + seconds
+    await asyncio.gather(
+        *(
+            _client(ledger, numbers, ends_at_s, latencies_ms, admissions_ms=admissions_ms, settles=settles)
+            for _ in range(clients)
+        )
+    )
+    took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+    pairs = len(admissions_ms)
+    return Pairs(pairs / took_s, sorted(latencies_ms), sorted(admissions_ms), cpu_s / pairs * 1e6)
+
+
+async def _client(
+    ledger: Ledger,
+    numbers: Iterator[int],
+    ends_at_s: float,
+    latencies_ms: list[float],
+    *,
+    admissions_ms: list[float] | None = None,
+    settles: bool = True,
+) -> None:
     while (admitted_at_s := time.perf_counter()) < ends_at_s:
         request = _request(next(numbers))
         lead = await ledger.admit(request)
         assert isinstance(lead, Lead)
         settled_from_s = time.perf_counter()
-        await ledger.settle(_settlement(request, lead))
         latencies_ms.append((settled_from_s - admitted_at_s) * 1000)
-        latencies_ms.append((time.perf_counter() - settled_from_s) * 1000)
+        if admissions_ms is not None:
+            admissions_ms.append(latencies_ms[-1])
+        if settles:
+            await ledger.settle(_settlement(request, lead))
+            latencies_ms.append((time.perf_counter() - settled_from_s) * 1000)
 
 
 def _request(number: int) -> AdmitRequest:

@@ -83,7 +83,8 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
 class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A ceiling in its current window. ends_at_ms None: it never ends. Amounts as in `Ceiling`.
 
-    warn_at: the shares of it that people are told of once they are spent.
+    warn_at: the shares of it that people are told of once they are spent. sliced: how much of what is held processes
+    keep for calls to come.
     """
 
     scope: str
@@ -95,6 +96,7 @@ class CeilingStatus(msgspec.Struct, frozen=True, kw_only=True):
     starts_at_ms: int
     ends_at_ms: int | None
     warn_at: tuple[float, ...] = ()
+    sliced: int = 0
 
     @property
     def id(self) -> str:

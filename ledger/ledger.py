@@ -1,5 +1,6 @@
 """The ledger's face: what every engine offers, and `open_ledger`, which opens one."""
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,6 +30,8 @@ from ledger.values import (
     Settlement,
     StoredElsewhere,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Transaction(Protocol):
@@ -238,6 +241,7 @@ async def open_ledger(
     events_kept_ms: int = EVENTS_KEPT_MS,
     tell: Callable[[Batch], None] | None = None,
     bodies: Bodies | None = None,
+    slice_above_per_s: int = 0,
 ) -> AsyncIterator[Ledger]:
     """Open `sqlite:PATH` or `postgresql://…`, made if it is missing, and hold a lease on it while the block runs.
 
@@ -245,7 +249,8 @@ async def open_ledger(
     `open_reports`, which needs no lease. clock_ms: wall time in milliseconds UTC. verify_every_s: how often one of the
     processes on it looks whether its new lines add up; None: this one never. events_kept_ms: how long events are
     remembered that are over. tell: hears of each commit. bodies: where those of stored responses are kept; None: in the
-    ledger. Raises NotALedger for what cannot serve as one.
+    ledger. slice_above_per_s: on a server, calls a second of this process from which on it keeps a slice of a ceiling;
+    0: never. Raises NotALedger for what cannot serve as one.
     """
     bounds = cache_bounds or CacheBounds()
     opened: AbstractAsyncContextManager[Ledger]
@@ -260,11 +265,16 @@ async def open_ledger(
             events_kept_ms=events_kept_ms,
             tell=tell,
             bodies=bodies,
+            slice_above_per_s=slice_above_per_s,
         )
     else:
         from ledger.sqlite.ledger import open_sqlite_ledger
 
         path = path_of(url)
+        if slice_above_per_s:
+            log.warning(
+                "slice_above_per_s changes nothing on a file: only replicas on a server keep slices of ceilings"
+            )
         opened = open_sqlite_ledger(
             path,
             clock_ms=clock_ms,

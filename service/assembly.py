@@ -218,6 +218,7 @@ def _open_ledger(config: Config, recorder: Recorder, bodies: Bodies | None) -> A
         cache_bounds=CacheBounds(max_entries=config.cache.max_entries, max_bytes=config.cache.max_bytes),
         verify_every_s=config.ledger.verify_every_s,
         events_kept_ms=config.ledger.keep_events_days * DAY_MS,
+        slice_above_per_s=config.ledger.slice_above_per_s,
         tell=lambda batch: recorder.batch(batch.writes, batch.waited_s, batch.took_s),
         bodies=bodies,
     )

@@ -74,10 +74,10 @@ def _ceiling_readings(ceilings: list[dict[str, Any]]) -> Iterator[Reading]:
             yield _reading(instrument, amount, ceiling["scope"], ceiling["window"])
 
 
-def _amounts(ceiling: dict[str, Any]) -> tuple[float, float, float]:
-    """Limit, spent and held; dollars where the unit is."""
-    limit, spent, held = (_amount(ceiling, name) for name in ("limit", "spent", "held"))
-    return limit, spent, held
+def _amounts(ceiling: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Limit, spent, held, and what of that are slices; dollars where the unit is."""
+    limit, spent, held, sliced = (_amount(ceiling, name) for name in ("limit", "spent", "held", "sliced"))
+    return limit, spent, held, sliced
 
 
 def _amount(ceiling: dict[str, Any], name: str) -> float:
@@ -87,7 +87,7 @@ def _amount(ceiling: dict[str, Any], name: str) -> float:
 
 
 def _fullness(ceiling: dict[str, Any]) -> float:
-    limit, spent, held = _amounts(ceiling)
+    limit, spent, held, _ = _amounts(ceiling)
     return (spent + held) / limit if limit else 1.0
 
 

@@ -1,9 +1,10 @@
-"""A discrete-event model of worker processes that share one ledger file. Pure: the same seed gives the same figures.
+"""A discrete-event model of processes that share one ledger. Pure: the same seed gives the same figures.
 
 Each process has a core, and on it two threads that take turns: its event loop, and its ledger's writer. A call is four
 pieces of the loop's work with a write after the first (admission), the upstream after the second, and a write after the
-third (settlement). A writer takes all that waits as one batch, waits for the file's turn (first come, first served),
-does the batch's writes on its core, commits, and gives the turn away. That is all that processes share.
+third (settlement). A writer takes all that waits as one batch, waits for the ledger's turn (first come, first served),
+does the batch's writes on its core, or has a server do them, commits, and gives the turn away. That is all that
+processes share. Where admissions take no turn, a second writer of the process commits them beside it.
 """
 
 import heapq
@@ -15,7 +16,8 @@ from typing import Final
 import msgspec
 
 PIECES: Final = 4
-WRITES_AFTER: Final = frozenset({0, 2})
+ADMISSION_AFTER: Final = 0
+WRITES_AFTER: Final = frozenset({ADMISSION_AFTER, 2})
 UPSTREAM_AFTER: Final = 1
 BATCH_LIMIT: Final = 256
 # Service times vary, each by up to this share of itself: otherwise processes march in step.
@@ -28,7 +30,9 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
     shared_write: of one where other processes write, too, and the pages that were read before are stale; commit: until
     the disk has a batch; turn: to pass the turn on; upstream: until the provider answers; beside: of each call's work
-    that the machine does on the same cores, but not the gateway.
+    that the machine does on the same cores, but not the gateway. away: of one write under the turn that a server does,
+    on cores of its own, as many as it needs. batch_limit: writes that share a commit at most. beside_turn: whether
+    admissions take none.
     """
 
     loop: float
@@ -38,6 +42,9 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     turn: float
     upstream: float = 0.0
     beside: float = 0.0
+    away: float = 0.0
+    batch_limit: int = BATCH_LIMIT
+    beside_turn: bool = False
 
     def write_of(self, processes: int) -> float:
         """What a write takes among so many processes."""
@@ -60,9 +67,9 @@ def simulate(times: Times, *, processes: int, connections: int, calls: int, seed
 def limit_per_second(times: Times, processes: int) -> float:
     """What no arrangement could exceed: all cores busy with calls alone, and the turn always taken by writes alone."""
     writes_us = len(WRITES_AFTER) * times.write_of(processes)
-    return min(
-        processes * 1e6 / (times.loop + times.beside + writes_us), 1e6 / writes_us if writes_us else float("inf")
-    )
+    in_turn = len(WRITES_AFTER) - times.beside_turn
+    turn_us = in_turn * (times.write_of(processes) + times.away)
+    return min(processes * 1e6 / (times.loop + times.beside + writes_us), 1e6 / turn_us if turn_us else float("inf"))
 
 
 class _Call(msgspec.Struct):
@@ -141,6 +148,8 @@ class _Process:
         self._ready: deque[_Call] = deque()
         self._queue: deque[_Call] = deque()
         self._batch: list[_Call] = []
+        self._queue_beside: list[_Call] = []
+        self._batch_beside: list[_Call] = []
         self._left = 0
         self._is_busy = self._is_loops_turn = False
 
@@ -157,7 +166,8 @@ class _Process:
         if self._ready and (self._is_loops_turn or not self._left):
             self._is_loops_turn = False
             call = self._ready.popleft()
-            machine.after(machine.varied((times.loop + times.beside) / PIECES), lambda: self._worked(call))
+            own_us = times.loop + times.beside + (machine.write_us if times.beside_turn else 0.0)
+            machine.after(machine.varied(own_us / PIECES), lambda: self._worked(call))
         else:
             self._is_loops_turn = True
             machine.after(machine.varied(machine.write_us), self._wrote)
@@ -165,7 +175,11 @@ class _Process:
     def _worked(self, call: _Call) -> None:
         self._is_busy = False
         piece, call.piece = call.piece, (call.piece + 1) % PIECES
-        if piece in WRITES_AFTER:
+        if piece == ADMISSION_AFTER and self._machine.times.beside_turn:
+            self._queue_beside.append(call)
+            if not self._batch_beside:
+                self._take_batch_beside()
+        elif piece in WRITES_AFTER:
             self._queue.append(call)
             if not self._batch:
                 self._take_batch()
@@ -176,8 +190,21 @@ class _Process:
             self._ready.append(call)
         self._go_on()
 
+    def _take_batch_beside(self) -> None:
+        self._batch_beside, self._queue_beside = self._queue_beside, []
+        times = self._machine.times
+        waits_us = times.commit + times.away * len(self._batch_beside)
+        self._machine.after(self._machine.varied(waits_us), self._committed_beside)
+
+    def _committed_beside(self) -> None:
+        self._ready.extend(self._batch_beside)
+        self._batch_beside = []
+        if self._queue_beside:
+            self._take_batch_beside()
+        self._go_on()
+
     def _take_batch(self) -> None:
-        while self._queue and len(self._batch) < BATCH_LIMIT:
+        while self._queue and len(self._batch) < self._machine.times.batch_limit:
             self._batch.append(self._queue.popleft())
         self._machine.take_turn(self._begin)
 
@@ -189,7 +216,9 @@ class _Process:
         self._is_busy = False
         self._left -= 1
         if not self._left:
-            self._machine.after(self._machine.varied(self._machine.times.commit), self._committed)
+            times = self._machine.times
+            waits_us = times.commit + times.away * len(self._batch)
+            self._machine.after(self._machine.varied(waits_us), self._committed)
         self._go_on()
 
     def _committed(self) -> None:

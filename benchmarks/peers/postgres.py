@@ -26,9 +26,12 @@ def environment() -> Path:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """A server with its data in this folder; its URL. Raises NotInstalled if it does not start."""
-    command = [str(environment() / "python"), "-c", _SERVE, str(folder)]
+def running(folder: Path, *, python: str | None = None) -> Iterator[str]:
+    """A server with its data in this folder; its URL. Raises NotInstalled if it does not start.
+
+    python: an interpreter that has the package; None: that of the environment.
+    """
+    command = [python or str(environment() / "python"), "-c", _SERVE, str(folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environ()) as child:
         try:

@@ -37,6 +37,10 @@ SQL: Final = statements("sqlite", "admit")
 TAKEN_UNDER_A_LEASE: Final = "a hold is taken under a lease"
 
 
+class FlightTaken(Exception):
+    """An equal call, admitted beside this batch, took the flight since it was looked for: look again."""
+
+
 class Fit(msgspec.Struct, frozen=True):
     """The first bid that every one of its ceilings has room for. pressures: of all ceilings that were looked at."""
 
@@ -106,9 +110,12 @@ def hold_next(db: Database, request: NextAttempt, *, owner_id: str, ceilings: Ce
 
 def _find_stored(db: Database, request: AdmitRequest, lookup: Lookup) -> StoredResponse | StoredElsewhere | None:
     row = db.execute(SQL["find_response"], {"cache_key": lookup.cache_key, "now_ms": request.now_ms}).fetchone()
-    if row is None:
-        return None
-    body, deployment, cost_basis, cost_nanousd, stored_by, checksum = row
+    return None if row is None else stored_of(lookup, row)
+
+
+def stored_of(lookup: Lookup, found: tuple[Any, ...]) -> StoredResponse | StoredElsewhere | None:
+    """What a row of `find_response` is to who looks it up. None: it passes over it."""
+    body, deployment, cost_basis, cost_nanousd, stored_by, checksum = found
     if stored_by == lookup.not_of:
         return None
     if checksum is not None:
@@ -124,7 +131,13 @@ def _find_hit(db: Database, request: AdmitRequest, lookup: Lookup) -> Hit | Stor
     response = _find_stored(db, request, lookup)
     if not isinstance(response, StoredResponse):
         return response
-    hit_row = {
+    db.execute(SQL["record_generation"], hit_row(request, response))
+    return Hit(response)
+
+
+def hit_row(request: AdmitRequest, response: StoredResponse) -> dict[str, Any]:
+    """The columns of a generation that this answer ended at once."""
+    return {
         **generation_row(request.facts),
         "cache": "hit",
         "deployment": response.deployment,
@@ -137,8 +150,6 @@ def _find_hit(db: Database, request: AdmitRequest, lookup: Lookup) -> Hit | Stor
         "ttft_us": None,
         "error_code": None,
     }
-    db.execute(SQL["record_generation"], hit_row)
-    return Hit(response)
 
 
 def _find_flight(db: Database, request: AdmitRequest, cache_key: bytes) -> Follow | None:
@@ -164,7 +175,8 @@ def _lead(db: Database, request: AdmitRequest, *, owner_id: str, ceilings: Ceili
     lead = _take(db, facts, request.bids, fit, attempt=1, now_ms=request.now_ms, owner_id=owner_id)
     if lookup is not None and lookup.joins:
         flight = {"cache_key": lookup.cache_key, "generation_id": facts.generation_id, "owner_id": owner_id}
-        db.execute(SQL["lead_flight"], flight)
+        if not db.execute(SQL["lead_flight"], {**flight, "now_ms": request.now_ms}).fetchall():
+            raise FlightTaken
     return lead
 
 
@@ -230,23 +242,12 @@ def _take(
     now_ms: int,
     owner_id: str,
 ) -> Lead:
-    bid = bids[fit.bid]
-    hold_id = hold_id_of(facts.generation_id, attempt)
-    row = {
-        "hold_id": hold_id,
-        "generation_id": facts.generation_id,
-        "attempt": attempt,
-        "owner_id": owner_id,
-        "deployment": bid.deployment,
-        "price_version": bid.price_version,
-        "held_nanousd": bid.held_nanousd,
-        "held_tokens": bid.held_tokens,
-        "taken_at_ms": now_ms,
-    }
+    row = hold_row(facts, bids[fit.bid], attempt=attempt, now_ms=now_ms, owner_id=owner_id)
     try:
         db.execute(SQL["take_hold"], row)
     except (sqlite3.IntegrityError, RuleBroken) as error:
-        raise _translated(error) from error
+        raise refusal_of(error) from error
+    hold_id = row["hold_id"]
     places = [
         {"hold_id": hold_id, "ceiling_id": room.ceiling_id, "starts_at_ms": room.starts_at_ms, "amount": room.amount}
         for room in fit.rooms
@@ -256,9 +257,24 @@ def _take(
     return Lead(bid=fit.bid, hold_id=hold_id, attempt=attempt, pressures=fit.pressures)
 
 
-def _translated(error: Exception) -> Exception:
-    """The refusal that a rule of the schema stands for; another rule is a bug's."""
+def refusal_of(error: Exception) -> Exception:
+    """What a rule of the schema that refused a hold stands for; another rule is a bug's."""
     return LeaseOver() if str(error) == TAKEN_UNDER_A_LEASE else error
+
+
+def hold_row(facts: GenerationFacts, bid: Bid, *, attempt: int, now_ms: int, owner_id: str) -> dict[str, Any]:
+    """A hold's columns."""
+    return {
+        "hold_id": hold_id_of(facts.generation_id, attempt),
+        "generation_id": facts.generation_id,
+        "attempt": attempt,
+        "owner_id": owner_id,
+        "deployment": bid.deployment,
+        "price_version": bid.price_version,
+        "held_nanousd": bid.held_nanousd,
+        "held_tokens": bid.held_tokens,
+        "taken_at_ms": now_ms,
+    }
 
 
 def hold_id_of(generation_id: str, attempt: int) -> str:

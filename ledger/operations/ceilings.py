@@ -21,6 +21,7 @@ from ledger.database import Database
 from ledger.money import amount_fields
 from ledger.operations.apikeys import key_ceilings
 from ledger.operations.crossings import open_limits, shares_text, warn_anew
+from ledger.operations.slices import sliced
 from ledger.reports import iso
 from ledger.sql import statements
 
@@ -170,6 +171,7 @@ def ceiling_statuses(db: Database, *, now_ms: int) -> list[CeilingStatus]:
             limit=limit_now,
             spent=spent,
             held=held,
+            sliced=sliced(db, ceiling_id, span.starts_at_ms) if held else 0,
             starts_at_ms=span.starts_at_ms,
             ends_at_ms=span.ends_at_ms,
             warn_at=tuple(json.loads(shares)),
@@ -222,6 +224,7 @@ def _rendered(status: CeilingStatus) -> dict[str, Any]:
         "limit": status.limit,
         "spent": status.spent,
         "held": status.held,
+        "sliced": status.sliced,
         "room": max(0, status.limit - status.spent - status.held),
     }
     return {

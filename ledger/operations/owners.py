@@ -10,6 +10,7 @@ from ledger.holds import TRANSITIONS, HoldEvent, HoldState
 from ledger.operations.postings import post
 from ledger.operations.settle import SQL as SETTLE
 from ledger.operations.settle import ClosedHold, give_back
+from ledger.operations.slices import end_slices
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "owners")
@@ -51,6 +52,7 @@ def rejoin(db: Database, fenced: Owner, fresh: Owner, *, now_ms: int, lease_ms: 
 
 def leave(db: Database, owner: Owner) -> None:
     """End a lease in good order: at once if nothing is held, else the next sweep closes what is."""
+    end_slices(db, owner.owner_id)
     db.execute(SQL["end_flights_of_owner"], {"owner_id": owner.owner_id})
     if db.execute(SQL["end_lease"], {"owner_id": owner.owner_id}).rowcount == 0:
         db.execute(SQL["give_up_lease"], {"owner_id": owner.owner_id})
@@ -63,6 +65,7 @@ def sweep(db: Database, *, now_ms: int) -> int:
     """
     lapsed = 0
     for (owner_id,) in db.execute(SQL["dead_owners"], {"now_ms": now_ms}).fetchall():
+        end_slices(db, owner_id)
         db.execute(SQL["end_flights_of_owner"], {"owner_id": owner_id})
         limit = {"owner_id": owner_id, "most": LAPSES_PER_SWEEP - lapsed}
         for hold_id, generation_id, price_version in db.execute(SQL["holds_of_owner"], limit).fetchall():
@@ -92,7 +95,7 @@ def _lapse(db: Database, hold_id: str, price_version: str, now_ms: int) -> None:
     assert closed, f"hold {hold_id} was open a statement ago"
     hold = ClosedHold(*closed[0])
     cost = {"cost_nanousd": hold.held_nanousd, "tokens": hold.held_tokens}
-    give_back(db, hold_id, hold, **cost, is_attempt=True, now_ms=now_ms)
+    give_back(db, hold, **cost, is_attempt=True, now_ms=now_ms)
     line = Line(
         hold_id=hold_id,
         kind="lapse",

@@ -10,6 +10,7 @@ from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_unti
 from ledger.database import Database
 from ledger.errors import Tight
 from ledger.operations.crossings import first_line, shares_text
+from ledger.operations.slices import recall_slices, sliced
 from ledger.sql import statements
 from ledger.values import Bid, Pressure, Refused
 
@@ -30,7 +31,7 @@ class Room(msgspec.Struct, frozen=True):
     pressure: Pressure | None
 
 
-class _Window(msgspec.Struct, frozen=True):
+class CeilingNow(msgspec.Struct, frozen=True):
     """One ceiling in its window, as it stands. asked: what a hold would take of it."""
 
     ceiling: Ceiling
@@ -39,6 +40,11 @@ class _Window(msgspec.Struct, frozen=True):
     held: int
     spent: int
     asked: int
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its row: the ceiling, and when the window begins."""
+        return self.ceiling.id, self.span.starts_at_ms
 
     @property
     def room(self) -> int:
@@ -62,6 +68,10 @@ class _Window(msgspec.Struct, frozen=True):
             return (0, 0) if self.fits_once_settled else (2, ends_at_ms)
         return 1, NEVER_MS if self.asked > self.limit else ends_at_ms
 
+    def taken(self, now_ms: int) -> Room:
+        """The place that the hold takes, if there is room for it."""
+        return Room(self.ceiling.id, self.span.starts_at_ms, self.asked, self.pressure(self.asked, now_ms))
+
     def pressure(self, more_held: int, now_ms: int) -> Pressure | None:
         """None: nobody asked what it would be."""
         ceiling, held = self.ceiling, self.held + more_held
@@ -80,11 +90,11 @@ def find_room(
     """
     windows = _windows(db, bid, ceilings, now_ms, attempt=attempt, opens=opens)
     tight = [window for window in windows if window.is_tight]
+    if tight and (freed := _freed(db, tight, opens=opens)):
+        windows = [msgspec.structs.replace(it, held=it.held - freed.get(it.ceiling.id, 0)) for it in windows]
+        tight = [window for window in windows if window.is_tight]
     if not tight:
-        return [
-            Room(window.ceiling.id, window.span.starts_at_ms, window.asked, window.pressure(window.asked, now_ms))
-            for window in windows
-        ]
+        return [window.taken(now_ms) for window in windows]
     worst = max(tight, key=lambda window: window.hopelessness)
     held = all(window.fits_once_settled for window in tight)
     return Refused(
@@ -126,7 +136,7 @@ def earliest_release_ms(
 
 def _windows(
     db: Database, bid: Bid, ceilings: Sequence[Ceiling], now_ms: int, *, attempt: int = 1, opens: bool
-) -> list[_Window]:
+) -> list[CeilingNow]:
     """Each of these ceilings in its window, found in one look however many they are."""
     if not ceilings:
         return []
@@ -138,13 +148,20 @@ def _windows(
         if opens and ceiling_id not in found:
             _open_window(db, ceiling, span, now_ms)
         limit_now, held, spent = found.get(ceiling_id, (ceiling.limit, 0, 0))
-        windows.append(_Window(ceiling, span, limit_now, held, spent, bid.asks(ceiling.counts, attempt)))
+        windows.append(CeilingNow(ceiling, span, limit_now, held, spent, bid.asks(ceiling.counts, attempt)))
     return windows
 
 
 @cache
 def _find_windows(count: int) -> str:
     return "\n UNION ALL\n".join([SQL["find_window"]] * count)
+
+
+def _freed(db: Database, windows: list[CeilingNow], *, opens: bool) -> dict[str, int]:
+    """{ceiling: what its slices had left, and is given back}. opens False: what they have left, and nothing is done."""
+    amount_of = recall_slices if opens else sliced
+    freed = {window.ceiling.id: amount_of(db, window.ceiling.id, window.span.starts_at_ms) for window in windows}
+    return {ceiling_id: amount for ceiling_id, amount in freed.items() if amount}
 
 
 def _open_window(db: Database, ceiling: Ceiling, span: Span, now_ms: int) -> None:
@@ -155,12 +172,12 @@ def _open_window(db: Database, ceiling: Ceiling, span: Span, now_ms: int) -> Non
     db.execute(SQL["open_window"], {**limit, **window})
 
 
-def _least_room(tight: list[_Window], unit: Unit) -> int | None:
+def _least_room(tight: list[CeilingNow], unit: Unit) -> int | None:
     rooms = [window.room for window in tight if window.ceiling.unit == unit]
     return max(0, min(rooms)) if rooms else None
 
 
-def _release_at_ms(db: Database, window: _Window, now_ms: int) -> int:
+def _release_at_ms(db: Database, window: CeilingNow, now_ms: int) -> int:
     ceiling = window.ceiling
     place = {"ceiling_id": ceiling.id, "starts_at_ms": window.span.starts_at_ms, "counts": ceiling.counts}
     since_ms = now_ms - now_ms % HOUR_MS - HOUR_MS
@@ -181,7 +198,7 @@ def _release_at_ms(db: Database, window: _Window, now_ms: int) -> int:
     )
 
 
-def _tight(window: _Window, release_at_ms: int | None) -> Tight:
+def _tight(window: CeilingNow, release_at_ms: int | None) -> Tight:
     return Tight(
         scope=window.ceiling.scope,
         window=window.ceiling.window,

@@ -34,6 +34,8 @@ FAILURES_SHARED: Final = 5000
 
 # {what a window counts: so much of it}
 Amounts = dict[Counts, int]
+# How long something took: its deployment, hour, kind and bucket, and the microseconds.
+Span = tuple[tuple[str, int, str, int], int]
 NOTHING: Final[Amounts] = {"nanousd": 0, "tokens": 0, "calls": 0, "attempts": 0}
 
 
@@ -45,6 +47,7 @@ class ClosedHold(msgspec.Struct, frozen=True):
     attempt: int
     deployment: str
     taken_at_ms: int
+    hold_id: str
 
 
 def settle(db: Database, settlement: Settlement, *, bounds: CacheBounds) -> None:
@@ -55,16 +58,16 @@ def settle(db: Database, settlement: Settlement, *, bounds: CacheBounds) -> None
     ending = settlement.ending
     for result in settlement.attempts:
         close_attempt(db, result, now_ms=ending.finished_at_ms)
-    db.execute(SQL["end_generation"], _ending_row(ending))
+    db.execute(SQL["end_generation"], ending_row(ending))
     leads = True
     if settlement.flight is not None:
         flight = {"cache_key": settlement.flight, "generation_id": ending.generation_id}
-        leads = db.execute(SQL["end_flight"], flight).rowcount > 0
+        leads = bool(db.execute(SQL["end_flight"], flight).fetchall())
     if settlement.failure is not None and leads:
-        _share_failure(db, settlement, settlement.failure)
+        share_failure(db, settlement, settlement.failure)
     storing = settlement.storing
     if storing is not None and (leads or storing.replaces):
-        _store(db, storing, bounds, now_ms=ending.finished_at_ms)
+        store(db, storing, bounds, now_ms=ending.finished_at_ms)
     if settlement.keeping is not None:
         keep(db, settlement.keeping)
 
@@ -105,59 +108,60 @@ def find_failure(db: Database, leader_id: str, *, now_ms: int) -> bytes | None:
 
 def close_attempt(db: Database, result: AttemptResult, *, now_ms: int) -> None:
     """Turn one hold into what its attempt cost, or give it back. A hold that lapsed takes a correction instead."""
-    event = HoldEvent.RELEASE if result.cost_nanousd is None else HoldEvent.CHARGE
-    closed = db.execute(
-        SQL["close_hold"],
-        {
-            "hold_id": result.hold_id,
-            "new_state": TRANSITIONS[HoldState.HELD, event],
-            "closed_at_ms": now_ms,
-            "outcome": result.outcome,
-            "status": result.status,
-            "latency_us": result.latency_us,
-            "ttft_us": result.ttft_us,
-            "error": result.error,
-            "begun_at_us": result.begun_at_us,
-            "hedge": result.hedge,
-        },
-    ).fetchall()
+    closed = db.execute(SQL["close_hold"], closing_row(result, now_ms=now_ms)).fetchall()
     if not closed:
-        _correct_late(db, result, now_ms=now_ms)
+        correct_late(db, result, now_ms=now_ms)
         return
     hold = ClosedHold(*closed[0])
-    cost_nanousd, tokens = result.cost_nanousd or 0, _used_tokens(result, hold.held_tokens)
-    # What was released without a word from the provider was never sent.
-    is_attempt = result.cost_nanousd is not None or result.status is not None
-    cost = {"cost_nanousd": cost_nanousd, "tokens": tokens}
-    give_back(db, result.hold_id, hold, **cost, is_attempt=is_attempt, now_ms=now_ms)
+    tokens = used_tokens(result, hold.held_tokens)
+    cost = {"cost_nanousd": result.cost_nanousd or 0, "tokens": tokens}
+    give_back(db, hold, **cost, is_attempt=was_sent(result), now_ms=now_ms)
     if result.cost_nanousd is not None:
         _post_settlement(db, result, hold, tokens, now_ms=now_ms)
-    _count_latency(db, result, hold.deployment, hold.taken_at_ms - hold.taken_at_ms % HOUR_MS)
+    _count_latencies(db, latencies_of(result, hold))
 
 
-def give_back(
-    db: Database,
-    hold_id: str,
-    hold: ClosedHold,
-    *,
-    cost_nanousd: int,
-    tokens: int,
-    is_attempt: bool,
-    now_ms: int,
-) -> None:
+def closing_row(result: AttemptResult, *, now_ms: int) -> dict[str, Any]:
+    """What a hold is closed with."""
+    event = HoldEvent.RELEASE if result.cost_nanousd is None else HoldEvent.CHARGE
+    return {
+        "hold_id": result.hold_id,
+        "new_state": TRANSITIONS[HoldState.HELD, event],
+        "closed_at_ms": now_ms,
+        "outcome": result.outcome,
+        "status": result.status,
+        "latency_us": result.latency_us,
+        "ttft_us": result.ttft_us,
+        "error": result.error,
+        "begun_at_us": result.begun_at_us,
+        "hedge": result.hedge,
+    }
+
+
+def was_sent(result: AttemptResult) -> bool:
+    """Whether it was, or may have been. What was released without a word from the provider was not."""
+    return result.cost_nanousd is not None or result.status is not None
+
+
+def give_back(db: Database, hold: ClosedHold, *, cost_nanousd: int, tokens: int, is_attempt: bool, now_ms: int) -> None:
     """Put what a hold came to in the place of what it held, in all its windows. is_attempt: it was, or may be, sent.
 
     A call counts as one however its first attempt ended: it was admitted.
     """
+    came_to = came_to_of(hold, cost_nanousd=cost_nanousd, tokens=tokens, is_attempt=is_attempt)
+    _move_room(db, hold.hold_id, held_of(hold), came_to, now_ms=now_ms)
+
+
+def held_of(hold: ClosedHold) -> Amounts:
+    """What it had taken of its windows."""
     is_call = int(hold.attempt == 1)
-    held: Amounts = {
-        "nanousd": hold.held_nanousd,
-        "tokens": hold.held_tokens,
-        "calls": is_call,
-        "attempts": 1,
-    }
-    came_to: Amounts = {"nanousd": cost_nanousd, "tokens": tokens, "calls": is_call, "attempts": int(is_attempt)}
-    _move_room(db, hold_id, held, came_to, now_ms=now_ms)
+    return {"nanousd": hold.held_nanousd, "tokens": hold.held_tokens, "calls": is_call, "attempts": 1}
+
+
+def came_to_of(hold: ClosedHold, *, cost_nanousd: int, tokens: int, is_attempt: bool) -> Amounts:
+    """What it leaves there as spent."""
+    is_call = int(hold.attempt == 1)
+    return {"nanousd": cost_nanousd, "tokens": tokens, "calls": is_call, "attempts": int(is_attempt)}
 
 
 def add_to_windows(db: Database, hold_id: str, *, cost_nanousd: int, tokens: int, now_ms: int) -> None:
@@ -190,8 +194,11 @@ def _move_room(db: Database, hold_id: str, given_back: Amounts, came_to: Amounts
     tell_crossings(db, crossing, now_ms=now_ms)
 
 
-def _correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
-    """The hold was closed before: by this very settlement, which stands, or by a sweep that took us for dead."""
+def correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
+    """The hold was closed before: by this very settlement, which stands, or by a sweep that took us for dead.
+
+    Raises UsageDiffers.
+    """
     row = db.execute(SQL["find_closed_hold"], {"hold_id": result.hold_id}).fetchone()
     assert row is not None, f"there is no hold {result.hold_id}"
     state, outcome, held_tokens, charged_nanousd, corrected = row
@@ -202,7 +209,7 @@ def _correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
         if result.cost_nanousd is None:
             # It was never sent, or refused: that nothing was used is known, so its tokens are given back too.
             result = msgspec.structs.replace(result, usage=Usage(), cost_basis="free")
-        difference, tokens = cost_nanousd - (charged_nanousd or 0), _used_tokens(result, held_tokens) - held_tokens
+        difference, tokens = cost_nanousd - (charged_nanousd or 0), used_tokens(result, held_tokens) - held_tokens
         add_to_windows(db, result.hold_id, cost_nanousd=difference, tokens=tokens, now_ms=now_ms)
         reason = f"usage learned after the hold lapsed: {result.outcome}"
         post(db, msgspec.structs.replace(_line(result, "correction", difference, tokens, now_ms), reason=reason))
@@ -212,24 +219,34 @@ def _correct_late(db: Database, result: AttemptResult, *, now_ms: int) -> None:
 
 def _post_settlement(db: Database, result: AttemptResult, hold: ClosedHold, tokens: int, *, now_ms: int) -> None:
     """The closing line, and an event, once, where it cost more than it held: a limit may have been passed."""
+    line = settlement_line(result, hold, tokens, now_ms=now_ms)
+    tell_overrun(db, line, hold, seq=post(db, line))
+
+
+def settlement_line(result: AttemptResult, hold: ClosedHold, tokens: int, *, now_ms: int) -> Line:
+    """The closing line of an attempt that is charged."""
     cost_nanousd = result.cost_nanousd or 0
     overrun_nanousd = max(0, cost_nanousd - hold.held_nanousd)
     line = _line(result, "settlement", cost_nanousd, tokens, now_ms)
-    seq = post(db, msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd))
-    if not overrun_nanousd:
+    return msgspec.structs.replace(line, overrun_nanousd=overrun_nanousd)
+
+
+def tell_overrun(db: Database, line: Line, hold: ClosedHold, *, seq: int) -> None:
+    """Raise an event, once, if this line, number `seq`, passed its hold."""
+    if not line.overrun_nanousd:
         return
-    facts = {"seq": seq, "hold_id": result.hold_id, "deployment": hold.deployment}
-    amounts = {"held": hold.held_nanousd, "cost": cost_nanousd, "overrun": overrun_nanousd}
+    facts = {"seq": seq, "hold_id": line.hold_id, "deployment": hold.deployment}
+    amounts = {"held": hold.held_nanousd, "cost": line.cost_nanousd, "overrun": line.overrun_nanousd}
     raised = EventRaised(
         type="posting.overrun",
-        dedup_key=f"posting.overrun {result.hold_id}",
-        at_ms=now_ms,
+        dedup_key=f"posting.overrun {line.hold_id}",
+        at_ms=line.posted_at_ms,
         facts=facts | amount_fields(amounts, "usd"),
     )
     raise_event(db, raised)
 
 
-def _used_tokens(result: AttemptResult, held_tokens: int) -> int:
+def used_tokens(result: AttemptResult, held_tokens: int) -> int:
     """All that was read and written; the whole hold where nobody knows."""
     if result.cost_nanousd is None:
         return 0
@@ -249,21 +266,25 @@ def _line(result: AttemptResult, kind: str, cost_nanousd: int, tokens: int, now_
     )
 
 
-def _count_latency(db: Database, result: AttemptResult, deployment: str, hour_ms: int) -> None:
-    place = {"deployment": deployment, "hour_ms": hour_ms}
+def _count_latencies(db: Database, spans: list[Span]) -> None:
+    for (deployment, hour_ms, kind, bucket), us in spans:
+        place = {"deployment": deployment, "hour_ms": hour_ms, "kind": kind, "bucket": bucket}
+        db.execute(SQL["count_latency"], {**place, "count": 1, "sum_us": us, "max_us": us})
+
+
+def latencies_of(result: AttemptResult, hold: ClosedHold) -> list[Span]:
+    """What is counted of how long it took: nothing of an attempt that was given up."""
+    hour_ms = hold.taken_at_ms - hold.taken_at_ms % HOUR_MS
     if result.outcome == "aborted":
-        return
+        return []
     if result.outcome != "ok":
-        db.execute(SQL["count_latency"], {**place, "kind": "error", "bucket": 0, "us": 0})
-        return
-    total = {"kind": "total", "bucket": bucket_of(result.latency_us), "us": result.latency_us}
-    db.execute(SQL["count_latency"], {**place, **total})
-    if result.ttft_us is not None:
-        first = {"kind": "ttft", "bucket": bucket_of(result.ttft_us), "us": result.ttft_us}
-        db.execute(SQL["count_latency"], {**place, **first})
+        return [((hold.deployment, hour_ms, "error", 0), 0)]
+    took = {"total": result.latency_us} | ({} if result.ttft_us is None else {"ttft": result.ttft_us})
+    return [((hold.deployment, hour_ms, kind, bucket_of(us)), us) for kind, us in took.items()]
 
 
-def _share_failure(db: Database, settlement: Settlement, failure: bytes) -> None:
+def share_failure(db: Database, settlement: Settlement, failure: bytes) -> None:
+    """Leave how this flight failed for calls elsewhere that waited for it."""
     now_ms = settlement.ending.finished_at_ms
     row = {
         "generation_id": settlement.ending.generation_id,
@@ -276,7 +297,8 @@ def _share_failure(db: Database, settlement: Settlement, failure: bytes) -> None
         db.execute(SQL["forget_failures_before"], {"failure_id": shared[0] - FAILURES_SHARED})
 
 
-def _ending_row(ending: Ending) -> dict[str, Any]:
+def ending_row(ending: Ending) -> dict[str, Any]:
+    """How a generation ended, in columns."""
     return {
         "generation_id": ending.generation_id,
         "outcome": ending.outcome,
@@ -290,8 +312,9 @@ def _ending_row(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
-    response, is_elsewhere = storing.response, storing.checksum is not None
+def store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) -> None:
+    """Put an answer in the place of what is under its key, within bounds."""
+    response = storing.response
     entries, stored_bytes, replaced_bytes = db.execute(
         SQL["stored_totals"], {"cache_key": storing.cache_key}
     ).fetchone()
@@ -305,18 +328,21 @@ def _store(db: Database, storing: Storing, bounds: CacheBounds, *, now_ms: int) 
         cache_key, size = db.execute(SQL["soonest_to_expire"]).fetchone()
         db.execute(SQL["drop_response"], {"cache_key": cache_key})
         entries, stored_bytes = entries - 1, stored_bytes - size
-    db.execute(
-        SQL["store_response"],
-        {
-            "cache_key": storing.cache_key,
-            "generation_id": response.generation_id,
-            "deployment": response.deployment,
-            "cost_nanousd": response.cost_nanousd,
-            "cost_basis": response.cost_basis,
-            "stored_at_ms": now_ms,
-            "expires_at_ms": storing.expires_at_ms,
-            "body": b"" if is_elsewhere else response.body,
-            "checksum": storing.checksum,
-            "elsewhere_bytes": len(response.body) if is_elsewhere else 0,
-        },
-    )
+    db.execute(SQL["store_response"], storing_row(storing, now_ms=now_ms))
+
+
+def storing_row(storing: Storing, *, now_ms: int) -> dict[str, Any]:
+    """The columns of a stored answer."""
+    response, is_elsewhere = storing.response, storing.checksum is not None
+    return {
+        "cache_key": storing.cache_key,
+        "generation_id": response.generation_id,
+        "deployment": response.deployment,
+        "cost_nanousd": response.cost_nanousd,
+        "cost_basis": response.cost_basis,
+        "stored_at_ms": now_ms,
+        "expires_at_ms": storing.expires_at_ms,
+        "body": b"" if is_elsewhere else response.body,
+        "checksum": storing.checksum,
+        "elsewhere_bytes": len(response.body) if is_elsewhere else 0,
+    }

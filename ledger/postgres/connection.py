@@ -100,10 +100,11 @@ class Session:
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Found:
         statement = translated(sql)
         rows = [statement.values(row) for row in parameters]
+        if not rows:
+            return Found()
         self.changes += 1
         try:
-            if rows:
-                self._ask(self._connection.executemany(statement.text, rows))
+            self._ask(self._connection.executemany(statement.text, rows))
         except _DRIVERS as error:
             raise _told(error) from error
         return Found()
@@ -116,6 +117,20 @@ class Session:
             self._ask(self._connection.copy_records_to_table(table, columns=columns, records=records))
         except _DRIVERS as error:
             raise _told(error) from error
+
+    def find_each(self, sql: str, parameters: Iterable[Any], /) -> Found:
+        """What the statement finds for each of these parameters, all of it in order, by one journey to the server."""
+        statement = translated(sql)
+        rows = [statement.values(row) for row in parameters]
+        if not rows:
+            return Found()
+        self.changes += not statement.reads
+        try:
+            records = self._ask(self._connection.fetchmany(statement.text, rows))
+        except _DRIVERS as error:
+            self.changes += 1
+            raise _told(error) from error
+        return Found(records, len(records))
 
     def run_script(self, script: str, *, within_s: float | None = None) -> None:
         """Statements without parameters, in one message. within_s: how long the server may take, if not as usual."""

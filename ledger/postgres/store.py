@@ -2,7 +2,8 @@
 
 The turn is a row that each batch locks before it reads anything. So an operation decides over what nobody else changes,
 as it does on SQLite, and the rules are written once; what the schema checks it checks all the same. In its turn a batch
-waits for nothing but the server, and the server ends one that falls silent.
+waits for nothing but the server, and the server ends one that falls silent. What is admitted beside the turn
+(`ledger.postgres.beside`) is nothing that a batch in its turn decides over.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ TURN_S: Final = 12.0
 class PostgresWriter(Writer):
     """Commits on a server, and opens another connection where one failed."""
 
-    # Each statement is a journey to the server and back: the other replicas should not wait long for their turns.
+    # The other replicas should not wait long for their turns.
     batch_limit = 64
 
     def __init__(
@@ -60,23 +61,24 @@ class PostgresWriter(Writer):
     ) -> None:
         super().__init__(address.shown, tell=tell)
         self._address = address
-        self._known = known_here() if known is None else known
+        self.known = known_here() if known is None else known
         self._was_open = False
+        self.connection: Connection
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Commit]:
         async with open_connection(self._address) as connection:
-            migrating = partial(migrate, known=self._known)
-            await (_run(connection, migrating) if self._was_open else connection.run(migrating))
-            self._was_open = True
-            yield partial(_commit, connection, begin_turn(self._known))
+            migrating = partial(migrate, known=self.known)
+            await (run(connection, migrating) if self._was_open else connection.run(migrating))
+            self._was_open, self.connection = True, connection
+            yield partial(_commit, connection, begin_turn(self.known))
 
 
 async def _commit(connection: Connection, begin: str, works: Iterable[Work[Any]]) -> Committed:
-    return await _run(connection, partial(_run_batch, works=works, begin=begin)), None
+    return await run(connection, partial(run_batch, works=works, begin=begin)), None
 
 
-async def _run(connection: Connection, work: Callable[[Session], Result]) -> Result:
+async def run(connection: Connection, work: Callable[[Session], Result]) -> Result:
     """What keeps a ledger from being used once it was may pass: a standby takes over, a password is put right."""
     try:
         return await connection.run(work)
@@ -86,15 +88,15 @@ async def _run(connection: Connection, work: Callable[[Session], Result]) -> Res
 
 def in_turn(db: Session, *, work: Work[Result]) -> Result:
     """One work in one transaction. Raises ServerFailed, and what `work` raises: then nothing was written."""
-    (result,) = _run_batch(db, works=[work])
+    (result,) = run_batch(db, works=[work])
     if isinstance(result, BaseException):
         raise result
     return cast(Result, result)
 
 
-def _run_batch(db: Session, *, works: Iterable[Work[Any]], begin: str = BEGIN) -> list[Any]:
+def run_batch(db: Session, *, works: Iterable[Work[Any]], begin: str = BEGIN) -> list[Any]:
     """Each work's result, or what undid it. Raises BatchLost if the server undid or may have undone all of them."""
-    _take_turn(db, begin)
+    _begin(db, begin)
     try:
         # All that have come while the turn was waited for.
         results = _run_works(db, list(works))
@@ -109,8 +111,8 @@ def _run_batch(db: Session, *, works: Iterable[Work[Any]], begin: str = BEGIN) -
     return results
 
 
-def _take_turn(db: Session, begin: str) -> None:
-    """Begin a transaction that no other writer's runs beside. Raises ServerFailed, NotALedger; then none has begun."""
+def _begin(db: Session, begin: str) -> None:
+    """Begin a transaction, in turn or beside it. Raises ServerFailed, NotALedger; then none has begun."""
     try:
         begin_guarded(db, begin, within_s=TURN_S)
     except ServerFailed as error:

@@ -31,7 +31,7 @@ from ledger.operations.settle import close_attempt, drop_expired, find_failure, 
 from ledger.prices import Price
 from ledger.store.looks import Looks, read_figures
 from ledger.store.outbox import StoreOutbox
-from ledger.store.works import Shared
+from ledger.store.works import Shared, Work
 from ledger.store.writer import Writer
 from ledger.values import (
     Admission,
@@ -141,6 +141,9 @@ class StoreLedger(StoreOutbox):
     async def settle(self, settlement: Settlement) -> None:
         if self._bodies is not None:
             settlement = await set_aside(settlement, self._bodies, self._bounds, now_ms=self._clock_ms())
+        await self._write_settlement(settlement)
+
+    async def _write_settlement(self, settlement: Settlement) -> None:
         await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
 
     async def record_follower(
@@ -263,11 +266,16 @@ class StoreLedger(StoreOutbox):
     async def _write_under_lease(
         self, work: Callable[[Database, str], Result], *, is_settlement: bool = False
     ) -> Result:
-        """Write as this process's owner; as a new one if its lease turns out to be over."""
+        return await self._write_as_owner(
+            lambda owner_id: partial(_as_owner, work=work, owner_id=owner_id), is_settlement=is_settlement
+        )
+
+    async def _write_as_owner(self, work_of: Callable[[str], Work[Result]], *, is_settlement: bool = False) -> Result:
+        """Write what `work_of` makes for this process's owner; for a new one if its lease turns out to be over."""
         for _ in range(LEASE_TRIES):
             owner = self._owner
             try:
-                return await self._store.write(partial(_as_owner, work=work, owner=owner), is_settlement=is_settlement)
+                return await self._store.write(work_of(owner.owner_id), is_settlement=is_settlement)
             except LeaseOver:
                 await self._rejoin(owner)
         raise LedgerUnavailable
@@ -299,8 +307,8 @@ class StoreLedger(StoreOutbox):
         forget_events(db, before_ms=now_ms - self._events_kept_ms)
 
 
-def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner: Owner) -> Result:
-    return work(db, owner.owner_id)
+def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner_id: str) -> Result:
+    return work(db, owner_id)
 
 
 def new_owner() -> Owner:

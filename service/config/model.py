@@ -44,7 +44,8 @@ class LedgerSection(Section, frozen=True):
     synchronous `full`: an acknowledged hold survives a power cut, as on PostgreSQL it always does.
     verify_every_s: how often the service looks whether the newest lines add up. disk_low_mb: with less than this free
     beside it (a MB is 2^20 bytes), `disk.low` goes out; 0: never. keep_events_days: how long alerts are remembered that
-    are over.
+    are over. slice_above_per_s: on a server, with more calls a second of one process under a ceiling, it keeps a slice
+    of that and admits without waiting for its turn; 0: never. On a file it changes nothing: there is no other replica.
     """
 
     url: str = "sqlite:farthing.db"
@@ -52,6 +53,7 @@ class LedgerSection(Section, frozen=True):
     verify_every_s: Seconds = 60.0
     disk_low_mb: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 512
     keep_events_days: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 90
+    slice_above_per_s: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
 
 
 class CacheSection(Section, frozen=True):

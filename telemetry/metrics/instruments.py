@@ -184,14 +184,15 @@ QUEUE_DEPTH: Final = _gauge(
 )
 CEILINGS: Final = _gauge("farthing.ceilings", "{ceiling}", "Ceilings in force; the fullest of them are told one by one")
 _OF_CEILING: Final = ("scope", "window")
-# {unit of a ceiling: (its limit, what is spent, what is held)}.
+# {unit of a ceiling: (its limit, what is spent, what is held, what of that are slices)}.
 CEILING: Final = {
     unit: tuple(
         _gauge(f"farthing.ceiling.{what}{ending}", told, text, *_OF_CEILING)
         for what, text in (
             ("limit", "The most that may be held and spent in the current window"),
             ("spent", "What is spent in the current window"),
-            ("held", "What open attempts hold in the current window"),
+            ("held", "What open attempts hold in the current window, slices included"),
+            ("sliced", "What processes hold in the current window for calls to come"),
         )
     )
     for unit, ending, told in (("usd", "", "USD"), ("tokens", ".tokens", "{token}"), ("calls", ".calls", "{call}"))

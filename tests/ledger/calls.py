@@ -40,9 +40,11 @@ def url_of(home):
 
 
 @asynccontextmanager
-async def a_ledger(home, *, clock=None, bounds=None, ceilings=()):
+async def a_ledger(home, *, clock=None, bounds=None, ceilings=(), slice_above_per_s=0):
     clock = clock or Clock()
-    async with open_ledger(url_of(home), clock_ms=clock, cache_bounds=bounds or CacheBounds()) as ledger:
+    async with open_ledger(
+        url_of(home), clock_ms=clock, cache_bounds=bounds or CacheBounds(), slice_above_per_s=slice_above_per_s
+    ) as ledger:
         await ledger.configure_ceilings(tuple(ceilings))
         yield ledger
 

@@ -62,6 +62,17 @@ async def test_works_of_one_kind_share_one_run_after_the_others_of_their_batch(t
         assert await store.write(count) == 6
 
 
+async def test_works_that_go_first_do_so_together(tmp_path):
+    def there_and_put(db, values):
+        there = count(db)
+        return [(put(value)(db), there)[1] for value in values]
+
+    async with open_store(tmp_path / "l.db", "full") as store:
+        first = [Shared(there_and_put, value, goes_first=True) for value in range(3)]
+        asked = [Shared(there_and_put, 3), *first[:2], put(4), count, first[2], Shared(there_and_put, 5)]
+        assert await asyncio.gather(*map(store.write, asked)) == [4, 0, 0, 1, 3, 3, 4]
+
+
 async def test_a_batch_runs_again_only_if_one_of_it_failed_after_it_had_written(tmp_path):
     async with open_store(tmp_path / "l.db", "full") as store:
         runs = []

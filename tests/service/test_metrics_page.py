@@ -41,9 +41,11 @@ def page_of(told: Told) -> MetricsPage:
     return MetricsPage(open_metrics(), told, told, told, now_ms=lambda: NOW_MS)  # type: ignore[arg-type]
 
 
-def a_ceiling(scope: str, *, limit: int, spent: int, held: int = 0, unit: str = "usd") -> dict[str, Any]:
+def a_ceiling(
+    scope: str, *, limit: int, spent: int, held: int = 0, sliced: int = 0, unit: str = "usd"
+) -> dict[str, Any]:
     ending = "_nanousd" if unit == "usd" else ""
-    amounts = {f"limit{ending}": limit, f"spent{ending}": spent, f"held{ending}": held}
+    amounts = {f"limit{ending}": limit, f"spent{ending}": spent, f"held{ending}": held, f"sliced{ending}": sliced}
     return {"scope": scope, "window": "day", "unit": unit, **amounts}
 
 
@@ -61,7 +63,7 @@ async def test_ceilings_are_told_in_their_units() -> None:
         Told(
             [
                 a_ceiling("global", limit=10_000_000_000, spent=2_500_000_000, held=1),
-                a_ceiling("key:k", limit=60, spent=6, held=2, unit="calls"),
+                a_ceiling("key:k", limit=60, spent=6, held=2, sliced=1, unit="calls"),
             ],
             [],
         )
@@ -71,6 +73,7 @@ async def test_ceilings_are_told_in_their_units() -> None:
     assert found(told, "farthing_ceiling_held_usd") == {("global", "day"): 1e-9}
     assert found(told, "farthing_ceiling_limit_calls") == {("key:k", "day"): 60.0}
     assert found(told, "farthing_ceiling_held_calls") == {("key:k", "day"): 2.0}
+    assert found(told, "farthing_ceiling_sliced_calls") == {("key:k", "day"): 1.0}
     assert found(told, "farthing_ceiling_limit_tokens") == {}
 
 

@@ -6,10 +6,17 @@ UPDATE holds
        queued_us = CASE WHEN CAST(:begun_at_us AS bigint) IS NOT NULL
                    THEN GREATEST(0, :begun_at_us - taken_at_ms * 1000) END
  WHERE hold_id = :hold_id AND state = 'held'
-RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms;
+RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms, hold_id;
 
 -- name: count_latency
 INSERT INTO latency_buckets AS kept (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
-VALUES (:deployment, :kind, :hour_ms, :bucket, 1, :us, :us)
+VALUES (:deployment, :kind, :hour_ms, :bucket, :count, :sum_us, :max_us)
     ON CONFLICT (deployment, hour_ms, kind, bucket) DO UPDATE
-   SET count = kept.count + 1, sum_us = kept.sum_us + excluded.sum_us, max_us = GREATEST(kept.max_us, excluded.max_us);
+   SET count = kept.count + excluded.count, sum_us = kept.sum_us + excluded.sum_us, max_us = GREATEST(kept.max_us, excluded.max_us);
+
+-- name: windows_of_holds
+-- As `windows_of_hold`, for many holds in one journey.
+SELECT link.hold_id, w.ceiling_id, w.starts_at_ms, w.counts, w.spent_amount, w.warn_amount
+  FROM hold_windows AS link
+  JOIN ceiling_windows AS w ON w.ceiling_id = link.ceiling_id AND w.starts_at_ms = link.starts_at_ms
+ WHERE link.hold_id = :hold_id;

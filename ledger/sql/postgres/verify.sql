@@ -37,7 +37,9 @@ WITH open AS MATERIALIZED (
      GROUP BY link.ceiling_id, link.starts_at_ms), found AS (
     SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.held_amount,
            COALESCE(CASE w.counts WHEN 'nanousd' THEN open.nanousd WHEN 'tokens' THEN open.tokens
-                                  WHEN 'attempts' THEN open.attempts ELSE open.calls END, 0) AS open_holds_amount
+                                  WHEN 'attempts' THEN open.attempts ELSE open.calls END, 0)
+           + COALESCE((SELECT SUM(free_amount) FROM slices AS s
+                        WHERE s.ceiling_id = w.ceiling_id AND s.starts_at_ms = w.starts_at_ms), 0) AS open_holds_amount
       FROM ceiling_windows AS w
       LEFT JOIN open ON open.ceiling_id = w.ceiling_id AND open.starts_at_ms = w.starts_at_ms)
 SELECT ceiling_id, starts_at_ms, counts, held_amount, open_holds_amount

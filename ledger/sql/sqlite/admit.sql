@@ -12,11 +12,13 @@ SELECT flights.generation_id, flights.owner_id
  WHERE flights.cache_key = :cache_key AND owners.lease_until_ms > :now_ms;
 
 -- name: lead_flight
--- Take the lead of a key that nobody alive leads. The epoch of a taken-over flight is one higher.
+-- Take the lead of a key that nobody alive leads. The epoch of a taken-over flight is one higher. No row: on a server,
+-- somebody whose call was admitted beside this batch took it since it was looked for.
 INSERT INTO flights (cache_key, generation_id, owner_id, epoch)
 VALUES (:cache_key, :generation_id, :owner_id, 1)
     ON CONFLICT (cache_key) DO UPDATE
-   SET generation_id = excluded.generation_id, owner_id = excluded.owner_id, epoch = flights.epoch + 1;
+   SET generation_id = excluded.generation_id, owner_id = excluded.owner_id, epoch = flights.epoch + 1
+RETURNING generation_id;
 
 -- name: open_generation
 -- A generation that begins. Repeating it changes nothing and counts no row.

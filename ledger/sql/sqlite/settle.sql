@@ -5,7 +5,7 @@ UPDATE holds
        latency_us = :latency_us, ttft_us = :ttft_us, error = :error, hedge = :hedge,
        queued_us = MAX(0, :begun_at_us - taken_at_ms * 1000)
  WHERE hold_id = :hold_id AND state = 'held'
-RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms;
+RETURNING held_nanousd, held_tokens, attempt, deployment, taken_at_ms, hold_id;
 
 -- name: find_closed_hold
 -- How a hold stands and what it was closed with. charged NULL: nothing was posted. No row: no such hold.
@@ -38,7 +38,8 @@ UPDATE generations
 
 -- name: end_flight
 -- No row: another generation has taken the lead since.
-DELETE FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id;
+DELETE FROM flights WHERE cache_key = :cache_key AND generation_id = :generation_id
+RETURNING generation_id;
 
 -- name: share_failure
 -- For whoever waits in another process. No row: no other is alive, or it was done before.
@@ -83,6 +84,6 @@ DELETE FROM responses
 
 -- name: count_latency
 INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
-VALUES (:deployment, :kind, :hour_ms, :bucket, 1, :us, :us)
+VALUES (:deployment, :kind, :hour_ms, :bucket, :count, :sum_us, :max_us)
     ON CONFLICT (deployment, hour_ms, kind, bucket) DO UPDATE
-   SET count = count + 1, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);
+   SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);

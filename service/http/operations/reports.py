@@ -49,7 +49,7 @@ REPORTS: Final = (
         method="get",
         path="/ledger/ceilings",
         role="reader",
-        summary="Limit, spent, held and room of every ceiling; with `top`, of so many, the fullest first",
+        summary="Limit, spent, held, what of that are slices, and room of every ceiling; with `top`, of the fullest",
         query=("top",),
     ),
     Operation(
