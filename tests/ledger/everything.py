@@ -22,6 +22,9 @@ CEILINGS = (
 HOOKS = {"hook": ["*"], "mail": ["*"]}
 # What only comes about where processes die at the wrong moment.
 ODD = (
+    # Slices with nothing left, so that what is held stays as it is.
+    "INSERT INTO slices (ceiling_id, starts_at_ms, owner_id, free_amount) "
+    "SELECT ceiling_id, starts_at_ms, (SELECT MAX(owner_id) FROM owners), 0 FROM ceiling_windows",
     "INSERT INTO flights (cache_key, generation_id, owner_id, epoch) VALUES (:key, 'gen_odd', 'own_odd', 3)",
     "INSERT INTO failed_flights (failure_id, generation_id, failure, until_ms) VALUES (7, 'gen_odd', :blob, 1)",
     "INSERT INTO followed_sums (ceiling_id, starts_at_ms, amount, ceilings_epoch, seq) VALUES ('', 0, 1, 1, 1)",
