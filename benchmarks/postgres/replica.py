@@ -6,7 +6,7 @@ then the server's processor time for it can be seen.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 from unittest.mock import patch
@@ -70,11 +70,11 @@ def _timed(turns: list[Turn]) -> Iterator[None]:
         if begin == store.BEGIN:
             taken_s = time.perf_counter()
 
-    def timed_batch(db: Session, *, works: list[Any], begin: str) -> list[Any]:
+    def timed_batch(db: Session, *, works: Iterable[Any], begin: str) -> list[Any]:
         began_s, cpu_s = time.perf_counter(), time.thread_time()
         results = run_batch(db, works=works, begin=begin)
         ended_s = time.perf_counter()
-        turns.append(Turn(len(works), taken_s - began_s, ended_s - taken_s, time.thread_time() - cpu_s))
+        turns.append(Turn(len(results), taken_s - began_s, ended_s - taken_s, time.thread_time() - cpu_s))
         return results
 
     with patch.object(store, "_begin", timed_begin), patch.object(store, "run_batch", timed_batch):

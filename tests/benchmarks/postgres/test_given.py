@@ -4,8 +4,10 @@ import msgspec
 import pytest
 
 from benchmarks.cores.model import Times, limit_per_second, simulate
+from benchmarks.ledger import pairs_on
 from benchmarks.postgres.__main__ import server_times, table
-from benchmarks.postgres.replica import Turn
+from benchmarks.postgres.replica import Turn, _timed
+from tests.ledger.calls import a_ledger
 
 ON_FILE = Times(loop=400.0, write=100.0, shared_write=150.0, commit=300.0, turn=10.0)
 # A turn is 2 ms and 100 us for each write, 40 of them the replica's own work.
@@ -45,3 +47,12 @@ def test_admissions_beside_the_turn_leave_it_to_settlements():
     many = simulate(ours, processes=16, connections=32, calls=8000, seed=1)
     without = simulate(server_times(ON_FILE, TURNS), processes=16, connections=32, calls=8000, seed=1)
     assert many.per_second > 1.5 * without.per_second
+
+
+async def test_a_turn_is_timed_with_all_that_shared_it(postgres_home):
+    turns = []
+    async with a_ledger(postgres_home) as ledger:
+        with _timed(turns):
+            pairs = await pairs_on(ledger, 4, 0.1)
+    assert sum(turn.writes for turn in turns) >= 2 * len(pairs.admissions_ms) > 0
+    assert all(turn.held_s >= 0 and turn.cpu_s > 0 for turn in turns)
