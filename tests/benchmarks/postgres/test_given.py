@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks.cores.model import Times, limit_per_second, simulate
-from benchmarks.ledger import pairs_on
+from benchmarks.ledger import now_ms, pairs_on
 from benchmarks.postgres.__main__ import server_times, table
 from benchmarks.postgres.replica import Turn, _timed
 from tests.ledger.calls import a_ledger
@@ -51,7 +51,7 @@ def test_admissions_beside_the_turn_leave_it_to_settlements():
 
 async def test_a_turn_is_timed_with_all_that_shared_it(postgres_home):
     turns = []
-    async with a_ledger(postgres_home) as ledger:
+    async with a_ledger(postgres_home, clock=now_ms) as ledger:
         with _timed(turns):
             pairs = await pairs_on(ledger, 4, 0.1)
     assert sum(turn.writes for turn in turns) >= 2 * len(pairs.admissions_ms) > 0
