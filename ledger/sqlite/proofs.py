@@ -27,10 +27,10 @@ NAMES: Final = "reports: spend by user, workflow and run is what its lines come 
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
     ("ceiling_windows", "ceilings"), ("api_key_routes", "api_keys"), ("api_key_ceilings", "api_keys"),
-    ("deliveries", "events"),
+    ("deliveries", "events"), ("slices", "ceiling_windows"),
 })  # fmt: skip
 # Small enough for SQLite's own check.
-_FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries")
+_FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries", "slices")
 
 
 class WindowRow(msgspec.Struct, frozen=True):

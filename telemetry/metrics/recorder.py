@@ -132,6 +132,9 @@ class Recorder:
         self._ended: dict[tuple[str, str, str], Count] = {}
         self._requests: dict[tuple[str, str, int], Spread] = {}
         self._in_flight = self.tally.count(its.IN_FLIGHT)
+        # As with `Asked`: there before the first one, so that its rate begins at zero.
+        for operation, outcome in (("find", "found"), ("keep", "kept")):
+            self.tally.count(its.CACHE_SERVER, operation, outcome)
 
     def attempt(self, it: AttemptAccount) -> None:
         """Count an attempt, its tokens and its cost."""

@@ -49,6 +49,7 @@ async def test_the_statements_of_a_call_are_counted():
     assert told.keys() == {"admission", "settlement", "hit", "hit at hand"}
     # A third more than when this was written: who needs more says what for.
     assert told["admission"] <= 24
-    assert told["settlement"] <= 36
-    assert told["hit"] <= 10
-    assert told["hit at hand"] <= 8
+    # Of the rest up to seven are for the sums by the day of users, workflows and runs: a month by user took seconds.
+    assert told["settlement"] <= 42
+    assert told["hit"] <= 11
+    assert told["hit at hand"] <= 10
