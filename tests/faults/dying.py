@@ -84,13 +84,9 @@ def run_child(arguments: tuple[str, ...], death: Death | None) -> None:
 
 
 def _shorten_leases() -> None:
-    from ledger.sqlite import ledger
+    from ledger.store import ledger
 
-    rule = getattr(ledger, "LeaseRule", None)
-    if rule is None:
-        ledger.LEASE_MS, ledger.RENEW_S, ledger.SWEEP_S = round(LEASE_S * 1000), RENEW_S, SWEEP_S
-    else:
-        ledger.LeaseRule = partial(rule, lease_ms=round(LEASE_S * 1000), renew_s=RENEW_S, sweep_s=SWEEP_S)
+    ledger.LeaseRule = partial(ledger.LeaseRule, lease_ms=round(LEASE_S * 1000), renew_s=RENEW_S, sweep_s=SWEEP_S)
 
 
 def _found(place: str) -> tuple[Any, str]:

@@ -110,6 +110,8 @@ async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_c
         upstream.default = once_open
         campaign = Campaign(tmp_path, upstream)
         async with dying_serve(tmp_path, config=config(upstream.url)) as one, dying_serve(tmp_path) as other:
+            for service in (one, other):  # Who listens has not made its ledger yet.
+                await service.get("/health/live")
             asking = [asyncio.create_task(ask(service, n)) for n in range(30) for service in (one, other)]
             while campaign.rows("SELECT COUNT(*) FROM idempotency WHERE state = 'in_progress'") != [(60,)]:
                 await asyncio.sleep(0.01)
