@@ -71,7 +71,7 @@ def on_a_terminal(folder: Path, *arguments: str, columns: int = 140, term: str =
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     told = {**os.environ, "TERM": term, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8"}
     process = subprocess.Popen(
-        # Tests that run in a shell's background ignore SIGINT, and so would what they start; a terminal's program does not.
+        # In a shell's background tests ignore SIGINT, and so would what they start; a terminal's program does not.
         ["env", "--default-signal=INT", FARTHING, *arguments],
         cwd=folder,
         env=told,
