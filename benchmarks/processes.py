@@ -81,12 +81,9 @@ class Process(msgspec.Struct, frozen=True):
         return Target(self.port, path, model, self.headers)
 
     def cpu_s(self) -> float:
-        """Processor time that all of them have used, in seconds."""
-        ticks = 0
-        for pid in self.family():
-            fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(") ")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        """Processor time that all of them have used, in seconds: by each one's own clock, for /proc counts in 10 ms."""
+        # The clock's number as clock_getcpuclockid(3) makes it; Python has no name for that.
+        return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in self.family()) / 1e9
 
     def rss_mb(self) -> float:
         """Resident memory of all of them, in MB."""

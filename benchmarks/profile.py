@@ -224,7 +224,7 @@ async def statements() -> list[str]:
                 assert isinstance(await ledger.admit(again), Hit)
             with counted() as counts["hit at hand"]:
                 assert await ledger.hit_again(_at_hand(again, request.facts.generation_id))
-    lines = ["| statements and programs of triggers, beside a batch's own two | |", "| --- | ---: |"]
+    lines = ["| statements and programs of triggers, beside a batch's own | |", "| --- | ---: |"]
     return lines + [f"| {name} | {len(found)} |" for name, found in counts.items()]
 
 

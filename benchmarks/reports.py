@@ -1,18 +1,23 @@
 """`python -m benchmarks.reports [POSTINGS | FILE]`: what reports over a long history take, and cost a writer.
 
 See `benchmarks.history` for what is in it; a FILE that it made grows by this. Processor time is told beside: on a
-machine that others use it is what says something.
+machine that others use it is what says something. Writer and reader have a core each, for otherwise a reader takes what
+the writer's threads used before; and what two busy cores cost each other, whatever they do, is told by a reader of a
+copy: the rest is ours. `--writer`: that table alone, in a minute and a half and the history.
 """
 
+import argparse
 import asyncio
 import itertools
 import multiprocessing
 import os
-import sys
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -32,6 +37,7 @@ POSTINGS = 1_000_000
 REPEATS = 5
 SECONDS = 4.0
 PAUSE_S = 0.2
+STARTED_WITHIN_S = 60.0
 CLIENTS = 16
 TURNS = 5
 
@@ -76,19 +82,6 @@ async def _time(ask: Callable[[], Awaitable[object]]) -> tuple[float, float] | N
     return median(times_ms), median(cpu_ms)
 
 
-def read_on(path: str) -> None:
-    """Ask for the report five times a second until ended, on the other core."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-    async def reading() -> None:
-        async with open_reports(f"sqlite:{path}") as reports:
-            while True:
-                await reports.spend(SpendQuery(group_by=("model", "day")))
-                await asyncio.sleep(PAUSE_S)
-
-    uvloop.run(reading())
-
-
 class Written(msgspec.Struct, frozen=True):
     """Admissions that were settled, a second; the processor time of each, and how long one waited, in microseconds."""
 
@@ -97,19 +90,64 @@ class Written(msgspec.Struct, frozen=True):
     waited_us: float
 
 
-def time_writer(path: Path) -> list[tuple[Written, Written]]:
-    """[(pairs alone, beside a reader)], in turns, because other things also happen on a machine."""
-    numbers, found = itertools.count(time.time_ns()), []  # Ids that no earlier run has used.
-    for _ in range(TURNS):
-        alone = uvloop.run(write_pairs(path, numbers))
-        reader = multiprocessing.get_context("spawn").Process(target=read_on, args=(str(path),))
-        reader.start()
-        try:
-            found.append((alone, uvloop.run(write_pairs(path, numbers))))
-        finally:
-            reader.terminate()
-            reader.join()
-    return found
+class Turn(msgspec.Struct, frozen=True):
+    """What was written with nobody beside, beside a reader of a copy, and beside a reader of the same ledger."""
+
+    alone: Written
+    elsewhere: Written
+    beside: Written
+
+
+def time_writer(path: Path, copy: Path) -> list[Turn]:
+    """In turns, because other things also happen on a machine."""
+    cores = os.sched_getaffinity(0)
+    numbers = itertools.count(time.time_ns())  # Ids that no earlier run has used.
+
+    def write() -> Written:
+        return uvloop.run(write_pairs(path, numbers))
+
+    os.sched_setaffinity(0, {min(cores)})  # Of the threads that are begun from now on, too.
+    try:
+        turns = []
+        for _ in range(TURNS):
+            alone = write()
+            with reading(copy, max(cores)):
+                elsewhere = write()
+            with reading(path, max(cores)):
+                turns.append(Turn(alone, elsewhere, write()))
+        return turns
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def reading(path: Path, core: int) -> Iterator[None]:
+    """A process that asks for a report five times a second, and has asked for the first."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    reader = multiprocessing.get_context("spawn").Process(target=read_on, args=(str(path), core, theirs))
+    reader.start()
+    try:
+        assert ours.poll(STARTED_WITHIN_S), "the reader did not begin"
+        yield
+        assert reader.is_alive(), "the reader ended"
+    finally:
+        reader.terminate()
+        reader.join()
+
+
+def read_on(path: str, core: int, begun: Connection) -> None:
+    """Ask for the report until ended. Tells when the first is there."""
+    os.sched_setaffinity(0, {core})
+
+    async def asking() -> None:
+        async with open_reports(f"sqlite:{path}") as reports:
+            for asked in itertools.count(1):
+                await reports.spend(SpendQuery(group_by=("model", "day")))
+                if asked == 1:
+                    begun.send(asked)
+                await asyncio.sleep(PAUSE_S)
+
+    uvloop.run(asking())
 
 
 async def write_pairs(path: Path, numbers: Iterator[int]) -> Written:
@@ -126,28 +164,44 @@ async def write_pairs(path: Path, numbers: Iterator[int]) -> Written:
 
 def main() -> None:
     """Make the history, ask for the reports, print the tables."""
-    given = sys.argv[1] if len(sys.argv) > 1 else f"{POSTINGS}"
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reports")
+    parser.add_argument("given", nargs="?", default=f"{POSTINGS}", metavar="POSTINGS | FILE")
+    parser.add_argument("--writer", action="store_true", help="only what a reader costs the writer")
+    asked = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "ledger.db" if given.isdigit() else Path(given)
-        if given.isdigit():
-            asyncio.run(make_history(path, int(given)))
-        table = Table("report", "ms", "CPU ms", title=f"Reports over a ledger of {path.stat().st_size / 1e9:.1f} GB")
-        for report, times_ms in asyncio.run(time_reports(path, span_of(path))).items():
-            table.add_row(report, *(("stopped", "") if times_ms is None else (f"{ms:,.0f}" for ms in times_ms)))
-        console.print(table)
-        console.print(beside(time_writer(path)))
+        path = Path(name) / "ledger.db" if asked.given.isdigit() else Path(asked.given)
+        if asked.given.isdigit():
+            asyncio.run(make_history(path, int(asked.given)))
+        if not asked.writer:
+            console.print(told(asyncio.run(time_reports(path, span_of(path))), path))
+        if len(os.sched_getaffinity(0)) == 1:
+            console.print("On one core there is no saying what a reader costs.")
+            return
+        copy = Path(name) / "copy.db"
+        shutil.copy(path, copy)
+        console.print(beside(time_writer(path, copy)))
 
 
-def beside(turns: list[tuple[Written, Written]]) -> Table:
-    """What readers cost the writer: the median of the turns."""
+def told(times_ms: dict[str, tuple[float, float] | None], path: Path) -> Table:
+    """What each report took."""
+    table = Table("report", "ms", "CPU ms", title=f"Reports over a ledger of {path.stat().st_size / 1e9:.1f} GB")
+    for report, took_ms in times_ms.items():
+        table.add_row(report, *(("stopped", "") if took_ms is None else (f"{ms:,.0f}" for ms in took_ms)))
+    return table
+
+
+def beside(turns: list[Turn]) -> Table:
+    """What readers cost the writer: medians of the turns. ours: beside a reader of its ledger, more than of a copy."""
     table = Table(
-        "pairs", "alone", "beside a reader", "more", title="The writer, and one who reads five times a second"
-    )
+        "pairs", "alone", "a reader of a copy", "a reader of it", "more than alone", "ours",
+        title="The writer, and one who reads five times a second",
+    )  # fmt: skip
     for name, figure in (("CPU µs", "cpu_us"), ("waited µs", "waited_us"), ("per second", "per_second")):
-        told = [(getattr(alone, figure), getattr(both, figure)) for alone, both in turns]
-        more = median(both / alone - 1 for alone, both in told)
-        table.add_row(name, f"{median(a for a, _ in told):,.0f}", f"{median(b for _, b in told):,.0f}", f"{more:+.1%}")
+        rows = [[getattr(it, figure) for it in (turn.alone, turn.elsewhere, turn.beside)] for turn in turns]
+        medians = (f"{median(row[place] for row in rows):,.0f}" for place in range(3))
+        more, ours = (median(row[2] / row[place] - 1 for row in rows) for place in (0, 1))
+        table.add_row(name, *medians, f"{more:+.1%}", f"{ours:+.1%}")
     return table
 
 

@@ -1,9 +1,11 @@
 """`python -m benchmarks.spans`: what being traced costs a call, in processor time and in calls a second.
 
-First the whole service under load, telling a collector and telling nobody, in turns on one core, so that a slow moment
-of the machine falls on both: the difference, over the spans of a call, is what a span costs from its first fact to the
-collector's answer. Then the parts of it that are the exporter's thread's, each alone, and OpenTelemetry's own encoder
-beside them: its 82 µs for 15 attributes on a quiet core say how quiet this one is. Takes about a minute.
+First the whole service under load, telling a collector and telling nobody, and the floor (`floor.py`), in short turns
+on one core, so that a slow moment of the machine falls on all of them. What telling adds, over the spans of a call, is
+what a span costs from its first fact to the collector's answer. Machines differ, so it is told as a share of the
+floor's call, too; and as the median of several rounds of turns with its quartiles, for one round says little on a core
+that others use. Then the parts of it that are the exporter's thread's, each alone, and OpenTelemetry's own encoder
+beside them. Takes two minutes.
 """
 
 import statistics
@@ -23,27 +25,32 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import body, run_load
-from benchmarks.processes import Process, running_gateway, running_upstream, stay_on_load_core
+from benchmarks.processes import Process, running_floor, running_gateway, running_upstream, stay_on_load_core
+from benchmarks.profile import read_threads
 from telemetry import AttemptFacts, ChatFacts, RequestFacts, new_span_id, new_trace_id
 from telemetry.collector import Collector
 from telemetry.environment import CollectorSettings
 from telemetry.spans import Span, spans_of
 from telemetry.wire import SpanEncoder
 
-TURNS: Final = 11
-SECONDS: Final = 2.0
+# Rounds of turns. What a thread still does for a turn's calls after it belongs to the round.
+ROUNDS: Final = 11
+TURNS: Final = 9
+SECONDS: Final = 0.3
 CONNECTIONS: Final = 16
 SPANS_A_CALL: Final = 3
-ROUNDS: Final = 21
+REPEATS: Final = 21
 CALLS: Final = 170
-GOAL_US: Final = 60
+# 60 µs on the machine of DESIGN §9, whose floor makes 4,490 calls a second of one core.
+GOAL: Final = 0.27
 
 
-class Turn(msgspec.Struct, frozen=True):
-    """One load on one gateway."""
+class Cost(msgspec.Struct, frozen=True):
+    """A round of one process. loop_us: of a call's processor time the main thread's, where the event loop runs."""
 
     per_second: float
     cpu_us: float
+    loop_us: float
 
 
 def main() -> None:
@@ -51,13 +58,14 @@ def main() -> None:
     stay_on_load_core()
     with ExitStack() as stack:
         upstream = stack.enter_context(running_upstream())
-        gateways = [
+        floor = stack.enter_context(running_floor(upstream.port))
+        untold, told = (
             stack.enter_context(running_gateway(Path(_folder(stack)), upstream.port, tells=tells))
             for tells in (False, True)
-        ]
-        turns = uvloop.run(_in_turns(gateways))
-        console = Console()
-        console.print(_loads(*turns))
+        )
+        rounds = uvloop.run(_in_turns({"the floor": floor, "untold": untold, "told": told}))
+        console = Console(width=120)
+        console.print(_loads(rounds))
         console.print(_parts(upstream.port))
 
 
@@ -65,29 +73,50 @@ def _folder(stack: ExitStack) -> str:
     return stack.enter_context(tempfile.TemporaryDirectory(prefix="farthing-bench-"))
 
 
-async def _in_turns(gateways: list[Process]) -> tuple[list[Turn], list[Turn]]:
-    """A B A B …, after a turn of each that is not counted."""
-    turns: tuple[list[Turn], list[Turn]] = ([], [])
-    for _ in range(TURNS + 1):
-        for gateway, mine in zip(gateways, turns, strict=True):
-            before_s = gateway.cpu_s()
-            load = await run_load(gateway.target(), body("bench"), connections=CONNECTIONS, seconds=SECONDS)
-            assert not load.failures
-            cpu_us = (gateway.cpu_s() - before_s) / len(load.latencies_ms) * 1e6
-            mine.append(Turn(load.per_second, cpu_us))
-    return turns[0][1:], turns[1][1:]
+async def _in_turns(measured: dict[str, Process]) -> dict[str, list[Cost]]:
+    """{its name: what its calls cost in each round}, after one that is not counted."""
+    costs: dict[str, list[Cost]] = {name: [] for name in measured}
+    for _ in range(ROUNDS + 1):
+        before = {name: _spent_us(process) for name, process in measured.items()}
+        calls = dict.fromkeys(measured, 0)
+        order = list(measured)
+        for _ in range(TURNS):
+            for name in order:
+                calls[name] += await _turn(measured[name], "m" if name == "the floor" else "bench")
+            order.reverse()
+        for name, process in measured.items():
+            cpu_us, loop_us = (
+                (after - at_first) / calls[name]
+                for after, at_first in zip(_spent_us(process), before[name], strict=True)
+            )
+            costs[name].append(Cost(calls[name] / (TURNS * SECONDS), cpu_us, loop_us))
+    return {name: found[1:] for name, found in costs.items()}
 
 
-def _loads(silent: list[Turn], telling: list[Turn]) -> Table:
-    table = Table(title=f"Proxied calls at {CONNECTIONS} connections, in turns")
-    for column in ("spans", "calls/s, each turn", "median", "CPU µs a call, each turn", "median"):
-        table.add_column(column, justify="left" if column == "spans" else "right")
-    for name, turns in (("untold", silent), ("told", telling)):
-        rates, costs = [turn.per_second for turn in turns], [turn.cpu_us for turn in turns]
-        table.add_row(name, _each(rates), f"{_median(rates):,.0f}", _each(costs), f"{_median(costs):,.0f}")
-    more = [told.cpu_us - untold.cpu_us for untold, told in zip(silent, telling, strict=True)]
-    a_span_us = _median(more) / SPANS_A_CALL
-    table.caption = f"a span costs {a_span_us:.0f} µs of CPU (median of {len(more)} pairs; goal: {GOAL_US} at most)"
+async def _turn(process: Process, model: str) -> int:
+    load = await run_load(process.target(), body(model), connections=CONNECTIONS, seconds=SECONDS)
+    assert not load.failures
+    return len(load.latencies_ms)
+
+
+def _spent_us(process: Process) -> tuple[float, float]:
+    """Processor time of all its threads, and of its main one."""
+    return process.cpu_s() * 1e6, read_threads(process.pid)[process.pid][0] / 1000
+
+
+def _loads(rounds: dict[str, list[Cost]]) -> Table:
+    table = Table(title=f"Proxied calls at {CONNECTIONS} connections, {ROUNDS} rounds: medians, and quartiles")
+    for column in ("", "calls/s", "CPU µs a call", "event loop's"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, found in rounds.items():
+        rates, costs, loops = ([getattr(cost, figure) for cost in found] for figure in Cost.__struct_fields__)
+        table.add_row(name, _spread(rates), _spread(costs), _spread(loops))
+    pairs = list(zip(rounds["untold"], rounds["told"], strict=True))
+    spans_us = [(told.cpu_us - untold.cpu_us) / SPANS_A_CALL for untold, told in pairs]
+    loops_us = [(told.loop_us - untold.loop_us) / SPANS_A_CALL for untold, told in pairs]
+    table.add_row("a span", "", _spread(spans_us), _spread(loops_us))
+    shares = [span_us / floor.cpu_us for span_us, floor in zip(spans_us, rounds["the floor"], strict=True)]
+    table.caption = f"A span is {_median(shares):.2f} of the floor's call (goal: {GOAL} at most)."
     return table
 
 
@@ -110,7 +139,7 @@ def _parts(port: int) -> Table:
     for column in ("part", "median", "worst"):
         table.add_column(column, justify="left" if column == "part" else "right")
     for name, work in parts.items():
-        took = [_cpu_s(work) / len(spans) * 1e6 for _ in range(ROUNDS)]
+        took = [_cpu_s(work) / len(spans) * 1e6 for _ in range(REPEATS)]
         table.add_row(name, f"{_median(took):.1f}", f"{max(took):.1f}")
     collector.close()
     return table
@@ -207,8 +236,10 @@ def _facts(number: int) -> RequestFacts:
     )
 
 
-def _each(figures: list[float]) -> str:
-    return " ".join(f"{figure:,.0f}" for figure in figures)
+def _spread(figures: list[float]) -> str:
+    """Its median, and its first and third quartile."""
+    first, median, third = statistics.quantiles(figures)
+    return f"{median:,.0f} ({first:,.0f} to {third:,.0f})"
 
 
 def _median(figures: list[float]) -> float:

@@ -41,6 +41,19 @@ class Database(Protocol):
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Rows: ...
 
 
+class BatchDatabase(Database, Protocol):
+    """One that a batch runs on: it does for many at once what is done for each of them."""
+
+    def find_each(self, sql: str, parameters: Iterable[Any], /) -> Iterable[Any]:
+        """What the statement finds for each of these {name: value}, as rows, in any order."""
+
+    def change_each(self, sql: str, parameters: Iterable[Any], look: str, /) -> Iterable[Any]:
+        """Run a statement that says what it changed for each of these, and tell what it said.
+
+        look: finds, in the same columns, what will be changed; for an engine that has to look first.
+        """
+
+
 def named(rows: Rows) -> list[dict[str, Any]]:
     """Each row as {column: value}."""
     names = [column[0] for column in rows.description]

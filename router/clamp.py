@@ -34,10 +34,11 @@ def shortened(
 
 
 class Held(NamedTuple):
-    """What a candidate holds."""
+    """What a candidate holds, with the most that it may write."""
 
     nanousd: int
     tokens: int
+    allowed_tokens: int | None
 
     def fits(self, room_nanousd: int | None, room_tokens: int | None) -> bool:
         """None: there is room enough."""
@@ -51,7 +52,7 @@ def clamped(candidate: Candidate, room_nanousd: int | None, room_tokens: int | N
 
     A room of None is no bound. A candidate that fits as it is stays so.
     """
-    if Held(candidate.held_nanousd, candidate.held_tokens).fits(room_nanousd, room_tokens):
+    if Held(candidate.held_nanousd, candidate.held_tokens, candidate.allowed_tokens).fits(room_nanousd, room_tokens):
         return candidate
     longest = _limit(candidate)
     if longest is None or not _held(candidate, 1).fits(room_nanousd, room_tokens):
@@ -72,6 +73,7 @@ def clamped(candidate: Candidate, room_nanousd: int | None, room_tokens: int | N
         body=body,
         held_nanousd=held.nanousd,
         held_tokens=held.tokens,
+        allowed_tokens=held.allowed_tokens,
         dropped_params=candidate.dropped_params
         + tuple(name for name in dropped if name not in candidate.dropped_params),
         clamped={field: fits},
@@ -104,4 +106,4 @@ def _held(candidate: Candidate, max_tokens: int) -> Held:
     )
     assert written is not None
     read = candidate.read_tokens
-    return Held(bound_nanousd(price, body, read, written), read + written)
+    return Held(bound_nanousd(price, body, read, written), read + written, written)

@@ -75,15 +75,17 @@ class Flight:
         # An answer that came in one piece, and that nobody has asked for as events.
         self._whole: Answer | None = None
         self._ended: asyncio.Event | None = None
+        # Who listens. A listener knows its flight, so that one that has left must not be known here: what goes in
+        # circles stays until the collector of them comes by, which costs a call more than most of its steps.
         self._listeners: set[Listener] = set()
-        self._own: Listener | None = None
+        self._has_own = False
         self._slack: asyncio.Future[None] | None = None
 
     def join(self, *, deadline_s: float) -> "Listener":
         """Listen from the first event on. The first who does is the caller whose call it is."""
         assert self.may_be_joined
-        listener = Listener(self, deadline_s)
-        self._own = self._own or listener
+        listener = Listener(self, deadline_s, is_own=not self._has_own)
+        self._has_own = True
         self._listeners.add(listener)
         self.deadline_s = max(self.deadline_s, deadline_s)
         self._changed()
@@ -104,10 +106,10 @@ class Flight:
 
     def make_private(self, passed: "LeadPassed") -> bool:
         """Go on for its own caller alone: whoever else listens is told this. False: its own caller has left."""
-        if self._own not in self._listeners:
+        if not any(listener.is_own for listener in self._listeners):
             return False
         self.is_private = True
-        for listener in self._listeners - {self._own}:
+        for listener in [it for it in self._listeners if not it.is_own]:
             listener.dismiss(passed)
         return True
 
@@ -211,10 +213,11 @@ class Flight:
 
 
 class Listener:
-    """One caller's place in a flight. Who only waits for its end is never slow."""
+    """One caller's place in a flight. Who only waits for its end is never slow. is_own: it is its own call's flight."""
 
-    def __init__(self, flight: Flight, deadline_s: float) -> None:
+    def __init__(self, flight: Flight, deadline_s: float, *, is_own: bool) -> None:
         self.deadline_s = deadline_s
+        self.is_own = is_own
         self._flight = flight
         self._heard = 0
         self._may_lag: int | None = None

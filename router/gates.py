@@ -17,7 +17,8 @@ ANSWERS_THAT_COUNT: Final = 5
 NEWEST_WEIGHS: Final = 0.1
 RETRY_AFTER_S: Final = 1.0
 
-Place = asyncio.Future[None]
+# Nothing but itself, or, had of a wait in line, what told of it.
+Place = object
 
 
 class NoPlace(Exception):
@@ -67,7 +68,7 @@ class Gate:
         self._now_s = now_s
         # {place: since when it is taken}, in that order.
         self._taken: dict[Place, float] = {}
-        self._line: deque[Place] = deque()
+        self._line: deque[asyncio.Future[None]] = deque()
 
     @property
     def in_use(self) -> int:
@@ -83,7 +84,7 @@ class Gate:
         """A place for the length of an `async with`. The wait for it is ended by the caller's own limit.
 
         within_s: how long that limit is. Raises NoPlace at once where no place would be free by then, as things are.
-        waited: told how long the wait was, in seconds, however it ended.
+        waited: told how long the wait was, in seconds, however it ended, if there was one.
         """
         return Pass(self, within_s, waited)
 
@@ -93,23 +94,28 @@ class Gate:
 
         Raises NoPlace.
         """
-        if self.limit is not None and self.in_use >= self.limit:
+        place = self.take()
+        if place is None:
             raise NoPlace(RETRY_AFTER_S)
-        place = await self.enter(0.0)
         try:
             yield
         finally:
             self._pass_on(place)
 
-    async def enter(self, within_s: float) -> Place:
-        """Take a place, to be given back by `leave`. See `pass_through`."""
-        place: Place = asyncio.get_running_loop().create_future()
-        if self.limit is None or self.in_use < self.limit:
-            self._taken[place] = self._now_s()
-            return place
+    def take(self) -> Place | None:
+        """A place, to be given back by `leave`, if one is free now."""
+        if self.limit is not None and self.in_use >= self.limit:
+            return None
+        place = object()
+        self._taken[place] = self._now_s()
+        return place
+
+    async def stand_in_line(self, within_s: float) -> Place:
+        """Wait for a place, to be given back by `leave`. See `pass_through`."""
         wait_s = self._expected_wait_s()
         if wait_s > within_s or self.waiting >= WAITING_LIMIT:
             raise NoPlace(max(RETRY_AFTER_S, wait_s))
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(place)
         try:
             await place
@@ -156,12 +162,15 @@ class Pass:
         self._waited = waited
 
     async def __aenter__(self) -> None:
-        since_s = time.monotonic()
-        try:
-            self._place = await self._gate.enter(self._within_s)
-        finally:
-            if self._waited is not None:
-                self._waited(time.monotonic() - since_s)
+        place = self._gate.take()
+        if place is None:
+            since_s = time.monotonic()
+            try:
+                place = await self._gate.stand_in_line(self._within_s)
+            finally:
+                if self._waited is not None:
+                    self._waited(time.monotonic() - since_s)
+        self._place = place
 
     async def __aexit__(self, *_: object) -> None:
         self._gate.leave(self._place)

@@ -230,7 +230,9 @@ class Journey(msgspec.Struct, kw_only=True):
 
 
 def _together(spans: list[tuple[float, float]]) -> float:
-    """How long at least one of them lasted. Spans as (began, ended), in the order that they began."""
+    """How long at least one of them lasted. Spans as (began, ended)."""
+    if len(spans) == 1:
+        return spans[0][1] - spans[0][0]
     total_s, until_s = 0.0, float("-inf")
     for began_s, ended_s in sorted(spans):
         total_s += max(0.0, ended_s - max(began_s, until_s))

@@ -1,7 +1,6 @@
 """Which deployments a call may go to, in which order, and what each could cost at most. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -34,13 +33,14 @@ _DOUBT: Final = 0.25
 _AS_EMBEDDINGS: Final = Adaptation(endpoint=EMBEDDINGS)
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment that may take the call. held_nanousd bounds its cost, held_tokens what it reads and writes.
 
     body: what it would be sent. read_tokens: the most that is read of it, which takes long to find where it is large.
     endpoint: where the provider is asked, without a slash before it, like "v1/responses"; empty: the dialect's own.
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
     reads_more: the model reads what is not in the call: found by its tools, or kept under an id.
+    allowed_tokens: how long its answer may be. None: nobody knows a limit.
     """
 
     deployment: Deployment
@@ -52,6 +52,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     dropped_params: tuple[str, ...] = ()
     clamped: dict[str, int] = {}
     reads_more: bool = False
+    allowed_tokens: int | None = None
 
     @property
     def bid(self) -> Bid:
@@ -64,14 +65,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             held_tokens=self.held_tokens,
             price_version=price.version,
             price=price,
-        )
-
-    @cached_property
-    def allowed_tokens(self) -> int | None:
-        """How long its answer may be. None: nobody knows a limit."""
-        deployment = self.deployment
-        return output_bound_tokens(
-            self.body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
         )
 
 
@@ -118,6 +111,7 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         held_nanousd=bound.nanousd,
         held_tokens=bound.tokens,
         read_tokens=bound.read_tokens,
+        allowed_tokens=bound.allowed_tokens,
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *lost, *dropped),
         clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
@@ -192,6 +186,7 @@ def _affordable(
                     dropped_params=dropped,
                     endpoint=endpoint,
                     reads_more=whole_culprit is not None,
+                    allowed_tokens=bound.allowed_tokens,
                 )
             )
     if not candidates:
@@ -245,12 +240,13 @@ def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:
 class _Bound(msgspec.Struct, frozen=True):
     """The most that a call can cost, use and read somewhere. culprit: the field that makes even that no bound.
 
-    is_free: whatever it uses, it costs nothing.
+    allowed_tokens: as a candidate has them. is_free: whatever it uses, it costs nothing.
     """
 
     nanousd: int
     tokens: int
     read_tokens: int
+    allowed_tokens: int | None
     culprit: str | None
     is_free: bool
 
@@ -263,17 +259,18 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
     """What the call holds there. culprit: of the whole body, if any."""
     price = deployment.price
     assert price is not None
+    allowed_tokens = output_bound_tokens(
+        body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
+    )
     if endpoint == EMBEDDINGS:
         read_tokens = embedded_bound_tokens(body, deployment.context_window)
-        return _Bound(bound_nanousd(price, body, read_tokens, 0), read_tokens, read_tokens, None, price.is_free)
+        nanousd = bound_nanousd(price, body, read_tokens, 0)
+        return _Bound(nanousd, read_tokens, read_tokens, allowed_tokens, None, price.is_free)
     if culprit is not None:
         # It may have been left out there; and speech is bounded where it has a price.
         culprit = unbounded_field(body, speaks=price.base.output_audio is not None)
-    read_tokens = input_bound_tokens(body, deployment.context_window)
-    written_tokens = output_bound_tokens(
-        body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
-    )
-    if written_tokens is None:
-        written_tokens, culprit = 0, culprit or "max_tokens"
+    if allowed_tokens is None:
+        culprit = culprit or "max_tokens"
+    read_tokens, written_tokens = input_bound_tokens(body, deployment.context_window), allowed_tokens or 0
     nanousd = bound_nanousd(price, body, read_tokens, written_tokens)
-    return _Bound(nanousd, read_tokens + written_tokens, read_tokens, culprit, price.is_free)
+    return _Bound(nanousd, read_tokens + written_tokens, read_tokens, allowed_tokens, culprit, price.is_free)

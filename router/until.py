@@ -1,6 +1,7 @@
 """A deadline for a block of code: what `asyncio.timeout_at` does, at a quarter of its cost, or at a twentieth."""
 
 import asyncio
+from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,13 +13,18 @@ class Until:
     """Ends the block at this moment of the loop's clock: it is cancelled, and TimeoutError comes out of it.
 
     A cancel that somebody else wanted stays one. Entered by a plain `with`, within a task. at_s None: not yet. among:
-    those that look after it while it is far.
+    those that look after it while it is far. loop None: the running one, which takes a system call to ask for.
     """
 
     __slots__ = ("_among", "_at_s", "_cancels", "_loop", "_task", "_timer", "has_struck")
 
-    def __init__(self, at_s: float | None, among: "Deadlines | None" = None) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        at_s: float | None,
+        among: "Deadlines | None" = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._loop = loop or asyncio.get_running_loop()
         self._at_s = at_s
         self._among = among
         self._timer: asyncio.Handle | None = None
@@ -81,23 +87,27 @@ class Deadlines:
         self.far: dict[Until, float] = {}
         self._is_looking = False
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     def until(self, at_s: float) -> Until:
         """A block's deadline at this moment of the loop's clock."""
-        return Until(at_s, self)
+        return Until(at_s, self, self._loop)
 
     def within(self, span_s: float) -> Until:
         """A block's deadline, so many seconds from now."""
-        return Until(asyncio.get_running_loop().time() + span_s, self)
+        return Until(self._loop.time() + span_s, self, self._loop)
 
     def take(self, until: Until, at_s: float) -> None:
         """Look after this one. Whoever is done with it takes it out of `far`."""
         self.far[until] = at_s
         if not self._is_looking:
             self._is_looking = True
-            asyncio.get_running_loop().call_later(LOOK_S, self._look)
+            self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         near_s = loop.time() + 2 * LOOK_S
         for until in [until for until, at_s in self.far.items() if at_s < near_s]:
             del self.far[until]

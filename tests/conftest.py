@@ -42,18 +42,32 @@ def databases():
 
 
 @pytest.fixture
-def postgres_home(postgres, databases):
+def postgres_home(postgres, databases, tmp_path):
     """Where a test keeps its ledger on PostgreSQL."""
     from tests.ledger.homes import PostgresHome
 
     if not databases:
         databases.append(postgres.ledger_database())
-    home = PostgresHome(postgres, databases[0])
+    home = PostgresHome(postgres, databases[0], tmp_path)
     yield home
     if home.is_altered:
         databases.clear()
     else:
         postgres.wipe(home.name)
+
+
+@pytest.fixture
+def sqlite_home(tmp_path):
+    """Where a test that is about SQLite's file keeps its ledger."""
+    from tests.ledger.homes import SqliteHome
+
+    return SqliteHome(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request):
+    """Where this test keeps its ledger, on either engine."""
+    return request.getfixturevalue("sqlite_home" if request.param == "sqlite" else "postgres_home")
 
 
 @pytest.hookimpl(tryfirst=True)

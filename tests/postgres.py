@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import warnings
 from contextlib import contextmanager, suppress
@@ -58,6 +59,13 @@ class Server:
 
     def _control(self, *arguments):
         self._embedded.pg_ctl(["-w", *arguments], pgdata=self._handle.pgdata, user=self.system_user, timeout=60)
+
+    def use(self, program, *arguments):
+        """One of the server's own programs, as somebody at another machine would."""
+        command = [Path(self._embedded.__file__).parent / "pginstall" / "bin" / program]
+        command += ["-h", str(self.folder), "-U", "postgres", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
     def url(self, database):
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder))}"

@@ -126,6 +126,8 @@ class Connection(asyncio.Protocol):
         """Write, and wait while the other side does not read."""
         self.transport.write(data)
         await self._writable.wait()
+        if self.transport.is_closing():
+            await asyncio.sleep(0)  # That it is closed is told by the loop's next turn, which ends this script.
 
     def close(self) -> None:
         """Close after what was written has left."""

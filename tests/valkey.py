@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -20,13 +21,21 @@ ANSWERS_WITHIN_S = 10
 class Server:
     """A server that may be stopped, killed and started again. run: does one thing on it, beside the service."""
 
-    def __init__(self, program, folder, settings, password):
+    def __init__(self, program, folder, settings, password, certificate):
         self._command = [program, "--port", "0", "--unixsocket", str(folder / "s"), "--save", "", "--dir", str(folder)]
         self._command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
         self._command += ["--requirepass", password] if password else []
         self._password = password
         self._socket = folder / "s"
         self._process = None
+        self.tls_url = ""
+        if certificate is not None:
+            key, certificate = map(str, certificate)
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            self._command += ["--tls-port", str(port), "--tls-key-file", key, "--tls-cert-file", certificate]
+            self._command += ["--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"]
+            self.tls_url = f"rediss://127.0.0.1:{port}"
 
     @property
     def url(self):
@@ -80,15 +89,18 @@ class Server:
 
 
 @asynccontextmanager
-async def a_cache_server(*, starts=True, password="", **settings):
-    """A server that ends with the block. Skips the test where no such program, or no client for it, is installed."""
+async def a_cache_server(*, starts=True, password="", certificate=None, **settings):
+    """A server that ends with the block. Skips the test where no such program, or no client for it, is installed.
+
+    certificate: (key, certificate) for a second way in, by TLS; the first is a socket.
+    """
     pytest.importorskip("valkey", reason="no client of cache servers here: pip install valkey")
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("no cache server here: apt-get install redis-server")
     # Not under pytest's own folder: the name of a socket may have a hundred letters.
     with tempfile.TemporaryDirectory(prefix="farthing-valkey-") as folder:
-        server = Server(program, Path(folder), settings, password)
+        server = Server(program, Path(folder), settings, password, certificate)
         try:
             if starts:
                 await server.start()

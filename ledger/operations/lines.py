@@ -29,8 +29,10 @@ _WRITTEN: Final = tuple(
 )
 _PRICED: Final = ("priced_usage", "estimated")
 _READ_AT_ONCE: Final = 2000
+_DIGEST: Final = 32
 _FAR_SEQ: Final = 1 << 62
-# Nine million tokens at such a rate are still less than the largest integer.
+_FAR_TOKENS: Final = 1 << 62
+# 2^23 tokens at such a rate are still less than the largest integer.
 _MOST_RATE: Final = 10**12
 
 
@@ -65,7 +67,7 @@ class LineAudit:
 
     def prepare(self, db: Database) -> None:
         """Look at this connection's lines many at once, and at one by one only where something may be wrong."""
-        rates = (rates_of(deployment, price) for deployment, price in all_prices(db))
+        rates = (first_rates_of(deployment, price) for deployment, price in all_prices(db))
         db.execute(SQL["make_rates"])
         db.executemany(SQL["add_rate"], [row for row in rates if row is not None])
         self._is_quick = True
@@ -85,19 +87,15 @@ class LineAudit:
     def _prove(self, db: Database, most: int) -> int:
         """How many lines were proved to be right, all of the next ones or none."""
         before = self.place
-        rows = db.execute(SQL["hashed_after"], self._next(most)).fetchall()
-        chain = before.chain
-        for seq, (number, line, digest) in enumerate(rows, before.seq + 1):
-            if number != seq or sha256(chain + line).digest() != digest:
-                return 0
-            chain = digest
-        through_seq = before.seq + len(rows)
-        part = {"after_seq": before.seq, "through_seq": through_seq}
-        (right,) = db.execute(SQL["right_lines"], part).fetchone()
-        if right != len(rows):
+        part = {"after_seq": before.seq, "through_seq": min(before.seq + most, self._through_seq)}
+        lines, last, written, chain = db.execute(SQL["hashed_lines"], part).fetchone()
+        if not lines or last != before.seq + lines or not _is_chain(before.chain, written, chain):
             return 0
-        self.place = Place(through_seq, chain)
-        return len(rows)
+        (right,) = db.execute(SQL["right_lines"], part).fetchone()
+        if right != lines:
+            return 0
+        self.place = Place(last, chain[-_DIGEST:])
+        return int(lines)
 
     def _check(self, db: Database, most: int) -> int:
         """One by one, and what is broken is noted. How many there were."""
@@ -153,14 +151,29 @@ class LineAudit:
         return self._prices[name]
 
 
+def _is_chain(before: bytes, written: bytes, chain: bytes) -> bool:
+    """Each digest is that of the one before it and of its line. Of many at a time: an audit spends a tenth in here."""
+    digests = [before, *(chain[at : at + _DIGEST] for at in range(0, len(chain), _DIGEST))]
+    lines = written.split(b"\n")
+    # Not strict: the last digest has no line after it, and what does not come out even is not the same.
+    return b"".join([sha256(digest + line).digest() for digest, line in zip(digests, lines, strict=False)]) == chain
+
+
 def _counts(row: tuple[Any, ...]) -> tuple[int, ...] | None:
     """The tokens of a line, in the order of `Usage.counts`. None: nobody knows."""
     tokens = row[6:11]
     return None if None in tokens else (*tokens, *(count or 0 for count in row[_FURTHER:_LINE]))
 
 
+def first_rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
+    """A price as `right_lines` takes it, for prompts that no dearer tier begins at. None: as `rates_of`. Pure."""
+    most_prompt = min((threshold for threshold, _ in price.tiers), default=_FAR_TOKENS)
+    rates = rates_of(deployment, msgspec.structs.replace(price, tiers=()))
+    return None if rates is None else (*rates, most_prompt)
+
+
 def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
-    """A price as `right_lines` takes it. None: it has tiers, or rates that are too large for it. Pure."""
+    """What `right_lines` multiplies by. None: a price has tiers, or rates that are too large for it. Pure."""
     rates = (price.per_request_nanousd, *price.base.rates)
     if price.tiers or min(rates) < 0 or max(rates) > _MOST_RATE:
         return None

@@ -21,6 +21,8 @@ from ledger.sql import statements
 SQL: Final = statements("sqlite", "reports")
 FAR_MS: Final = 1 << 48
 PIECE_MS: Final = 30 * DAY_MS
+# Times apart from each other that detail is read of, for the sake of one name; of more, all between is read as well.
+MOST_TIMES: Final = 200
 # The names of so many hours and days are remembered, for each is in many rows.
 MOMENTS_KEPT: Final = 4096
 # Kept by the hour; for each of NAMES as well, but not for two of them at once: that would be a row a call.
@@ -72,20 +74,19 @@ def spend_by(
     if names_in(query):
         # Folded detail took its sums by name along; what is left of it can still be counted.
         first_whole_ms = max(first_whole_ms, pruned_before(db) or 0)
-    if not by_hour or first_whole_ms >= last_whole_ms or not _is_kept_by_hour(query):
+    is_kept = _is_kept_by_hour(query)
+    if not by_hour or first_whole_ms >= last_whole_ms or not (is_kept or _names_wanted(query)):
         spans = [("spend_detail", since_ms, until_ms)]
     else:
-        spans = [
-            ("spend_detail", since_ms, first_whole_ms),
-            *(("spend_hours", *piece) for piece in _pieces(db, first_whole_ms, last_whole_ms)),
-            ("spend_detail", last_whole_ms, until_ms),
-        ]
+        pieces = (("spend_hours", *piece) for piece in _pieces(db, first_whole_ms, last_whole_ms))
+        whole = pieces if is_kept else _where_named(db, query, first_whole_ms, last_whole_ms)
+        spans = [("spend_detail", since_ms, first_whole_ms), *whole, ("spend_detail", last_whole_ms, until_ms)]
     groups: Groups = {}
     for source, begins_ms, ends_ms in spans:
         if begins_ms < ends_ms:
             for key, sums in _read(db, source, query, begins_ms, ends_ms):
                 _add(groups, key, sums)
-    if len(spans) > 1:
+    if is_kept and len(spans) > 1:
         _tell_names_apart(db, query, (first_whole_ms, last_whole_ms), groups, among)
     found = {key: Spend(*sums) for key, sums in groups.items() if any(sums)}
     if among is None:
@@ -110,6 +111,38 @@ def names_in(query: SpendQuery) -> list[str]:
 
 def _is_kept_by_hour(query: SpendQuery) -> bool:
     return len(names_in(query)) < 2
+
+
+def _names_wanted(query: SpendQuery) -> dict[str, str]:
+    """The names that it is narrowed to, by their dimension."""
+    return {dimension: query.filters[dimension] for dimension in NAMES if query.filters.get(dimension)}
+
+
+def _where_named(db: Database, query: SpendQuery, since_ms: int, until_ms: int) -> list[tuple[str, int, int]]:
+    """Whole hours of a report on more than one of NAMES that is narrowed to some.
+
+    Detail of the hours in which the rarest of these spent anything, which is kept of each by itself; and what is open
+    in all others.
+    """
+    hours = min((_hours_of(db, *named, since_ms, until_ms) for named in _names_wanted(query).items()), key=len)
+    times: list[tuple[int, int]] = []
+    for hour_ms in hours:
+        joins = bool(times) and times[-1][1] == hour_ms
+        begins_ms = times.pop()[0] if joins else hour_ms
+        times.append((begins_ms, hour_ms + HOUR_MS))
+    if len(times) > MOST_TIMES:
+        times = [(times[0][0], times[-1][1])]
+    spans, reached_ms = [], since_ms
+    for begins_ms, ends_ms in times:
+        spans += [("spend_hours", reached_ms, begins_ms), ("spend_detail", begins_ms, ends_ms)]
+        reached_ms = ends_ms
+    return [*spans, ("spend_hours", reached_ms, until_ms)]
+
+
+def _hours_of(db: Database, dimension: str, name: str, since_ms: int, until_ms: int) -> list[int]:
+    """The hours in which this name spent anything, in order."""
+    of = {"dimension": dimension, "name": name, "since_ms": since_ms, "until_ms": until_ms}
+    return [hour_ms for (hour_ms,) in db.execute(SQL["hours_of_name"], of)]
 
 
 def _tell_names_apart(
@@ -156,11 +189,12 @@ def _named(
     query: SpendQuery,
     only: Sequence[str] | None,
 ) -> Iterator[tuple[Key, Sums]]:
-    """What names spent, period by period: so nothing is sorted. only: these names; None: all."""
+    """What names spent, a few periods at a time: so nothing is sorted. only: these names; None: all."""
     for source, since_ms, until_ms in spans:
         if since_ms >= until_ms:
             continue
-        span = {"dimension": name, "since_ms": since_ms, "until_ms": until_ms}
+        unit_ms = _unit_ms((*query.group_by, *query.filters))
+        span = {"dimension": name, "since_ms": since_ms, "until_ms": until_ms, "unit_ms": unit_ms}
         for (period_ms,) in db.execute(SQL["periods_kept"], span).fetchall():
             of = {"dimension": name, "period_ms": period_ms}
             yield from _read(db, source, query, since_ms, until_ms, of=of, only=only)

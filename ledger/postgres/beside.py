@@ -11,9 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from ledger.apikeys import ApiKeyOver
-from ledger.operations.ceilings import CeilingsInForce
-from ledger.operations.settle import SQL as SETTLE
-from ledger.postgres.admissions import (
+from ledger.operations.admissions import (
     Asked,
     Leading,
     Place,
@@ -26,8 +24,10 @@ from ledger.postgres.admissions import (
     led_by,
     write_leads,
 )
+from ledger.operations.ceilings import CeilingsInForce
+from ledger.operations.settle import SQL as SETTLE
 from ledger.postgres.connection import Connection, ServerFailed, Session
-from ledger.postgres.migrate import guard
+from ledger.postgres.migrate import SCHEMA_STAYS, guard
 from ledger.postgres.store import PostgresWriter, run, run_batch
 from ledger.sql import Migrations, statements
 from ledger.store.works import BatchLost, Committed, Work
@@ -51,6 +51,7 @@ SET LOCAL synchronous_commit = on;
 SET LOCAL idle_in_transaction_session_timeout = '500ms';
 SET LOCAL statement_timeout = '2s';
 SET LOCAL lock_timeout = '100ms';
+{SCHEMA_STAYS};
 {guard(known)};
 SET LOCAL plan_cache_mode = force_generic_plan;
 SAVEPOINT work;
@@ -70,11 +71,17 @@ async def _commit(connection: Connection, begin: str, waiting: Iterable[Work[Any
     works = list(waiting)
     try:
         return await run(connection, partial(run_batch, works=works, begin=begin)), None
-    except BatchLost as lost:
-        cause = lost.__cause__
-        if isinstance(cause, ServerFailed) and cause.sqlstate in _CROSSED and not lost.unknown:
+    except (BatchLost, ServerFailed) as error:
+        if _was_crossed(error):
             return [None] * len(works), None
         raise
+
+
+def _was_crossed(error: BatchLost | ServerFailed) -> bool:
+    """Whether it waited for somebody, a migration at its beginning or a batch in turn, and gave way."""
+    if isinstance(error, BatchLost):
+        return not error.unknown and isinstance(error.__cause__, ServerFailed) and error.__cause__.sqlstate in _CROSSED
+    return error.sqlstate in _CROSSED
 
 
 def admit_beside(

@@ -69,7 +69,7 @@ class Found:
 
 
 class Session:
-    """A connection as an operation sees it: see `ledger.database.Database`, which it implements.
+    """A connection as an operation sees it: see `ledger.database.BatchDatabase`, which it implements.
 
     Only within `Connection.run`. Raises RuleBroken, or ServerFailed: then the transaction is lost. answers_by_s: until
     when, on the monotonic clock, the server has time for what it was asked last. changes: goes up with each statement
@@ -131,6 +131,10 @@ class Session:
             self.changes += 1
             raise _told(error) from error
         return Found(records, len(records))
+
+    def change_each(self, sql: str, parameters: Iterable[Any], _look: str, /) -> Found:
+        """The same, of a statement that says itself what it changed."""
+        return self.find_each(sql, parameters)
 
     def run_script(self, script: str, *, within_s: float | None = None) -> None:
         """Statements without parameters, in one message. within_s: how long the server may take, if not as usual."""

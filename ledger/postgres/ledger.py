@@ -1,26 +1,26 @@
 """A replica's ledger on PostgreSQL: the same operations, many of a batch together."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from ledger.bodies import Bodies
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
-from ledger.operations.admit import FlightTaken, lead_of
+from ledger.operations.admissions import Asked
+from ledger.operations.admit import FlightTaken
 from ledger.operations.ceilings import CeilingsInForce
 from ledger.operations.owners import LeaseRule
 from ledger.postgres.address import Address
-from ledger.postgres.admissions import Asked, admit_together
 from ledger.postgres.beside import SQL as SLICES
 from ledger.postgres.beside import BesideWriter, admit_beside
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.months import months_kept
 from ledger.postgres.readers import open_readers
-from ledger.postgres.settlements import settle_together
 from ledger.postgres.slices import Slices
 from ledger.postgres.store import PostgresWriter
 from ledger.sql import Migrations
@@ -29,6 +29,9 @@ from ledger.store.reports import StoreReports
 from ledger.store.works import Shared
 from ledger.store.writer import run_writer
 from ledger.values import Admission, AdmitRequest, CacheBounds, Lead, Settlement
+
+# An equal call may be admitted beside the turn, end, and be made anew there; hardly so often in a row.
+FLIGHT_TRIES: Final = 3
 
 
 class PostgresLedger(StoreLedger):
@@ -48,10 +51,10 @@ class PostgresLedger(StoreLedger):
             found = await self._admit_beside(self._beside, request)
             if found is not None:
                 return found
-        try:
-            return await self._admit_in_turn(request)
-        except FlightTaken:
-            return await self._admit_in_turn(request)
+        for _ in range(FLIGHT_TRIES):
+            with contextlib.suppress(FlightTaken):
+                return await super().admit(request)
+        raise LedgerUnavailable
 
     async def _admit_beside(self, beside: BesideWriter, request: AdmitRequest) -> Admission | None:
         """None: it is for its turn to say."""
@@ -71,27 +74,15 @@ class PostgresLedger(StoreLedger):
             return None
         return found
 
-    async def _admit_in_turn(self, request: AdmitRequest) -> Admission:
-        if request.idempotency is not None:
-            return await super().admit(request)
-        await self._record_new_prices(request.bids)
-        return await self._write_as_owner(lambda owner_id: Shared(self._admit_together, Asked(request, owner_id)))
-
-    async def lead_of(self, request: AdmitRequest) -> Lead | None:
-        def work(db: Database) -> Lead | None:
-            if self._beside is not None:  # The earlier try may be under way there yet.
-                db.execute(SLICES["wait_for_owner"], {"owner_id": self.owner_id}).fetchall()
-            return lead_of(db, request)
-
-        return await self._store.write(work)
-
-    async def _write_settlement(self, settlement: Settlement) -> None:
-        await self._store.write(Shared(self._settle_together, settlement, goes_first=True), is_settlement=True)
+    def _lead_of(self, db: Database, request: AdmitRequest) -> Lead | None:
+        if self._beside is not None:  # The earlier try may be under way there yet.
+            db.execute(SLICES["wait_for_owner"], {"owner_id": self.owner_id}).fetchall()
+        return super()._lead_of(db, request)
 
     def _admit_together(self, db: Any, asked: list[Asked]) -> list[Any]:
-        found = admit_together(db, asked, ceilings=self._ceilings.now(db))
+        found = super()._admit_together(db, asked)
         self._tend_slices(db)
-        return list(found)
+        return found
 
     def _admit_together_beside(self, db: Any, asked: list[Asked]) -> list[Any]:
         found, left = admit_beside(db, asked, ceilings=self._ceilings_beside)
@@ -99,9 +90,9 @@ class PostgresLedger(StoreLedger):
         return list(found)
 
     def _settle_together(self, db: Any, settlements: list[Settlement]) -> list[Any]:
-        settle_together(db, settlements, bounds=self._bounds)
+        settled = super()._settle_together(db, settlements)
         self._tend_slices(db)
-        return [None] * len(settlements)
+        return settled
 
     def _tend_slices(self, db: Any) -> None:
         if self._beside is not None and self._slices.need_tending(now_ms := self._clock_ms()):

@@ -27,6 +27,8 @@ OLDEST_SERVER: Final = 130000
 MOST_SKEW_MS: Final = 5000
 # Whoever makes or changes the schema holds this lock: the first start has no row yet that could be locked.
 _SCHEMA_LOCK: Final = int.from_bytes(b"Ledg")
+# Before a `guard`, for who has no turn: nobody changes the schema until this transaction is over. Many may hold it.
+SCHEMA_STAYS: Final = f"SELECT pg_advisory_xact_lock_shared({_SCHEMA_LOCK})"
 # Of a schema from before there were epochs, too, which has no such column.
 _OLDEST: Final = "version - COALESCE(CAST(to_jsonb(ledger_turn) ->> 'behind' AS bigint), 0)"
 _ADMIT: Final = """

@@ -6,10 +6,9 @@ from typing import Final
 import msgspec
 
 from ledger.ceilings import Ceiling, window_span
+from ledger.operations.admissions import Place
 from ledger.operations.admit import SQL as ADMIT
 from ledger.operations.slices import give_back_free
-from ledger.postgres.admissions import SQL as LOOKS
-from ledger.postgres.admissions import Place
 from ledger.postgres.connection import Session
 from ledger.sql import statements
 from ledger.values import Bid
@@ -95,7 +94,7 @@ class Slices:
             db.execute(SQL["end_slice"], {**place, **mine}).fetchall()
             give_back_free(db, ceiling_id, starts_at_ms, left.pop((ceiling_id, starts_at_ms)))
         places = [{"ceiling_id": ceiling_id, "starts_at_ms": at_ms} for ceiling_id, at_ms in sorted(hot)]
-        for ceiling_id, starts_at_ms, limit, held, spent in db.find_each(LOOKS["window_now"], places):
+        for ceiling_id, starts_at_ms, limit, held, spent in db.find_each(ADMIT["windows_now"], places):
             rate, there = hot[ceiling_id, starts_at_ms], left.get((ceiling_id, starts_at_ms), 0)
             amount = more_for(rate.amount_before or rate.amount, there, limit=limit, room=limit - held - spent)
             if amount is None:

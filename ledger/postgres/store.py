@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from ledger.errors import NotALedger
 from ledger.figures import Batch
@@ -55,6 +55,8 @@ class PostgresWriter(Writer):
 
     # The other replicas should not wait long for their turns.
     batch_limit = 64
+    # A server that is back is found at once, however long it was away: what became of a write is asked there.
+    reopen_delays_s: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0)
 
     def __init__(
         self, address: Address, *, known: Migrations | None = None, tell: Callable[[Batch], None] | None = None

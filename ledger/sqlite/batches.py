@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ledger.sqlite.postpone import MANY, add_up, postponing
 from ledger.store.works import BatchLost, Spoilt, Work, run_works
 
 TROUBLE: Final = frozenset({
@@ -19,12 +20,15 @@ def run_batch(db: sqlite3.Connection, works: Iterable[Work[Any]]) -> list[Any]:
 
     A savepoint for each work costs more than most of its statements, and hardly any work fails after it has written:
     so they run without, and where one does, the batch is given back and run again with. What a work reads and writes is
-    in the database alone, so that nothing but time tells that it ran twice.
+    in the database alone, so that nothing but time tells that it ran twice. What they spend is then added up work by
+    work, too: what is too much for a sum undoes its own work and no other.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
         try:
-            results = run_works(db, works, _run_bare)
+            results = run_works(db, postponing(db, works), _run_bare)
+            if len(results) >= MANY:
+                _add_up_bare(db)
         except Spoilt:
             db.execute("ROLLBACK")
             db.execute("BEGIN IMMEDIATE")
@@ -54,6 +58,17 @@ def _run_bare(db: sqlite3.Connection, work: Work[Any]) -> object:
         return error
     _check_open(db)
     return result
+
+
+def _add_up_bare(db: sqlite3.Connection) -> None:
+    """Add up what was postponed. Raises Spoilt if one of the works spent more than a sum can hold."""
+    try:
+        add_up(db)
+    except sqlite3.Error as error:
+        if _is_trouble(error):
+            raise
+        _check_open(db, error)
+        raise Spoilt from error
 
 
 def run_work(db: sqlite3.Connection, work: Work[Any]) -> object:

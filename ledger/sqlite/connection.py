@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar
 import aiosqlite
 
 from ledger.errors import NotALedger
+from ledger.sqlite.session import Session
 
 Synchronous = Literal["full", "normal"]
 Result = TypeVar("Result")
@@ -75,7 +76,9 @@ def read_bounded(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], Re
 
 
 def _connect(database: str, *, uri: bool) -> sqlite3.Connection:
-    return sqlite3.connect(database, uri=uri, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256)
+    return sqlite3.connect(
+        database, uri=uri, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256, factory=Session
+    )
 
 
 def create_private(path: Path) -> None:

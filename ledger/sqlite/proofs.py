@@ -13,24 +13,28 @@ import msgspec
 from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.database import Database
 from ledger.operations.lines import pruned_before
-from ledger.operations.spend import NAMES as NAMED
-from ledger.sqlite.gathered import PRIME, SQL, Gathered, Hour, new_factors, plan, prepare
+from ledger.sqlite.gathered import SQL, Gathered, gather_all
+from ledger.sqlite.weights import PRIME
 
 REFERENCES: Final = "references lead somewhere"
 SPENT: Final = "invariant 2: spent is the sum of postings"
 CALLED: Final = "invariant 2: spent is the number of calls that are over"
 CLOSED: Final = "invariant 3: a closed hold has the closing line of its state"
 COUNTED: Final = "invariant 5: a hold is in every window that counts it, or in none"
+NUMBERED: Final = "invariant 3: postings are numbered without a gap"
 HOURS: Final = "reports: spend by the hour is what its lines come to"
 NAMES: Final = "reports: spend by user, workflow and run is what its lines come to"
+DAYS: Final = "reports: spend by the day of users, workflows and runs is what its hours come to"
+LATENCY: Final = "reports: latency by the day is what its hours come to"
+PROVABLE: Final = frozenset({CALLED, CLOSED, COUNTED, DAYS, HOURS, LATENCY, NAMES, NUMBERED, REFERENCES, SPENT})
 # What the proof of REFERENCES looks at: {(table, the one it refers to)}.
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
     ("ceiling_windows", "ceilings"), ("api_key_routes", "api_keys"), ("api_key_ceilings", "api_keys"),
-    ("deliveries", "events"), ("slices", "ceiling_windows"),
+    ("deliveries", "events"), ("slices", "ceiling_windows"), ("postponing", "nowhere"),
 })  # fmt: skip
 # Small enough for SQLite's own check.
-_FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries", "slices")
+_FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries", "slices", "postponing")
 
 
 class WindowRow(msgspec.Struct, frozen=True):
@@ -52,43 +56,50 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None], found: Gather
     try:
         since_ms = pruned_before(db) or 0
         if found is None:
-            found = _gathered(db, since_ms)
+            found = gather_all(db, since_ms)
         on_rule("sums: compared")
-        holds, links, closings = db.execute(SQL["counts"]).fetchone()
+        holds, links = db.execute(SQL["counts"]).fetchone()
         windows = [WindowRow(*row) for row in db.execute(SQL["windows"])]
-        kept = {row[:7]: row[7:] for row in db.execute(SQL["hours_kept"])}
+        taken = list(db.execute(SQL["holds_by_hour"], {"since_ms": since_ms}))
+        is_numbered = _is_numbered(db, found)
     except (sqlite3.DatabaseError, TypeError):
         return frozenset()  # A page that cannot be read, or a NULL where none can be: nothing is certain.
-    if not _is_closed(db, found, holds=holds, closings=closings):
+    if not _is_closed(found, holds=holds) or not _leads_somewhere(found, windows, links=links):
         return frozenset()
+    is_weighed = not found.counted["strangers"]
+    is_by_hour = is_weighed and _is_same(found, "hours", "hours_kept")
     proofs = {
         CLOSED: True,
-        REFERENCES: _leads_somewhere(found, windows, links=links) and _few_lead_somewhere(db),
+        NUMBERED: is_numbered,
+        REFERENCES: _few_lead_somewhere(db),
         SPENT: _is_spent(found, windows, {"nanousd", "tokens"}),
         CALLED: _is_spent(found, windows, {"calls", "attempts"}),
-        COUNTED: _is_counted(found, windows),
-        NAMES: all((found.names[name] - found.names_kept[name]) % PRIME == 0 for name in NAMED),
-        HOURS: _since(found.hours, since_ms) == _since(kept, since_ms),
+        # How many holds there are in an hour is read from what is kept of it.
+        COUNTED: is_by_hour and _is_counted(found, windows, taken),
+        HOURS: is_by_hour,
+        NAMES: is_weighed and _is_same(found, "names", "names_kept"),
+        DAYS: not found.counted["strange_days"] and _is_same(found, "days", "days_kept"),
+        LATENCY: not found.counted["latency"],
     }
     return frozenset(rule for rule, holds_good in proofs.items() if holds_good and proofs[REFERENCES])
 
 
-def _gathered(db: sqlite3.Connection, since_ms: int) -> Gathered:
-    found = Gathered(since_ms, new_factors())
-    prepare(db)
-    for gather in plan(db, since_ms):
-        gather(found, db)
-    return found
-
-
-def _is_closed(db: Database, found: Gathered, *, holds: int, closings: int) -> bool:
+def _is_closed(found: Gathered, *, holds: int) -> bool:
     """Each closed hold has one line of its kind, no other hold has any, and so each hold and line was reached once."""
-    return found.rows == found.whole and found.holds_seen == holds and closings == holds - _without_line(db)
+    counted = found.counted
+    return (
+        counted["rows"] + counted["without_line"] == counted["whole"]
+        and counted["seen"] == counted["closing"] == holds - counted["without_line"]
+    )
 
 
-def _without_line(db: Database) -> int:
-    (number,) = db.execute(SQL["number_without_line"]).fetchone()
-    return int(number)
+def _is_numbered(db: Database, found: Gathered) -> bool:
+    first, last, folded = db.execute(SQL["line_numbers"]).fetchone()
+    return first is None or (first == folded + 1 and found.counted["rows"] == last - first + 1)
+
+
+def _is_same(found: Gathered, one: str, other: str) -> bool:
+    return (found.counted[one] - found.counted[other]) % PRIME == 0
 
 
 def _leads_somewhere(found: Gathered, windows: list[WindowRow], *, links: int) -> bool:
@@ -113,14 +124,14 @@ def _is_spent(found: Gathered, windows: list[WindowRow], adding_up: set[Counts])
     return True
 
 
-def _is_counted(found: Gathered, windows: list[WindowRow]) -> bool:
+def _is_counted(found: Gathered, windows: list[WindowRow], taken: list[tuple[str, int, int]]) -> bool:
     """Each window of a ceiling on deployments counts only holds of its scope and time, and as many as there are."""
     in_force = [it for it in windows if it.active and it.scope is not None and _counts_deployments(it.scope)]
     spans: defaultdict[str, list[WindowRow]] = defaultdict(list)
     for window in in_force:
         spans[window.ceiling_id].append(window)
     by_deployment: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for (deployment, hour_ms), holds in found.holds.items():
+    for deployment, hour_ms, holds in taken:
         by_deployment[deployment].append((hour_ms, holds))
     for of_ceiling in spans.values():
         expected = _holds_by_window(of_ceiling[0], by_deployment)
@@ -172,7 +183,3 @@ def _counts_deployments(scope: str) -> bool:
 
 def _is_in_scope(scope: str, deployment: str) -> bool:
     return scope in {"global", f"model:{deployment}", f"provider:{deployment.partition(':')[0]}"}
-
-
-def _since(hours: dict[Hour, tuple[int, ...]], since_ms: int) -> dict[Hour, tuple[int, ...]]:
-    return {hour: sums for hour, sums in hours.items() if any(sums) and hour[0] >= since_ms}

@@ -27,16 +27,16 @@ from ledger.operations.lines import (
 from ledger.operations.spend import spend_by
 from ledger.reports import SpendQuery
 from ledger.sql import statements
-from ledger.sqlite.gathered import LINES_AT_ONCE, Gathered, Gathering, new_factors, plan, prepare
+from ledger.sqlite.gathered import LINES_AT_ONCE, Gathered, Gathering, plan, prepare
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.moment import Moment, open_moment
-from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT, proved
+from ledger.sqlite.proofs import HOURS, PROVABLE, REFERENCES, proved
+from ledger.sqlite.weights import draw_weights
 from ledger.verify import Findings, Unreadable, Violation
 
 RULES: Final = statements("sqlite", "verify")
 FILE: Final = "the file is sound"
 HOUR_DIMENSIONS: Final = ("hour", "model", "route", "key", "team", "basis", "outcome")
-PROVABLE: Final = frozenset({CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT})
 LINE_RULES: Final = (CHAIN, HOLD, PRICE, TOKENS)
 MOST_ROWS: Final = 20
 _SOUND: Final = {"integrity_check": "ok"}
@@ -74,12 +74,13 @@ def _findings(moment: Moment, on_rule: OnRule, since: int | None) -> Findings:
     audits = _look(moment, first, on_rule)
     rules = {REFERENCES: "PRAGMA foreign_key_check", **RULES}
     checks = {rule: _later(moment, rule, rules[rule], on_rule) for rule in rules if rule not in PROVABLE}
-    certain = moment.submit(partial(proved, on_rule=on_rule, found=_joined(gathering))).result()
+    found = _joined(gathering)
+    certain = moment.submit(partial(proved, on_rule=on_rule, found=found)).result() if found else frozenset()
     checks |= {rule: _later(moment, rule, rules[rule], on_rule) for rule in PROVABLE - certain - {HOURS}}
     hours = None if HOURS in certain else moment.submit(partial(check_hours, on_rule=on_rule))
     looks = [audit.result() for audit in audits]
-    found = [file.result(), *(checks[rule].result() for rule in rules if rule in checks)]
-    found.append(None if hours is None else hours.result())
+    broken = [file.result(), *(checks[rule].result() for rule in rules if rule in checks)]
+    broken.append(None if hours is None else hours.result())
     return Findings(
         rules=len(RULES) + len(LINE_RULES) + len((FILE, REFERENCES, HOURS)),
         postings=sum(look.looked_at for look in looks),
@@ -87,7 +88,7 @@ def _findings(moment: Moment, on_rule: OnRule, since: int | None) -> Findings:
         unpriced=sum(look.unpriced for look in looks),
         last_seq=looks[-1].place.seq,
         last_digest=looks[-1].place.chain.hex(),
-        violations=(*(it for it in found if it is not None), *violations_of_lines(looks)),
+        violations=(*(it for it in broken if it is not None), *violations_of_lines(looks)),
     )
 
 
@@ -95,28 +96,30 @@ def _gather(moment: Moment) -> list["Future[Gathered]"] | None:
     """None: what there is to gather cannot be read."""
     try:
         since_ms = moment.submit(pruned_before).result() or 0
-        parts = moment.submit(lambda db: list(plan(db, since_ms))).result()
+        weights = moment.submit(partial(draw_weights, since_ms=since_ms)).result()
+        parts = moment.submit(lambda db: list(plan(db))).result()
     except sqlite3.DatabaseError:
         return None
-    factors = new_factors()
 
     def gather(db: sqlite3.Connection, part: Gathering) -> Gathered:
-        prepare(db)
-        gathered = Gathered(since_ms, factors)
-        part(gathered, db)
+        prepare(db, weights)
+        gathered = Gathered()
+        part(gathered, db, weights)
         return gathered
 
     return [moment.submit(partial(gather, part=part)) for part in parts]
 
 
-def _joined(gathering: list["Future[Gathered]"] | None) -> Gathered:
-    """All parts together. What could not be gathered is missing in it, so that nothing is proved."""
-    found = Gathered(0, {})
-    for part in gathering or ():
+def _joined(gathering: list["Future[Gathered]"] | None) -> Gathered | None:
+    """All parts together. None: one of them could not be gathered."""
+    found = Gathered()
+    if gathering is None:
+        return None
+    for part in gathering:
         try:
             found.join(part.result())
         except (sqlite3.DatabaseError, TypeError):
-            return Gathered(0, {})  # A page that cannot be read, or a NULL where none can be.
+            return None  # A page that cannot be read, or a NULL where none can be.
     return found
 
 

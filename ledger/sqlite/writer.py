@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from ledger.errors import NotALedger
 from ledger.figures import Batch
 from ledger.sqlite.batches import run_batch
 from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.connection import Connection, Synchronous, open_writer
 from ledger.sqlite.opening import may_pass, prepare
+from ledger.sqlite.place import Place
 from ledger.sqlite.turns import Turns
-from ledger.store.works import Committed, Work
+from ledger.store.works import BatchLost, Committed, Work
 from ledger.store.writer import Commit, Writer, run_writer
 
 Result = TypeVar("Result")
@@ -39,6 +41,7 @@ class SqliteWriter(Writer):
     ) -> None:
         super().__init__(str(path), tell=tell)
         self.path = path
+        self._place = Place(path)
         self._checkpoints = Checkpoints(path, wal_rule)
         self._open_connection = open_connection
         self._synchronous: Synchronous = synchronous
@@ -56,11 +59,13 @@ class SqliteWriter(Writer):
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Commit]:
+        self._place.check()  # Opened again: what is gone is not made anew, with nothing spent.
         turns = Turns(self.path)
         try:
             async with self._open_connection(self.path, self._synchronous) as connection:
                 await connection.run(partial(_in_turn, turns=turns, work=partial(prepare, path=self.path)))
-                yield partial(_commit, connection, turns, self._checkpoints)
+                self._place.found()
+                yield partial(_commit, connection, turns, self._place, self._checkpoints)
                 await connection.run(partial(_in_turn, turns=turns, work=self._checkpoints.run))
         finally:
             turns.close()
@@ -82,16 +87,21 @@ async def open_store(
 
 
 async def _commit(
-    connection: Connection, turns: Turns, checkpoints: Checkpoints, works: Iterable[Work[Any]]
+    connection: Connection, turns: Turns, place: Place, checkpoints: Checkpoints, works: Iterable[Work[Any]]
 ) -> Committed:
-    return await connection.run(partial(_commit_in_turn, turns=turns, checkpoints=checkpoints, works=works))
+    in_turn = partial(_commit_in_turn, turns=turns, place=place, checkpoints=checkpoints, works=works)
+    return await connection.run(in_turn)
 
 
 def _commit_in_turn(
-    db: sqlite3.Connection, *, turns: Turns, checkpoints: Checkpoints, works: Iterable[Work[Any]]
+    db: sqlite3.Connection, *, turns: Turns, place: Place, checkpoints: Checkpoints, works: Iterable[Work[Any]]
 ) -> Committed:
     with turns.take():
         results = run_batch(db, works)
+        try:
+            place.check()
+        except (OSError, NotALedger) as error:
+            raise BatchLost(unknown=True) from error
         try:
             checkpoints.run_if_due(db)
         except (sqlite3.Error, OSError) as error:

@@ -17,8 +17,9 @@ from ledger.database import Database, Readings
 from ledger.errors import LeaseOver, LedgerUnavailable
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import LedgerFigures
+from ledger.operations.admissions import Asked, admit_together
 from ledger.operations.admit import SQL as ADMIT
-from ledger.operations.admit import admit, count_refusal, hold_next, lead_of, look_ahead
+from ledger.operations.admit import count_refusal, hold_next, lead_of, look_ahead
 from ledger.operations.apikeys import create_key, find_key, revoke_key
 from ledger.operations.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.operations.events import forget_events
@@ -27,7 +28,8 @@ from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, k
 from ledger.operations.memory import change_memory, memory_since
 from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
 from ledger.operations.prices import record_prices
-from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower, settle
+from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower
+from ledger.operations.settlements import settle_together
 from ledger.prices import Price
 from ledger.store.looks import Looks, read_figures
 from ledger.store.outbox import StoreOutbox
@@ -105,11 +107,10 @@ class StoreLedger(StoreOutbox):
 
     async def admit(self, request: AdmitRequest) -> Admission:
         await self._record_new_prices(request.bids)
+        return await self._write_as_owner(lambda owner_id: Shared(self._admit_together, Asked(request, owner_id)))
 
-        def work(db: Database, owner_id: str) -> Admission:
-            return admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
-
-        return await self._write_under_lease(work)
+    def _admit_together(self, db: Any, asked: list[Asked]) -> list[Any]:
+        return list(admit_together(db, asked, ceilings=self._ceilings.now(db)))
 
     async def find_body(self, stored: StoredElsewhere) -> bytes | None:
         return None if self._bodies is None else await self._bodies.find(stored)
@@ -125,8 +126,13 @@ class StoreLedger(StoreOutbox):
         )
 
     async def lead_of(self, request: AdmitRequest) -> Lead | None:
-        # Behind the earlier try, should that still be waiting for its turn.
-        return await self._store.write(partial(lead_of, request=request))
+        # Behind the earlier try, should that still be waiting for its turn: calls are admitted after whatever else is
+        # in their batch, so this one is over first.
+        await self._store.write(_nothing)
+        return await self._store.write(partial(self._lead_of, request=request))
+
+    def _lead_of(self, db: Database, request: AdmitRequest) -> Lead | None:
+        return lead_of(db, request)
 
     async def hold_next(self, request: NextAttempt) -> Lead | Refused:
         await self._record_new_prices(request.bids)
@@ -141,10 +147,10 @@ class StoreLedger(StoreOutbox):
     async def settle(self, settlement: Settlement) -> None:
         if self._bodies is not None:
             settlement = await set_aside(settlement, self._bodies, self._bounds, now_ms=self._clock_ms())
-        await self._write_settlement(settlement)
+        await self._store.write(Shared(self._settle_together, settlement, goes_first=True), is_settlement=True)
 
-    async def _write_settlement(self, settlement: Settlement) -> None:
-        await self._store.write(partial(settle, settlement=settlement, bounds=self._bounds), is_settlement=True)
+    def _settle_together(self, db: Any, settlements: list[Settlement]) -> list[Any]:
+        return list(settle_together(db, settlements, bounds=self._bounds))
 
     async def record_follower(
         self, facts: GenerationFacts, ending: Ending, *, leader_id: str, keeping: Keeping | None = None
@@ -305,6 +311,10 @@ class StoreLedger(StoreOutbox):
         now_ms = self._clock_ms()
         drop_expired(db, now_ms=now_ms)
         forget_events(db, before_ms=now_ms - self._events_kept_ms)
+
+
+def _nothing(_: Database) -> None:
+    """Shares a commit, and no more."""
 
 
 def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner_id: str) -> Result:

@@ -1,6 +1,7 @@
 """The one place that writes: many calls' transactions in one commit, each whole or not at all.
 
-While one batch commits, the next one gathers, and goes on gathering until its last work has run; no artificial delay.
+While one batch commits, the next one gathers, and goes on gathering until it runs those that go together, or its last
+work has run; no artificial delay.
 Requests never own a connection, so a caller that goes away only stops waiting. Source: DESIGN §4, "Writer".
 """
 
@@ -41,7 +42,8 @@ class Job(msgspec.Struct):
 
 class Gathering:
     """The works of one batch, taken by whoever runs them: those that wait when its turn has come, then those that have
-    come while these ran, up to `limit`. Each shares the commit, and nobody waits for it any longer.
+    come while these ran, up to `limit`; those that go together run once no more have. Each shares the commit, and
+    nobody waits for it any longer.
 
     take: removes so many from the queue at most. jobs: what was taken. A batch that runs again runs them again.
     """
@@ -69,16 +71,20 @@ class Writer(ABC):
 
     place: where the ledger is, for people. tell: hears of each batch that was committed. batch_limit: how many works
     share a commit at most. failures: what the engine raises where the database failed, and not one transaction.
+    reopen_delays_s: how long it waits before it opens it again, and again.
     """
 
     batch_limit = BATCH_LIMIT
     failures: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    reopen_delays_s: ClassVar[tuple[float, ...]] = REOPEN_DELAYS_S
 
     def __init__(self, place: str, *, tell: Callable[[Batch], None] | None = None) -> None:
         self.place = place
         self._tell = tell
         self._first: deque[Job] = deque()
         self._second: deque[Job] = deque()
+        # Asking for it takes a system call.
+        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._closing = False
         self._is_open = False
@@ -114,7 +120,7 @@ class Writer(ABC):
         takes = self._is_open if is_settlement else self.is_ready
         if not takes or self.queue_depth >= QUEUE_LIMIT:
             raise LedgerUnavailable
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Result] = self._loop.create_future()
         (self._first if is_settlement else self._second).append(Job(work, done, time.monotonic()))
         self._wake.set()
         return await done
@@ -143,7 +149,8 @@ class Writer(ABC):
                 self._fail_waiting()
             if not self._closing:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closed(), REOPEN_DELAYS_S[min(failures, len(REOPEN_DELAYS_S) - 1)])
+                    delay_s = self.reopen_delays_s[min(failures, len(self.reopen_delays_s) - 1)]
+                    await asyncio.wait_for(self._closed(), delay_s)
                 failures += 1
 
     @property
@@ -167,14 +174,17 @@ class Writer(ABC):
         self._wake.set()
 
     async def _stay_down(self, cause: BaseException) -> None:
-        """What is damaged is not opened again: what would be written to it could not be trusted."""
+        """What is damaged, or not ours, is not opened again: what would be written to it could not be trusted."""
         self._is_open = False
         self._fail_waiting()
-        log.error(
-            "the ledger at %s is damaged (%s) and takes no more writes: stop the service, run `farthing verify`, and "
-            "put a backup in its place",
-            self.place, cause,
-        )  # fmt: skip
+        if isinstance(cause, NotALedger):
+            log.error("the ledger takes no more writes: %s", cause)
+        else:
+            log.error(
+                "the ledger at %s is damaged (%s) and takes no more writes: stop the service, run `farthing verify`, "
+                "and put a backup in its place",
+                self.place, cause,
+            )  # fmt: skip
         await self._closed()
 
     async def _closed(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -95,7 +96,7 @@ class CacheServer:
             # One that answers with a refusal, say because it is full, is neither gone nor slow.
             if not isinstance(error, ResponseError):
                 self._standing = failed(self._standing, asked_at_s=asked_at_s, now_s=time.monotonic())
-            self._failed(operation, _outcome_of(error))
+            self._failed(operation, _outcome_of(error), why=_certificates_fault(error))
             raise _NotServed from error
         self._standing = WELL
         return answer
@@ -129,13 +130,13 @@ class CacheServer:
             self._complained_of.discard(operation)
             log.info("the cache server at %s serves again (%s)", self._shown, operation)
 
-    def _failed(self, operation: Operation, outcome: Outcome) -> None:
+    def _failed(self, operation: Operation, outcome: Outcome, why: str = "") -> None:
         self._tell(operation, outcome)
         if operation not in self._complained_of:
             self._complained_of.add(operation)
             meanwhile = _MEANWHILE[operation]
             log.warning(
-                "the cache server at %s does not serve (%s: %s): %s", self._shown, operation, outcome, meanwhile
+                "the cache server at %s does not serve (%s: %s%s): %s", self._shown, operation, outcome, why, meanwhile
             )
 
 
@@ -186,3 +187,10 @@ def _outcome_of(error: Exception) -> Outcome:
     # A connection that was not let in is told as one that could not be made, because of that.
     is_refusal = isinstance(error, ResponseError) or isinstance(error.__cause__, AuthenticationError)
     return "refused" if is_refusal or isinstance(error, AuthenticationError) else "unreachable"
+
+
+def _certificates_fault(error: Exception) -> str:
+    """For people: what is wrong with its certificate. Empty: nothing, or nobody came so far as to see it."""
+    # The client tells of it as of any connection that could not be made.
+    fault = error.__cause__ or error.__context__
+    return f", its certificate: {fault.verify_message}" if isinstance(fault, ssl.SSLCertVerificationError) else ""

@@ -5,7 +5,7 @@ A dialect is one file: it says what to send and how to read the answer. Whatever
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, cast
@@ -19,7 +19,8 @@ from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome, classify_status
 from router.json_text import json_text
 from router.large import LARGE_BYTES, aside
-from router.providers.transport import AiohttpTransport
+from router.providers.direct import FixedHeaders
+from router.providers.transport import AiohttpTransport, fixed_headers
 from router.said import clean
 
 MAX_TOKENS: Final = 10**9
@@ -28,6 +29,9 @@ ERROR_BYTES: Final = 64 * 2**10
 # The status is known by then; the words are worth no more than this.
 ERROR_BODY_S: Final = 2.0
 URLS_KEPT: Final = 256
+HEADERS_KEPT: Final = 256
+# What attempts or callers have of their own. All other headers are the same for each request to a provider.
+_OF_ONE_ATTEMPT: Final = ("traceparent", "tracestate", "openai-beta", "anthropic-beta", "anthropic-version")
 # After an answer its body's end is waited for this long, so that the connection can be used again.
 END_OF_BODY_S: Final = 0.1
 MASK: Final = "[key]"
@@ -84,6 +88,7 @@ class Http:
         self._clock_ms = clock_ms or _wall_ms
         # Parsing one costs a tenth of a request. A local model's changes when it restarts, hence the bound.
         self._urls: dict[str, str] = {}
+        self._fixed: dict[tuple[tuple[str, str], ...], FixedHeaders] = {}
 
     def exchange(
         self, provider: Provider, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b""
@@ -103,14 +108,14 @@ class Http:
         """
         url = self._url(provider, path)
         named = {**headers, **provider.headers} if provider.headers else headers
-        raw = [(name.encode("latin-1", "replace"), value.encode()) for name, value in named.items()]
         connect_s, proxy = provider.connect_timeout_s, provider.proxy
         if isinstance(self._transport, AiohttpTransport):
-            sent = self._transport.send(method, url, raw, body, connect_s=connect_s, proxy=proxy)
+            own = _encoded([(name, named[name]) for name in _OF_ONE_ATTEMPT if name in named])
+            sent = self._transport.send(method, url, self._fixed_of(named), own, body, connect_s=connect_s, proxy=proxy)
             return cast("httpx.Response", await sent)
         # `content` would have httpx work out headers that the transport adds anyway.
         stream, extensions = httpx.ByteStream(body), {"timeout": {"connect": connect_s}, "proxy": proxy}
-        request = httpx.Request(method, url, headers=raw, stream=stream, extensions=extensions)
+        request = httpx.Request(method, url, headers=_encoded(named.items()), stream=stream, extensions=extensions)
         return await self._transport.handle_async_request(request)
 
     async def check(self, response: httpx.Response, provider: Provider) -> None:
@@ -122,6 +127,16 @@ class Http:
         if _is_compressed(response):
             # Nobody asked for that, and what it would grow to has no bound.
             raise Fault(Outcome.BAD_ANSWER, "the answer is compressed", status=status)
+
+    def _fixed_of(self, headers: Mapping[str, str]) -> FixedHeaders:
+        """Those that are not of one attempt."""
+        said = tuple([header for header in headers.items() if header[0] not in _OF_ONE_ATTEMPT])
+        fixed = self._fixed.get(said)
+        if fixed is None:
+            if len(self._fixed) >= HEADERS_KEPT:
+                self._fixed.clear()
+            fixed = self._fixed[said] = fixed_headers(_encoded(said))
+        return fixed
 
     def _url(self, provider: Provider, path: str) -> str:
         text = provider.base_url.rstrip("/") + path
@@ -169,6 +184,10 @@ class Exchange:
         await self._response.aclose()
         if isinstance(error, httpx.TransportError):
             raise fault_of(error, self._response.status_code) from error
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1", "replace"), value.encode()) for name, value in headers]
 
 
 async def _first_of(response: httpx.Response) -> bytes:

@@ -5,6 +5,7 @@ redirects, cookies, proxies, middlewares, tracing, and a task that writes the bo
 """
 
 import asyncio
+import ctypes
 import re
 import select
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ _LINE: Final = rb"[^:\x00-\x08\x0a-\x1f\x7f-\xff]*: [^\x00-\x08\x0a-\x1f\x7f]*"
 _LINES: Final = re.compile(rb"%b(?:\n%b)*" % (_LINE, _LINE))
 # Where the system can tell; elsewhere only a reset is seen, which is always reported.
 _CLOSED_BY_THE_OTHER_SIDE: Final = getattr(select, "POLLRDHUP", 0)
+# The system's own, asked while the interpreter is held: it returns at once, but `select.poll` lets go of the
+# interpreter for it, and to get that back from the ledger's thread takes a call longer than all of `is_closed`.
+_poll: Final = ctypes.PyDLL(None).poll
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -40,6 +44,21 @@ class NotHttp(aiohttp.ClientError):
 
 class Unsendable(Exception):
     """A header cannot be sent: it would end where it should not."""
+
+
+class FixedHeaders:
+    """Headers that many requests have, put together and looked at once. lines None: they cannot be sent.
+
+    pairs: they, as they came.
+    """
+
+    __slots__ = ("has_host", "has_length", "lines", "pairs")
+
+    def __init__(self, pairs: Headers) -> None:
+        self.pairs = pairs
+        self.lines = _sendable_lines(pairs)
+        names = {name.lower() for name, _ in pairs}
+        self.has_host, self.has_length = b"host" in names, b"content-length" in names
 
 
 class Answer:
@@ -91,14 +110,23 @@ class Sender:
         self._places: dict[tuple[str, URL], _Place] = {}
 
     async def send(
-        self, method: str, url: URL, headers: Headers, body: bytes, *, timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        url: URL,
+        fixed: FixedHeaders,
+        own: Headers,
+        body: bytes,
+        *,
+        timeout: aiohttp.ClientTimeout,
     ) -> Answer:
         """The answer, as soon as its headers are there. timeout: for a connection; after that, time is the caller's.
+
+        own: headers of this request alone, neither Host nor Content-Length.
 
         Raises what aiohttp's session raises, ClosedUnused, NotHttp, and Unsendable before anything is sent.
         """
         place = self._place(method, url)
-        data = _head(place, headers, body) + body
+        data = _head(place, fixed, own, body) + body
         try:
             connection = await self._connector.connect(place.asking, traces=[], timeout=timeout)
         except TimeoutError as error:
@@ -175,32 +203,41 @@ def is_closed(connection: Connection) -> bool:
     descriptor = transport.get_extra_info("socket").fileno()
     if descriptor < 0:
         return True
-    poll = select.poll()
-    poll.register(descriptor, _CLOSED_BY_THE_OTHER_SIDE)
-    return bool(poll.poll(0))
+    asked = _Polled(descriptor, _CLOSED_BY_THE_OTHER_SIDE, 0)
+    return bool(_poll(ctypes.byref(asked), 1, 0))
+
+
+class _Polled(ctypes.Structure):
+    """`struct pollfd`, POSIX."""
+
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+_poll.argtypes = (ctypes.POINTER(_Polled), ctypes.c_ulong, ctypes.c_int)
 
 
 def is_sendable(headers: Headers) -> bool:
     """Whether each of these headers ends where it should."""
-    return not headers or _is_sendable(_lines(headers), len(headers))
+    return _sendable_lines(headers) is not None
 
 
-def _lines(headers: Headers) -> bytes:
-    return b"\n".join([b"%b: %b" % header for header in headers])
+def _sendable_lines(headers: Headers) -> bytes | None:
+    """Their lines, each with its end. None: one would end where it should not."""
+    if not headers:
+        return b""
+    lines = b"\n".join([b"%b: %b" % header for header in headers])
+    if lines.count(b"\n") != len(headers) - 1 or _LINES.fullmatch(lines) is None:
+        return None
+    return lines.replace(b"\n", b"\r\n") + b"\r\n"
 
 
-def _is_sendable(lines: bytes, count: int) -> bool:
-    return lines.count(b"\n") == count - 1 and _LINES.fullmatch(lines) is not None
-
-
-def _head(place: _Place, headers: Headers, body: bytes) -> bytes:
+def _head(place: _Place, fixed: FixedHeaders, own: Headers, body: bytes) -> bytes:
     """The request line and its headers. Host and content-length are told here, unless the headers have their own."""
-    lines = _lines(headers)
-    if not _is_sendable(lines, len(headers)):
+    fixed_lines, own_lines = fixed.lines, _sendable_lines(own)
+    if fixed_lines is None or own_lines is None:
         raise Unsendable
-    names = b"\n" + lines.lower()
-    host = b"" if b"\nhost: " in names else place.host_line
+    host = b"" if fixed.has_host else place.host_line
     length = b""
-    if (body or place.has_body) and b"\ncontent-length: " not in names:
-        length = b"\r\nContent-Length: %d" % len(body)
-    return b"%b%b%b%b\r\n\r\n" % (place.request_line, host, lines.replace(b"\n", b"\r\n"), length)
+    if (body or place.has_body) and not fixed.has_length:
+        length = b"Content-Length: %d\r\n" % len(body)
+    return b"%b%b%b%b%b\r\n" % (place.request_line, host, fixed_lines, own_lines, length)

@@ -183,13 +183,15 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
     read, written = said.get(prompt), said.get(completion)
     of_read = _parts(said.get(f"{prompt}_details"), _OF_READ)
     of_written = _parts(said.get(f"{completion}_details"), _OF_WRITTEN)
+    if of_read is None or of_written is None:
+        return None
     for count in (read, written, *of_read.values(), *of_written.values()):
         # By type, for True is an int too.
         if type(count) is not int or not 0 <= count <= MAX_TOKENS:
             return None
     assert isinstance(read, int)
     assert isinstance(written, int)
-    reasoning = of_written["reasoning"]
+    reasoning = of_written.get("reasoning", 0)
     if reasoning and said.get("total_tokens") == read + written + reasoning:
         written += reasoning
     try:
@@ -198,8 +200,10 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
         return None
 
 
-def _parts(details: Any, names: Mapping[str, str]) -> dict[str, Any]:
-    """{part: its count within a total}; 0 where the provider does not break the total down."""
+def _parts(details: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """{part: its count within a total}, of those that the provider tells apart. None: these are no details."""
+    if details is None:
+        return {}
     if not isinstance(details, dict):
-        return dict.fromkeys(names, 0 if details is None else details)
-    return {part: 0 if (count := details.get(name)) is None else count for part, name in names.items()}
+        return None
+    return {part: count for part, name in names.items() if (count := details.get(name)) is not None}

@@ -24,6 +24,7 @@ from router.providers.direct import (
     ORIGINS_KEPT,
     Answer,
     ClosedUnused,
+    FixedHeaders,
     Headers,
     NotHttp,
     Sender,
@@ -55,7 +56,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     kept, for everything up to a usable connection; after that, time is the caller's.
     Cancelling a request, or closing a response before its end, closes its connection: it never goes back to the pool.
     `send` is what httpx's interface is put around: the same without its requests and responses, which cost a small call
-    more than its connection does.
+    more than its connection does, and with headers that were looked at before.
 
     A pooled connection that the server has closed when it is taken is not written to: the request goes out on another
     one, once. Closed a moment later, it looks like any other that closed after the request was sent, and is reported as
@@ -73,7 +74,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         response = await self.send(
             request.method,
             str(request.url),
-            request.headers.raw,
+            fixed_headers(request.headers.raw),
+            (),
             await request.aread(),
             connect_s=request.extensions.get("timeout", {}).get("connect"),
             proxy=request.extensions.get("proxy"),
@@ -82,20 +84,30 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status_code, headers=headers, stream=response, request=request)
 
     async def send(
-        self, method: str, url: str, headers: Headers, body: bytes, *, connect_s: float | None, proxy: str | None = None
+        self,
+        method: str,
+        url: str,
+        fixed: FixedHeaders,
+        own: Headers,
+        body: bytes,
+        *,
+        connect_s: float | None,
+        proxy: str | None = None,
     ) -> "Response":
-        """As `handle_async_request`. url: as httpx writes it. connect_s None: no limit."""
+        """As `handle_async_request`. url: as httpx writes it. fixed: of `fixed_headers`. connect_s None: no limit.
+
+        own: headers of this request alone, neither Host, nor Content-Length, nor Accept-Encoding.
+        """
         if self._session.closed:
             raise httpx.ConnectError("the transport is closed")
-        headers = [_IDENTITY, *(header for header in headers if header[0].lower() != b"accept-encoding")]
         place, timeout = self._url(url), _timeout(connect_s)
         try:
             try:
-                answer = await self._send(method, place, headers, body, timeout=timeout, proxy=proxy)
+                answer = await self._send(method, place, fixed, own, body, timeout=timeout, proxy=proxy)
             except ClosedUnused:
                 # The loop now hears of all that were closed with it, and drops them.
                 await asyncio.sleep(0)
-                answer = await self._send(method, place, headers, body, timeout=timeout, proxy=proxy)
+                answer = await self._send(method, place, fixed, own, body, timeout=timeout, proxy=proxy)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _translated(error) from error
         return Response(answer)
@@ -104,7 +116,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self,
         method: str,
         url: URL,
-        headers: Headers,
+        fixed: FixedHeaders,
+        own: Headers,
         body: bytes,
         *,
         timeout: aiohttp.ClientTimeout,
@@ -112,14 +125,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     ) -> Answer | aiohttp.ClientResponse:
         if proxy is None and len(body) <= PIECEWISE_BYTES:
             try:
-                return await self._sender.send(method, url, headers, body, timeout=timeout)
+                return await self._sender.send(method, url, fixed, own, body, timeout=timeout)
             except Unsendable as error:
                 raise httpx.LocalProtocolError("a header cannot be sent") from error
         return await self._session.request(
             method,
             url,
             data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
-            headers=_texts(headers),
+            headers=_texts([*fixed.pairs, *own]),
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,
             timeout=timeout,
@@ -133,6 +146,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 self._urls.clear()
             url = self._urls[text] = _checked(text)
         return url
+
+
+def fixed_headers(pairs: Headers) -> FixedHeaders:
+    """These headers for `AiohttpTransport.send`, which lets no answer be compressed."""
+    return FixedHeaders([_IDENTITY, *(header for header in pairs if header[0].lower() != b"accept-encoding")])
 
 
 class _Request(aiohttp.ClientRequest):

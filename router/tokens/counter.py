@@ -20,6 +20,7 @@ from router.embeddings import inputs_of
 from router.large import aside
 from router.tokens.chat import Prompt, Text, schemas_of, structure_of, texts_of
 from router.tokens.encodings import load_encoding
+from router.tokens.plain import plain_tokens
 
 INLINE_CHARS: Final = 16_000
 # Texts beyond this share one thread.
@@ -94,9 +95,8 @@ def _counted(encoding: tiktoken.Encoding, texts: Iterable[str]) -> Text:
     for piece in _spread(pieces) if chars > SAMPLE_CHARS else pieces:
         if sampled >= SAMPLE_CHARS:
             break
-        tokens += _short_tokens(encoding, piece) if len(piece) <= SHORT_CHARS else _piece_tokens(encoding, piece)
-        utf8_bytes += len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass"))
-        digits += sum(map(piece.count, DIGITS))
+        counts = _of_short(encoding, piece) if len(piece) <= SHORT_CHARS else _of_piece(encoding, piece)
+        tokens, utf8_bytes, digits = tokens + counts[0], utf8_bytes + counts[1], digits + counts[2]
         sampled += len(piece)
     if not sampled:
         return Text()
@@ -112,13 +112,21 @@ def _spread(pieces: list[str]) -> Iterator[str]:
     return (pieces[index * stride % count] for index in range(count))
 
 
+def _of_piece(encoding: tiktoken.Encoding, piece: str) -> tuple[int, int, int]:
+    """Its tokens, the bytes of its UTF-8, and its digits."""
+    utf8_bytes = len(piece) if piece.isascii() else len(piece.encode("utf-8", "surrogatepass"))
+    return _piece_tokens(encoding, piece), utf8_bytes, sum(map(piece.count, DIGITS))
+
+
 @lru_cache(maxsize=1024)
-def _short_tokens(encoding: tiktoken.Encoding, piece: str) -> int:
+def _of_short(encoding: tiktoken.Encoding, piece: str) -> tuple[int, int, int]:
     """The same, remembered: every message has a role, and many have a name."""
-    return _piece_tokens(encoding, piece)
+    return _of_piece(encoding, piece)
 
 
 def _piece_tokens(encoding: tiktoken.Encoding, piece: str) -> int:
+    if (tokens := plain_tokens(encoding, piece)) is not None:
+        return tokens
     try:
         return len(encoding.encode_ordinary(piece))
     except (KeyboardInterrupt, SystemExit):

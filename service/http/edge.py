@@ -52,6 +52,7 @@ class Edge:
             exchange.count()
             if exchange.is_traced:
                 self._parts.telemetry.record(exchange.facts())
+            exchange.close()
 
     async def _caller(self, exchange: Exchange, *, admits: bool) -> Caller:
         """As whom to answer it. admits: the ledger will be asked whether the caller's key is still in force.

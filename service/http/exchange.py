@@ -163,6 +163,13 @@ class Exchange:
         self.status = self.status or CALLER_GONE_STATUS
         self.error_code = CALLER_GONE
 
+    def close(self) -> None:
+        """It is told of, and over: nothing looks for it in its scope any more.
+
+        The two would else hold each other until the collector of such circles comes by, with all that a call was.
+        """
+        del self._scope[_SCOPE_KEY]
+
     def count(self) -> None:
         """Count this request as a metric, once the response has been sent."""
         route = self._scope.get("path_template", "")

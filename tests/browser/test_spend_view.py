@@ -42,6 +42,7 @@ async def test_the_numbers_are_those_of_the_report(house):
         # What the bars show, by the chart's own table.
         chart = page.get_by_role("region", name="Spend by hour", exact=True)
         await chart.get_by_text("As a table").click()
+        await chart.locator("tbody td").last.wait_for()
         names = (await chart.locator("thead th").all_inner_texts())[1:]
         hours = [await row.locator("td").all_inner_texts() for row in await chart.locator("tbody tr").all()]
         assert len(hours) == 25

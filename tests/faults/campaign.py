@@ -6,16 +6,14 @@ What the upstream saw and what the callers were told are the witnesses; the ledg
 import asyncio
 import itertools
 import json
-import sqlite3
 from collections import Counter
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from ledger.sqlite.verify import verify_file
-from tests.faults.dying import DATABASE, LAPSED_WITHIN_S
+from ledger.verify import verify_ledger
+from tests.faults.dying import LAPSED_WITHIN_S
+from tests.ledger.homes import Home
 from tests.processes import Service
 from tests.upstream import Connection, Request, ScriptedUpstream, answer, status
 
@@ -64,8 +62,8 @@ targets = ["up:first"]
 class Campaign:
     """Every call that was made, and every answer that somebody got whole. A call's user is its prompt."""
 
-    def __init__(self, folder: Path, upstream: ScriptedUpstream) -> None:
-        self.folder = folder
+    def __init__(self, home: Home, upstream: ScriptedUpstream) -> None:
+        self.home = home
         self.upstream = upstream
         self.asked: set[tuple[str, str]] = set()
         self.answered: list[dict[str, Any]] = []
@@ -111,13 +109,12 @@ class Campaign:
                 await asyncio.sleep(0.02)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the file says."""
-        with closing(sqlite3.connect(self.folder / DATABASE)) as db:
-            return db.execute(sql).fetchall()
+        """What the ledger says."""
+        return self.home.rows(sql)
 
     def audit(self) -> None:
         """The rules, and both witnesses."""
-        findings = verify_file(self.folder / DATABASE, on_rule=lambda _: None)
+        findings = verify_ledger(self.home.url, on_rule=lambda _: None)
         assert findings.violations == ()
         assert self.rows("SELECT hold_id FROM holds WHERE state = 'held'") == []
         assert self.rows("SELECT ceiling_id FROM ceiling_windows WHERE held_amount <> 0") == []
@@ -148,7 +145,7 @@ class Campaign:
                 "SELECT trace_id, holds.deployment, state, held_nanousd, SUM(cost_nanousd), MAX(postings.cost_basis),"
                 "       COUNT(kind)"
                 "  FROM holds JOIN generations USING (generation_id) LEFT JOIN postings USING (hold_id)"
-                " GROUP BY hold_id"
+                " GROUP BY hold_id, trace_id, holds.deployment, state, held_nanousd"
             )
         }
         assert seen.keys() <= holds.keys(), "no byte goes out before its hold is on record"

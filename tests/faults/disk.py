@@ -14,6 +14,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from ledger.sqlite.session import Asking
+
 SECTOR_BYTES = 512
 TRANSACTION_ERRORS = {
     apsw.SQLITE_CONSTRAINT: sqlite3.IntegrityError,
@@ -215,7 +217,7 @@ class Rows:
         return self._rows
 
 
-class Face:
+class Face(Asking):
     """An APSW connection with the face of sqlite3's, as far as the writer's functions look at it."""
 
     def __init__(self, path: Path, vfs: str, busy_timeout_ms: int = 5000) -> None:

@@ -1,6 +1,6 @@
 """The real service in a child process that dies at a step of its own: as by `kill -9`, before or after some call.
 
-    async with dying_serve(tmp_path, config=…, death=Death(at="ledger.store.ledger:StoreLedger.settle")) as victim:
+    async with dying_serve(home, config=…, death=Death(at="ledger.store.ledger:StoreLedger.settle")) as victim:
         await victim.ended()
 
 The service knows nothing of this: its functions are wrapped in the child, before `farthing serve` begins.
@@ -10,7 +10,7 @@ import inspect
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -21,6 +21,7 @@ from typing import Any, Literal
 import aiohttp
 
 from tests.forked import forked
+from tests.ledger.homes import Home
 from tests.processes import Service, run_command
 
 DATABASE = "farthing.db"
@@ -35,32 +36,38 @@ LAPSED_WITHIN_S = LEASE_S + 20  # The lease, the sweep after it, and a slow mach
 class Death:
     """Die `before` or `after` the nth call of `module:name`; or `inside` it, once it writes far into the database.
 
-    returning: count only calls whose result is of this type. share: for `inside`, how far into the file.
+    at: the same on both engines, or {engine: where}. returning: count only calls whose result is of this type, or has
+    such a one in it. share: for `inside`, how far into the file.
     """
 
-    at: str
+    at: str | Mapping[str, str]
     when: Literal["before", "after", "inside"] = "after"
     nth: int = 1
     returning: str = ""
     share: float = 0.5
 
+    def place(self, engine: str) -> str:
+        """Where, on this engine."""
+        return self.at if isinstance(self.at, str) else self.at[engine]
+
 
 @asynccontextmanager
 async def dying_serve(
-    folder: Path,
+    home: Home,
     *arguments: str,
     config: str | None = None,
     death: Death | None = None,
     starts: bool = True,
 ) -> AsyncIterator[Service]:
-    """`farthing serve --port 0` in this folder, as `tests.processes.farthing_serve` runs it.
+    """`farthing serve --port 0` on this ledger, as `tests.processes.farthing_serve` runs it.
 
     starts: wait until it listens, unless it dies before that.
     """
     if config is not None:
-        (folder / "farthing.toml").write_text(config, "utf-8")
+        (home.folder / "farthing.toml").write_text(config + home.config, "utf-8")
+    place = "" if death is None else death.place(home.engine)
     async with (
-        forked(run_child, arguments, death, folder=folder, environ=os.environ) as child,
+        forked(run_child, arguments, place, death, folder=home.folder, environ={**os.environ, **home.environ}) as child,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
     ):
         service = Service(child, session)
@@ -73,12 +80,12 @@ async def dying_serve(
             await service.ended()
 
 
-def run_child(arguments: tuple[str, ...], death: Death | None) -> None:
+def run_child(arguments: tuple[str, ...], place: str, death: Death | None) -> None:
     """What the child does: `farthing serve`, with one function wrapped."""
     _shorten_leases()
     if death is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        owner, name = _found(death.at)
+        owner, name = _found(place)
         setattr(owner, name, _dying(getattr(owner, name), death))
     run_command("serve", "--port", "0", *arguments)
 
@@ -103,7 +110,8 @@ def _dying(function: Callable[..., Any], death: Death) -> Callable[..., Any]:
 
     def is_due(result: object = None) -> bool:
         nonlocal calls
-        if death.returning and type(result).__name__ != death.returning:
+        results = result if isinstance(result, list) else [result]
+        if death.returning and death.returning not in {type(each).__name__ for each in results}:
             return False
         calls += 1
         return calls == death.nth

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 from standardwebhooks import Webhook
 
@@ -29,17 +28,26 @@ async def happen(ledger, name: str) -> str:
     return raised.id
 
 
-async def test_each_alert_is_told_once_through_a_kill_and_a_reload_and_no_address_is_shown(tmp_path):
+def all_of(home) -> bytes:
+    """Whatever the ledger keeps."""
+    if home.engine == "postgresql":
+        home.server.use("pg_dump", "-f", home.folder / "farthing.db.sql", home.name)
+    return b"".join(file.read_bytes() for file in home.folder.glob("farthing.db*"))
+
+
+async def test_each_alert_is_told_once_through_a_kill_and_a_reload_and_no_address_is_shown(home):
     async with scripted_upstream() as upstream, scripted_upstream() as receiver:
         receiver.default = status(200, "")
         upstream.plays(answer("x", prompt_tokens=10, completion_tokens=50))
-        config = one_route(upstream.url, more=CEILING)
+        config = one_route(upstream.url, more=home.config + CEILING)
 
         async def got(count: int):
             await receiver.until(lambda it: len(it.requests) >= count, within_s=60)
             return receiver.requests[count - 1]
 
-        async with farthing_serve(tmp_path, config=config + telling(receiver.root, PATH)) as first:
+        async with farthing_serve(
+            home.folder, config=config + telling(receiver.root, PATH), environ=home.environ
+        ) as first:
             await first.poll("/health/ready", lambda it: it["status"] == "ready")
             code, said = await first.generate(model="chat", prompt="x", params={"max_tokens": 50})
             assert code == 200, said
@@ -48,8 +56,8 @@ async def test_each_alert_is_told_once_through_a_kill_and_a_reload_and_no_addres
             assert (verified["type"], verified["data"]["scope"]) == ("ceiling.threshold", "global")
             assert verified["data"]["spent_nanousd"] == said["cost_nanousd"] == 110_000
             async with (
-                farthing_serve(tmp_path) as second,
-                open_ledger(f"sqlite:{tmp_path / 'farthing.db'}") as ledger,
+                farthing_serve(home.folder, environ=home.environ) as second,
+                open_ledger(home.url) as ledger,
             ):
                 await second.poll("/health/ready", lambda it: it["status"] == "ready")
                 await happen(ledger, "both")
@@ -63,7 +71,7 @@ async def test_each_alert_is_told_once_through_a_kill_and_a_reload_and_no_addres
                 ids = [request.headers["webhook-id"] for request in (cut_short, again)]
                 assert ids == [event_id, event_id]
                 assert again.raw_body == cut_short.raw_body
-                (tmp_path / "farthing.toml").write_text(config + telling(receiver.root, "/elsewhere/hook"))
+                (home.folder / "farthing.toml").write_text(config + telling(receiver.root, "/elsewhere/hook"))
                 os.kill(second.process.pid, signal.SIGHUP)
                 await second.logs("the config was read again")
                 await happen(ledger, "elsewhere")
@@ -74,7 +82,7 @@ async def test_each_alert_is_told_once_through_a_kill_and_a_reload_and_no_addres
                 shown = (await ledger.events(EventsQuery()))["alerts"]
         assert [(it["deliveries"][0]["state"], it["deliveries"][0]["tries"]) for it in shown] == [("delivered", 1)] * 4
         assert len(receiver.requests) == 5
-        written = b"".join(file.read_bytes() for file in Path(tmp_path).glob("farthing.db*"))
+        written = all_of(home)
         for secret in ("CANARY-T0001", SECRET):
             assert secret not in first.log + second.log + str(alerts)
             assert secret.encode() not in written

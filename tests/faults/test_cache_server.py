@@ -17,7 +17,8 @@ async def ask(service, prompt):
 
 
 async def load(services, name, calls=40):
-    return [await ask(services[n % 2], f"{name} {n // 4}") for n in range(calls)]
+    """Each asks what the other one asked, and each is the first to by turns."""
+    return [await ask(services[(n + n // 4) % 2], f"{name} {n // 4}") for n in range(calls)]
 
 
 async def requests_of(service):

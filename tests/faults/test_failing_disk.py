@@ -175,6 +175,41 @@ async def test_a_file_that_is_damaged_while_it_is_open_stays_closed_and_says_so(
     assert "put a backup in its place" in caplog.text
 
 
+async def test_a_file_that_is_moved_away_acknowledges_nothing_until_it_is_back(tmp_path, caplog):
+    path, away = tmp_path / "l.db", tmp_path / "away.db"
+    async with open_store(path, "full") as store:
+        await store.write(put(1))
+        path.rename(away)
+        with pytest.raises(LedgerUnavailable) as unavailable:
+            await store.write(put(2))
+        assert unavailable.value.unknown  # It may be found in it again, should the file come back.
+        await until(lambda: "is gone: put it back" in caplog.text)
+        assert not store.is_ready
+        with pytest.raises(LedgerUnavailable):
+            await store.write(put(3))
+        assert not path.exists()  # No new ledger is begun, with nothing spent.
+        away.rename(path)
+        await until_taken(lambda: store.write(put(4)))
+        assert {1, 4} <= await store.write(kept) <= {1, 2, 4}
+
+
+async def test_a_file_in_its_place_is_not_written_to(tmp_path, caplog):
+    path, other = tmp_path / "l.db", tmp_path / "other.db"
+    async with open_store(other, "full") as store:
+        await store.write(put(7))
+    content = other.read_bytes()
+    async with open_store(path, "full") as store:
+        await store.write(put(1))
+        other.rename(path)
+        with pytest.raises(LedgerUnavailable):
+            await store.write(put(2))
+        await until(lambda: "another file than the one that was opened" in caplog.text)
+        assert not store.is_ready
+        with pytest.raises(LedgerUnavailable):
+            await store.write(put(3))
+    assert path.read_bytes() == content
+
+
 async def test_a_file_cut_short_is_not_opened(tmp_path):
     path = tmp_path / "l.db"
     async with open_store(path, "full") as store:

@@ -16,6 +16,7 @@ from tests.upstream import scripted_upstream, stream
 
 FACE = "ledger.store.ledger:StoreLedger."
 LEDGER = "ledger.store.ledger:"
+SETTLE = f"{LEDGER}settle_together"
 PIECES = ["Four ", "farthings ", "make ", "a penny."]
 
 
@@ -31,11 +32,11 @@ class Step:
 
 STEPS = {
     "admitted, not committed": Step(
-        Death(at=f"{LEDGER}admit", returning="Lead"), replayed=False, sent=1, orphans=False
+        Death(at=f"{LEDGER}admit_together", returning="Lead"), replayed=False, sent=1, orphans=False
     ),
     "admitted and committed, nothing sent": Step(Death(at=f"{FACE}admit", returning="Lead"), replayed=False, sent=1),
     "answered, settlement not begun": Step(Death(at=f"{FACE}settle", when="before"), replayed=False, sent=2),
-    "settled, not committed": Step(Death(at=f"{LEDGER}settle"), replayed=False, sent=2),
+    "settled, not committed": Step(Death(at=SETTLE), replayed=False, sent=2),
     "settled and committed, the caller not told": Step(Death(at=f"{FACE}settle"), replayed=True, sent=1, orphans=False),
 }
 
@@ -67,18 +68,16 @@ async def ask_until_told(service, key, **named):
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_whatever_step_the_first_try_died_at_its_repeat_is_answered_and_nothing_is_bought_twice(
-    tmp_path, streams
-):
+async def test_whatever_step_the_first_try_died_at_its_repeat_is_answered_and_nothing_is_bought_twice(home, streams):
     # What a caller was sent of a stream before its end makes no difference; where its end was settled, it might.
     steps = {name: step for name, step in STEPS.items() if step.replayed or not streams}
     async with scripted_upstream() as upstream:
         upstream.default = stream(PIECES)
         config = one_route(upstream.url, limit_usd="1000")
-        async with dying_serve(tmp_path, config=config) as survivor:
+        async with dying_serve(home, config=config) as survivor:
             repeats = {}
             for name, step in steps.items():
-                async with dying_serve(tmp_path, death=step.death) as victim:
+                async with dying_serve(home, death=step.death) as victim:
                     await ask_and_lose(victim, name, streams=streams)
                 repeats[name] = asyncio.create_task(ask_until_told(survivor, name, streams=streams))
             for name, step in steps.items():
@@ -92,7 +91,7 @@ async def test_whatever_step_the_first_try_died_at_its_repeat_is_answered_and_no
                 assert asked_for(upstream, name) == step.sent, name
             survivor.terminate()
             assert await survivor.ended() == 0
-    code, out, _ = await run_farthing(tmp_path, "verify")
+    code, out, _ = await run_farthing(home.folder, "verify", environ=home.environ)
     assert code == 0, out
 
 
@@ -102,18 +101,18 @@ def asked_for(upstream, name):
 
 
 @pytest.mark.parametrize("deaths", [3, pytest.param(60, marks=pytest.mark.soak)])
-async def test_while_processes_die_all_who_ask_under_one_key_are_told_the_same(tmp_path, deaths):
+async def test_while_processes_die_all_who_ask_under_one_key_are_told_the_same(home, deaths):
     told: dict[str, set[bytes]] = {}
     is_over = asyncio.Event()
     async with scripted_upstream() as upstream:
         upstream.default = stream(PIECES)
         config = one_route(upstream.url, limit_usd="1000")
-        async with dying_serve(tmp_path, config=config) as survivor:
+        async with dying_serve(home, config=config) as survivor:
             services = [survivor, survivor]
             callers = [asyncio.create_task(keep_asking(services, told, offset, is_over)) for offset in range(3)]
             for number in range(deaths):
                 death = Death(at=f"{FACE}settle", when=("after", "before")[number % 2], nth=2 + number % 3)
-                async with dying_serve(tmp_path, death=death) as victim:
+                async with dying_serve(home, death=death) as victim:
                     services[1] = victim
                     assert await victim.ended() == -signal.SIGKILL
                     services[1] = survivor
@@ -124,7 +123,7 @@ async def test_while_processes_die_all_who_ask_under_one_key_are_told_the_same(t
     assert [key for key, bodies in told.items() if len(bodies) != 1] == []
     # A try that died before it was settled is made again, by one of at most three that were under way; nothing else is.
     assert len(told) <= len(upstream.requests) <= len(told) + deaths * 3
-    code, out, _ = await run_farthing(tmp_path, "verify")
+    code, out, _ = await run_farthing(home.folder, "verify", environ=home.environ)
     assert code == 0, out
 
 
@@ -143,12 +142,12 @@ async def keep_asking(services, told, offset, is_over):
         number += 1
 
 
-async def test_sixty_at_once_at_two_processes_are_one_call_with_one_result(tmp_path):
+async def test_sixty_at_once_at_two_processes_are_one_call_with_one_result(home):
     gate = asyncio.Event()
     async with scripted_upstream() as upstream:
         upstream.plays(stream([gate, *PIECES]))
         config = one_route(upstream.url)
-        async with dying_serve(tmp_path, config=config) as one, dying_serve(tmp_path) as other:
+        async with dying_serve(home, config=config) as one, dying_serve(home) as other:
             calls = [asyncio.create_task(ask(service, "the same")) for service in (one, other) * 30]
             told = []
             for call in asyncio.as_completed(calls):
@@ -163,14 +162,14 @@ async def test_sixty_at_once_at_two_processes_are_one_call_with_one_result(tmp_p
             assert len(upstream.requests) == 1
 
 
-async def test_a_follower_and_a_hit_that_were_settled_are_told_again_by_another_process(tmp_path):
+async def test_a_follower_and_a_hit_that_were_settled_are_told_again_by_another_process(home):
     use = {"x-farthing-cache": "use"}
     gate = asyncio.Event()
     async with scripted_upstream() as upstream:
         upstream.plays(stream([PIECES[0], gate, *PIECES[1:]]))
         config = one_route(upstream.url)
-        async with dying_serve(tmp_path, config=config) as survivor:
-            async with dying_serve(tmp_path, death=Death(at=f"{FACE}record_follower")) as victim:
+        async with dying_serve(home, config=config) as survivor:
+            async with dying_serve(home, death=Death(at=f"{FACE}record_follower")) as victim:
                 leader = asyncio.create_task(same(victim, "leader", **use))
                 await upstream.until(lambda it: len(it.requests) == 1)
                 follower = asyncio.create_task(same(victim, "follower", **use))
@@ -178,7 +177,7 @@ async def test_a_follower_and_a_hit_that_were_settled_are_told_again_by_another_
                 gate.set()
                 await asyncio.gather(leader, follower, return_exceptions=True)
                 assert await victim.ended() == -signal.SIGKILL
-            async with dying_serve(tmp_path, death=Death(at=f"{FACE}admit", returning="Replay")) as victim:
+            async with dying_serve(home, death=Death(at=f"{FACE}admit", returning="Replay")) as victim:
                 with pytest.raises((aiohttp.ClientError, ConnectionError)):
                     await same(victim, "hit", **use)
                 assert await victim.ended() == -signal.SIGKILL
@@ -187,7 +186,7 @@ async def test_a_follower_and_a_hit_that_were_settled_are_told_again_by_another_
                 assert (status, headers["x-farthing-cache"]) == (200, cache), body
                 assert headers["idempotent-replayed"] == "true"
             assert len(upstream.requests) == 1
-    code, out, _ = await run_farthing(tmp_path, "verify")
+    code, out, _ = await run_farthing(home.folder, "verify", environ=home.environ)
     assert code == 0, out
 
 

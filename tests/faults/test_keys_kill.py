@@ -1,12 +1,11 @@
 """kill -9 while keys are made and revoked: what was acknowledged is there, and nothing is there by half."""
 
 import asyncio
-import sqlite3
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from contextlib import closing
 
 from ledger.ledger import open_ledger
+from ledger.verify import verify_ledger
 from tests.ledger.test_apikeys import a_key
 
 ACKNOWLEDGED = 40
@@ -31,10 +30,9 @@ asyncio.run(main())
 """
 
 
-async def test_a_key_is_made_and_revoked_whole_or_not_at_all(tmp_path):
-    url = f"sqlite:{tmp_path / 'farthing.db'}"
+async def test_a_key_is_made_and_revoked_whole_or_not_at_all(home):
     said = {"made": set(), "revoked": set()}
-    maker = await asyncio.create_subprocess_exec(sys.executable, "-c", MAKER, url, stdin=DEVNULL, stdout=PIPE)
+    maker = await asyncio.create_subprocess_exec(sys.executable, "-c", MAKER, home.url, stdin=DEVNULL, stdout=PIPE)
     try:
         for _ in range(ACKNOWLEDGED):
             event, key_id = (await maker.stdout.readline()).decode().split()
@@ -43,7 +41,7 @@ async def test_a_key_is_made_and_revoked_whole_or_not_at_all(tmp_path):
         # In the middle of whatever comes next.
         maker.kill()
         await maker.communicate()
-    async with open_ledger(url) as ledger:
+    async with open_ledger(home.url) as ledger:
         keys = {key.key_id: key for key in await ledger.api_keys()}
         assert said["made"] <= keys.keys()
         assert said["revoked"] <= {key_id for key_id, key in keys.items() if key.revoked_at_ms is not None}
@@ -52,5 +50,5 @@ async def test_a_key_is_made_and_revoked_whole_or_not_at_all(tmp_path):
             assert (key.routes, key.ceilings) == (whole.routes, whole.ceilings)
         limited = {ceiling["scope"] for ceiling in await ledger.ceilings()}
         assert limited == {key.scope for key in keys.values() if key.revoked_at_ms is None}
-    with closing(sqlite3.connect(tmp_path / "farthing.db")) as db:
-        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    findings = await asyncio.to_thread(verify_ledger, home.url, on_rule=str)
+    assert findings.violations == ()

@@ -10,6 +10,8 @@ from ledger.sql import migrations, schema
 from ledger.sqlite import migrate
 from tests.faults.campaign import Campaign, config, plays
 from tests.faults.dying import DATABASE, Death, dying_serve
+from tests.ledger.homes import Home, PostgresHome, SqliteHome
+from tests.postgres import Server
 from tests.processes import run_farthing
 from tests.upstream import ScriptedUpstream, hang, scripted_upstream
 
@@ -33,7 +35,7 @@ async def test_a_process_that_dies_within_a_migration_leaves_it_to_two_others_at
         for number, death in enumerate(deaths):
             folder = tmp_path / f"new {number}"
             folder.mkdir()
-            await die_then_two_serve(folder, upstream, death)
+            await die_then_two_serve(SqliteHome(folder), upstream, death)
         # A file of the first version is migrated too, with what it holds.
         for nth in (1, newest - 1):
             folder = tmp_path / f"old {nth}"
@@ -43,17 +45,31 @@ async def test_a_process_that_dies_within_a_migration_leaves_it_to_two_others_at
                 db.execute(f"PRAGMA application_id = {migrate.APPLICATION_ID}")
                 db.execute("PRAGMA user_version = 1")
                 db.execute("INSERT INTO refusals VALUES (0, 'kept', 'ceiling_held', 7)")
-            await die_then_two_serve(folder, upstream, Death(at=f"{MIGRATE}run_script", nth=nth))
+            await die_then_two_serve(SqliteHome(folder), upstream, Death(at=f"{MIGRATE}run_script", nth=nth))
             with closing(sqlite3.connect(folder / DATABASE)) as db:
                 assert db.execute("SELECT count FROM refusals WHERE route = 'kept'").fetchall() == [(7,)]
 
 
-async def die_then_two_serve(folder: Path, upstream: ScriptedUpstream, death: Death) -> None:
-    campaign, text = Campaign(folder, ScriptedUpstream()), config(upstream.url)
-    async with dying_serve(folder, config=text, death=death, starts=False) as victim:
+async def test_a_process_that_dies_within_a_migration_of_a_server_leaves_it_to_two_others_at_once(
+    tmp_path: Path, postgres: Server
+):
+    async with scripted_upstream() as upstream:
+        upstream.default = plays
+        # Each is a transaction of its own: some are there by then, and the next one is not, whole as it was.
+        for nth in (4, len(migrations("postgres"))):
+            folder = tmp_path / f"server {nth}"
+            folder.mkdir()
+            home = PostgresHome(postgres, postgres.empty_database(), folder)
+            await die_then_two_serve(home, upstream, Death(at="ledger.postgres.migrate:make_schema", nth=nth))
+
+
+async def die_then_two_serve(home: Home, upstream: ScriptedUpstream, death: Death) -> None:
+    folder = home.folder
+    campaign, text = Campaign(home, ScriptedUpstream()), config(upstream.url)
+    async with dying_serve(home, config=text, death=death, starts=False) as victim:
         assert await victim.ended() == -signal.SIGKILL, death
     async with AsyncExitStack() as stack:
-        both = [await stack.enter_async_context(dying_serve(folder, starts=False)) for _ in range(2)]
+        both = [await stack.enter_async_context(dying_serve(home, starts=False)) for _ in range(2)]
         for number, service in enumerate(both):
             await service.started()
             await campaign.call(service, "chat", f"{folder.name} {number}", stream=False)
@@ -65,12 +81,12 @@ async def die_then_two_serve(folder: Path, upstream: ScriptedUpstream, death: De
     campaign.audit()
 
 
-async def test_a_process_that_dies_within_a_sweep_leaves_the_dead_ones_holds_to_the_next(tmp_path: Path):
+async def test_a_process_that_dies_within_a_sweep_leaves_the_dead_ones_holds_to_the_next(home: Home):
     async with scripted_upstream() as upstream:
         upstream.plays(*[hang()] * TIMES)
         upstream.default = plays
-        campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url)) as first:
+        campaign = Campaign(home, upstream)
+        async with dying_serve(home, config=config(upstream.url)) as first:
             stuck = [
                 asyncio.create_task(campaign.call(first, "chat", f"stuck {n}", stream=False)) for n in range(TIMES)
             ]
@@ -85,10 +101,10 @@ async def test_a_process_that_dies_within_a_sweep_leaves_the_dead_ones_holds_to_
             Death(at="ledger.operations.owners:post", nth=TIMES),
         ]
         for death in steps:
-            async with dying_serve(tmp_path, death=death) as sweeper:
+            async with dying_serve(home, death=death) as sweeper:
                 assert await sweeper.ended() == -signal.SIGKILL, death
             assert campaign.rows("SELECT COUNT(*) FROM holds WHERE state = 'held'") == [(TIMES,)], "all or none of them"
-        async with dying_serve(tmp_path) as one, dying_serve(tmp_path) as other:
+        async with dying_serve(home) as one, dying_serve(home) as other:
             await campaign.at_rest()
             await campaign.audit_repeats(one)
             for service in (one, other):
@@ -96,15 +112,15 @@ async def test_a_process_that_dies_within_a_sweep_leaves_the_dead_ones_holds_to_
                 assert await service.ended() == 0
         campaign.audit()
         assert campaign.rows("SELECT COUNT(*), MAX(cost_basis) FROM postings") == [(TIMES, "unknown")]
-    code, out, _ = await run_farthing(tmp_path, "verify")
+    code, out, _ = await run_farthing(home.folder, "verify", environ=home.environ)
     assert code == 0, out
 
 
-async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_none(tmp_path: Path):
+async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_none(home: Home):
     async with scripted_upstream() as upstream:
         upstream.default = plays
-        campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url)) as before:
+        campaign = Campaign(home, upstream)
+        async with dying_serve(home, config=config(upstream.url)) as before:
             for number in range(10):
                 await campaign.call(before, "twice" if number % 2 else "chat", f"prompt {number}", stream=False)
             before.terminate()
@@ -123,14 +139,14 @@ async def test_a_process_that_dies_while_ceilings_change_changes_all_of_them_or_
             Death(at=f"{LEDGER}configure_ceilings"),
         ]
         for death in steps:
-            async with dying_serve(tmp_path, config=changed, death=death, starts=False) as victim:
+            async with dying_serve(home, config=changed, death=death, starts=False) as victim:
                 assert await victim.ended() == -signal.SIGKILL, death
             assert campaign.rows("SELECT ceiling_id, limit_amount, active FROM ceilings ORDER BY ceiling_id") == old
-        async with dying_serve(tmp_path, death=Death(at=f"{FACE}configure_ceilings"), starts=False) as victim:
+        async with dying_serve(home, death=Death(at=f"{FACE}configure_ceilings"), starts=False) as victim:
             assert await victim.ended() == -signal.SIGKILL
         assert len(campaign.rows("SELECT 1 FROM ceilings WHERE active = 1")) > len(old), "committed is committed"
         async with AsyncExitStack() as stack:
-            both = [await stack.enter_async_context(dying_serve(tmp_path, starts=False)) for _ in range(2)]
+            both = [await stack.enter_async_context(dying_serve(home, starts=False)) for _ in range(2)]
             for number, service in enumerate(both):
                 await service.started()
                 await campaign.call(service, "chat", f"after {number}", stream=False)

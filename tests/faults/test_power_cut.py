@@ -15,16 +15,16 @@ import apsw
 import msgspec
 import pytest
 
-from ledger.ceilings import Ceiling
-from ledger.operations.admit import CeilingTable, admit
+from ledger.ceilings import Ceiling, CeilingTable
+from ledger.operations.admissions import Asked, admit_together
 from ledger.operations.ceilings import configure_ceilings
 from ledger.operations.owners import Owner, leave, register, sweep
-from ledger.operations.settle import settle
+from ledger.operations.settlements import settle_together
 from ledger.sqlite import connection as connections
 from ledger.sqlite.batches import run_batch
 from ledger.sqlite.checkpoint import Checkpoints, WalRule
 from ledger.sqlite.opening import prepare
-from ledger.store.works import BatchLost
+from ledger.store.works import BatchLost, Shared
 from ledger.values import CacheBounds, Lead
 from ledger.verify import verify_ledger
 from tests.faults.disk import Disk, Face, RecordingVFS, recording_fsync
@@ -35,6 +35,8 @@ CEILINGS = (
     Ceiling(scope="model:p:m", window="minute", limit=1_000_000),
 )
 LEASE_MS = 15_000
+admit_all = partial(admit_together, ceilings=CeilingTable(CEILINGS))
+settle_all = partial(settle_together, bounds=CacheBounds())
 # Small, so that a short run has many checkpoints and starts of the WAL.
 SMALL = WalRule(checkpoint_bytes=64 << 10, restart_bytes=192 << 10, restart_wait_ms=0)
 
@@ -74,9 +76,7 @@ class Run:
         for number in range(batches):
             self.now_ms += 100
             calls = [a_call(now_ms=self.now_ms, key=f"{self._lives} {number} {n}") for n in range(3)]
-            admits = [
-                partial(admit, request=call, owner_id=owner.owner_id, ceilings=CeilingTable(CEILINGS)) for call in calls
-            ]
+            admits = [Shared(admit_all, Asked(call, owner.owner_id)) for call in calls]
             settling, held = held[:2], held[2:]
             leads = self.commit(db, checkpoints, *(self._settling(*pair) for pair in settling), *admits)
             self.promised.update({lead.hold_id: "settled" for _, lead in settling})
@@ -113,7 +113,7 @@ class Run:
         return results
 
     def _settling(self, call, lead):
-        return partial(settle, settlement=a_settlement(call, lead, ttl_ms=500), bounds=CacheBounds())
+        return Shared(settle_all, a_settlement(call, lead, ttl_ms=500), goes_first=True)
 
 
 class Finding(msgspec.Struct):

@@ -1,8 +1,10 @@
-"""What one process promises, two on the same ledger file promise together."""
+"""What one process promises, several on the same ledger promise together."""
 
 import asyncio
 import os
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection as PipeEnd
 from pathlib import Path
@@ -14,10 +16,12 @@ from ledger.sqlite.turns import Turns
 from tests.faults.campaign import Campaign, config, plays
 from tests.faults.dying import dying_serve
 from tests.forked import fork_context
+from tests.ledger.homes import Home, SqliteHome
 from tests.processes import START_WITHIN_S, Service, farthing_serve
 from tests.scripts import Script
-from tests.upstream import Connection, Request, hang, scripted_upstream, status, stream
+from tests.upstream import Connection, Request, ScriptedUpstream, hang, scripted_upstream, status, stream
 
+SERVICES = {"sqlite": 2, "postgresql": 3}
 TURNS = 300
 # A turn of the other that is under way, and those that it squeezes in before a process that was woken is running.
 OTHERS_TURNS = 25
@@ -34,24 +38,33 @@ def a_gate() -> tuple[asyncio.Event, Any]:
     return gate, once_open
 
 
-async def test_sixty_equal_calls_at_two_processes_are_one_call_and_later_ones_are_hits_at_both(tmp_path: Path):
+@asynccontextmanager
+async def services(home: Home, upstream: ScriptedUpstream) -> AsyncIterator[list[Service]]:
+    """Two on a file, three replicas on a server."""
+    async with AsyncExitStack() as stack:
+        first = dying_serve(home, config=config(upstream.url))
+        others = [dying_serve(home) for _ in range(SERVICES[home.engine] - 1)]
+        yield [await stack.enter_async_context(opened) for opened in (first, *others)]
+
+
+async def test_sixty_equal_calls_at_all_processes_are_one_call_and_later_ones_are_hits_at_each(home: Home):
     gate, once_open = a_gate()
     async with scripted_upstream() as upstream:
         upstream.default = once_open
-        campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url)) as one, dying_serve(tmp_path) as other:
-            both = [
+        campaign = Campaign(home, upstream)
+        async with services(home, upstream) as all_of_them:
+            asked = [
                 asyncio.create_task(campaign.call(service, "chat", "the same", stream=number % 2 > 0))
-                for number in range(30)
-                for service in (one, other)
+                for number in range(60 // len(all_of_them))
+                for service in all_of_them
             ]
             await upstream.until(lambda it: len(it.requests) == 1)
             gate.set()
-            told = Counter(whole["cache"] for whole in await asyncio.gather(*both))
+            told = Counter(whole["cache"] for whole in await asyncio.gather(*asked))
             assert told["miss"] == 1
-            assert told["coalesced"] >= 29 - told["hit"]
+            assert told["coalesced"] >= 60 // len(all_of_them) - 1 - told["hit"]
             assert sum(told.values()) == 60
-            for service in (one, other):
+            for service in all_of_them:
                 assert (await campaign.call(service, "chat", "the same", stream=False))["cache"] == "hit"
                 service.terminate()
                 assert await service.ended() == 0
@@ -59,28 +72,30 @@ async def test_sixty_equal_calls_at_two_processes_are_one_call_and_later_ones_ar
         campaign.audit()
 
 
-async def test_sixty_equal_calls_whose_leader_is_killed_are_two_calls(tmp_path: Path):
+async def test_sixty_equal_calls_whose_leader_is_killed_are_two_calls(home: Home):
     async with scripted_upstream() as upstream:
         upstream.plays(hang())
         upstream.default = plays
-        campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url)) as survivor, dying_serve(tmp_path) as victim:
+        campaign = Campaign(home, upstream)
+        async with services(home, upstream) as (victim, *survivors):
+            each = 60 // (1 + len(survivors))
             lead = asyncio.create_task(campaign.call(victim, "chat", "the same", stream=False))
             await upstream.until(lambda it: len(it.requests) == 1)
             others = [
                 asyncio.create_task(campaign.call(service, "chat", "the same", stream=number % 2 > 0))
-                for number in range(30)
-                for service in (survivor, victim)
+                for number in range(each)
+                for service in (*survivors, victim)
             ]
-            await asyncio.gather(survivor.get("/router/status"), victim.get("/router/status"))
+            await asyncio.gather(*(service.get("/router/status") for service in (*survivors, victim)))
             victim.kill()
             ends = await asyncio.gather(lead, *others, return_exceptions=True)
             told = Counter(end["cache"] for end in ends if isinstance(end, dict))
             assert told["miss"] == 1
-            assert sum(told.values()) == 30
+            assert sum(told.values()) == each * len(survivors)
             await campaign.at_rest()
-            survivor.terminate()
-            assert await survivor.ended() == 0
+            for service in survivors:
+                service.terminate()
+                assert await service.ended() == 0
         assert len(upstream.requests) == 2
         campaign.audit()
 
@@ -91,7 +106,7 @@ async def test_sixty_equal_calls_whose_leader_is_killed_are_two_calls(tmp_path: 
     ids=["failed", "rejected"],
 )
 async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_call(
-    tmp_path: Path, script: Script, told: int, code: str
+    home: Home, script: Script, told: int, code: str
 ):
     gate = asyncio.Event()
 
@@ -108,8 +123,8 @@ async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_c
 
     async with scripted_upstream() as upstream:
         upstream.default = once_open
-        campaign = Campaign(tmp_path, upstream)
-        async with dying_serve(tmp_path, config=config(upstream.url)) as one, dying_serve(tmp_path) as other:
+        campaign = Campaign(home, upstream)
+        async with dying_serve(home, config=config(upstream.url)) as one, dying_serve(home) as other:
             for service in (one, other):  # Who listens has not made its ledger yet.
                 await service.get("/health/live")
             asking = [asyncio.create_task(ask(service, n)) for n in range(30) for service in (one, other)]
@@ -131,12 +146,14 @@ async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_c
         campaign.audit()
 
 
-async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(tmp_path: Path):
+async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(sqlite_home: SqliteHome):
     gate = asyncio.Event()
     async with scripted_upstream() as upstream:
         upstream.default = stream(["begun ", gate, "ended"], prompt_tokens=3, completion_tokens=2)
-        campaign = Campaign(tmp_path, upstream)
-        async with farthing_serve(tmp_path, "--workers", "2", config=config(upstream.url), installed=True) as service:
+        campaign = Campaign(sqlite_home, upstream)
+        async with farthing_serve(
+            sqlite_home.folder, "--workers", "2", config=config(upstream.url), installed=True
+        ) as service:
             calls = [
                 asyncio.create_task(campaign.call(service, "chat", f"long {number}", stream=True))
                 for number in range(20)

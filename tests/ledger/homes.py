@@ -1,13 +1,12 @@
 """Where a test keeps its ledger: a file or a database, looked at and meddled with in the same words."""
 
-import asyncio
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from types import MappingProxyType
 
 from ledger.database import RuleBroken
 from ledger.postgres.address import address_of
-from ledger.postgres.connection import open_connection
+from ledger.postgres.connection import open_blocking_connection
 
 # What meets whoever breaks a rule of the schema, and how each engine says which.
 REFUSED = (sqlite3.IntegrityError, RuleBroken)
@@ -16,15 +15,31 @@ UNIQUE = "UNIQUE constraint failed|violates unique constraint"
 REFERS = "FOREIGN KEY constraint failed|violates foreign key constraint"
 
 
-class SqliteHome:
-    """A file in a folder of the test's own."""
+class Home:
+    """Either of them. folder: where a service on it runs. config, environ: what that needs to find it."""
+
+    def rows(self, sql, parameters=()):
+        """What is committed."""
+        with self.database() as db:
+            return db.execute(sql, parameters).fetchall()
+
+
+class SqliteHome(Home):
+    """A file in a folder of the test's own, where a service finds it."""
 
     engine = "sqlite"
+    config = ""
+    environ = MappingProxyType({})
 
     def __init__(self, folder):
         self.folder = folder
         self.path = folder / "farthing.db"
         self.url = f"sqlite:{self.path}"
+
+    def anew(self):
+        """Forget what was kept here: nobody has it open any more, and the next ledger is made anew."""
+        for file in self.folder.glob(f"{self.path.name}*"):
+            file.unlink()
 
     @contextmanager
     def database(self, *, ruled=True):
@@ -39,39 +54,42 @@ class SqliteHome:
                 db.execute(sql)
 
 
-class PostgresHome:
+class PostgresHome(Home):
     """A database on the run's server."""
 
     engine = "postgresql"
+    environ = MappingProxyType({"FARTHING_PEPPER": "a pepper that tests keep to themselves"})
 
-    def __init__(self, server, name):
+    def __init__(self, server, name, folder=None):
         self.server = server
         self.name = name
+        self.folder = folder
         self.url = server.url(name)
+        self.config = f'[ledger]\nurl = "{self.url}"\n'
         self.is_altered = False
+
+    def anew(self):
+        """As of a SqliteHome."""
+        self.server.wipe(self.name)
 
     @contextmanager
     def database(self, *, ruled=True):
         """As of a SqliteHome. Not on the test's thread, whose loop may run."""
-        with ThreadPoolExecutor(1) as thread:
-            yield _Meddler(self, thread, "origin" if ruled else "replica")
+        with open_blocking_connection(address_of(self.url)) as connection:
+            role = "origin" if ruled else "replica"
+            connection.run_blocking(lambda db: db.run_script(f"SET session_replication_role = {role}"))
+            yield _Meddler(self, connection)
 
 
 class _Meddler:
-    def __init__(self, home, thread, role):
+    def __init__(self, home, connection):
         self._home = home
-        self._thread = thread
-        self._role = role
+        self._connection = connection
 
     def execute(self, sql, parameters=()):
         if sql.lstrip().upper().startswith(("DROP", "ALTER", "CREATE")):
             self._home.is_altered = True
-        return self._thread.submit(asyncio.run, self._run(lambda db: db.execute(sql, parameters))).result()
+        return self._connection.run_blocking(lambda db: db.execute(sql, parameters))
 
     def executemany(self, sql, parameters):
-        return self._thread.submit(asyncio.run, self._run(lambda db: db.executemany(sql, parameters))).result()
-
-    async def _run(self, work):
-        async with open_connection(address_of(self._home.url)) as connection:
-            await connection.run(lambda db: db.run_script(f"SET session_replication_role = {self._role}"))
-            return await connection.run(work)
+        return self._connection.run_blocking(lambda db: db.executemany(sql, parameters))

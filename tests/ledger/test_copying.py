@@ -19,7 +19,7 @@ from ledger.errors import NotALedger
 from ledger.ledger import check_ledger, open_ledger, wall_ms
 from ledger.operations import rows as ranges
 from ledger.sql import schema
-from ledger.sqlite.tables import HEAVY, tables
+from ledger.sqlite.tables import HEAVY, PASSING, tables
 from ledger.values import Follow, Lead
 from ledger.verify import Unreadable, verify_ledger
 from service.ids import new_generation_id
@@ -83,7 +83,7 @@ def test_the_tables_are_all_there_are_and_each_comes_after_those_it_refers_to():
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(schema("sqlite"))
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        assert {table.name for table in tables()} == names
+        assert {table.name for table in tables()} == names - PASSING
         order = [table.name for table in tables()]
         for name in order:
             others = [other for (other,) in db.execute('SELECT "table" FROM pragma_foreign_key_list(?)', (name,))]

@@ -1,14 +1,11 @@
 """Corrections: absolute amounts as compensating lines, shared out exactly, and the same however often they are made."""
 
-import asyncio
 import sqlite3
-import tempfile
 from contextlib import closing
-from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
@@ -20,7 +17,7 @@ from ledger.sql import migrations, statements
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
-from tests.ledger.homes import SqliteHome
+from tests.ledger.drawn import holds
 
 CEILING = Ceiling(scope="global", window="day", limit=10**9)
 DEARER = Price(version="v2", base=Tier(input=500 * 10**6, output=100 * 10**6))
@@ -181,11 +178,11 @@ def test_repricing_twice_is_repricing_once_and_leaves_what_nobody_can_price(draw
 KINDS = st.sampled_from(["correct", "reprice", "reconcile"])
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(KINDS, st.integers(0, 3), st.integers(0, 5000)), max_size=8))
-def test_after_any_corrections_lines_and_windows_come_to_the_last_word_and_repeats_are_nothing(steps):
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(SqliteHome(Path(folder)), steps))
+STEPS = st.lists(st.tuples(KINDS, st.integers(0, 3), st.integers(0, 5000)), max_size=8)
+
+
+def test_after_any_corrections_lines_and_windows_come_to_the_last_word_and_repeats_are_nothing(home):
+    holds(check, home, STEPS, examples={"sqlite": 20, "postgresql": 4})
 
 
 async def check(home, steps):

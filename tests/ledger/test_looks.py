@@ -1,15 +1,11 @@
 """The service's own audit: it goes on from where it was, tells of drift once, and one process at a time looks."""
 
-import asyncio
 import logging
 import os
-import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
@@ -18,7 +14,7 @@ from ledger.sqlite.proofs import CALLED
 from ledger.store.looks import Looks
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
-from tests.ledger.homes import SqliteHome
+from tests.ledger.drawn import holds
 
 CEILINGS = (
     Ceiling(scope="global", window="month", limit=10**6),
@@ -176,33 +172,31 @@ LATE_AFTER_A_CONFIGURATION = [
 ]  # fmt: skip
 
 
-@given(st.lists(STEPS, min_size=4, max_size=20))
-@example(LATE_AFTER_A_CONFIGURATION)
-@settings(max_examples=15, deadline=None)
-def test_no_look_takes_what_calls_clocks_and_configurations_do_for_drift(steps):
-    async def run(home):
-        clock, open_calls = Clock(BEGAN_MS + DAY_MS), []
-        async with a_watched_ledger(home, clock=clock, ceilings=CEILINGS) as (ledger, look):
-            for kind, value in [*steps, ("look", 0), ("late", 5), ("look", 0)]:
-                if kind == "time":
-                    clock.at_ms += value
-                    await ledger._store.write(
-                        lambda db: db.execute("UPDATE owners SET lease_until_ms = 1 << 60").rowcount
-                    )
-                elif kind == "ceilings":
-                    await ledger.configure_ceilings([it for bit, it in enumerate(CEILINGS) if value >> bit & 1])
-                elif kind == "look":
-                    figures = await look()
-                    assert figures.drift == 0, events(home)
-                else:
-                    request = a_call(now_ms=clock.at_ms)
-                    open_calls.append((request, await ledger.admit(request), value))
-                    if kind == "call" or len(open_calls) > 3:
-                        request, lead, cost = open_calls.pop(0)
-                        await ledger.settle(a_settlement(request, lead, cost=cost))
+def test_no_look_takes_what_calls_clocks_and_configurations_do_for_drift(home):
+    steps = st.lists(STEPS, min_size=4, max_size=20)
+    holds(check, home, steps, examples={"sqlite": 15, "postgresql": 3}, also=[(LATE_AFTER_A_CONFIGURATION,)])
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(SqliteHome(Path(folder))))
+
+async def check(home, steps):
+    clock, open_calls = Clock(BEGAN_MS + DAY_MS), []
+    async with a_watched_ledger(home, clock=clock, ceilings=CEILINGS) as (ledger, look):
+        for kind, value in [*steps, ("look", 0), ("late", 5), ("look", 0)]:
+            if kind == "time":
+                clock.at_ms += value
+                await ledger._store.write(
+                    lambda db: db.execute(f"UPDATE owners SET lease_until_ms = {1 << 60}").rowcount
+                )
+            elif kind == "ceilings":
+                await ledger.configure_ceilings([it for bit, it in enumerate(CEILINGS) if value >> bit & 1])
+            elif kind == "look":
+                figures = await look()
+                assert figures.drift == 0, events(home)
+            else:
+                request = a_call(now_ms=clock.at_ms)
+                open_calls.append((request, await ledger.admit(request), value))
+                if kind == "call" or len(open_calls) > 3:
+                    request, lead, cost = open_calls.pop(0)
+                    await ledger.settle(a_settlement(request, lead, cost=cost))
 
 
 async def test_of_two_processes_one_looks(home):

@@ -1,6 +1,7 @@
 """What is proved quickly is so: whatever is done to a ledger, the audit finds what it finds without any proof."""
 
 import asyncio
+import itertools
 import shutil
 import sqlite3
 import tempfile
@@ -13,16 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
+from ledger.chain import LINE_COLUMNS, link
 from ledger.corrections import Correction, open_corrector
-from ledger.operations.lines import LineAudit, rates_of
+from ledger.operations.lines import CHAIN, LineAudit, rates_of
+from ledger.operations.lines import PRICE as PRICED
 from ledger.prices import Price, Tier
 from ledger.sqlite import gathered, verify
 from ledger.sqlite.moment import connect
-from ledger.sqlite.proofs import CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, REFERENCES_PROVED, SPENT, proved
+from ledger.sqlite.proofs import (
+    COUNTED,
+    DAYS,
+    HOURS,
+    LATENCY,
+    NAMES,
+    NUMBERED,
+    PROVABLE,
+    REFERENCES,
+    REFERENCES_PROVED,
+    proved,
+)
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
-from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement
+from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
 TIERED = Price(version="v1", base=PRICE.base, tiers=((100, Tier(input=1)),))
@@ -66,7 +80,34 @@ TABLES = {
     "generations": ("created_at_ms", "team", "user_id", "cache", "deployment", "outcome", "saved_nanousd"),
     "spend_hours_by_name": ("hour_ms", "name", "cost_nanousd", "attempts", "prompt_tokens"),
     "spend_hours": ("hour_ms", "basis", "cost_nanousd", "attempts", "generations", "prompt_tokens"),
+    "spend_days_by_name": (
+        "day_ms",
+        "dimension",
+        "period_ms",
+        "name",
+        "outcome",
+        "cost_nanousd",
+        "attempts",
+        "prompt_tokens",
+    ),
+    "latency_buckets": ("hour_ms", "kind", "bucket", "count", "sum_us", "max_us"),
+    "latency_days": ("day_ms", "deployment", "bucket", "count", "sum_us", "max_us"),
 }
+# A hold that no ceiling on deployments counts, nor its hour.
+UNCOUNTED = """
+DELETE FROM hold_windows WHERE hold_id = (SELECT hold_id FROM postings WHERE seq = 1) AND ceiling_id NOT IN (
+    SELECT ceiling_id FROM ceilings WHERE scope LIKE 'user:%');
+UPDATE spend_hours SET attempts = attempts - 1
+ WHERE (hour_ms, deployment, basis, outcome) = (
+    SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, p.cost_basis, h.outcome
+      FROM postings AS p JOIN holds AS h USING (hold_id) WHERE p.seq = 1);
+"""
+# At a place that nothing is kept of.
+HITS_ELSEWHERE = """
+UPDATE generations SET team = 'another' WHERE cache = 'hit';
+UPDATE spend_hours_by_name SET generations = generations - cache_hits, cache_hits = 0, saved_nanousd = 0;
+"""
+FOREIGN_KEYS = "PRAGMA foreign_key_check"
 COLUMNS = [(table, column) for table, columns in TABLES.items() for column in (None, *columns)]
 
 
@@ -130,13 +171,54 @@ def found_in_small_parts(path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
     with closing(connect(histories[number], is_still=False)) as db:
-        assert proved(db, lambda _: None) == {CALLED, CLOSED, COUNTED, HOURS, NAMES, REFERENCES, SPENT}
+        assert proved(db, lambda _: None) == PROVABLE
         # A line that names a price without tiers is proved together with its neighbours.
         audit = LineAudit(verify.first_place(db))
         audit.prepare(db)
         assert audit._prove(db, 1000) > 5
     assert found(histories[number]) == found_without_proofs(histories[number]) == ({}, 0)
     assert found_in_small_parts(histories[number]) == ({}, 0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_no_rule_that_a_row_breaks_is_proved(histories, number, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[number], path)
+    unproved = set()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        for (table, column), (row, change) in zip(COLUMNS, itertools.cycle(((0, 1), (7, -3), (5, 2)))):
+            db.execute("BEGIN")
+            spoil(db, table, column, row, change)
+            rules = {**{rule: verify.RULES[rule] for rule in PROVABLE - {HOURS, REFERENCES}}, REFERENCES: FOREIGN_KEYS}
+            broken = {rule for rule, statement in rules.items() if db.execute(statement).fetchone()}
+            broken |= {HOURS} if verify.check_hours(db, lambda _: None) else set()
+            assert not broken & proved(db, lambda _: None), (table, column, row, change)
+            unproved |= broken
+            db.execute("ROLLBACK")
+    assert unproved == PROVABLE
+
+
+@pytest.mark.parametrize(
+    ("number", "rule", "script"),
+    [
+        (0, DAYS, "DELETE FROM spend_days_by_name; DELETE FROM spend_hours"),
+        (0, NAMES, "DELETE FROM spend_hours_by_name; DELETE FROM spend_hours"),
+        (0, NAMES, "UPDATE spend_hours_by_name SET dimension = 'run' WHERE dimension = 'workflow'"),
+        (0, NAMES, HITS_ELSEWHERE),
+        (0, COUNTED, UNCOUNTED),
+        (0, LATENCY, "INSERT INTO latency_buckets VALUES ('p:m', 'total', -3600000, 1, 1, 1, 1)"),
+        (1, NUMBERED, "UPDATE closings SET through_seq = through_seq - 1"),
+    ],
+)
+def test_what_no_weight_tells_is_told_otherwise(histories, number, rule, script, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[number], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        db.executescript(script)
+        assert db.execute(verify.RULES[rule]).fetchone() is not None
+        assert rule not in proved(db, lambda _: None)
 
 
 @given(
@@ -149,12 +231,16 @@ def test_whatever_is_done_to_a_ledger_is_found_as_without_proofs(histories, numb
         path = Path(folder) / "farthing.db"
         shutil.copy(histories[number], path)
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-                db.execute(f"DROP TRIGGER {name}")
-            db.execute("PRAGMA ignore_check_constraints = 1")
+            without_rules(db)
             for (table, column), row, change in damages:
                 spoil(db, table, column, row, change)
         assert found(path) == found_without_proofs(path) == found_in_small_parts(path)
+
+
+def without_rules(db):
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {name}")
+    db.execute("PRAGMA ignore_check_constraints = 1")
 
 
 def spoil(db, table, column, row, change):
@@ -189,6 +275,38 @@ def test_every_reference_of_the_schema_is_one_that_the_proof_looks_at(histories)
 )
 def test_a_price_that_cannot_be_multiplied_in_one_step_is_left_to_the_slow_way(price):
     assert rates_of("p:m", price) is None
+
+
+async def test_lines_below_a_dearer_tier_are_proved_and_those_in_it_are_looked_at(tmp_path):
+    price = Price(version="v1", base=PRICE.base, tiers=((100, Tier(input=200_000_000)), (200, Tier(input=1))))
+    used = [Usage(input_tokens=60, cached_tokens=40, output_tokens=9), Usage(input_tokens=61, cached_tokens=40)]
+    async with a_ledger(tmp_path) as ledger:
+        await ledger.record_prices({"p:m": price})
+        for usage in used:
+            await admit_and_settle(ledger, a_call(held=10**6), cost=price.cost_nanousd(usage), usage=usage)
+        too_cheap = price.base.cost_nanousd(used[1])
+        await admit_and_settle(ledger, a_call(held=10**6), cost=too_cheap, usage=used[1])
+    path = tmp_path / "farthing.db"
+    with closing(connect(path, is_still=True)) as db:
+        audit = LineAudit(verify.first_place(db))
+        audit.prepare(db)
+        assert (audit._prove(db, 1), audit._prove(db, 1), audit._check(db, 1), audit._prove(db, 1)) == (1, 0, 1, 0)
+    assert found(path) == found_without_proofs(path)
+    assert [row["seq"] for row in found(path)[0][PRICED][1]] == [3]
+
+
+def test_a_number_left_out_is_seen_though_every_digest_fits(histories, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[0], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        newest = "SELECT {} FROM postings ORDER BY seq DESC LIMIT {}"
+        (seq, *line) = db.execute(newest.format(", ".join(LINE_COLUMNS), "1")).fetchone()
+        (before,) = db.execute(newest.format("chain", "1, 1")).fetchone()
+        forged = (seq + 1, link(before, (seq + 1, *line)), seq)
+        db.execute("UPDATE postings SET seq = ?, chain = ? WHERE seq = ?", forged)
+    assert found(path) == found_without_proofs(path)
+    assert found(path)[0][CHAIN][0] == 1
 
 
 def test_rates_are_those_that_the_price_book_multiplies_by():

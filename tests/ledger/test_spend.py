@@ -1,20 +1,18 @@
 """What was spent: what is kept by the hour, the detail and a plain reckoning agree, whatever happened and was asked."""
 
-import asyncio
 import itertools
-import tempfile
 from collections import Counter
 from functools import partial
-from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.chain import Line
 from ledger.corrections import Correction, open_corrector
+from ledger.operations import spend as spending
 from ledger.operations.postings import post
 from ledger.operations.settle import SQL as SETTLE
 from ledger.operations.spend import SQL, spend_by
@@ -27,7 +25,7 @@ from ledger.usage import Usage
 from ledger.values import Lead, NextAttempt, Settlement
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_result, a_settlement, admit_and_settle, an_ending
-from tests.ledger.homes import SqliteHome
+from tests.ledger.drawn import holds
 
 HOURS = 4
 FATES = ["ok", "upstream_error", "aborted", "released", "open", "lapsed", "late", "corrected", "twice", "shared"]
@@ -78,19 +76,13 @@ QUERIES = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
-@given(CALLS, QUERIES)
-def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(calls, queries):
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(SqliteHome(Path(folder)), calls, queries))
+SOME = {"sqlite": 30, "postgresql": 4}
+MANY = {"sqlite": 1500, "postgresql": 100}
 
 
-@pytest.mark.soak
-@settings(max_examples=1500, deadline=None)
-@given(CALLS, QUERIES)
-def test_they_agree_over_many_more_histories(calls, queries):
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(SqliteHome(Path(folder)), calls, queries))
+@pytest.mark.parametrize("examples", [SOME, pytest.param(MANY, marks=pytest.mark.soak)], ids=["some", "many"])
+def test_what_is_kept_by_the_hour_the_detail_and_a_plain_reckoning_agree(home, examples):
+    holds(check, home, CALLS, QUERIES, examples=examples)
 
 
 async def check(home, calls, queries):
@@ -278,15 +270,17 @@ async def test_a_long_span_is_read_in_pieces_and_each_hour_once(home):
         for number, day in enumerate(days):
             await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS + day * DAY_MS), cost=1 << number)
         await ledger.admit(a_call(now_ms=BEGAN_MS + 95 * DAY_MS + 1))
-        for since, until in itertools.product([None, 0, 30], [None, 60, 90]):
+        groupings = [(), ("user",), ("day", "user"), ("hour", "workflow")]
+        for group_by, since, until in itertools.product(groupings, [None, 0, 30], [None, 60, 90]):
             query = SpendQuery(
+                group_by=group_by,
                 since_ms=None if since is None else BEGAN_MS + since * DAY_MS,
                 until_ms=None if until is None else BEGAN_MS + until * DAY_MS,
             )
             kept = await ledger._readers.read(partial(spend_by, query=query))
             assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
             inside = [number for number, day in enumerate(days) if (since or 0) <= day < (until or 99)]
-            assert kept[()].cost_nanousd == sum(1 << number for number in inside)
+            assert sum(spend.cost_nanousd for spend in kept.values()) == sum(1 << number for number in inside)
 
 
 async def test_a_hit_is_a_call_without_attempts_that_says_what_it_saved(home):
@@ -388,6 +382,52 @@ async def test_spend_by_name_is_what_its_lines_come_to_on_either_engine(home):
         db.execute("UPDATE spend_hours_by_name SET cost_nanousd = cost_nanousd + 1 WHERE name = 'w2' AND attempts > 0")
     (found,) = verify_ledger(home.url, on_rule=str).violations
     assert (found.rule, {row["name"] for row in found.rows}) == (NAMES, {"w2"})
+
+
+async def test_a_report_on_two_names_reads_detail_of_the_hours_of_the_rarer_one_alone(home):
+    clock = Clock()
+    async with a_ledger(home, clock=clock) as ledger:
+        for number, names in enumerate(
+            [{"user": "u1", "workflow": "w1"}, {"user": "u2", "workflow": "w1"}, {"workflow": "w1", "run": "r1"}] * 2
+        ):
+            clock.at_ms += HOUR_MS
+            await ledger._rejoin(ledger._owner)
+            for cost in (1 << number, None):  # The second one lapses.
+                request = a_call(now_ms=clock.at_ms)
+                attribution = dict.fromkeys(("key", "team", "user", "workflow", "run"), "") | names
+                facts = msgspec.structs.replace(request.facts, attribution=attribution)
+                request = msgspec.structs.replace(request, facts=facts)
+                lead = await ledger.admit(request)
+                if cost is not None:
+                    await ledger.settle(a_settlement(request, lead, cost=cost))
+        # One more is open, in an hour in which nobody has spent anything.
+        clock.at_ms += HOUR_MS
+        await ledger._rejoin(ledger._owner)
+        facts = msgspec.structs.replace(
+            request.facts, attribution=attribution | {"user": "u1"}, generation_id="gen_open"
+        )
+        await ledger.admit(msgspec.structs.replace(a_call(now_ms=clock.at_ms), facts=facts))
+        for filters, hours, calls in (
+            ({"user": "u1"}, 2, 5),
+            ({"user": "u2", "workflow": "w1"}, 2, 4),
+            ({"workflow": "w1"}, 6, 13),
+        ):
+            read = []
+            for group_by in (("user", "workflow", "run"), ("hour", "user", "run"), ("workflow", "day")):
+                query = SpendQuery(group_by=group_by, filters=filters, until_ms=clock.at_ms + 3 * HOUR_MS)
+                kept = await ledger._readers.read(partial(spend_by, query=query))
+                assert kept == await ledger._readers.read(partial(spend_by, query=query, by_hour=False))
+                assert sum(it.generations for it in kept.values()) == calls
+                read.append(await ledger._readers.read(partial(detail_hours, query=query)))
+            assert read == [hours] * 3
+        with mock.patch.object(spending, "MOST_TIMES", 1):
+            assert await ledger._readers.read(partial(detail_hours, query=SpendQuery(filters={"user": "u1"}))) == 4
+
+
+def detail_hours(db, query):
+    """How many whole hours are read call by call."""
+    found = spending._where_named(db, query, 0, spending.FAR_MS // HOUR_MS * HOUR_MS)
+    return sum((ends_ms - begins_ms) // HOUR_MS for source, begins_ms, ends_ms in found if source == "spend_detail")
 
 
 async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home):

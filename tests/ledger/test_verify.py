@@ -23,7 +23,6 @@ from tests.ledger.calls import (
     a_settlement,
     admit_and_settle,
     an_idempotency_key,
-    url_of,
 )
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
@@ -50,7 +49,9 @@ DAMAGE = {
     "numbered without a gap": "UPDATE postings SET seq = 7 WHERE seq = 1",
     "in every window": "DELETE FROM hold_windows",
     "responses are counted": "UPDATE response_totals SET entries = 5",
-    "no longer than its call": "UPDATE idempotency SET generation_id = (SELECT generation_id FROM postings JOIN holds)",
+    "no longer than its call": (
+        "UPDATE idempotency SET generation_id = (SELECT generation_id FROM postings JOIN holds USING (hold_id) LIMIT 1)"
+    ),
     "references lead somewhere": "UPDATE holds SET generation_id = 'gone'",
     "references lead somewhere, a delivery's": (
         "INSERT INTO deliveries (event_seq, target, state, tries, next_at_ms) VALUES (9, 'hook', 'pending', 0, 1)"
@@ -72,9 +73,9 @@ DAMAGE = {
 }
 
 
-async def a_history(folder):
+async def a_history(home):
     limit = Ceiling(scope="global", window="total", limit=5000)
-    async with a_ledger(folder, ceilings=[limit]) as ledger:
+    async with a_ledger(home, ceilings=[limit]) as ledger:
         await ledger.record_prices({"p:m": PRICE})
         await admit_and_settle(ledger, a_call(key="k"))
         await admit_and_settle(ledger, a_call())
@@ -82,43 +83,38 @@ async def a_history(folder):
         await ledger.admit(a_call(idempotency=an_idempotency_key()))
 
 
-def damage(folder, script):
-    """As somebody would who has the file: no trigger and no foreign key stands in the way."""
-    with closing(sqlite3.connect(folder / "farthing.db", isolation_level=None)) as db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            db.execute(f"DROP TRIGGER {name}")
-        before = db.total_changes
-        db.executescript(script)
-        assert db.total_changes > before
+def damage(home, script):
+    """As somebody would who has the ledger: no trigger and no foreign key stands in the way."""
+    with home.database(ruled=False) as db:
+        assert sum(db.execute(statement).rowcount for statement in script.split(";") if statement.strip()) > 0
 
 
-def audit(folder, *, since=None):
-    return verify_ledger(url_of(folder), on_rule=lambda _: None, since=since)
+def audit(home, *, since=None):
+    return verify_ledger(home.url, on_rule=lambda _: None, since=since)
 
 
-async def test_a_sound_ledger_is_clean(tmp_path):
-    await a_history(tmp_path)
-    findings = audit(tmp_path)
+async def test_a_sound_ledger_is_clean(home):
+    await a_history(home)
+    findings = audit(home)
     assert findings.violations == ()
     assert (findings.postings, findings.holds, findings.unpriced, findings.last_seq) == (3, 4, 0, 3)
     assert len(bytes.fromhex(findings.last_digest)) == 32
 
 
 @pytest.mark.parametrize("rule", DAMAGE)
-async def test_it_names_the_rule_that_is_broken_and_its_rows(tmp_path, rule):
-    await a_history(tmp_path)
-    damage(tmp_path, DAMAGE[rule])
-    broken = audit(tmp_path).violations
+async def test_it_names_the_rule_that_is_broken_and_its_rows(home, rule):
+    await a_history(home)
+    damage(home, DAMAGE[rule])
+    broken = audit(home).violations
     assert any(rule.partition(",")[0] in violation.rule and violation.rows for violation in broken), broken
 
 
-async def over_the_limit(folder):
+async def over_the_limit(home):
     """300 above its limit: 250 by an overrun, 50 by a correction upwards that one downwards follows."""
     clock, ceiling = Clock(), Ceiling(scope="global", window="total", limit=2000)
-    url = f"sqlite:{folder / 'farthing.db'}"
     async with (
-        a_ledger(folder, clock=clock, ceilings=[ceiling]) as ledger,
-        open_corrector(url, clock_ms=clock) as books,
+        a_ledger(home, clock=clock, ceilings=[ceiling]) as ledger,
+        open_corrector(home.url, clock_ms=clock) as books,
     ):
         first = await admit_and_settle(ledger, a_call(), cost=1000)
         second = await ledger.admit(request := a_call())
@@ -134,66 +130,66 @@ async def over_the_limit(folder):
 
 
 @pytest.mark.parametrize("pruned", [False, True])
-async def test_a_window_above_its_limit_is_excused_by_what_was_not_asked_for_and_no_more(tmp_path, pruned):
-    await over_the_limit(tmp_path)
+async def test_a_window_above_its_limit_is_excused_by_what_was_not_asked_for_and_no_more(home, pruned):
+    await over_the_limit(home)
     if pruned:
         now_ms = BEGAN_MS + 40 * DAY_MS
-        prune_ledger(f"sqlite:{tmp_path / 'farthing.db'}", BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
-        assert audit(tmp_path).postings == 1
-    assert audit(tmp_path).violations == ()
+        prune_ledger(home.url, BEGAN_MS + HOUR_MS * 2, now_ms=now_ms, on_step=str)
+        assert audit(home).postings == 1
+    assert audit(home).violations == ()
     script = "UPDATE ceiling_windows SET held_amount = held_amount + {}"
-    damage(tmp_path, script.format(20))
-    rules = [violation.rule for violation in audit(tmp_path).violations]
+    damage(home, script.format(20))
+    rules = [violation.rule for violation in audit(home).violations]
     assert not any("invariant 1" in rule for rule in rules), "the correction upwards had been 70 for a while"
-    damage(tmp_path, script.format(1))
-    broken = {violation.rule: violation.rows for violation in audit(tmp_path).violations}
+    damage(home, script.format(1))
+    broken = {violation.rule: violation.rows for violation in audit(home).violations}
     ((row,),) = [rows for rule, rows in broken.items() if "invariant 1" in rule]
     assert row["held_amount"] + row["spent_amount"] == 2321
 
 
-async def test_the_very_line_that_was_changed_is_named(tmp_path):
-    await a_history(tmp_path)
-    damage(tmp_path, "UPDATE postings SET cost_nanousd = cost_nanousd + 1 WHERE seq = 2")
-    rows = {violation.rule: violation.rows for violation in audit(tmp_path).violations}
+async def test_the_very_line_that_was_changed_is_named(home):
+    await a_history(home)
+    damage(home, "UPDATE postings SET cost_nanousd = cost_nanousd + 1 WHERE seq = 2")
+    rows = {violation.rule: violation.rows for violation in audit(home).violations}
     assert [row["seq"] for row in rows[CHAIN]] == [2]
     assert [(row["seq"], row["cost_nanousd"], row["expected_nanousd"]) for row in rows[PRICED]] == [(2, 401, 400)]
 
 
-async def test_an_audit_that_begins_at_a_line_trusts_it_and_those_before(tmp_path):
-    await a_history(tmp_path)
-    damage(tmp_path, "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2")
-    assert [violation.rule for violation in audit(tmp_path, since=1).violations] == [CHAIN]
-    findings = audit(tmp_path, since=2)
+async def test_an_audit_that_begins_at_a_line_trusts_it_and_those_before(home):
+    await a_history(home)
+    damage(home, "UPDATE postings SET posted_at_ms = posted_at_ms + 1 WHERE seq = 2")
+    assert [violation.rule for violation in audit(home, since=1).violations] == [CHAIN]
+    findings = audit(home, since=2)
     assert (findings.violations, findings.postings) == ((), 1)
     with pytest.raises(Unreadable, match="no line 9"):
-        audit(tmp_path, since=9)
+        audit(home, since=9)
 
 
-async def test_a_line_whose_price_is_not_on_record_is_counted(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_a_line_whose_price_is_not_on_record_is_counted(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call())
-    findings = audit(tmp_path)
+    findings = audit(home)
     assert (findings.violations, findings.unpriced) == ((), 1)
 
 
-async def test_a_flipped_bit_in_a_page_is_found(tmp_path):
-    await a_history(tmp_path)
-    path = tmp_path / "farthing.db"
+async def test_a_flipped_bit_in_a_page_is_found(sqlite_home):
+    await a_history(sqlite_home)
+    path = sqlite_home.path
     with closing(sqlite3.connect(path)) as db:
         (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'postings'").fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
     content = bytearray(path.read_bytes())
     content[(page - 1) * size] ^= 0x40
     path.write_bytes(content)
-    assert any(violation.rule == "the file is sound" for violation in audit(tmp_path).violations)
+    assert any(violation.rule == "the file is sound" for violation in audit(sqlite_home).violations)
 
 
-async def test_a_file_cut_short_is_unreadable(tmp_path):
-    await a_history(tmp_path)
-    path = tmp_path / "farthing.db"
+async def test_a_file_cut_short_is_unreadable(sqlite_home):
+    await a_history(sqlite_home)
+    path = sqlite_home.path
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Unreadable, match="cannot be read"):
-        audit(tmp_path)
+        audit(sqlite_home)
 
 
 RATES = st.integers(0, 10**11)
@@ -212,30 +208,30 @@ def test_the_audit_and_the_price_book_come_to_the_same(base, dearer, each, count
     assert _cost_nanousd(price, counts) == price.cost_nanousd(Usage.of_counts(counts))
 
 
-async def test_a_missing_a_foreign_and_a_torn_file_are_unreadable(tmp_path):
+async def test_a_missing_a_foreign_and_a_torn_file_are_unreadable(sqlite_home):
     with pytest.raises(Unreadable, match="there is no ledger"):
-        audit(tmp_path)
-    await a_history(tmp_path)
-    path = tmp_path / "farthing.db"
+        audit(sqlite_home)
+    await a_history(sqlite_home)
+    path = sqlite_home.path
     path.write_bytes(b"rubbish" + path.read_bytes()[7:])
     with pytest.raises(Unreadable):
-        audit(tmp_path)
+        audit(sqlite_home)
 
 
-async def test_it_audits_while_a_service_writes(tmp_path):
-    async with a_ledger(tmp_path) as ledger:
+async def test_it_audits_while_a_service_writes(home):
+    async with a_ledger(home) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=BEGAN_MS))
-        assert audit(tmp_path).violations == ()
+        assert audit(home).violations == ()
 
 
-async def test_a_ceiling_that_was_out_of_force_for_a_while_is_no_breach(tmp_path):
+async def test_a_ceiling_that_was_out_of_force_for_a_while_is_no_breach(home):
     clock = Clock()
     ceiling = Ceiling(scope="global", window="minute", limit=10_000)
-    async with a_ledger(tmp_path, clock=clock, ceilings=[ceiling]) as ledger:
+    async with a_ledger(home, clock=clock, ceilings=[ceiling]) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
         await ledger.configure_ceilings(())
         await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
         clock.at_ms += 61_000
         await ledger.configure_ceilings((ceiling,))
         await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
-    assert verify_ledger(f"sqlite:{tmp_path / 'farthing.db'}", on_rule=lambda _: None).violations == ()
+    assert audit(home).violations == ()

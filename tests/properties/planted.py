@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from ledger.operations import admit, room, settle
+from ledger.operations import admit, room, settle, settlements
+from ledger.postgres import store
 from ledger.prices import price
 from ledger.store.ledger import StoreLedger
 
@@ -87,6 +88,12 @@ def room_is_looked_for_first_and_taken_later() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_batch_gives_no_room_back() -> Iterator[None]:
+    with mock.patch.object(settlements, "held_of", return_value=settle.NOTHING):
+        yield
+
+
 NO_SECOND_CLOSING = "DROP TRIGGER a_hold_is_closed_once; DROP INDEX a_hold_has_one_closing_posting;"
 NO_LIMIT = "DROP TRIGGER a_new_hold_fits_under_its_ceiling;"
 SEQUENTIAL_BUGS = {
@@ -96,5 +103,35 @@ SEQUENTIAL_BUGS = {
     a_call_counts_again_with_each_attempt: "",
     a_window_begins_a_moment_late: "",
     money_is_a_float_of_dollars: "",
+    a_batch_gives_no_room_back: "",
 }
 CONCURRENT_BUGS = {room_is_looked_for_first_and_taken_later: NO_LIMIT}
+
+# What a server could do wrong with a window when a hold is closed, in its own words: count it twice; keep half of it.
+SERVERS_BUG = "NEW.spent_amount := 2 * NEW.spent_amount - OLD.spent_amount"
+SERVERS_OTHER_BUG = "NEW.held_amount := (OLD.held_amount + NEW.held_amount) / 2"
+PLANT = """
+CREATE FUNCTION a_mistake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {mistake}; RETURN NEW; END $$;
+CREATE TRIGGER a_mistake BEFORE UPDATE ON ceiling_windows FOR EACH ROW WHEN (NEW.held_amount < OLD.held_amount)
+    EXECUTE FUNCTION a_mistake();
+"""
+
+
+@contextmanager
+def in_the_server(home, mistake: str) -> Iterator[None]:
+    """Have this home's server make this mistake."""
+    home.server.run(home.name, PLANT.format(mistake=mistake))
+    try:
+        yield
+    finally:
+        home.server.run(home.name, "DROP TRIGGER a_mistake ON ceiling_windows; DROP FUNCTION a_mistake")
+
+
+@contextmanager
+def no_turns(home) -> Iterator[None]:
+    """Have nobody on this home's server wait for who decides just now, and take away the guard against what follows."""
+    home.is_altered = True
+    home.server.run(home.name, "DROP TRIGGER a_new_hold_fits_under_its_ceiling ON ceiling_windows")
+    begin = store.begin_turn
+    with mock.patch.object(store, "begin_turn", lambda known: begin(known).replace(" FOR UPDATE", "")):
+        yield

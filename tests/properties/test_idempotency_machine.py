@@ -1,17 +1,13 @@
 """A state machine of calls under Idempotency-Keys against a dictionary: keys, bodies, callers, endings, time, death."""
 
 import asyncio
-import shutil
-import sqlite3
-import tempfile
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, settings
+from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -20,6 +16,7 @@ from ledger.idempotency import KEPT_MS
 from ledger.values import Follow, Keeping, Lead, Replay
 from ledger.verify import verify_ledger
 from tests.ledger.calls import Clock, a_call, a_ledger, a_settlement, an_ending, an_idempotency_key
+from tests.properties.lives import lives, run_on
 
 BEYOND_A_LEASE_MS = 20_000
 
@@ -46,11 +43,16 @@ class OpenCall:
 
 
 class IdempotencyMachine(RuleBasedStateMachine):
-    """Two processes on one file. The oracle: {(caller, key): Record}, and which process lives are over."""
+    """Two processes that share a ledger. The oracle: {(caller, key): Record}, and which process lives are over.
+
+    home: where its ledgers are, one after the other.
+    """
+
+    home = None
 
     @initialize()
     def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
+        self.home.anew()
         self.runner = asyncio.Runner()
         self.clock = Clock()
         self.stacks, self.ledgers, self.lives = [None, None], [None, None], [0, 0]
@@ -64,7 +66,7 @@ class IdempotencyMachine(RuleBasedStateMachine):
 
     def start(self, process):
         self.stacks[process] = AsyncExitStack()
-        opened = a_ledger(self.folder, clock=self.clock)
+        opened = a_ledger(self.home, clock=self.clock)
         self.ledgers[process] = self.runner.run(self.stacks[process].enter_async_context(opened))
         self.runner.run(self.without_its_keeper())
         self.new_life(process)
@@ -77,10 +79,6 @@ class IdempotencyMachine(RuleBasedStateMachine):
 
     def new_life(self, process):
         self.lives[process], self.next_life = self.next_life, self.next_life + 1
-
-    def write(self, sql, *values):
-        with closing(sqlite3.connect(self.folder / "farthing.db")) as db, db:
-            db.execute(sql, values)
 
     def is_gone(self, record):
         """Whether its time is over: a call in progress keeps its key however long it takes."""
@@ -193,11 +191,9 @@ class IdempotencyMachine(RuleBasedStateMachine):
         keeps_leases = draw(st.booleans())
         self.clock.at_ms += ms
         if keeps_leases:
-            self.write(
-                "UPDATE owners SET lease_until_ms = ? WHERE lease_until_ms >= ?",
-                self.clock() + 15_000,
-                self.clock() - ms,
-            )
+            until_ms, from_ms = self.clock() + 15_000, self.clock() - ms
+            with self.home.database() as db:
+                db.execute("UPDATE owners SET lease_until_ms = ? WHERE lease_until_ms >= ?", (until_ms, from_ms))
         for process in (0, 1):
             owner_id = self.ledgers[process].owner_id
             self.runner.run(self.ledgers[process]._renew())
@@ -222,7 +218,7 @@ class IdempotencyMachine(RuleBasedStateMachine):
     def the_ledger_says_the_same(self):
         if not hasattr(self, "records"):
             return
-        with closing(sqlite3.connect(self.folder / "farthing.db")) as db:
+        with self.home.database() as db:
             found = db.execute(
                 "SELECT caller, idempotency_key, generation_id, state, hit, result FROM idempotency"
             ).fetchall()
@@ -239,15 +235,14 @@ class IdempotencyMachine(RuleBasedStateMachine):
         for stack in self.stacks:
             self.runner.run(stack.aclose())
         self.runner.close()
-        findings = verify_ledger(f"sqlite:{self.folder / 'farthing.db'}", on_rule=lambda _: None)
+        findings = verify_ledger(self.home.url, on_rule=lambda _: None)
         assert findings.violations == ()
-        shutil.rmtree(self.folder)
 
 
-TestIdempotencyMachine = IdempotencyMachine.TestCase
-TestIdempotencyMachine.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+LIVES = {"sqlite": lives(15, 40), "postgresql": lives(3, 40)}
+MORE_LIVES = {"sqlite": lives(300, 80), "postgresql": lives(50, 80)}
 
 
-@pytest.mark.soak
-class TestIdempotencyMachineAtLength(IdempotencyMachine.TestCase):
-    settings = settings(max_examples=300, stateful_step_count=80, deadline=None)
+@pytest.mark.parametrize("bounds", [LIVES, pytest.param(MORE_LIVES, marks=pytest.mark.soak)], ids=["some", "many"])
+def test_calls_under_keys_are_told_what_the_dictionary_says(home, bounds):
+    run_on(home, IdempotencyMachine, bounds[home.engine])

@@ -1,15 +1,11 @@
 """A state machine of everything that can happen to a ledger, step by step against a small independent oracle."""
 
 import asyncio
-import shutil
 import sqlite3
-import tempfile
-from contextlib import AsyncExitStack, closing
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,21 +13,20 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from ledger.ceilings import Ceiling
 from ledger.errors import UsageDiffers
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
-from ledger.sqlite.migrate import migrate
 from ledger.usage import Usage
 from ledger.values import Bid, Follow, Hit, HitAgain, Lead, NextAttempt, Refused
 from ledger.verify import verify_ledger
 from tests.ledger.calls import Clock, a_call, a_result, a_settlement, an_ending
 from tests.properties.inline import an_inline_ledger
+from tests.properties.lives import lives, run_on, until_one_fails
 from tests.properties.oracle import LEASE_MS, Oracle, exact_cost
-from tests.properties.planted import SEQUENTIAL_BUGS
+from tests.properties.planted import SEQUENTIAL_BUGS, SERVERS_BUG, SERVERS_OTHER_BUG, in_the_server
 
 MINUTE_MS = 60_000
 WINDOW_MS = (MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS)
@@ -78,29 +73,38 @@ class Open(msgspec.Struct):
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Every answer of the ledger is compared with the oracle's, and every ceiling's counts after each step."""
+    """Every answer of the ledger is compared with the oracle's, and every ceiling's counts after each step.
 
+    home: where its ledgers are, one after the other. unguarded: what takes away the schema's guards.
+    """
+
+    home = None
     unguarded = ""
 
     @initialize(limits=CEILINGS)
     def begin(self, limits):
-        self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "farthing.db"
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
-            migrate(db)
-            db.executescript(self.unguarded)
+        self.home.anew()
         self.runner, self.clock, self.oracle = asyncio.Runner(), Clock(), Oracle()
         self.price = Price(version="v0", base=Tier(input=33_333_333, output=77_777_777))
         self.open, self.ended, self.at_hand = [], [], {}
         self.limits = limits
         self.start()
+        if self.unguarded:
+            with self.home.database() as db:
+                db.executescript(self.unguarded)
 
     def run(self, coroutine):
         return self.runner.run(coroutine)
 
+    def run_together(self, works):
+        async def all_of_them():
+            return await asyncio.gather(*works)
+
+        return self.run(all_of_them())
+
     def start(self):
         self.stack = AsyncExitStack()
-        self.ledger = self.run(self.stack.enter_async_context(an_inline_ledger(self.path, self.clock)))
+        self.ledger = self.run(self.stack.enter_async_context(an_inline_ledger(self.home, self.clock)))
         self.oracle.leases[self.ledger.owner_id] = self.clock.at_ms + LEASE_MS
         self.owner = self.ledger.owner_id
         self.put_in_force(self.limits)
@@ -133,19 +137,34 @@ class LedgerMachine(RuleBasedStateMachine):
         """Most of a ledger's life."""
         self.admit_some(calls)
 
+    @rule(calls=CALLS)
+    def admit_some_at_once(self, calls):
+        """In one batch, under one lease: it comes to what it would come to one by one."""
+        self.renew()
+        requests = [self.asked(bids, user, key) for bids, user, key, _ in calls]
+        answers = self.run_together(map(self.ledger.admit, requests))
+        for (_, _, key, _), request, answer in zip(calls, requests, answers, strict=True):
+            self.check_admission(request, key, self.known(key), answer)
+
     def admit(self, bids, user, key, repeats):
-        request = a_call(bids=self.made(bids), key=key, now_ms=self.clock.at_ms)
-        attribution = {**request.facts.attribution, "user": user}
-        request = msgspec.structs.replace(
-            request, facts=msgspec.structs.replace(request.facts, attribution=attribution)
-        )
-        known = self.oracle.look_up(key, self.clock.at_ms) if key else None
+        request, known = self.asked(bids, user, key), self.known(key)
         if self.is_served_from_memory(request, key, known, repeats=repeats):
             return
         answer = self.run(self.ledger.admit(request))
         self.note_owner()
         if repeats and not isinstance(answer, Refused):
             assert self.run(self.ledger.admit(request)) == answer
+        self.check_admission(request, key, known, answer)
+
+    def asked(self, bids, user, key):
+        request = a_call(bids=self.made(bids), key=key, now_ms=self.clock.at_ms)
+        attribution = {**request.facts.attribution, "user": user}
+        return msgspec.structs.replace(request, facts=msgspec.structs.replace(request.facts, attribution=attribution))
+
+    def known(self, key):
+        return self.oracle.look_up(key, self.clock.at_ms) if key else None
+
+    def check_admission(self, request, key, known, answer):
         match answer:
             case Hit(response=response):
                 assert known == ("hit", response.cost_nanousd)
@@ -263,18 +282,41 @@ class LedgerMachine(RuleBasedStateMachine):
         assert cost == exact_cost(usage, rates)
         self.end(call, False, usage, cost=cost)
 
+    @precondition(lambda self: len(self.open) > 1)
+    @rule(shares=st.lists(st.one_of(st.none(), st.integers(0, 130)), min_size=2, max_size=4), usage=TOKENS)
+    def settle_some_at_once(self, shares, usage):
+        """In one batch, the first of them twice."""
+        calls = [self.open.pop() for _ in range(min(len(shares), len(self.open)))]
+        results = [
+            {
+                "cost": None if share is None else call.bid.held_nanousd * share // 100,
+                "basis": "provider_reported",
+                "outcome": "cut" if share is None else "ok",
+            }
+            for call, share in zip(calls, shares, strict=False)
+        ]
+        settlements = [self.settlement(call, usage, **result) for call, result in zip(calls, results, strict=True)]
+        self.run_together(map(self.ledger.settle, [*settlements, settlements[0]]))
+        for call, settlement, result in zip(calls, settlements, results, strict=True):
+            self.note_end(call, settlement, result["cost"])
+
     def end(self, call, repeats, usage, **result):
-        settlement = a_settlement(call.request, call.lead, **result)
-        priced = msgspec.structs.replace(settlement.attempts[0], price_version=call.bid.price_version, usage=usage)
-        settlement = msgspec.structs.replace(settlement, attempts=(priced,))
+        settlement = self.settlement(call, usage, **result)
         for _ in range(1 + repeats):
             self.run(self.ledger.settle(settlement))
-            assert self.close(call, priced)
+        self.note_end(call, settlement, result["cost"])
+
+    def settlement(self, call, usage, **result):
+        settlement = a_settlement(call.request, call.lead, **result)
+        priced = msgspec.structs.replace(settlement.attempts[0], price_version=call.bid.price_version, usage=usage)
+        return msgspec.structs.replace(settlement, attempts=(priced,))
+
+    def note_end(self, call, settlement, cost):
+        assert self.close(call, settlement.attempts[0])
         if call.key:
             expires_at_ms = call.request.now_ms + MINUTE_MS
-            cost = None if result["cost"] is None else result["cost"]
             self.oracle.land(call.key, call.request.facts.generation_id, cost, expires_at_ms)
-        self.ended.append((call, result["cost"]))
+        self.ended.append((call, cost))
 
     def close(self, call, result):
         tokens = None if result.usage is None else result.usage.tokens
@@ -362,39 +404,31 @@ class LedgerMachine(RuleBasedStateMachine):
         finally:
             self.run(self.stack.aclose())
             self.runner.close()
-        findings = verify_ledger(f"sqlite:{self.path}", on_rule=lambda _: None)
-        shutil.rmtree(self.folder)
+        findings = verify_ledger(self.home.url, on_rule=lambda _: None)
         assert findings.violations == (), findings.violations
         assert total == self.oracle.total
 
 
-TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, report_multiple_bugs=False
-)
+# A step on a server takes ten times as long.
+LIVES = {"sqlite": lives(25, 40), "postgresql": lives(5, 30)}
+MORE_LIVES = {"sqlite": lives(3_000, 60), "postgresql": lives(200, 60)}
 
 
-@pytest.mark.soak
-def test_many_more_lives_of_a_ledger():
-    run_state_machine_as_test(
-        LedgerMachine, settings=settings(max_examples=3_000, stateful_step_count=60, deadline=None)
-    )
+@pytest.mark.parametrize("bounds", [LIVES, pytest.param(MORE_LIVES, marks=pytest.mark.soak)], ids=["some", "many"])
+def test_lives_of_a_ledger_go_as_the_oracle_says(home, bounds):
+    run_on(home, LedgerMachine, bounds[home.engine])
 
 
 @pytest.mark.parametrize("bug", SEQUENTIAL_BUGS, ids=lambda bug: bug.__name__)
-def test_a_planted_bug_is_caught(bug):
+def test_a_planted_bug_is_caught(sqlite_home, bug):
     class Unguarded(LedgerMachine):
         unguarded = SEQUENTIAL_BUGS[bug]
 
-    bounded = settings(
-        max_examples=100,
-        stateful_step_count=40,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        verbosity=Verbosity.quiet,
-        suppress_health_check=list(HealthCheck),
-    )
     with bug(), pytest.raises((AssertionError, sqlite3.Error)):
-        run_state_machine_as_test(Unguarded, settings=bounded)
+        run_on(sqlite_home, Unguarded, until_one_fails(100, 40))
+
+
+@pytest.mark.parametrize("mistake", [SERVERS_BUG, pytest.param(SERVERS_OTHER_BUG, marks=pytest.mark.soak)])
+def test_a_bug_that_is_planted_in_the_server_is_caught(postgres_home, mistake):
+    with in_the_server(postgres_home, mistake), pytest.raises(AssertionError):
+        run_on(postgres_home, LedgerMachine, until_one_fails(100, 40))

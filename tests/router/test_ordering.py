@@ -100,7 +100,9 @@ def a_candidate(price: Price, *, max_tokens: int = 10**6) -> Candidate:
     body = {"messages": [{"role": "user", "content": "x" * 3996}], "max_tokens": max_tokens}
     deployment = a_deployment("a", "http://127.0.0.1:1/v1", price=price)
     read_tokens = input_bound_tokens(body, deployment.context_window)
-    return Candidate(deployment=deployment, held_nanousd=0, body=body, read_tokens=read_tokens)
+    return Candidate(
+        deployment=deployment, held_nanousd=0, body=body, read_tokens=read_tokens, allowed_tokens=max_tokens
+    )
 
 
 def test_what_is_read_and_written_and_cached_is_each_at_its_own_price():

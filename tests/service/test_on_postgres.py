@@ -1,4 +1,4 @@
-"""Two replicas of the service on one PostgreSQL: what one promises they promise together."""
+"""The service on PostgreSQL: what one replica promises two promise together, and a ledger moves in and out again."""
 
 import asyncio
 from collections import Counter
@@ -54,3 +54,46 @@ async def test_two_replicas_call_once_share_a_ceiling_and_leave_a_ledger_that_ad
                 assert await each.ended() == 0
     status, out, err = await run_farthing(tmp_path, "verify", environ=ENVIRON)
     assert status == 0, out + err
+
+
+async def test_a_ledger_that_moves_to_a_server_and_back_goes_on_as_it_was(tmp_path, postgres):
+    (tmp_path / "farthing.pepper").write_text(ENVIRON["FARTHING_PEPPER"])
+    places = [f"sqlite:{tmp_path}/farthing.db", postgres.url(postgres.empty_database()), f"sqlite:{tmp_path}/back.db"]
+    body = {"model": "chat", "params": {"max_tokens": 10}, "user": "u1"}
+    calls_made, reports = 0, []
+    async with scripted_upstream() as upstream:
+        upstream.default = answer("hello", prompt_tokens=20, completion_tokens=10)
+        for number, place in enumerate(places):
+            if number:
+                moved = await run_farthing(
+                    tmp_path, "copy", "--from", places[number - 1], "--to", place, environ=ENVIRON, installed=True
+                )
+                assert moved[0] == 0, moved
+                assert f"{2 * number} calls" in moved[1]
+            config = one_route(upstream.url, more=f'[ledger]\nurl = "{place}"\n', limit_usd="0.01")
+            async with farthing_serve(tmp_path, config=config, environ=ENVIRON, installed=True) as service:
+                before = await reported(service)
+                assert not reports or before == reports[-1], "what it was when it left"
+                for prompt in ("asked before", f"asked at {number}"):
+                    status, whole = await service.generate(prompt=prompt, **body)
+                    is_new = prompt != "asked before" or not number
+                    assert (status, whole["cache"]) == (200, "miss" if is_new else "hit"), whole
+                    calls_made += is_new
+                reports.append(await reported(service))
+                assert reports[-1]["total"]["cost_nanousd"] == COST_NANOUSD * calls_made
+                assert reports[-1]["ceilings"] == [COST_NANOUSD * calls_made]
+                service.terminate()
+                assert await service.ended() == 0
+            status, out, err = await run_farthing(tmp_path, "verify", environ=ENVIRON)
+            assert status == 0, out + err
+    assert calls_made == 4 == len(upstream.requests)
+
+
+async def reported(service):
+    spend = await service.get("/ledger/spend?group_by=model,user,hour")
+    ceilings = await service.get("/ledger/ceilings")
+    return {
+        "total": spend["total"],
+        "rows": spend["rows"],
+        "ceilings": [ceiling["spent_nanousd"] for ceiling in ceilings["ceilings"]],
+    }

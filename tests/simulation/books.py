@@ -1,10 +1,4 @@
-"""What must be true of the file after every commit, whoever made it, and what has been promised to whom.
-
-Looks only at what is committed, through a connection of its own.
-"""
-
-import sqlite3
-from pathlib import Path
+"""What must be true of a ledger after every commit, whoever made it, and what has been promised to whom."""
 
 # Sums against rows, room against limits, and the right of every open hold to be there; a row is a breach.
 BREACHES = """
@@ -22,20 +16,23 @@ SELECT 'more than the limit', w.ceiling_id, w.held_amount + w.spent_amount, w.li
        SELECT COALESCE(SUM(p.overrun_nanousd), 0) FROM hold_windows AS l JOIN postings AS p USING (hold_id)
         WHERE (l.ceiling_id, l.starts_at_ms) = (w.ceiling_id, w.starts_at_ms))
 UNION ALL
-SELECT 'a hold without its windows', hold_id, held_nanousd, owner_id
+SELECT 'a hold without its windows', hold_id, held_nanousd, taken_at_ms
   FROM holds WHERE (SELECT COUNT(*) FROM hold_windows AS l WHERE l.hold_id = holds.hold_id) <> :windows
 UNION ALL
-SELECT 'an open hold of an owner that was fenced off', hold_id, owner_id, taken_at_ms
+SELECT 'an open hold of an owner that was fenced off', hold_id, held_nanousd, taken_at_ms
   FROM holds WHERE state = 'held' AND owner_id NOT IN (SELECT owner_id FROM owners)
 """
 LATE_MS = 5_000
 
 
 class Books:
-    """Acknowledged holds and settlements, the leases as they were last seen, and the checks of both."""
+    """Acknowledged holds and settlements, the leases as they were last seen, and the checks of both.
 
-    def __init__(self, path: Path, *, windows: int) -> None:
-        self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    db: a connection of its own, on which only what is committed is seen.
+    """
+
+    def __init__(self, db, *, windows: int) -> None:
+        self._db = db
         self._windows = windows
         self._leases: dict[str, int] = {}
         self._given_back: dict[str, int] = {}
@@ -43,9 +40,6 @@ class Books:
         self._held: dict[str, int] = {}
         self._charged: dict[str, int] = {}
         self.commits = 0
-
-    def close(self) -> None:
-        self._db.close()
 
     def check_commit(self, latest_ms: int) -> None:
         """To be called after every commit of anybody. latest_ms: the latest moment that any clock has shown."""

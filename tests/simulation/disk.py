@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from ledger.sqlite.connection import _apply_writer_settings
+from ledger.sqlite.session import Session
 
 Fault = Literal["busy", "statement", "full", "commit_lost", "commit_kept"]
 FAULTS: tuple[Fault, ...] = ("busy", "statement", "full", "commit_lost", "commit_kept")
 
 
-class FaultyDatabase(sqlite3.Connection):
+class FaultyDatabase(Session):
     """A database that fails once when it is told to, at a chosen statement."""
 
     fault: Fault | None = None

@@ -82,7 +82,8 @@ class World:
         self._path = folder / f"{seed}.db"
         shutil.copyfile(empty, self._path)
         self._loop = SimulatedLoop(self._chance)
-        self._books = Books(self._path, windows=len(CEILINGS))
+        self._seen = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        self._books = Books(self._seen, windows=len(CEILINGS))
         self._offset_ms = 0
         self._numbers = itertools.count(1)
         self._connections: dict[str, list[SimulatedConnection]] = {}
@@ -225,6 +226,6 @@ class World:
     def _bury(self) -> None:
         """Let the dead and the stopped come to an end, on files that nobody looks at any more."""
         self._loop.bury()
-        self._books.close()
+        self._seen.close()
         for path in self._path.parent.glob(f"{self._path.name}*"):
             path.unlink()

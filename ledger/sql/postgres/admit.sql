@@ -23,26 +23,24 @@ VALUES (:generation_id, :created_at_ms, :route, :stream, :trace_id, :key, :team,
 -- What the calls of a batch look at. Each statement asks by one key and is run for all of them in one journey: the plan of
 -- one that asked for a list of keys would depend on how long the tables were when it was made.
 
--- name: is_known
+-- name: are_known
 SELECT generation_id FROM generations WHERE generation_id = :generation_id;
 
--- name: key_in_force
--- Until when. No row: the key was revoked, or never was.
+-- name: keys_in_force
 SELECT key_id, COALESCE(expires_at_ms, 9223372036854775807) FROM api_keys WHERE key_id = :key_id AND revoked_at_ms IS NULL;
 
--- name: stored_answer
+-- name: stored_answers
 SELECT cache_key, expires_at_ms, body, deployment, cost_basis, cost_nanousd, generation_id, checksum
   FROM responses
  WHERE cache_key = :cache_key;
 
--- name: flight
--- Who leads the flight of this key, and until when its owner's lease runs.
+-- name: flights_of
 SELECT flights.cache_key, flights.generation_id, flights.owner_id, owners.lease_until_ms
   FROM flights
   JOIN owners USING (owner_id)
  WHERE flights.cache_key = :cache_key;
 
--- name: window_now
+-- name: windows_now
 SELECT ceiling_id, starts_at_ms, limit_amount, held_amount, spent_amount
   FROM ceiling_windows
  WHERE ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;

@@ -58,25 +58,67 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.wo
  WHERE g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
 -- name: spend_hours
-SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, '' AS user_id,
-       '' AS workflow, '' AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
-       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
-       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
-       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+-- Each column is of one type in all three, or whole rows would be copied to make it so.
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, CAST('' AS text) AS user_id,
+       CAST('' AS text) AS workflow, CAST('' AS text) AS run, basis AS basis, outcome AS outcome,
+       cost_nanousd AS cost_nanousd, CAST(0 AS bigint) AS held_nanousd, saved_nanousd AS saved_nanousd,
+       generations AS generations, attempts AS attempts, cache_hits AS cache_hits, coalesced AS coalesced,
+       prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens, cached_tokens AS cached_tokens,
+       reasoning_tokens AS reasoning_tokens
   FROM spend_hours
  WHERE hour_ms >= :since_ms AND hour_ms < :until_ms
  UNION ALL
-SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run, 'unknown', 'open', 0,
-       h.held_nanousd, 0, 0, 1, 0, 0, 0, 0, 0, 0
+SELECT h.taken_at_ms, h.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run, CAST('unknown' AS text),
+       CAST('open' AS text), CAST(0 AS bigint), h.held_nanousd, CAST(0 AS bigint), CAST(0 AS bigint), CAST(1 AS bigint),
+       CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
   FROM holds AS h
   JOIN generations AS g USING (generation_id)
  WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
  UNION ALL
 SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
-       COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0, g.saved_nanousd, 1, 0, CAST(g.cache = 'hit' AS integer),
-       CAST(g.cache = 'coalesced' AS integer), 0, 0, 0, 0
+       COALESCE(g.cost_basis, 'unknown'), CAST('open' AS text), CAST(0 AS bigint), CAST(0 AS bigint), g.saved_nanousd,
+       CAST(1 AS bigint), CAST(0 AS bigint), CAST(CAST(g.cache = 'hit' AS integer) AS bigint),
+       CAST(CAST(g.cache = 'coalesced' AS integer) AS bigint), CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint),
+       CAST(0 AS bigint)
   FROM generations AS g
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
+
+-- name: spend_days_by_name
+SELECT day_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, name AS user_id,
+       name AS workflow, name AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+  FROM spend_days_by_name
+ WHERE dimension = :dimension AND period_ms >= :period_ms
+   AND period_ms < CAST(:period_ms AS bigint) + CASE CAST(:unit_ms AS bigint) WHEN 0 THEN 7776000000 ELSE 864000000 END
+   AND day_ms >= :since_ms AND day_ms < :until_ms;
+
+-- name: spend_hours_by_name
+SELECT hour_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, name AS user_id,
+       name AS workflow, name AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+  FROM spend_hours_by_name
+ WHERE dimension = :dimension AND period_ms >= :period_ms
+   AND period_ms < CAST(:period_ms AS bigint) + CASE CAST(:unit_ms AS bigint) WHEN 0 THEN 7776000000 ELSE 864000000 END
+   AND hour_ms >= :since_ms AND hour_ms < :until_ms;
+
+-- name: periods_kept
+-- Where no moments are told apart, nine of them are read at once: a name's sums travel once in ninety days then.
+WITH RECURSIVE periods (period_ms) AS (
+    SELECT MIN(period_ms) FROM spend_hours_by_name
+     WHERE dimension = :dimension AND period_ms > CAST(:since_ms AS bigint) - 864000000
+     UNION ALL
+    SELECT (SELECT MIN(later.period_ms) FROM spend_hours_by_name AS later
+             WHERE later.dimension = :dimension AND later.period_ms > periods.period_ms)
+      FROM periods
+     WHERE period_ms IS NOT NULL
+)
+SELECT DISTINCT period_ms - CASE CAST(:unit_ms AS bigint) WHEN 0 THEN period_ms % 7776000000 ELSE 0 END
+  FROM periods
+ WHERE period_ms < :until_ms;
 
 -- name: each_hour
 SELECT deployment, kind, hour_ms, SUM(count), SUM(sum_us), MAX(max_us),

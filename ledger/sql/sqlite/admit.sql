@@ -64,3 +64,43 @@ SELECT deployment, held_nanousd, held_tokens FROM holds WHERE hold_id = :hold_id
 INSERT INTO refusals (hour_ms, route, code, count)
 VALUES (:hour_ms, :route, :code, 1)
     ON CONFLICT (hour_ms, route, code) DO UPDATE SET count = count + 1;
+
+-- What the calls of a batch look at, for all of them at once: `asked` has a row for each (`ledger.sqlite.session`). It comes
+-- first in each join, by CROSS JOIN, and the others are looked up by their keys.
+
+-- name: are_known
+-- Those of these generations that have been here before.
+SELECT g.generation_id FROM asked CROSS JOIN generations AS g WHERE g.generation_id = asked.generation_id;
+
+-- name: keys_in_force
+-- Until when. No row: the key was revoked, or never was.
+SELECT k.key_id, COALESCE(k.expires_at_ms, 9223372036854775807)
+  FROM asked
+ CROSS JOIN api_keys AS k
+ WHERE k.key_id = asked.key_id AND k.revoked_at_ms IS NULL;
+
+-- name: stored_answers
+-- Also those that have expired.
+SELECT r.cache_key, r.expires_at_ms, r.body, r.deployment, r.cost_basis, r.cost_nanousd, r.generation_id, r.checksum
+  FROM asked
+ CROSS JOIN responses AS r
+ WHERE r.cache_key = asked.cache_key;
+
+-- name: flights_of
+-- Who leads the flights of these keys, and until when their owners' leases run.
+SELECT f.cache_key, f.generation_id, f.owner_id, o.lease_until_ms
+  FROM asked
+ CROSS JOIN flights AS f
+ CROSS JOIN owners AS o
+ WHERE f.cache_key = asked.cache_key AND o.owner_id = f.owner_id;
+
+-- name: windows_now
+-- What these ceilings have in their windows. No row: nothing yet.
+SELECT w.ceiling_id, w.starts_at_ms, w.limit_amount, w.held_amount, w.spent_amount
+  FROM asked
+ CROSS JOIN ceiling_windows AS w
+ WHERE w.ceiling_id = asked.ceiling_id AND w.starts_at_ms = asked.starts_at_ms;
+
+-- name: who_may_lead
+-- Whoever asks: on a file nobody admits beside a batch.
+SELECT asked.generation_id FROM asked;

@@ -12,27 +12,27 @@ SELECT p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd
  ORDER BY p.seq
  LIMIT :most;
 
--- name: hashed_after
--- At most :most lines after this number and through another: the bytes that are hashed of each (`ledger.chain.link`), and its digest.
-SELECT p.seq,
-       CAST(CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
-                               p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
-            THEN json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
-                            p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
-                            p.price_version, p.posted_at_ms, p.reason)
-            ELSE json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
-                            p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
-                            p.price_version, p.posted_at_ms, p.reason, p.cache_write_1h_tokens, p.input_audio_tokens,
-                            p.cached_audio_tokens, p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens)
-            END AS BLOB),
-       p.chain
+-- name: hashed_lines
+-- Of the lines in (:after_seq, :through_seq]: how many they are, the number of the last, the bytes that are hashed of each
+-- (`ledger.chain.link`) with a line's end between them, which JSON has none of, and their digests, one after another.
+SELECT COUNT(*), MAX(p.seq),
+       CAST(group_concat(
+           CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                              p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
+           THEN json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
+                           p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+                           p.price_version, p.posted_at_ms, p.reason)
+           ELSE json_array(p.seq, p.hold_id, p.kind, p.cost_nanousd, p.cost_basis, p.overrun_nanousd, p.input_tokens,
+                           p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+                           p.price_version, p.posted_at_ms, p.reason, p.cache_write_1h_tokens, p.input_audio_tokens,
+                           p.cached_audio_tokens, p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens)
+           END, char(10)) AS BLOB),
+       CAST(group_concat(p.chain, '') AS BLOB)
   FROM postings AS p
- WHERE p.seq > :seq AND p.seq <= :through_seq
- ORDER BY p.seq
- LIMIT :most;
+ WHERE p.seq > :after_seq AND p.seq <= :through_seq;
 
 -- name: make_rates
--- Of prices without tiers, what a request and a million tokens of each class cost.
+-- What a request and a million tokens of each class cost, where no more than most_prompt tokens were sent.
 CREATE TEMP TABLE IF NOT EXISTS rates (
     deployment TEXT NOT NULL,
     price_version TEXT NOT NULL,
@@ -48,37 +48,43 @@ CREATE TEMP TABLE IF NOT EXISTS rates (
     input_image INTEGER NOT NULL,
     output_audio INTEGER NOT NULL,
     output_image INTEGER NOT NULL,
+    most_prompt INTEGER NOT NULL,
     PRIMARY KEY (deployment, price_version)
 ) STRICT, WITHOUT ROWID;
 
 -- name: add_rate
 INSERT OR REPLACE INTO temp.rates (deployment, price_version, request, input, cached, cache_write, output, reasoning,
-                        cache_write_1h, input_audio, cached_audio, input_image, output_audio, output_image)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                        cache_write_1h, input_audio, cached_audio, input_image, output_audio, output_image, most_prompt)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: right_lines
 -- How many of the lines in (:after_seq, :through_seq] have a hold, count the tokens that they used, and cost what they
--- should for certain: at a known rate, and by numbers that cannot overflow. Of what another kind of line costs, nothing is
--- said, nor of the tokens of a correction.
+-- should for certain: at a known rate, and by numbers that cannot overflow. (Where none of some numbers has one of its high
+-- bits set, no one is negative, and none is large.) Of what another kind of line costs, nothing is said, nor of the tokens
+-- of a correction.
 WITH costs AS (
     SELECT p.kind, p.cost_basis, p.cost_nanousd, h.held_nanousd,
-           p.kind = 'correction'
-               OR p.tokens = COALESCE(
-                      p.input_tokens + p.cached_tokens + p.cache_write_tokens + p.output_tokens + p.reasoning_tokens
-                      + COALESCE(p.cache_write_1h_tokens + p.input_audio_tokens + p.cached_audio_tokens
-                                 + p.input_image_tokens + p.output_audio_tokens + p.output_image_tokens, 0),
-                      h.held_tokens) AS counts_tokens,
-           MIN(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens) >= 0
-               AND MAX(p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens)
-                   <= 9000000
-               AND CASE WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
-                                      p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
-                   THEN 1
-                   ELSE MIN(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
-                            p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) >= 0
-                        AND MAX(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
-                                p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) <= 9000000
-                   END AS is_bounded,
+           CASE WHEN p.kind = 'correction' THEN 1
+                WHEN COALESCE(p.cache_write_1h_tokens, p.input_audio_tokens, p.cached_audio_tokens,
+                              p.input_image_tokens, p.output_audio_tokens, p.output_image_tokens) IS NULL
+                THEN p.tokens = COALESCE(p.input_tokens + p.cached_tokens + p.cache_write_tokens + p.output_tokens
+                                         + p.reasoning_tokens, h.held_tokens)
+                ELSE p.tokens = p.input_tokens + p.cached_tokens + p.cache_write_tokens + p.output_tokens
+                                + p.reasoning_tokens + p.cache_write_1h_tokens + p.input_audio_tokens
+                                + p.cached_audio_tokens + p.input_image_tokens + p.output_audio_tokens
+                                + p.output_image_tokens
+                END AS counts_tokens,
+           (p.input_tokens | p.cached_tokens | p.cache_write_tokens | p.output_tokens | p.reasoning_tokens)
+               BETWEEN 0 AND 8388607
+               AND CASE WHEN p.cache_write_1h_tokens IS NULL THEN 1
+                   ELSE (p.cache_write_1h_tokens | p.input_audio_tokens | p.cached_audio_tokens
+                         | p.input_image_tokens | p.output_audio_tokens | p.output_image_tokens)
+                        BETWEEN 0 AND 8388607
+                   END
+               AND p.input_tokens + p.cached_tokens + p.cache_write_tokens
+                   + CASE WHEN p.cache_write_1h_tokens IS NULL THEN 0
+                     ELSE p.cache_write_1h_tokens + p.input_audio_tokens + p.cached_audio_tokens + p.input_image_tokens
+                     END <= r.most_prompt AS is_bounded,
            r.request + (p.input_tokens * r.input + 999999) / 1000000 + (p.cached_tokens * r.cached + 999999) / 1000000
                + (p.cache_write_tokens * r.cache_write + 999999) / 1000000
                + (p.output_tokens * r.output + 999999) / 1000000

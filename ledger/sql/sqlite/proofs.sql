@@ -13,102 +13,178 @@ SELECT hold_id, cost_basis FROM postings WHERE kind = 'correction' ORDER BY seq;
 -- No row: it is not, on this connection.
 SELECT 1 FROM temp.sqlite_master WHERE name = 'corrected';
 
--- name: lines_by_hour
--- The lines in (:after_seq, :through_seq] as `spend_hours` has them. Then, for users, workflows and runs, what each has of
--- it in one number (`ledger.sqlite.gathered`): a name's weight times its sums, each of these times its factor. Then how many
--- lines they are, how many have a hold and a generation, and how many are the closing line of their hold's state.
+-- name: weigh_lines
+-- The lines in (:after_seq, :through_seq] in one number (`ledger.sqlite.weights`), and again with the weights of the users,
+-- workflows and runs that they were for. Then how many lines they are, how many have a hold and a generation, how many are
+-- the closing line of their hold's state, how many any closing line, and how many have no weight, though their hour is
+-- all there. (What has a LIMIT is not merged into the query around it: each weighing is done once.)
 WITH line AS (
-    SELECT h.taken_at_ms - h.taken_at_ms % 3600000 AS hour_ms, h.deployment, g.route, g.key_id, g.team,
-           COALESCE(c.cost_basis, p.cost_basis) AS basis, h.outcome, g.user_id, g.workflow, g.run, g.generation_id,
-           p.cost_nanousd, p.kind <> 'correction' AS attempts, COALESCE(p.prompt_tokens, 0) AS prompt_tokens,
-           COALESCE(p.completion_tokens, 0) AS completion_tokens, COALESCE(p.cache_read_tokens, 0) AS cached_tokens,
-           COALESCE(p.reasoning_tokens, 0) AS reasoning_tokens,
-           p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END AS closes
+    SELECT (p.cost_nanousd % 2147483647 * :cost_nanousd + (p.kind <> 'correction') * :attempts
+            + COALESCE(p.prompt_tokens, 0) % 2147483647 * :prompt_tokens
+            + COALESCE(p.completion_tokens, 0) % 2147483647 * :completion_tokens
+            + COALESCE(p.cache_read_tokens, 0) % 2147483647 * :cached_tokens
+            + COALESCE(p.reasoning_tokens, 0) % 2147483647 * :reasoning_tokens) % 2147483647
+           * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+           g.user_id, g.workflow, g.run, g.generation_id, p.kind <> 'correction' AS is_closing,
+           p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END AS closes,
+           h.taken_at_ms >= :since_ms AS is_whole
       FROM counted_lines AS p
       LEFT JOIN holds AS h ON h.hold_id = p.hold_id
       LEFT JOIN generations AS g ON g.generation_id = h.generation_id
       LEFT JOIN temp.corrected AS c ON c.hold_id = p.hold_id
+      LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = h.taken_at_ms - h.taken_at_ms % 3600000
+      LEFT JOIN temp.place_weights AS place
+        ON place.deployment = h.deployment AND place.route = g.route AND place.key_id = g.key_id
+       AND place.team = g.team AND place.basis = COALESCE(c.cost_basis, p.cost_basis) AND place.outcome = h.outcome
      WHERE p.seq > :after_seq AND p.seq <= :through_seq
-), combined AS (
-    SELECT *, (cost_nanousd % 2147483647 * :cost_nanousd + attempts * :attempts
-               + prompt_tokens % 2147483647 * :prompt_tokens + completion_tokens % 2147483647 * :completion_tokens
-               + cached_tokens % 2147483647 * :cached_tokens + reasoning_tokens % 2147483647 * :reasoning_tokens)
-              % 2147483647 AS all_sums
-      FROM line
+     LIMIT -1
 )
-SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
-       SUM(cost_nanousd), 0, 0, SUM(attempts), 0, 0, SUM(prompt_tokens), SUM(completion_tokens), SUM(cached_tokens),
-       SUM(reasoning_tokens),
-       SUM(CASE user_id WHEN '' THEN 0 ELSE hash(user_id) % 2147483647 * all_sums % 2147483647 END),
-       SUM(CASE workflow WHEN '' THEN 0 ELSE hash(workflow) % 2147483647 * all_sums % 2147483647 END),
-       SUM(CASE run WHEN '' THEN 0 ELSE hash(run) % 2147483647 * all_sums % 2147483647 END),
-       COUNT(*), COUNT(generation_id), SUM(closes)
-  FROM combined
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+SELECT SUM(weighed),
+       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
+       COUNT(*), COUNT(generation_id), SUM(closes), SUM(is_closing), SUM(weighed IS NULL AND is_whole)
+  FROM line;
 
--- name: holds_without_line
--- The same of attempts that have no closing line: open ones (outcome NULL), and those that cost nothing.
-SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, g.route, g.key_id, g.team,
-       COALESCE(c.cost_basis, 'free'),
-       h.outcome,
-       0, 0, 0, COUNT(*), 0, 0, 0, 0, 0, 0,
-       SUM(CASE g.user_id WHEN '' THEN 0 ELSE hash(g.user_id) % 2147483647 * :attempts % 2147483647 END),
-       SUM(CASE g.workflow WHEN '' THEN 0 ELSE hash(g.workflow) % 2147483647 * :attempts % 2147483647 END),
-       SUM(CASE g.run WHEN '' THEN 0 ELSE hash(g.run) % 2147483647 * :attempts % 2147483647 END),
-       COUNT(*), COUNT(g.generation_id), COUNT(*)
-  FROM holds AS h
-  LEFT JOIN generations AS g ON g.generation_id = h.generation_id
-  LEFT JOIN temp.corrected AS c ON c.hold_id = h.hold_id
- WHERE h.state IN ('held', 'released')
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+-- name: weigh_holds
+-- The same of attempts that have no closing line: open ones, which weigh nothing, and those that cost nothing.
+WITH attempt AS (
+    SELECT :attempts * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+           g.user_id, g.workflow, g.run, g.generation_id,
+           h.taken_at_ms >= :since_ms AND NOT (h.state = 'held' AND h.outcome IS NULL) AS is_whole
+      FROM holds AS h
+      LEFT JOIN generations AS g ON g.generation_id = h.generation_id
+      LEFT JOIN temp.corrected AS c ON c.hold_id = h.hold_id
+      LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = h.taken_at_ms - h.taken_at_ms % 3600000
+      LEFT JOIN temp.place_weights AS place
+        ON place.deployment = h.deployment AND place.route = g.route AND place.key_id = g.key_id
+       AND place.team = g.team AND place.basis = COALESCE(c.cost_basis, 'free') AND place.outcome = h.outcome
+     WHERE h.state = 'held' OR h.state = 'released'
+     LIMIT -1
+)
+SELECT SUM(weighed),
+       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
+       COUNT(*), COUNT(generation_id), SUM(weighed IS NULL AND is_whole)
+  FROM attempt;
 
--- name: generation_after
--- The id that ends the next part of :most generations. No row: what is left is less.
-SELECT generation_id FROM generations WHERE generation_id > :after_id ORDER BY generation_id LIMIT 1 OFFSET :most - 1;
+-- name: weigh_generations
+-- The generations in (:after_id, :through_id] that have ended, as weigh_lines has them, and how many have no weight, though
+-- their hour is all there.
+WITH ended AS (
+    SELECT (g.saved_nanousd % 2147483647 * :saved_nanousd + :generations + (g.cache = 'hit') * :cache_hits
+            + (g.cache = 'coalesced') * :coalesced) % 2147483647
+           * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+           g.user_id, g.workflow, g.run, g.created_at_ms >= :since_ms AS is_whole
+      FROM generations AS g
+      LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = g.created_at_ms - g.created_at_ms % 3600000
+      LEFT JOIN temp.place_weights AS place
+        ON place.deployment = g.deployment AND place.route = g.route AND place.key_id = g.key_id
+       AND place.team = g.team AND place.basis = COALESCE(g.cost_basis, 'unknown') AND place.outcome = g.outcome
+     WHERE g.generation_id > :after_id AND g.generation_id <= :through_id AND g.outcome IS NOT NULL
+     LIMIT -1
+)
+SELECT SUM(weighed),
+       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
+       SUM(weighed IS NULL AND is_whole)
+  FROM ended;
+
+-- name: generation_of_line
+-- Of this number. No row: there is no such line, or it has no hold.
+SELECT h.generation_id FROM postings AS p CROSS JOIN holds AS h ON h.hold_id = p.hold_id WHERE p.seq = :seq;
 
 -- name: last_generation
 -- NULL: there is none.
 SELECT MAX(generation_id) FROM generations;
 
--- name: generations_by_hour
--- The generations in (:after_id, :through_id] that have ended, as `spend_hours` and lines_by_hour have them.
-WITH ended AS (
-    SELECT created_at_ms - created_at_ms % 3600000 AS hour_ms, deployment, route, key_id, team,
-           COALESCE(cost_basis, 'unknown') AS basis, outcome, user_id, workflow, run, saved_nanousd, cache = 'hit' AS is_hit,
-           cache = 'coalesced' AS is_coalesced
-      FROM generations
-     WHERE generation_id > :after_id AND generation_id <= :through_id AND outcome IS NOT NULL
-), combined AS (
-    SELECT *, (saved_nanousd % 2147483647 * :saved_nanousd + :generations + is_hit * :cache_hits
-               + is_coalesced * :coalesced) % 2147483647 AS all_sums
-      FROM ended
+-- name: weigh_hours_kept
+SELECT SUM((kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+                + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
+                + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
+                + kept.prompt_tokens % 2147483647 * :prompt_tokens
+                + kept.completion_tokens % 2147483647 * :completion_tokens
+                + kept.cached_tokens % 2147483647 * :cached_tokens
+                + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
+           * hour.weight % 2147483647 * place.weight % 2147483647)
+  FROM spend_hours AS kept
+  LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = kept.hour_ms
+  LEFT JOIN temp.place_weights AS place
+        ON place.deployment = kept.deployment AND place.route = kept.route AND place.key_id = kept.key_id
+       AND place.team = kept.team AND place.basis = kept.basis AND place.outcome = kept.outcome;
+
+-- name: weigh_names_kept
+-- What is kept of a :dimension in a period: where all detail is there, as weigh_lines has it; all of it, by its day; and how
+-- much of it has no weight. What is added up first stands together.
+WITH named AS (
+    SELECT kept.name, kept.deployment, kept.route, kept.key_id, kept.team, kept.basis, kept.outcome,
+           SUM((kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+                + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
+                + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
+                + kept.prompt_tokens % 2147483647 * :prompt_tokens
+                + kept.completion_tokens % 2147483647 * :completion_tokens
+                + kept.cached_tokens % 2147483647 * :cached_tokens
+                + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
+               * hour.weight % 2147483647) % 2147483647 AS by_hour,
+           SUM((kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+                + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
+                + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
+                + kept.prompt_tokens % 2147483647 * :prompt_tokens
+                + kept.completion_tokens % 2147483647 * :completion_tokens
+                + kept.cached_tokens % 2147483647 * :cached_tokens
+                + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
+               * hour.day_weight % 2147483647) % 2147483647 AS by_day,
+           COUNT(*) - COUNT(hour.day_weight) AS strangers
+      FROM spend_hours_by_name AS kept
+      LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = kept.hour_ms
+     WHERE kept.dimension = :dimension AND kept.period_ms = :period_ms
+     GROUP BY kept.name, kept.deployment, kept.route, kept.key_id, kept.team, kept.basis, kept.outcome
 )
-SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
-       0, SUM(saved_nanousd), COUNT(*), 0, SUM(is_hit), SUM(is_coalesced), 0, 0, 0, 0,
-       SUM(CASE user_id WHEN '' THEN 0 ELSE hash(user_id) % 2147483647 * all_sums % 2147483647 END),
-       SUM(CASE workflow WHEN '' THEN 0 ELSE hash(workflow) % 2147483647 * all_sums % 2147483647 END),
-       SUM(CASE run WHEN '' THEN 0 ELSE hash(run) % 2147483647 * all_sums % 2147483647 END)
-  FROM combined
- GROUP BY 1, 2, 3, 4, 5, 6, 7;
+SELECT SUM(by_hour * place.weight % 2147483647 * name_weight(:dimension, name) % 2147483647),
+       SUM(by_day * place.weight % 2147483647 * name_weight(:dimension, name) % 2147483647),
+       SUM(strangers + (place.weight IS NULL))
+  FROM named
+  LEFT JOIN temp.place_weights AS place
+        ON place.deployment = named.deployment AND place.route = named.route AND place.key_id = named.key_id
+       AND place.team = named.team AND place.basis = named.basis AND place.outcome = named.outcome;
 
--- name: hours_kept
-SELECT hour_ms, deployment, route, key_id, team, basis, outcome,
-       cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
-       cached_tokens, reasoning_tokens
-  FROM spend_hours;
+-- name: weigh_days_kept
+-- What is kept of a :dimension by the day, as above.
+WITH named AS (
+    SELECT (kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+                + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
+                + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
+                + kept.prompt_tokens % 2147483647 * :prompt_tokens
+                + kept.completion_tokens % 2147483647 * :completion_tokens
+                + kept.cached_tokens % 2147483647 * :cached_tokens
+                + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
+           * day.weight % 2147483647 * place.weight % 2147483647 * name_weight(:dimension, kept.name) % 2147483647 AS weighed
+      FROM spend_days_by_name AS kept
+      LEFT JOIN temp.day_weights AS day ON day.day_ms = kept.day_ms
+      LEFT JOIN temp.place_weights AS place
+        ON place.deployment = kept.deployment AND place.route = kept.route AND place.key_id = kept.key_id
+       AND place.team = kept.team AND place.basis = kept.basis AND place.outcome = kept.outcome
+     WHERE kept.dimension = :dimension
+     LIMIT -1
+)
+SELECT SUM(weighed), SUM(weighed IS NULL) FROM named;
 
--- name: names_kept
--- What is kept of a :dimension in a period, from :since_ms on, in one number, as lines_by_hour has it: weighted by its hour,
--- too. NULL: nothing.
-SELECT SUM(weight(hour_ms, deployment, route, key_id, team, basis, outcome) * (hash(name) % 2147483647) % 2147483647
-           * ((cost_nanousd % 2147483647 * :cost_nanousd + saved_nanousd % 2147483647 * :saved_nanousd
-               + generations % 2147483647 * :generations + attempts % 2147483647 * :attempts
-               + cache_hits % 2147483647 * :cache_hits + coalesced % 2147483647 * :coalesced
-               + prompt_tokens % 2147483647 * :prompt_tokens + completion_tokens % 2147483647 * :completion_tokens
-               + cached_tokens % 2147483647 * :cached_tokens + reasoning_tokens % 2147483647 * :reasoning_tokens)
-              % 2147483647) % 2147483647)
-  FROM spend_hours_by_name
- WHERE dimension = :dimension AND period_ms = :period_ms AND hour_ms >= :since_ms;
+-- name: latency_days
+-- The days that there is anything of.
+SELECT day_ms FROM latency_days UNION SELECT hour_ms - hour_ms % 86400000 FROM latency_buckets;
+
+-- name: latency_rows
+SELECT COUNT(*) FROM latency_buckets;
+
+-- name: latency_by_hour
+-- What the hours of one day come to, and of how many rows. Buckets go first: numbers are sorted faster than names.
+SELECT deployment, kind, bucket, SUM(count), SUM(sum_us), MAX(max_us), COUNT(*)
+  FROM latency_buckets
+ WHERE hour_ms >= :day_ms AND hour_ms < :day_ms + 86400000
+ GROUP BY bucket, deployment, kind
+ ORDER BY bucket, deployment, kind;
+
+-- name: latency_by_day
+SELECT deployment, kind, bucket, count, sum_us, max_us
+  FROM latency_days
+ WHERE day_ms = :day_ms
+ ORDER BY bucket, deployment, kind;
 
 -- name: lines_by_window
 -- For each window, of the lines in (:after_seq, :through_seq] that it counts: what they come to in money, tokens, calls
@@ -138,13 +214,29 @@ SELECT w.ceiling_id, w.starts_at_ms, w.ends_at_ms, w.counts, w.spent_amount - w.
   FROM ceiling_windows AS w
   LEFT JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id AND c.counts = w.counts;
 
+-- name: holds_by_hour
+-- How many holds were taken in an hour at a deployment, in parts: those that ended where all detail is there, by what is
+-- kept of them; those that are open; those from before.
+SELECT deployment, hour_ms, SUM(attempts) FROM spend_hours WHERE hour_ms >= :since_ms GROUP BY deployment, hour_ms
+ UNION ALL
+SELECT deployment, taken_at_ms - taken_at_ms % 3600000, COUNT(*)
+  FROM holds INDEXED BY open_holds
+ WHERE state = 'held' AND outcome IS NULL AND taken_at_ms >= :since_ms
+ GROUP BY deployment, taken_at_ms - taken_at_ms % 3600000
+ UNION ALL
+SELECT deployment, taken_at_ms - taken_at_ms % 3600000, COUNT(*)
+  FROM holds
+ WHERE taken_at_ms < :since_ms
+ GROUP BY deployment, taken_at_ms - taken_at_ms % 3600000;
+
 -- name: counts
-SELECT (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM hold_windows),
-       (SELECT COUNT(*) FROM postings WHERE kind <> 'correction');
+SELECT (SELECT COUNT(*) FROM holds), (SELECT COUNT(*) FROM hold_windows);
 
 -- name: lines
 -- How many there are, and the numbers of the first and the last.
 SELECT COUNT(*), COALESCE(MIN(seq), 0), COALESCE(MAX(seq), 0) FROM postings;
 
--- name: number_without_line
-SELECT COUNT(*) FROM holds WHERE state IN ('held', 'released');
+-- name: line_numbers
+-- Of the first and the last line (NULL: there is none), and the one that lines were folded through.
+SELECT (SELECT MIN(seq) FROM postings), (SELECT MAX(seq) FROM postings),
+       (SELECT COALESCE(MAX(through_seq), 0) FROM closings);

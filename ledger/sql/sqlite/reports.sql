@@ -159,6 +159,23 @@ WITH RECURSIVE periods (period_ms) AS (
 )
 SELECT period_ms FROM periods WHERE period_ms < :until_ms;
 
+-- name: hours_of_name
+-- The whole hours in [:since_ms, :until_ms) in which what is named :name spent anything. Both bounds full hours.
+WITH RECURSIVE periods (period_ms) AS (
+    SELECT MIN(period_ms) FROM spend_hours_by_name
+     WHERE dimension = :dimension AND period_ms > CAST(:since_ms AS bigint) - 864000000
+     UNION ALL
+    SELECT (SELECT MIN(later.period_ms) FROM spend_hours_by_name AS later
+             WHERE later.dimension = :dimension AND later.period_ms > periods.period_ms)
+      FROM periods
+     WHERE period_ms IS NOT NULL
+)
+SELECT DISTINCT hour_ms
+  FROM spend_hours_by_name
+ WHERE dimension = :dimension AND period_ms IN (SELECT period_ms FROM periods WHERE period_ms < :until_ms)
+   AND name = :name AND hour_ms >= :since_ms AND hour_ms < :until_ms
+ ORDER BY hour_ms;
+
 -- name: hours_kept
 -- The first and the last hour that anything was added up in; NULL: none.
 SELECT (SELECT MIN(hour_ms) FROM spend_hours), (SELECT MAX(hour_ms) FROM spend_hours);

@@ -87,3 +87,33 @@ INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, m
 VALUES (:deployment, :kind, :hour_ms, :bucket, :count, :sum_us, :max_us)
     ON CONFLICT (deployment, hour_ms, kind, bucket) DO UPDATE
    SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us, max_us = MAX(max_us, excluded.max_us);
+
+-- What the settlements of a batch look at, for all of them at once: `asked` has a row for each, as in `admit.sql`.
+
+-- name: open_holds
+-- What `close_hold` will say of these.
+SELECT h.held_nanousd, h.held_tokens, h.attempt, h.deployment, h.taken_at_ms, h.hold_id
+  FROM asked
+ CROSS JOIN holds AS h
+ WHERE h.hold_id = asked.hold_id AND h.state = 'held';
+
+-- name: windows_of_holds
+-- As `windows_of_hold`, each with its hold.
+SELECT link.hold_id, w.ceiling_id, w.starts_at_ms, w.counts, w.spent_amount, w.warn_amount
+  FROM asked
+ CROSS JOIN hold_windows AS link
+ CROSS JOIN ceiling_windows AS w
+ WHERE link.hold_id = asked.hold_id AND w.ceiling_id = link.ceiling_id AND w.starts_at_ms = link.starts_at_ms;
+
+-- name: flights_led
+-- What `end_flight` will say of these.
+SELECT f.generation_id
+  FROM asked
+ CROSS JOIN flights AS f
+ WHERE f.cache_key = asked.cache_key AND f.generation_id = asked.generation_id;
+
+-- name: stored_totals_each
+-- As `stored_totals`, for each of these keys.
+SELECT entries, bytes, (SELECT length(body) + elsewhere_bytes FROM responses WHERE cache_key = asked.cache_key)
+  FROM asked
+ CROSS JOIN response_totals;

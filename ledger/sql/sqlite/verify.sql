@@ -8,7 +8,8 @@ WITH unasked AS MATERIALIZED (
     SELECT link.ceiling_id, link.starts_at_ms,
            SUM(CASE p.kind WHEN 'correction' THEN MAX(p.cost_nanousd, 0) ELSE p.overrun_nanousd END) AS cost_nanousd
       FROM postings AS p CROSS JOIN hold_windows AS link ON link.hold_id = p.hold_id
-     WHERE p.overrun_nanousd > 0 OR p.kind = 'correction'
+     WHERE EXISTS (SELECT 1 FROM ceiling_windows WHERE held_amount + spent_amount > excused_amount)
+       AND (p.overrun_nanousd > 0 OR p.kind = 'correction')
      GROUP BY link.ceiling_id, link.starts_at_ms)
 SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.held_amount, w.spent_amount, w.limit_amount, w.excused_amount,
        COALESCE(unasked.cost_nanousd, 0) AS unasked_nanousd

@@ -51,7 +51,7 @@ async def test_a_report_of_whole_hours_looks_at_no_months_lines(home):
     assert await lines_looked_at(home, part), "a part of an hour is told line by line"
 
 
-# 100,000,000 lines of a year: 60 combinations an hour, 200 users of whom twenty call in one, and twenty workflows.
+# 100,000,000 lines of a year: 60 combinations an hour, 1,000 users of whom twenty call in one, and twenty workflows.
 LINES, HOURS = 100_000_000, 365 * 24
 BEGAN_MS, ENDED_MS = AUGUST_MS - HOURS * HOUR_MS, AUGUST_MS
 SPENT = """
@@ -129,7 +129,7 @@ async def least_s(home, ask):
 def long_home(home):
     """Its reports are of a hundred million lines."""
     made(home, SPENT)
-    made(home, SPENT_BY_NAME, dimension="user", names=200, at_once=20)
+    made(home, SPENT_BY_NAME, dimension="user", names=1000, at_once=20)
     made(home, SPENT_BY_NAME, dimension="workflow", names=20, at_once=20)
     made(home, DAYS_BY_NAME)
     made(home, LATENCIES)

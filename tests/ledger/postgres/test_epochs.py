@@ -1,7 +1,9 @@
 """Replicas of two versions side by side: the older one is right beside the newer's schema, or it is refused."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 import pytest
@@ -9,11 +11,14 @@ import pytest
 from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.ledger import check_ledger
 from ledger.postgres.address import address_of
+from ledger.postgres.beside import BesideWriter
+from ledger.postgres.connection import open_blocking_connection
 from ledger.postgres.ledger import open_postgres_ledger
-from ledger.postgres.migrate import known_here
+from ledger.postgres.migrate import _SCHEMA_LOCK, known_here, migrate
 from ledger.postgres.patience import LOCK_MS
 from ledger.reports import SpendQuery
 from ledger.sql import migrations, oldest_beside
+from ledger.store.writer import run_writer
 from ledger.upkeep import prune_ledger
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
@@ -105,6 +110,37 @@ async def test_a_batch_that_waits_for_its_turn_while_the_schema_moves_on_is_not_
             await admitted
     await migrating.close()
     assert home.server.run(home.name, "SELECT COUNT(*) FROM generations")[0][0] == 0
+
+
+async def test_a_migration_waits_for_a_batch_beside_the_turn_and_the_next_one_is_not_written(home):
+    beside, tells = BesideWriter(address_of(home.url)), "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"
+    with open_blocking_connection(address_of(home.url)) as connection, ThreadPoolExecutor(1) as thread:
+        migrating = []
+
+        def batch(db):
+            migrating.append(thread.submit(connection.run_blocking, partial(migrate, known=(*HERE, INCOMPATIBLE))))
+            while not migrating[0].done() and db.execute(f"{tells} AND locktype = 'advisory'").fetchone() == (0,):
+                pass
+            return migrating[0].done()
+
+        async with a_ledger(home), run_writer(beside):
+            assert await beside.write(batch) is False, "what it writes, it writes on the schema that it began on"
+            await asyncio.wrap_future(migrating[0])
+            assert turn(home) == (EPOCH + 1, 0)
+            with pytest.raises(LedgerUnavailable):
+                await beside.write(batch)
+    assert len(migrating) == 1
+
+
+async def test_a_batch_beside_the_turn_gives_way_to_a_migration(home):
+    beside, migrating = BesideWriter(address_of(home.url)), await asyncpg.connect(home.url)
+    async with a_ledger(home), run_writer(beside):
+        await migrating.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+        assert await beside.write(lambda db: True) is None
+        assert beside.is_ready
+        await migrating.execute("COMMIT")
+        assert await beside.write(lambda db: db.execute("SELECT version FROM ledger_turn").fetchone()) == (EPOCH,)
+    await migrating.close()
 
 
 def waiting(home, what):

@@ -10,12 +10,13 @@ import pytest
 
 from ledger.apikeys import ApiKeyOver
 from ledger.ceilings import Ceiling
+from ledger.errors import LedgerUnavailable
+from ledger.operations import admissions
+from ledger.operations.admissions import Asked
 from ledger.operations.ceilings import CeilingsInForce
 from ledger.operations.owners import sweep
-from ledger.postgres import admissions
 from ledger.postgres import beside as beside_module
 from ledger.postgres.address import address_of
-from ledger.postgres.admissions import Asked
 from ledger.postgres.beside import admit_beside
 from ledger.postgres.connection import open_connection
 from ledger.postgres.slices import more_for, size_of
@@ -387,3 +388,16 @@ async def test_an_answer_that_was_stored_meanwhile_is_found(postgres_home):
         assert (await standing(ledger)).held == before.held - 100
     with postgres_home.database() as db:
         assert db.execute("SELECT COUNT(*) FROM flights").fetchone() == (0,)
+
+
+async def test_who_loses_its_flight_each_time_is_told_that_it_could_not_be_admitted(postgres_home):
+    async with a_ledger(postgres_home) as ledger:
+        with postgres_home.database() as db:
+            db.execute("CREATE FUNCTION is_late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+            db.execute("CREATE TRIGGER is_late BEFORE INSERT ON flights FOR EACH ROW EXECUTE FUNCTION is_late()")
+        calls = [a_call(key="k"), a_call(key="other"), a_call()]
+        admitted = await asyncio.gather(*map(ledger.admit, calls), return_exceptions=True)
+        assert [type(admission) for admission in admitted] == [LedgerUnavailable, LedgerUnavailable, Lead]
+        assert not admitted[0].unknown
+    with postgres_home.database() as db:
+        assert db.execute("SELECT generation_id FROM holds").fetchall() == [(calls[2].facts.generation_id,)]

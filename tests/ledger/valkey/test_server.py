@@ -11,6 +11,7 @@ import pytest
 
 from ledger.bodies import checksum_of
 from ledger.values import StoredElsewhere
+from tests.certificates import NEEDS_OPENSSL, certificate_files
 from tests.valkey import a_cache_server, asked
 
 KEY = b"k" * 32
@@ -116,6 +117,30 @@ async def test_a_wrong_password_is_told_and_never_shown(caplog):
         assert told == {("keep", "refused"): 1, ("keep", "paused"): 1}
     assert "does not serve (keep: refused)" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@NEEDS_OPENSSL
+async def test_tls_is_spoken_with_whom_an_authority_vouches_for_and_with_nobody_else(tmp_path, monkeypatch, caplog):
+    key, certificate = certificate_files(tmp_path)
+    async with a_cache_server(certificate=(key, certificate)) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with asked(server.tls_url) as (bodies, outcomes):
+            assert await bodies.find(await kept(bodies, b"answer")) == b"answer"
+            assert outcomes == {("keep", "kept"): 1, ("find", "found"): 1}
+        assert caplog.text == ""
+        assert await not_kept(server.tls_url.replace("127.0.0.1", "localhost"))
+        assert "its certificate: Hostname mismatch, certificate is not valid for 'localhost'" in caplog.text
+        monkeypatch.delenv("SSL_CERT_FILE")
+        assert await not_kept(server.tls_url)
+        assert "(keep: unreachable, its certificate: self-signed certificate): until it does" in caplog.text
+        # Plain text, where TLS is spoken.
+        assert await not_kept(server.tls_url.replace("rediss", "redis"))
+        assert len(server.names()) == 1
+
+
+async def not_kept(url):
+    async with asked(url) as (bodies, outcomes):
+        return not await keeps(bodies) and outcomes == {("keep", "unreachable"): 1}
 
 
 async def test_callers_that_leave_at_any_moment_spoil_nothing_for_the_others():

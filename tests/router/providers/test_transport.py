@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import cast
 import httpx
 import pytest
 
-from router.providers.transport import AiohttpTransport, open_transport
+from router.providers.transport import AiohttpTransport, fixed_headers, open_transport
+from tests.certificates import NEEDS_OPENSSL, a_certificate
 from tests.proxy import a_proxy
 from tests.upstream import (
     Script,
@@ -33,7 +32,6 @@ from tests.upstream import (
 )
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError)
-NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 EVENTS = {"model": "m", "stream": True}
 
 
@@ -255,20 +253,6 @@ async def test_a_failed_tls_handshake_proves_that_nothing_was_sent() -> None:
             await post(transport, url)
 
 
-def a_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """For a server on 127.0.0.1, and the file by which to know it."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1"
-    subprocess.run(
-        ["openssl", *made.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
-    return tls, certificate
-
-
 @NEEDS_OPENSSL
 async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp_path: Path) -> None:
     tls, certificate = a_certificate(tmp_path)
@@ -302,14 +286,16 @@ async def test_a_line_break_in_a_header_never_leaves() -> None:
             request = httpx.Request("POST", upstream.url, headers=[header, (b"x-c", b"3")], content=b"{}")
             with pytest.raises(httpx.LocalProtocolError):
                 await transport.handle_async_request(request)
+            with pytest.raises(httpx.LocalProtocolError):
+                await transport.send("POST", upstream.url, fixed_headers([]), [header], b"{}", connect_s=None)
         assert upstream.connections_made == 0
 
 
 async def test_a_tab_and_what_is_no_ascii_in_a_headers_value_and_a_host_of_its_own_leave_as_they_are() -> None:
     server = Server()
     async with server.serving() as transport:
-        headers = [(b"x-a", b"\xc3\xa4:\tb"), (b"hoST", b"elsewhere"), (b"x-empty", b"")]
-        response = await transport.send("POST", server.url, headers, b"{}", connect_s=None)
+        headers, own = fixed_headers([(b"x-a", b"\xc3\xa4:\tb"), (b"hoST", b"elsewhere")]), [(b"x-empty", b"")]
+        response = await transport.send("POST", server.url, headers, own, b"{}", connect_s=None)
         assert [chunk async for chunk in response] == [b"hi"]
         told = b"Accept-Encoding: identity\r\nx-a: \xc3\xa4:\tb\r\nhoST: elsewhere\r\nx-empty: \r\n"
         assert server.received == b"POST /v1 HTTP/1.1\r\n" + told + b"Content-Length: 2\r\n\r\n{}"

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tests.router.gateways import open_gateway
 from tests.service.http.scripted import an_edge
@@ -19,6 +20,12 @@ PIECE = "farthing " * 2**13
 LONG = [PIECE] * 112
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % PIECE.encode()
+
+
+def most_in_sockets():
+    """What the kernel keeps at most on the way from an upstream, to us and on to the caller: machines differ."""
+    to_us, on = (int(Path(f"/proc/sys/net/ipv4/tcp_{name}").read_text("ascii").split()[2]) for name in ("rmem", "wmem"))
+    return to_us + 2 * on
 
 
 @asynccontextmanager
@@ -111,7 +118,7 @@ async def test_nothing_is_read_for_a_lone_caller_who_does_not_read(tmp_path):
             await upstream.until(lambda it: len(it.requests) == 1)
             await upstream.closed(upstream.requests[0])
             heard = await read_on(stuck)
-        assert len(heard) <= sent < 2**24
+        assert len(heard) <= sent < most_in_sockets() + 2**22
         assert re.search(rb'"code":"slow_reader"', heard[heard.rindex(b"data: ") :])
         await house.gateway.aclose()
         (row,) = house.rows("SELECT outcome FROM generations")

@@ -1,4 +1,4 @@
-"""Settlements that share a batch on PostgreSQL: one journey to the server for each kind of thing, however many settle.
+"""Settlements that share a batch: one statement, or one journey to a server, for each kind of thing.
 
 What each comes to is worked out by the rules of `ledger.operations.settle`. A window that many of them are of is
 written once, with all that they come to there. What is unusual, a hold that lapsed, a failure that is shared, an answer
@@ -6,23 +6,26 @@ that has to make room for itself, goes the way of a settlement alone, once the o
 """
 
 from collections import Counter, defaultdict
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from ledger.database import BatchDatabase
 from ledger.operations.crossings import tell_crossings
 from ledger.operations.idempotency import keep
 from ledger.operations.postings import post_all
-from ledger.operations.settle import SQL as SETTLE
 from ledger.operations.settle import (
+    SQL,
     ClosedHold,
-    Span,
     came_to_of,
     closing_row,
     correct_late,
+    count_latencies,
     ending_row,
     held_of,
     latencies_of,
+    settle,
     settlement_line,
     share_failure,
     store,
@@ -31,11 +34,7 @@ from ledger.operations.settle import (
     used_tokens,
     was_sent,
 )
-from ledger.postgres.connection import Session
-from ledger.sql import statements
 from ledger.values import AttemptResult, CacheBounds, Settlement, Storing
-
-SQL: Final = statements("postgres", "settle")
 
 
 class _Closed(msgspec.Struct, frozen=True):
@@ -50,15 +49,18 @@ class _Closed(msgspec.Struct, frozen=True):
         return used_tokens(self.result, self.hold.held_tokens)
 
 
-def settle_together(db: Session, settlements: list[Settlement], *, bounds: CacheBounds) -> list[None]:
+def settle_together(db: BatchDatabase, settlements: Sequence[Settlement], *, bounds: CacheBounds) -> list[None]:
     """Do what `ledger.operations.settle.settle` does for each. Raises UsageDiffers: then none of it is to stand."""
+    if len(settlements) == 1:
+        settle(db, settlements[0], bounds=bounds)
+        return [None]
     closed, late = _close(db, settlements)
     _move_room(db, closed)
     _post(db, [one for one in closed if one.result.cost_nanousd is not None])
-    _count_latencies(db, [span for one in closed for span in latencies_of(one.result, one.hold)])
+    count_latencies(db, [span for one in closed for span in latencies_of(one.result, one.hold)])
     for result, now_ms in late:
         correct_late(db, result, now_ms=now_ms)
-    db.executemany(SETTLE["end_generation"], [ending_row(settlement.ending) for settlement in settlements])
+    db.executemany(SQL["end_generation"], [ending_row(settlement.ending) for settlement in settlements])
     led = _end_flights(db, settlements)
     leads = [settlement.flight is None or settlement.ending.generation_id in led for settlement in settlements]
     _store(db, [one for one, is_led in zip(settlements, leads, strict=True) if is_led or _replaces(one)], bounds)
@@ -70,11 +72,14 @@ def settle_together(db: Session, settlements: list[Settlement], *, bounds: Cache
     return [None] * len(settlements)
 
 
-def _close(db: Session, settlements: list[Settlement]) -> tuple[list[_Closed], list[tuple[AttemptResult, int]]]:
+def _close(
+    db: BatchDatabase, settlements: Sequence[Settlement]
+) -> tuple[list[_Closed], list[tuple[AttemptResult, int]]]:
     """The attempts whose holds were open, and those whose holds had been closed before, each with its moment."""
     ending = [(result, one.ending.finished_at_ms) for one in settlements for result in one.attempts]
     rows = [closing_row(result, now_ms=now_ms) for result, now_ms in ending]
-    holds = {hold.hold_id: hold for hold in (ClosedHold(*row) for row in db.find_each(SETTLE["close_hold"], rows))}
+    found = db.change_each(SQL["close_hold"], rows, SQL["open_holds"])
+    holds = {hold.hold_id: hold for hold in (ClosedHold(*row) for row in found)}
     closed, late = [], []
     for result, now_ms in ending:
         hold = holds.pop(result.hold_id, None)  # Whoever settles it again in this batch is late.
@@ -85,7 +90,7 @@ def _close(db: Session, settlements: list[Settlement]) -> tuple[list[_Closed], l
     return closed, late
 
 
-def _move_room(db: Session, closed: list[_Closed]) -> None:
+def _move_room(db: BatchDatabase, closed: list[_Closed]) -> None:
     """Put what the holds came to in the place of what they held, and tell what that crossed."""
     of_holds = defaultdict(list)
     for hold_id, *window in db.find_each(SQL["windows_of_holds"], [{"hold_id": one.hold.hold_id} for one in closed]):
@@ -104,13 +109,13 @@ def _move_room(db: Session, closed: list[_Closed]) -> None:
         {"ceiling_id": place[0], "starts_at_ms": place[1], "given_back": given_back[place], "came_to": came_to[place]}
         for place in warn_at
     ]
-    db.executemany(SETTLE["move_room"], moves)
+    db.executemany(SQL["move_room"], moves)
     crossing = [place for place, short in warn_at.items() if short is not None and came_to[place] >= short]
     if crossing:
         tell_crossings(db, crossing, now_ms=max(one.now_ms for one in closed))
 
 
-def _post(db: Session, charged: list[_Closed]) -> None:
+def _post(db: BatchDatabase, charged: list[_Closed]) -> None:
     if not charged:
         return
     lines = [settlement_line(one.result, one.hold, one.tokens, now_ms=one.now_ms) for one in charged]
@@ -119,51 +124,34 @@ def _post(db: Session, charged: list[_Closed]) -> None:
         tell_overrun(db, line, one.hold, seq=seq)
 
 
-def _count_latencies(db: Session, spans: list[Span]) -> None:
-    counted: dict[tuple[str, int, str, int], list[int]] = defaultdict(list)
-    for place, us in spans:
-        counted[place].append(us)
-    rows = [
-        {
-            **dict(zip(("deployment", "hour_ms", "kind", "bucket"), place, strict=True)),
-            "count": len(us),
-            "sum_us": sum(us),
-            "max_us": max(us),
-        }
-        for place, us in counted.items()
-    ]
-    db.executemany(SETTLE["count_latency"], rows)
-
-
-def _end_flights(db: Session, settlements: list[Settlement]) -> set[str]:
+def _end_flights(db: BatchDatabase, settlements: Sequence[Settlement]) -> set[str]:
     """The generations that led theirs."""
     flights = [
         {"cache_key": settlement.flight, "generation_id": settlement.ending.generation_id}
         for settlement in settlements
         if settlement.flight is not None
     ]
-    return {generation_id for (generation_id,) in db.find_each(SETTLE["end_flight"], flights)}
+    return {generation_id for (generation_id,) in db.change_each(SQL["end_flight"], flights, SQL["flights_led"])}
 
 
 def _replaces(settlement: Settlement) -> bool:
     return settlement.storing is not None and settlement.storing.replaces
 
 
-def _store(db: Session, settlements: list[Settlement], bounds: CacheBounds) -> None:
+def _store(db: BatchDatabase, settlements: Sequence[Settlement], bounds: CacheBounds) -> None:
     """Store their answers: together where nothing has to make room for them."""
     storing = [(one.storing, one.ending.finished_at_ms) for one in settlements if one.storing is not None]
     if _fits(db, [answer for answer, _ in storing], bounds):
         rows = [storing_row(answer, now_ms=now_ms) for answer, now_ms in storing]
-        db.executemany(SETTLE["store_response"], rows)
+        db.executemany(SQL["store_response"], rows)
         return
     for answer, now_ms in storing:
         store(db, answer, bounds, now_ms=now_ms)
 
 
-def _fits(db: Session, answers: list[Storing], bounds: CacheBounds) -> bool:
-    totals: list[tuple[Any, ...]] = db.find_each(
-        SETTLE["stored_totals"], [{"cache_key": answer.cache_key} for answer in answers]
-    ).fetchall()
+def _fits(db: BatchDatabase, answers: list[Storing], bounds: CacheBounds) -> bool:
+    keys = [{"cache_key": answer.cache_key} for answer in answers]
+    totals: list[tuple[Any, ...]] = list(db.find_each(SQL["stored_totals_each"], keys))
     if not totals or any(replaced is not None for _, _, replaced in totals):
         return False
     entries, stored_bytes, _ = totals[0]

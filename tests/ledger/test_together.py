@@ -1,15 +1,17 @@
-"""What shares a batch on PostgreSQL is looked up and written together, and comes to what it comes to one by one."""
+"""What shares a batch is looked up and written together, and comes to what it comes to one by one."""
 
 import asyncio
 
 import msgspec
+import pytest
 
+from ledger.apikeys import ApiKeyOver
 from ledger.ceilings import Ceiling
-from ledger.errors import UsageDiffers
+from ledger.errors import IdempotencyInProgress, IdempotencyMismatch, UsageDiffers
 from ledger.usage import Usage
 from ledger.values import Bid, CacheBounds, Follow, Hit, Lead, Refused
 from ledger.verify import verify_ledger
-from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, a_settlement, admit_and_settle
+from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, a_settlement, admit_and_settle, an_idempotency_key
 from tests.ledger.homes import SqliteHome
 
 CEILINGS = (
@@ -88,20 +90,21 @@ def seen(admission):
     return admission.leader_id if isinstance(admission, Follow) else admission
 
 
-async def test_a_batch_comes_to_what_its_calls_come_to_one_by_one(postgres_home, tmp_path):
-    together, written = await come_to(postgres_home, at_once)
-    alone, wanted = await come_to(SqliteHome(tmp_path), one_by_one)
+async def test_a_batch_comes_to_what_its_calls_come_to_one_by_one(home, tmp_path):
+    (tmp_path / "alone").mkdir()
+    together, written = await come_to(home, at_once)
+    alone, wanted = await come_to(SqliteHome(tmp_path / "alone"), one_by_one)
     assert {type(admission) for admission in together} == {Lead, Follow, Hit}
     assert list(map(seen, together)) == list(map(seen, alone))
     assert written == wanted
     assert any("posting.overrun" in event for event in written[-1])
     assert any("ceiling month global" in event for event in written[-1])
-    findings = await asyncio.to_thread(verify_ledger, postgres_home.url, on_rule=str)
+    findings = await asyncio.to_thread(verify_ledger, home.url, on_rule=str)
     assert findings.violations == ()
 
 
-async def test_one_call_twice_in_a_batch_is_one_call(postgres_home):
-    async with a_ledger(postgres_home, ceilings=CEILINGS) as ledger:
+async def test_one_call_twice_in_a_batch_is_one_call(home):
+    async with a_ledger(home, ceilings=CEILINGS) as ledger:
         await admit_and_settle(ledger, a_call(held=10))
         call = a_call(key="k", generation_id="gen_twice")
         first, second = await asyncio.gather(ledger.admit(call), ledger.admit(call))
@@ -111,16 +114,82 @@ async def test_one_call_twice_in_a_batch_is_one_call(postgres_home):
     assert (found.held, found.spent) == (0, 800)
 
 
-async def test_a_batch_fills_a_ceiling_to_the_last_call_and_says_so_to_the_others(postgres_home):
-    async with a_ledger(postgres_home, ceilings=[Ceiling(scope="global", window="day", limit=1000)]) as ledger:
+async def test_a_batch_fills_a_ceiling_to_the_last_call_and_says_so_to_the_others(home):
+    async with a_ledger(home, ceilings=[Ceiling(scope="global", window="day", limit=1000)]) as ledger:
         await admit_and_settle(ledger, a_call(held=100), cost=100)
+        with home.database() as db:  # Without the schema's guard, which would have each decided alone.
+            on = "" if home.engine == "sqlite" else " ON ceiling_windows"
+            db.execute(f"DROP TRIGGER a_new_hold_fits_under_its_ceiling{on}")
         admitted = await asyncio.gather(*(ledger.admit(a_call(held=100)) for _ in range(20)))
     assert [type(admission) for admission in admitted] == [Lead] * 9 + [Refused] * 11
     assert all(refused.held and refused.tight.held == 900 for refused in admitted[9:])
 
 
-async def test_who_differs_from_what_was_settled_before_is_told_alone(postgres_home):
-    async with a_ledger(postgres_home) as ledger:
+async def test_equal_calls_of_one_batch_are_one_flight_however_long_it_takes_them_to_come(home):
+    async with a_ledger(home) as ledger:
+        calls = [a_call(key="k", now_ms=BEGAN_MS + 10 * number) for number in range(5)]
+        admitted = await asyncio.gather(*map(ledger.admit, calls))
+    leader = Follow(leader_id=calls[0].facts.generation_id, owner_id=ledger.owner_id)
+    assert isinstance(admitted[0], Lead)
+    assert admitted[1:] == [leader] * 4
+
+
+def two_bids():
+    """A call whose first bid has no room."""
+    return tuple(Bid(deployment=name, held_nanousd=600, price_version="v1") for name in ("q:m", "p:m"))
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [{"idempotency": an_idempotency_key()}, {"bids": two_bids()}],
+    ids=["a key to look up", "another bid to try"],
+)
+async def test_who_takes_longer_to_decide_comes_first_all_the_same(home, unusual):
+    ceilings = (Ceiling(scope="global", window="day", limit=1000), Ceiling(scope="provider:q", window="day", limit=10))
+    async with a_ledger(home, ceilings=ceilings) as ledger:
+        await admit_and_settle(ledger, a_call(held=10), cost=10)
+        calls = [
+            a_call(key="k", **{"held": 600, **unusual}),
+            a_call(key="k", held=1),
+            a_call(held=600),
+            a_call(held=100),
+        ]
+        first, equal, other, small = await asyncio.gather(*map(ledger.admit, calls))
+    assert isinstance(first, Lead)
+    assert equal == Follow(leader_id=calls[0].facts.generation_id, owner_id=ledger.owner_id)
+    assert isinstance(other, Refused)
+    assert other.tight.held == 600
+    assert isinstance(small, Lead)
+
+
+async def test_what_became_of_a_call_that_nobody_waits_for_is_looked_for_once_it_is_admitted(home):
+    async with a_ledger(home) as ledger:
+        earlier, call = a_call(), a_call()
+        await ledger.admit(earlier)
+        works = [ledger.lead_of(earlier), ledger.admit(call), ledger.lead_of(call)]
+        _, lead, found = await asyncio.gather(*works)
+    assert isinstance(lead, Lead)
+    assert found == lead
+
+
+async def test_who_is_refused_for_its_key_is_refused_alone(home):
+    async with a_ledger(home) as ledger:
+        await ledger.admit(a_call(idempotency=an_idempotency_key("taken")))
+        calls = [
+            a_call(),
+            a_call(idempotency=an_idempotency_key("taken", body="other")),
+            a_call(idempotency=an_idempotency_key("taken")),
+            a_call(idempotency=an_idempotency_key("free")),
+            msgspec.structs.replace(a_call(), api_key="never made"),
+        ]
+        admitted = await asyncio.gather(*map(ledger.admit, calls), return_exceptions=True)
+    assert [type(admission) for admission in admitted] == [
+        Lead, IdempotencyMismatch, IdempotencyInProgress, Lead, ApiKeyOver,
+    ]  # fmt: skip
+
+
+async def test_who_differs_from_what_was_settled_before_is_told_alone(home):
+    async with a_ledger(home) as ledger:
         requests = [a_call() for _ in range(4)]
         leads = await asyncio.gather(*map(ledger.admit, requests))
         await ledger.settle(a_settlement(requests[0], leads[0], cost=1))
@@ -128,13 +197,13 @@ async def test_who_differs_from_what_was_settled_before_is_told_alone(postgres_h
         settled = await asyncio.gather(*works, return_exceptions=True)
     assert isinstance(settled[0], UsageDiffers)
     assert settled[1:] == [None] * 3
-    with postgres_home.database() as db:
+    with home.database() as db:
         assert sorted(db.execute("SELECT cost_nanousd FROM postings").fetchall()) == [(1,), (2,), (2,), (2,)]
 
 
-async def test_answers_that_settle_together_stay_within_bounds(postgres_home):
+async def test_answers_that_settle_together_stay_within_bounds(home):
     bounds = CacheBounds(max_entries=3, max_bytes=1000)
-    async with a_ledger(postgres_home, bounds=bounds) as ledger:
+    async with a_ledger(home, bounds=bounds) as ledger:
         requests = [a_call(key=f"k{number}") for number in range(8)]
         leads = await asyncio.gather(*map(ledger.admit, requests))
         works = [
@@ -142,7 +211,7 @@ async def test_answers_that_settle_together_stay_within_bounds(postgres_home):
             for place, (call, lead) in enumerate(zip(requests, leads, strict=True))
         ]
         await asyncio.gather(*map(ledger.settle, works))
-    with postgres_home.database() as db:
+    with home.database() as db:
         assert db.execute("SELECT entries FROM response_totals").fetchone() == (3,)
         stored = db.execute("SELECT expires_at_ms FROM responses ORDER BY expires_at_ms").fetchall()
     assert [at_ms - BEGAN_MS for (at_ms,) in stored] == [1005, 1006, 1007]
