@@ -18,7 +18,7 @@ test: $(MARK)-dev
 	$(BIN)/pytest -q -m "not soak" -n 4 --dist worksteal
 
 soak: $(MARK)-dev
-	$(BIN)/pytest -q -m soak -n 2 --dist worksteal
+	$(BIN)/pytest -q -m soak -n 2 --dist worksteal --timeout 3600 -o faulthandler_timeout=3500
 
 lint: $(MARK)-dev
 	$(BIN)/ruff format --check

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import uvloop
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 from tests.loaded import load_encodings_once
 
 TEST_DEADLINE_S = 120
+CLEANED_UP_WITHIN_S = 60
 GC_THRESHOLDS = (20_000, 20, 100)
 load_encodings_once()
 # A busy machine is slow, which is no failure: how fast things are is for benchmarks to say.
@@ -70,6 +72,13 @@ def home(request):
     return request.getfixturevalue("sqlite_home" if request.param == "sqlite" else "postgres_home")
 
 
+def tell_tasks(descriptor: int) -> None:
+    """Say where each task waits: of a test that is past its deadline and does not end either."""
+    with open(descriptor, "w", closefd=False) as told:
+        for task in asyncio.all_tasks():
+            task.print_stack(file=told)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run `async def` tests on uvloop, each under a deadline, so that a hang is a failure with a traceback."""
@@ -78,7 +87,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
 
+    stderr = pyfuncitem.config.stash[fault_handler_stderr_fd_key]  # What is captured goes with a worker.
+
     async def bounded() -> None:
+        asyncio.get_running_loop().call_later(TEST_DEADLINE_S + CLEANED_UP_WITHIN_S, tell_tasks, stderr)
         async with asyncio.timeout(TEST_DEADLINE_S):
             await pyfuncitem.obj(**arguments)
 
