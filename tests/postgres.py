@@ -47,6 +47,7 @@ class Server:
     def restart_at_once(self):
         """As after a crash: nobody is waited for, and what was not on disk is lost."""
         self._control("-m", "immediate", "-l", str(self._handle.log), "restart")
+        self._handle.ensure_postgres_running()  # The package ends, in the end, the process that it knows of.
 
     def stop_at_once(self):
         """As if its machine went."""
@@ -56,6 +57,7 @@ class Server:
         """Have it run again, if it does not."""
         with suppress(CalledProcessError):
             self._control("-l", str(self._handle.log), "-o", f'-h "" -k {self.folder}', "start")
+        self._handle.ensure_postgres_running()
 
     def _control(self, *arguments):
         self._embedded.pg_ctl(["-w", *arguments], pgdata=self._handle.pgdata, user=self.system_user, timeout=60)
