@@ -36,7 +36,8 @@ class Workers:
         self._arguments = arguments
         self._environ = dict(environ)
         self._listening = listening
-        self._running: list[subprocess.Popen[bytes]] = []
+        # By number.
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
 
     def run(self, *, drain_s: float) -> int:
@@ -46,14 +47,15 @@ class Workers:
         signal.signal(signal.SIGHUP, self._pass_on)
         with figures_folder() as folder:
             self._environ[FIGURES] = folder
-            self._running = [self._start(index) for index in range(self._count)]
+            for index in range(self._count):
+                self._start(index)
             take_hangups()
             while not self._is_stopping:
                 time.sleep(POLL_S)
                 self._replace_dead()
             return self._join(drain_s + KILL_GRACE_S)
 
-    def _start(self, index: int) -> subprocess.Popen[bytes]:
+    def _start(self, index: int) -> None:
         command = [
             sys.executable,
             "-m",
@@ -64,33 +66,37 @@ class Workers:
         ]
         environ = {**self._environ, WORKER: str(index)}
         with holding_hangups():
-            return subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
+            worker = subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
+        self._running[index] = worker
+        if self._is_stopping:  # When that was said, it was not there to be told.
+            worker.terminate()
 
     def _replace_dead(self) -> None:
-        for index, worker in enumerate(self._running):
+        for index, worker in list(self._running.items()):
             if worker.poll() is not None and not self._is_stopping:
                 log.error("worker %d ended with status %d; starting another", worker.pid, worker.returncode)
                 time.sleep(RESPAWN_DELAY_S)
-                self._running[index] = self._start(index)
+                self._start(index)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._is_stopping = True
-        for worker in self._running:
+        for worker in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 worker.terminate()
 
     def _pass_on(self, number: int, _frame: object) -> None:
-        for worker in self._running:
+        for worker in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 worker.send_signal(number)
 
     def _join(self, within_s: float) -> int:
         ends_at_s = time.monotonic() + within_s
-        for worker in self._running:
+        for worker in self._running.values():
             try:
                 worker.wait(max(0.0, ends_at_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-        statuses: list[int] = [abs(worker.returncode) for worker in self._running]
-        return max(statuses)
+        statuses: list[int] = [worker.returncode for worker in self._running.values()]
+        # One that was told to stop before it could listen to that has done so, too.
+        return max(0 if status == -signal.SIGTERM else abs(status) for status in statuses)
