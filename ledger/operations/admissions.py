@@ -18,7 +18,8 @@ from ledger.apikeys import ApiKeyOver
 from ledger.ceilings import NEVER_MS, Ceiling, CeilingTable, window_span
 from ledger.database import BatchDatabase, RuleBroken
 from ledger.errors import KeyTaken
-from ledger.operations.admit import SQL, admit, generation_row, hit_row, hold_row, refusal_of, stored_of
+from ledger.operations.admit import SQL, admit, hold_row, refusal_of, stored_of
+from ledger.operations.generations import generation_row, hit_row
 from ledger.operations.room import CeilingNow
 from ledger.values import Admission, AdmitRequest, Follow, Hit, Lead, Lookup, StoredElsewhere, StoredResponse
 
@@ -129,7 +130,14 @@ class _Deciding:
     def _shared_with(self, request: AdmitRequest, lookup: Lookup) -> Found:
         response = answer_to(request, lookup, self._answers) if lookup.reads else None
         if isinstance(response, StoredResponse):
-            self.hits.append(hit_row(request, response))
+            row = hit_row(
+                request.facts,
+                deployment=response.deployment,
+                answer_of=response.generation_id,
+                saved_nanousd=response.cost_nanousd,
+                now_ms=request.now_ms,
+            )
+            self.hits.append(row)
             return Hit(response)
         leader_id, owner_id, until_ms = self._flights.get(lookup.cache_key, ("", "", 0))
         if response is None and lookup.joins and until_ms > request.now_ms:

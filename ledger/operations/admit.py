@@ -1,6 +1,5 @@
 """Admission: one transaction that finds an answer, a flight to join, or room to start. Source: DESIGN §3 step 3."""
 
-import json
 import sqlite3
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from ledger.database import Database, RuleBroken
 from ledger.errors import LeaseOver
 from ledger.operations.apikeys import check_key
 from ledger.operations.crossings import tell_refusal
+from ledger.operations.generations import generation_row, hit_row
 from ledger.operations.idempotency import find_replay, take_key
 from ledger.operations.room import Room, find_room, tightest
 from ledger.sql import statements
@@ -131,25 +131,15 @@ def _find_hit(db: Database, request: AdmitRequest, lookup: Lookup) -> Hit | Stor
     response = _find_stored(db, request, lookup)
     if not isinstance(response, StoredResponse):
         return response
-    db.execute(SQL["record_generation"], hit_row(request, response))
+    row = hit_row(
+        request.facts,
+        deployment=response.deployment,
+        answer_of=response.generation_id,
+        saved_nanousd=response.cost_nanousd,
+        now_ms=request.now_ms,
+    )
+    db.execute(SQL["record_generation"], row)
     return Hit(response)
-
-
-def hit_row(request: AdmitRequest, response: StoredResponse) -> dict[str, Any]:
-    """The columns of a generation that this answer ended at once."""
-    return {
-        **generation_row(request.facts),
-        "cache": "hit",
-        "deployment": response.deployment,
-        "served_by": response.generation_id,
-        "outcome": "ok",
-        "cost_basis": "free",
-        "saved_nanousd": response.cost_nanousd,
-        "finished_at_ms": request.now_ms,
-        "latency_us": max(0, request.now_ms - request.facts.created_at_ms) * 1000,
-        "ttft_us": None,
-        "error_code": None,
-    }
 
 
 def _find_flight(db: Database, request: AdmitRequest, cache_key: bytes) -> Follow | None:
@@ -280,16 +270,3 @@ def hold_row(facts: GenerationFacts, bid: Bid, *, attempt: int, now_ms: int, own
 def hold_id_of(generation_id: str, attempt: int) -> str:
     """A hold is named after its attempt, so that taking it twice cannot happen."""
     return f"{generation_id}.{attempt}"
-
-
-def generation_row(facts: GenerationFacts) -> dict[str, Any]:
-    """The columns that say who asked."""
-    row: dict[str, Any] = dict.fromkeys(("key", "team", "user", "workflow", "run"), "")
-    row.update(facts.attribution)
-    row["generation_id"] = facts.generation_id
-    row["created_at_ms"] = facts.created_at_ms
-    row["route"] = facts.route
-    row["stream"] = facts.stream
-    row["trace_id"] = facts.trace_id
-    row["tags"] = json.dumps(facts.tags, ensure_ascii=False) if facts.tags else "{}"
-    return row

@@ -7,9 +7,9 @@ from ledger.chain import Line
 from ledger.corrections import Charged, Correction, NotCorrectable
 from ledger.database import Database
 from ledger.holds import HoldState
+from ledger.operations.closed_holds import add_to_windows
 from ledger.operations.postings import post
 from ledger.operations.prices import record_prices
-from ledger.operations.settle import add_to_windows
 from ledger.sql import statements
 from ledger.usage import Usage
 

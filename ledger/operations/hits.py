@@ -1,16 +1,15 @@
 """Stored answers served again by a process that has them at hand: the ledger says whether, and counts them together."""
 
-from typing import Any, Final
+from typing import Final
 
 from ledger.apikeys import ApiKeyOver
 from ledger.database import Database
-from ledger.operations.admit import generation_row
 from ledger.operations.apikeys import is_in_force
+from ledger.operations.generations import RECORD, hit_row
 from ledger.sql import statements
 from ledger.values import HitAgain
 
 SQL: Final = statements("sqlite", "hits")
-RECORD: Final = statements("sqlite", "admit")["record_generation"]
 
 
 def hit_again(db: Database, asked: list[HitAgain]) -> list[bool | ApiKeyOver]:
@@ -20,8 +19,18 @@ def hit_again(db: Database, asked: list[HitAgain]) -> list[bool | ApiKeyOver]:
     """
     looks = _Looks(db)
     results = [looks.may_serve(again) for again in asked]
-    hits = [again for again, result in zip(asked, results, strict=True) if result is True]
-    db.executemany(RECORD, [_row(again) for again in hits])
+    rows = [
+        hit_row(
+            again.facts,
+            deployment=again.deployment,
+            answer_of=again.answer_of,
+            saved_nanousd=again.saved_nanousd,
+            now_ms=again.now_ms,
+        )
+        for again, result in zip(asked, results, strict=True)
+        if result is True
+    ]
+    db.executemany(RECORD, rows)
     return results
 
 
@@ -53,20 +62,3 @@ class _Looks:
             (found,) = self._db.execute(SQL["expiry"], answer).fetchone() or (0,)
             self._expiries_ms[cache_key, answer_of] = found
         return found
-
-
-def _row(again: HitAgain) -> dict[str, Any]:
-    facts = again.facts
-    return {
-        **generation_row(facts),
-        "cache": "hit",
-        "deployment": again.deployment,
-        "served_by": again.answer_of,
-        "outcome": "ok",
-        "cost_basis": "free",
-        "saved_nanousd": again.saved_nanousd,
-        "finished_at_ms": again.now_ms,
-        "latency_us": max(0, again.now_ms - facts.created_at_ms) * 1000,
-        "ttft_us": None,
-        "error_code": None,
-    }

@@ -7,9 +7,9 @@ import msgspec
 from ledger.chain import Line
 from ledger.database import Database
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
+from ledger.operations.closed_holds import ClosedHold, give_back
 from ledger.operations.postings import post
 from ledger.operations.settle import SQL as SETTLE
-from ledger.operations.settle import ClosedHold, give_back
 from ledger.operations.slices import end_slices
 from ledger.sql import statements
 

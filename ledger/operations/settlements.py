@@ -12,24 +12,20 @@ from typing import Any
 import msgspec
 
 from ledger.database import BatchDatabase
+from ledger.operations.closed_holds import ClosedHold, came_to_of, held_of
 from ledger.operations.crossings import tell_crossings
+from ledger.operations.failed_flights import share_failure
+from ledger.operations.generations import ending_row
 from ledger.operations.idempotency import keep
+from ledger.operations.latencies import count_latencies, latencies_of
 from ledger.operations.postings import post_all
+from ledger.operations.responses import store, storing_row
 from ledger.operations.settle import (
     SQL,
-    ClosedHold,
-    came_to_of,
     closing_row,
     correct_late,
-    count_latencies,
-    ending_row,
-    held_of,
-    latencies_of,
     settle,
     settlement_line,
-    share_failure,
-    store,
-    storing_row,
     tell_overrun,
     used_tokens,
     was_sent,

@@ -23,12 +23,15 @@ from ledger.operations.admit import count_refusal, hold_next, lead_of, look_ahea
 from ledger.operations.apikeys import create_key, find_key, revoke_key
 from ledger.operations.ceilings import CeilingsInForce, add_ceilings, configure_ceilings
 from ledger.operations.events import forget_events
+from ledger.operations.failed_flights import find_failure, forget_failures
+from ledger.operations.generations import record_follower
 from ledger.operations.hits import hit_again
 from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.operations.memory import change_memory, memory_since
 from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
 from ledger.operations.prices import record_prices
-from ledger.operations.settle import close_attempt, drop_expired, find_failure, record_follower
+from ledger.operations.responses import drop_expired
+from ledger.operations.settle import close_attempt
 from ledger.operations.settlements import settle_together
 from ledger.prices import Price
 from ledger.store.looks import Looks, read_figures
@@ -309,6 +312,7 @@ class StoreLedger(StoreOutbox):
 
     def _drop_old(self, db: Database) -> None:
         now_ms = self._clock_ms()
+        forget_failures(db, now_ms=now_ms)
         drop_expired(db, now_ms=now_ms)
         forget_events(db, before_ms=now_ms - self._events_kept_ms)
 

@@ -7,9 +7,9 @@ import pytest
 
 from ledger.ceilings import DAY_MS, Ceiling
 from ledger.errors import UsageDiffers
-from ledger.operations import settle as settle_module
+from ledger.operations import failed_flights
+from ledger.operations.failed_flights import FAILURE_SHARED_MS
 from ledger.operations.prices import find_price
-from ledger.operations.settle import FAILURE_SHARED_MS
 from ledger.prices import Price, Tier
 from ledger.values import Bid, CacheBounds, Follow, Hit, Lead, Missing, NextAttempt, Refused
 from tests.ledger.calls import (
@@ -75,7 +75,7 @@ async def test_how_a_flight_failed_is_kept_a_while_where_another_process_may_hav
 
 
 async def test_who_lost_the_lead_shares_no_failure_and_only_the_newest_are_kept(home, monkeypatch):
-    monkeypatch.setattr(settle_module, "FAILURES_SHARED", 3)
+    monkeypatch.setattr(failed_flights, "FAILURES_SHARED", 3)
     async with a_ledger(home) as ledger, a_ledger(home):
         calls = [a_call(key=f"k{number}", held=0) for number in range(6)]
         for call in calls:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from ledger.operations import admit, room, settle, settlements
+from ledger.operations import admit, closed_holds, room, settle, settlements
 from ledger.postgres import store
 from ledger.prices import price
 from ledger.store.ledger import StoreLedger
@@ -19,12 +19,12 @@ def a_statement(module, name: str, right: str, wrong: str) -> Iterator[None]:
 
 @contextmanager
 def moves_of(wrong) -> Iterator[None]:
-    move = settle._move_room
+    move = closed_holds._move_room
 
     def move_wrongly(db, hold_id, held, came_to, *, now_ms):
         move(db, hold_id, *wrong(held, came_to), now_ms=now_ms)
 
-    with mock.patch.object(settle, "_move_room", move_wrongly):
+    with mock.patch.object(closed_holds, "_move_room", move_wrongly):
         yield
 
 
@@ -90,7 +90,7 @@ def room_is_looked_for_first_and_taken_later() -> Iterator[None]:
 
 @contextmanager
 def a_batch_gives_no_room_back() -> Iterator[None]:
-    with mock.patch.object(settlements, "held_of", return_value=settle.NOTHING):
+    with mock.patch.object(settlements, "held_of", return_value=closed_holds.NOTHING):
         yield
 
 
