@@ -24,7 +24,8 @@ from ledger.postgres.readers import open_readers
 from ledger.postgres.slices import Slices
 from ledger.postgres.store import PostgresWriter
 from ledger.sql import Migrations
-from ledger.store.ledger import StoreLedger, new_owner, under_lease
+from ledger.store.lease import new_owner
+from ledger.store.ledger import StoreLedger, under_lease
 from ledger.store.reports import StoreReports
 from ledger.store.works import Shared
 from ledger.store.writer import run_writer

@@ -15,7 +15,8 @@ from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.readers import open_readers
 from ledger.sqlite.writer import open_store
 from ledger.store.corrector import StoreCorrector
-from ledger.store.ledger import StoreLedger, new_owner, under_lease
+from ledger.store.lease import new_owner
+from ledger.store.ledger import StoreLedger, under_lease
 from ledger.store.reports import StoreReports
 from ledger.values import CacheBounds
 

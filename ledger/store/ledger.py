@@ -2,19 +2,16 @@
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.bodies import Bodies, set_aside
 from ledger.ceilings import Ceiling
 from ledger.database import Database, Readings
-from ledger.errors import LeaseOver, LedgerUnavailable
+from ledger.errors import LedgerUnavailable
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import LedgerFigures
 from ledger.operations.admissions import Asked, admit_together
@@ -28,15 +25,16 @@ from ledger.operations.generations import record_follower
 from ledger.operations.hits import hit_again
 from ledger.operations.idempotency import FORGOTTEN_PER_SWEEP, forget_expired, keep
 from ledger.operations.memory import change_memory, memory_since
-from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, leave, register, rejoin, renew, sweep
+from ledger.operations.owners import LAPSES_PER_SWEEP, LeaseRule, Owner, sweep
 from ledger.operations.prices import record_prices
 from ledger.operations.responses import drop_expired
 from ledger.operations.settle import close_attempt
 from ledger.operations.settlements import settle_together
 from ledger.prices import Price
+from ledger.store.lease import Lease
 from ledger.store.looks import Looks, read_figures
 from ledger.store.outbox import StoreOutbox
-from ledger.store.works import Shared, Work
+from ledger.store.works import Shared
 from ledger.store.writer import Writer
 from ledger.values import (
     Admission,
@@ -55,9 +53,6 @@ from ledger.values import (
     StoredElsewhere,
 )
 
-LEASE_TRIES: Final = 2
-
-Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -80,19 +75,16 @@ class StoreLedger(StoreOutbox):
         bodies: Bodies | None = None,
     ):
         super().__init__(store, readers, clock_ms=clock_ms)
-        self._new_owner = new_owner
-        self._owner = new_owner()
+        self.lease = Lease(store, new_owner, lease or LeaseRule(), clock_ms=clock_ms)
         self._bounds = bounds
         self._bodies = bodies
         self._events_kept_ms = events_kept_ms
-        self._lease = lease or LeaseRule()
         self._ceilings = CeilingsInForce()
-        self._rejoining = asyncio.Lock()
         self._recorded: set[tuple[str, str]] = set()
 
     @property
     def owner_id(self) -> str:
-        return self._owner.owner_id
+        return self.lease.owner.owner_id
 
     @property
     def is_ready(self) -> bool:
@@ -110,7 +102,7 @@ class StoreLedger(StoreOutbox):
 
     async def admit(self, request: AdmitRequest) -> Admission:
         await self._record_new_prices(request.bids)
-        return await self._write_as_owner(lambda owner_id: Shared(self._admit_together, Asked(request, owner_id)))
+        return await self.lease.write_as_owner(lambda owner_id: Shared(self._admit_together, Asked(request, owner_id)))
 
     def _admit_together(self, db: Any, asked: list[Asked]) -> list[Any]:
         return list(admit_together(db, asked, ceilings=self._ceilings.now(db)))
@@ -145,7 +137,7 @@ class StoreLedger(StoreOutbox):
                 close_attempt(db, result, now_ms=request.now_ms)
             return hold_next(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
-        return await self._write_under_lease(work, is_settlement=True)
+        return await self.lease.write(work, is_settlement=True)
 
     async def settle(self, settlement: Settlement) -> None:
         if self._bodies is not None:
@@ -227,67 +219,19 @@ class StoreLedger(StoreOutbox):
             self._store, self._readers, clock_ms=self._clock_ms, owner_id=lambda: self.owner_id, every_s=every_s
         )
 
-    async def join(self) -> None:
-        """Begin a lease."""
-        work = partial(register, owner=self._owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
-        await self._store.write(work)
-
-    async def leave(self) -> None:
-        """Give the lease back, so that nobody has to wait for it to run out."""
-        try:
-            work = partial(leave, owner=self._owner)
-            await self._store.write(work, is_settlement=True)
-        except LedgerUnavailable:
-            log.warning("the lease could not be given back; it runs out by itself")
-
     async def keep_lease(self) -> None:
         """Renew this process's lease and close the holds of the dead, until cancelled."""
-        loop = asyncio.get_running_loop()
-        renew_at_s = loop.time() + self._lease.renew_s
+        loop, rule = asyncio.get_running_loop(), self.lease.rule
+        renew_at_s = loop.time() + rule.renew_s
         while True:
-            await asyncio.sleep(self._lease.sweep_s)
+            await asyncio.sleep(rule.sweep_s)
             try:
                 if loop.time() >= renew_at_s:
-                    renew_at_s = loop.time() + self._lease.renew_s
-                    await self._renew()
+                    renew_at_s = loop.time() + rule.renew_s
+                    await self.lease.renew()
                 await self._sweep()
             except LedgerUnavailable:
                 log.warning("the lease could not be renewed: the ledger takes no writes")
-
-    async def _renew(self) -> None:
-        owner = self._owner
-        work = partial(renew, owner=owner, now_ms=self._clock_ms(), lease_ms=self._lease.lease_ms)
-        if not await self._store.write(work, is_settlement=True):
-            await self._rejoin(owner)
-
-    async def _rejoin(self, fenced: Owner) -> None:
-        """Take a new lease in the place of one that ran out, once, however many calls found that it did."""
-        async with self._rejoining:
-            if self._owner != fenced:
-                return
-            log.warning("this process's lease ran out before it was renewed; its open holds lapse")
-            fresh = self._new_owner()
-            now_ms = self._clock_ms()
-            work = partial(rejoin, fenced=fenced, fresh=fresh, now_ms=now_ms, lease_ms=self._lease.lease_ms)
-            await self._store.write(work, is_settlement=True)
-            self._owner = fresh
-
-    async def _write_under_lease(
-        self, work: Callable[[Database, str], Result], *, is_settlement: bool = False
-    ) -> Result:
-        return await self._write_as_owner(
-            lambda owner_id: partial(_as_owner, work=work, owner_id=owner_id), is_settlement=is_settlement
-        )
-
-    async def _write_as_owner(self, work_of: Callable[[str], Work[Result]], *, is_settlement: bool = False) -> Result:
-        """Write what `work_of` makes for this process's owner; for a new one if its lease turns out to be over."""
-        for _ in range(LEASE_TRIES):
-            owner = self._owner
-            try:
-                return await self._store.write(work_of(owner.owner_id), is_settlement=is_settlement)
-            except LeaseOver:
-                await self._rejoin(owner)
-        raise LedgerUnavailable
 
     async def _record_new_prices(self, bids: tuple[Bid, ...]) -> None:
         """Prices go on record before the first hold that names them."""
@@ -321,21 +265,12 @@ def _nothing(_: Database) -> None:
     """Shares a commit, and no more."""
 
 
-def _as_owner(db: Database, *, work: Callable[[Database, str], Result], owner_id: str) -> Result:
-    return work(db, owner_id)
-
-
-def new_owner() -> Owner:
-    """An owner that was never before, of this process."""
-    return Owner(owner_id=f"own_{secrets.token_hex(8)}", process=f"{socket.gethostname()}:{os.getpid()}")
-
-
 @asynccontextmanager
 async def under_lease(ledger: StoreLedger, *, verify_every_s: float | None) -> AsyncIterator[None]:
     """Hold a lease while the block runs, then give it back. verify_every_s None: no looks."""
     async with AsyncExitStack() as stack:
-        await ledger.join()
-        stack.push_async_callback(ledger.leave)
+        await ledger.lease.join()
+        stack.push_async_callback(ledger.lease.leave)
         keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
         stack.push_async_callback(stop, keeper)
         if verify_every_s is not None:

@@ -98,7 +98,7 @@ class Scene:
 
     async def owner_dies(self):
         self.clock.at_ms += BEYOND_A_LEASE_MS
-        await self.second_process._renew()
+        await self.second_process.lease.renew()
 
     async def expires(self):
         # An owner that lives renews its lease all the while.
@@ -107,7 +107,7 @@ class Scene:
         if lives:
             with self.home.database() as db:
                 db.execute("UPDATE owners SET lease_until_ms = ?", (self.clock() + 15_000,))
-        await self.second_process._renew()
+        await self.second_process.lease.renew()
         await self.second_process._sweep()
 
 
@@ -255,7 +255,7 @@ async def test_a_lease_that_is_over_does_not_come_back_with_the_clock(home, leav
             await ledger.admit(a_call(idempotency=KEY))
             if not leaves:
                 clock.at_ms += BEYOND_A_LEASE_MS
-                await ledger._renew()
+                await ledger.lease.renew()
                 clock.at_ms -= BEYOND_A_LEASE_MS
                 assert isinstance(await survivor.admit(a_call(idempotency=KEY)), Lead)
         if leaves:

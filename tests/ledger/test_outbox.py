@@ -156,11 +156,11 @@ async def test_one_process_delivers_until_its_lease_is_over(home):
             assert await due(other) == []
             assert await due(one) == [("hook", "one", 0)]
             clock.at_ms += 16_000
-            await other._renew()
+            await other.lease.renew()
             assert await due(other, now_ms=clock.at_ms) == [("hook", "one", 0)]
             assert await due(one, now_ms=clock.at_ms) == []
         # It left in good order: nobody has to wait for its lease.
-        await one._renew()
+        await one.lease.renew()
         assert await due(one, now_ms=clock.at_ms) == [("hook", "one", 0)]
 
 
@@ -267,7 +267,7 @@ async def test_what_is_old_and_over_is_forgotten_and_nothing_that_could_be_told_
         await ledger.raise_event(an_event("later", at_ms=clock.at_ms))
         await ledger._sweep()
         assert set(await deliveries(ledger)) == {"total", "drift", "waits", "later"}
-        await ledger._rejoin(ledger._owner)  # Its lease was over long since.
+        await ledger.lease.rejoin(ledger.lease.owner)  # Its lease was over long since.
         assert ("hook", "later", 0) in await due(ledger, now_ms=clock.at_ms), "its number is nobody else's"
         assert not await ledger.raise_event(events["total"])
     assert verify_ledger(home.url, on_rule=str).violations == ()

@@ -117,7 +117,7 @@ async def a_rich_history(folder):
         await ledger.record_prices(dict.fromkeys(DEPLOYMENTS, PRICE))
         for number in range(12):
             clock.at_ms += HOUR_MS // 3
-            await ledger._rejoin(ledger._owner)
+            await ledger.lease.rejoin(ledger.lease.owner)
             request = a_call(
                 deployment=DEPLOYMENTS[number % 3], now_ms=clock.at_ms, key=f"k{number}", held=number % 4 * 300
             )

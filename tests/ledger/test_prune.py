@@ -52,7 +52,7 @@ async def a_history(home, calls):
         await ledger.record_prices({"p:m": Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))})
         for hour, ending in sorted(calls):
             clock.at_ms = max(clock.at_ms, HOUR_0 + hour * HOUR_MS + 1)
-            await ledger._renew()
+            await ledger.lease.renew()
             request = a_call(now_ms=clock.at_ms)
             if ending == "settled":
                 await admit_and_settle(ledger, request)
@@ -64,7 +64,7 @@ async def a_history(home, calls):
             elif ending in {"lapsed", "mended"}:
                 clock.at_ms += 60_000
                 await ledger._sweep()
-                await ledger._renew()
+                await ledger.lease.renew()
                 if ending == "mended":
                     await ledger.settle(a_settlement(request, lead))
         # What is left open is still held by a process that lives.

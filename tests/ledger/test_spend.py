@@ -92,7 +92,7 @@ async def check(home, calls, queries):
     async with a_ledger(home, clock=clock) as ledger:
         dying = [(call, request_of(call, began_ms)) for call in calls if call.fate in {"lapsed", "late"}]
         leads = [await ledger.admit(request) for _, request in dying]
-        await ledger._rejoin(ledger._owner)
+        await ledger.lease.rejoin(ledger.lease.owner)
         await ledger._sweep()
         for (call, request), lead in zip(dying, leads, strict=True):
             await finish(ledger, call, request, lead)
@@ -356,7 +356,7 @@ async def test_spend_by_name_is_what_its_lines_come_to_on_either_engine(home):
                     async with open_corrector(home.url, clock_ms=clock) as books:
                         await books.correct([Correction(hold_id=lead.hold_id, cost_nanousd=250, **change)])
             clock.at_ms += DAY_MS
-            await ledger._rejoin(ledger._owner)
+            await ledger.lease.rejoin(ledger.lease.owner)
         await ledger.admit(a_call(now_ms=clock.at_ms))
         for dimension, wanted in (
             ("user", {"u1": 701, "": 705}),
@@ -391,7 +391,7 @@ async def test_a_report_on_two_names_reads_detail_of_the_hours_of_the_rarer_one_
             [{"user": "u1", "workflow": "w1"}, {"user": "u2", "workflow": "w1"}, {"workflow": "w1", "run": "r1"}] * 2
         ):
             clock.at_ms += HOUR_MS
-            await ledger._rejoin(ledger._owner)
+            await ledger.lease.rejoin(ledger.lease.owner)
             for cost in (1 << number, None):  # The second one lapses.
                 request = a_call(now_ms=clock.at_ms)
                 attribution = dict.fromkeys(("key", "team", "user", "workflow", "run"), "") | names
@@ -402,7 +402,7 @@ async def test_a_report_on_two_names_reads_detail_of_the_hours_of_the_rarer_one_
                     await ledger.settle(a_settlement(request, lead, cost=cost))
         # One more is open, in an hour in which nobody has spent anything.
         clock.at_ms += HOUR_MS
-        await ledger._rejoin(ledger._owner)
+        await ledger.lease.rejoin(ledger.lease.owner)
         facts = msgspec.structs.replace(
             request.facts, attribution=attribution | {"user": "u1"}, generation_id="gen_open"
         )

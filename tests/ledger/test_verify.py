@@ -125,7 +125,7 @@ async def over_the_limit(home):
             )
             await books.correct([change])
         clock.at_ms += DAY_MS
-        await ledger._rejoin(ledger._owner)
+        await ledger.lease.rejoin(ledger.lease.owner)
         await admit_and_settle(ledger, a_call(held=0, now_ms=clock.at_ms), cost=0, basis="free")
 
 

@@ -38,7 +38,7 @@ async def an_inline_ledger(home, clock, *, after=lambda: None):
     """Leaving it is dying. after: called once something may have been committed."""
     opened = _on_a_file(home.path, clock, after) if home.engine == "sqlite" else _on_a_server(home.url, clock, after)
     async with opened as ledger:
-        await ledger.join()
+        await ledger.lease.join()
         yield ledger
 
 

@@ -82,7 +82,7 @@ def room_is_looked_for_first_and_taken_later() -> Iterator[None]:
             with mock.patch.object(admit, "_find_fit", return_value=found):
                 return admit.admit(db, request, owner_id=owner_id, ceilings=self._ceilings.now(db))
 
-        return await self._write_under_lease(work)
+        return await self.lease.write(work)
 
     with mock.patch.object(StoreLedger, "admit", admit_later):
         yield

@@ -114,7 +114,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self.clock.at_ms += by_ms
 
         async def all_of_them():
-            await asyncio.gather(*(work for ledger in self.ledgers for work in (ledger._renew(), ledger._sweep())))
+            await asyncio.gather(*(work for ledger in self.ledgers for work in (ledger.lease.renew(), ledger._sweep())))
 
         self.loop.run_until_complete(all_of_them())
 

@@ -196,7 +196,7 @@ class IdempotencyMachine(RuleBasedStateMachine):
                 db.execute("UPDATE owners SET lease_until_ms = ? WHERE lease_until_ms >= ?", (until_ms, from_ms))
         for process in (0, 1):
             owner_id = self.ledgers[process].owner_id
-            self.runner.run(self.ledgers[process]._renew())
+            self.runner.run(self.ledgers[process].lease.renew())
             if self.ledgers[process].owner_id != owner_id:
                 self.new_life(process)
 

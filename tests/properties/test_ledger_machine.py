@@ -365,7 +365,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def renew(self):
         if self.oracle.leases[self.owner] >= self.clock.at_ms:
             self.oracle.leases[self.owner] = self.clock.at_ms + LEASE_MS
-        self.run(self.ledger._renew())
+        self.run(self.ledger.lease.renew())
         self.note_owner()
 
     @rule()

@@ -171,7 +171,7 @@ class House:
             step_s = min(LEASE_STEP_S, span_s)
             span_s -= step_s
             self.clock.forward_s += step_s
-            await self.ledger._renew()
+            await self.ledger.lease.renew()
 
     def waiting(self) -> int:
         """How many calls stand in a line for room, the first one included."""

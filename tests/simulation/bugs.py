@@ -9,7 +9,7 @@ from unittest import mock
 from ledger.errors import LedgerUnavailable
 from ledger.operations import owners
 from ledger.sqlite import batches, writer
-from ledger.store import ledger
+from ledger.store import lease, ledger
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def nobody_sweeps() -> Iterator[None]:
 @contextmanager
 def who_was_fenced_off_goes_on() -> Iterator[None]:
     """Needs a schema without its guard, which is what stops it otherwise."""
-    with mock.patch.object(ledger, "renew", return_value=True):
+    with mock.patch.object(lease, "renew", return_value=True):
         yield
 
 

@@ -128,7 +128,7 @@ class World:
             opening = partial(open_connection, make=partial(self._connection, name))
             store = await stack.enter_async_context(open_store(self._path, "normal", lambda path, _: opening(path)))
             ledger = await self._until_taken(partial(self._join, store))
-            stack.push_async_callback(ledger.leave)
+            stack.push_async_callback(ledger.lease.leave)
             await self._until_taken(partial(ledger.configure_ceilings, CEILINGS))
             keeper = asyncio.create_task(ledger.keep_lease())
             stack.push_async_callback(stop, keeper)
@@ -155,7 +155,7 @@ class World:
         ledger = StoreLedger(
             store, Readers(self._path, []), self._new_owner, clock_ms=self._clock_ms, bounds=CacheBounds()
         )
-        await ledger.join()
+        await ledger.lease.join()
         return ledger
 
     async def _until_taken(self, write) -> None:

@@ -31,7 +31,7 @@ ENDINGS = ("settled", "released", "lapsed", "overrun", "settled")
 async def move_to(ledger, at_ms):
     """The clock is put on, as if nobody had called meanwhile: open holds stay open."""
     ledger._clock_ms.at_ms = at_ms
-    await ledger._rejoin(ledger._owner)
+    await ledger.lease.rejoin(ledger.lease.owner)
     await ledger._store.write(lambda db: make_months(db, now_ms=at_ms))
 
 

@@ -60,7 +60,7 @@ async def calls_at(home, *moments):
     async with a_ledger(home, clock=clock, ceilings=LIMIT) as ledger:
         leads = []
         for clock.at_ms in moments:
-            await ledger._rejoin(ledger._owner)
+            await ledger.lease.rejoin(ledger.lease.owner)
             await ledger._store.write(lambda db: make_months(db, now_ms=clock.at_ms))
             leads.append(await admit_and_settle(ledger, a_call_at(clock.at_ms)))
         return leads
@@ -92,7 +92,7 @@ async def test_a_month_that_nobody_made_loses_nothing_and_the_next_one_is_made(h
     clock = Clock(MAY_MS)
     async with a_ledger(home, clock=clock, ceilings=LIMIT) as ledger:
         for clock.at_ms in (JULY_MS, AUGUST_MS):
-            await ledger._rejoin(ledger._owner)
+            await ledger.lease.rejoin(ledger.lease.owner)
             await admit_and_settle(ledger, a_call_at(clock.at_ms))
             made = await ledger._store.write(lambda db: make_months(db, now_ms=JULY_MS))
             assert made == (clock.at_ms == JULY_MS), "August, once"

@@ -89,7 +89,7 @@ def test_a_cost_is_told_from_tokens_to_dollars(tmp_path):
 def test_what_is_not_known_lapsed_or_still_open_says_so(tmp_path):
     async def play(ledger):
         await ledger.admit(a_priced_call("gen_lost"))
-        await ledger._rejoin(ledger._owner)
+        await ledger.lease.rejoin(ledger.lease.owner)
         await ledger._sweep()
         await ledger.admit(a_priced_call("gen_open"))
         await settled(ledger, "gen_low", cost=5, usage=Usage(input_tokens=10), held=5, basis="estimated")

@@ -55,7 +55,7 @@ class Surroundings:
     async def later(self, span_ms):
         """Let time pass, under a lease that is kept."""
         self.clock.at_ms += span_ms
-        await self.ledger._rejoin(self.ledger._owner)
+        await self.ledger.lease.rejoin(self.ledger.lease.owner)
 
     async def told(self):
         """What was told so far, the oldest first."""
