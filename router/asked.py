@@ -10,7 +10,9 @@ from router.cachekey import cache_key, shown_key
 from router.call import Attribution, Call
 from router.deployments import Route
 from router.errors import DeadlineExceeded, RouterError
-from router.journey import Event, Facts
+from router.flights import Flight
+from router.hedging import is_repeatable
+from router.journey import Event, Facts, Journey
 from router.lines import Line
 from router.ordering import Turn
 from router.plan import Candidate
@@ -128,6 +130,24 @@ def scope_of(who: Attribution, shared_by: CacheScope) -> str:
     if shared_by == "global" or not who.key_id:
         return ""
     return f"team:{who.team}" if shared_by == "team" and who.team else f"key:{who.key_id}"
+
+
+def journey_of(asked: Asked, flight: Flight, *, ledger_s: float) -> Journey:
+    """The journey of a call that leads. ledger_s: how long its admission took."""
+    return Journey(
+        call=asked.call,
+        route=asked.route.name,
+        facts=asked.facts,
+        lookup=asked.lookup,
+        storing_ttl_s=asked.storing_ttl_s,
+        replaces_stored=asked.replaces_stored,
+        candidates=asked.candidates,
+        flight=flight,
+        began_s=asked.began_s,
+        ledger_s=ledger_s,
+        was_paced=asked.was_paced,
+        hedge=asked.route.hedge if len(asked.candidates) > 1 and is_repeatable(asked.call.body) else None,
+    )
 
 
 def admitted(asked: Asked, admission: Lead | Follow, ledger_s: float) -> Event:

@@ -6,34 +6,21 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.values import (
-    Admission,
-    AdmitRequest,
-    Ending,
-    Follow,
-    Hit,
-    Keeping,
-    Lead,
-    Missing,
-    Refused,
-    Replay,
-    StoredElsewhere,
-)
+from ledger.values import Ending, Follow, Hit, Keeping, Lead, Missing, Refused, Replay, StoredElsewhere
+from router.admitting import Admitter
 from router.again import HitsAgain
-from router.asked import Asked, SharingRules, admitted
+from router.asked import Asked, SharingRules, admitted, journey_of
 from router.at_hand import reply_at_hand
 from router.call import Call
 from router.dispatch import Dispatcher
 from router.errors import Overloaded
 from router.estimating import Estimator
 from router.failures import failed_flight
-from router.flights import Flight, Listener
+from router.flights import Flight
 from router.health import Health
-from router.hedging import is_repeatable
 from router.journey import Journey
-from router.kept import freeing
 from router.keys import Keys
 from router.ordering import Ordering
 from router.planning import Planner, Routes
@@ -42,9 +29,6 @@ from router.reply import Reply
 from router.room import RoomMaker
 from router.until import Deadlines
 
-ADMIT_TRIES: Final = 3
-GIVE_BACK_TRIES: Final = 600
-GIVE_BACK_RETRY_S: Final = 1.0
 FOLLOW_POLL_S: Final = (0.02, 0.05, 0.1, 0.2)
 
 log = logging.getLogger(__name__)
@@ -80,6 +64,9 @@ class LedgerGateway:
         self._room = RoomMaker(ledger, dispatcher.lines, clock_ms=clock_ms)
         self._is_stopped = False
         self.deadlines = Deadlines()
+        self._admitter = Admitter(
+            ledger, dispatcher, self.keys, self.deadlines, self.own, flights=self._flights, clock_ms=clock_ms
+        )
         self.hits = HitsAgain(routes, ledger, dispatcher.books, self.deadlines, clock_ms=clock_ms)
         self.estimator = Estimator(
             self._planner, ledger, health, ordering.habits, self._room, counter=dispatcher.counter
@@ -138,6 +125,7 @@ class LedgerGateway:
         """End every call that is still in flight, now, and admit none any more: each of its callers is told so."""
         self._is_stopped = True
         self.keys.stop()
+        self._admitter.stop()
         for flight in self._flights.values():
             flight.stop(Overloaded())
 
@@ -161,7 +149,7 @@ class LedgerGateway:
             flight = Flight(asked.call.generation_id, tried, event_format=asked.call.event_format)
             listener = flight.join(deadline_s=asked.deadline_s)
             admitting_since_s = time.monotonic()
-            admission = await self._admit(asked, flight, listener)
+            admission = await self._admitter.admit(asked, flight, listener)
             ledger_s = time.monotonic() - admitting_since_s
             self._planner.note(asked, admission)
             match admission:
@@ -231,92 +219,8 @@ class LedgerGateway:
             raise asked.too_late("an equal call to end") from None
         return None
 
-    async def _admit(self, asked: Asked, flight: Flight, listener: Listener) -> Admission:
-        request = AdmitRequest(
-            facts=asked.facts,
-            lookup=asked.lookup,
-            bids=() if asked.behind else tuple(candidate.bid for candidate in asked.candidates),
-            now_ms=self._clock_ms(),
-            idempotency=asked.call.idempotency,
-            api_key=asked.call.attribution.key_id,
-        )
-        # Before the ledger is asked: whoever it sends to follow this generation must find its flight.
-        self._flights[flight.generation_id] = flight
-        admission: Admission | None = None
-        may_lead = False
-        try:
-            with self.deadlines.until(asked.deadline_s):
-                admission = await self._repeat_admit(request)
-            may_lead = isinstance(admission, Lead)
-        except TimeoutError:
-            may_lead = self._return_later(asked, flight, listener, request)
-            raise asked.too_late("the ledger") from None
-        except asyncio.CancelledError:
-            may_lead = self._return_later(asked, flight, listener, request)
-            raise
-        except LedgerUnavailable as error:
-            may_lead = error.unknown and self._return_later(asked, flight, listener, request)
-            raise
-        finally:
-            if not may_lead:
-                self._flights.pop(flight.generation_id, None)
-        return admission
-
-    async def _repeat_admit(self, request: AdmitRequest) -> Admission:
-        is_unknown = False
-        for tries_left in reversed(range(ADMIT_TRIES)):
-            try:
-                return await self._ledger.admit(request)
-            except LedgerUnavailable as error:
-                is_unknown = is_unknown or error.unknown
-                if not error.unknown or not tries_left:
-                    raise LedgerUnavailable(unknown=is_unknown) from error
-        raise AssertionError("the last try returns or raises")
-
-    def _return_later(self, asked: Asked, flight: Flight, listener: Listener, request: AdmitRequest) -> bool:
-        """Nobody waits for the admission any more, and it may lead: its flight ends once that is known."""
-        flight.leave(listener)
-        self.own(self._give_back(asked, flight, request))
-        return True
-
-    async def _give_back(self, asked: Asked, flight: Flight, request: AdmitRequest) -> None:
-        """Learn what was admitted and return what was taken: an abandoned flight sends nothing."""
-        try:
-            lead = await self._learn_lead(request)
-            if lead is not None:
-                await self._dispatcher.run(self._journey(asked, flight, 0.0), lead)
-            else:
-                # It may follow another call; what it was answered already stays.
-                self.keys.keep_soon(freeing(asked.call))
-                await self._count_unheard(asked)
-        finally:
-            self._flights.pop(flight.generation_id, None)
-            if not flight.is_over:
-                flight.fail(LedgerUnavailable())
-
-    async def _count_unheard(self, asked: Asked) -> None:
-        """A stored answer that nobody waited for was given all the same: the ledger has the call."""
-        try:
-            story = await self._ledger.generation(asked.call.generation_id)
-        except LedgerError:
-            return  # It is one in the ledger alone.
-        if story is not None and story["cache"] == "hit":
-            self._books.count_hit(asked.route.name, story["deployment"], story["saved_nanousd"])
-
-    async def _learn_lead(self, request: AdmitRequest) -> Lead | None:
-        """The lead that an earlier try took. None: none, or it cannot be learned."""
-        for _ in range(GIVE_BACK_TRIES):
-            try:
-                return await self._ledger.lead_of(request)
-            except LedgerUnavailable:
-                if self._is_stopped:
-                    break
-            await asyncio.sleep(GIVE_BACK_RETRY_S)
-        log.warning("an admission nobody waited for was never learned of: the end of our lease closes its hold")
-        return None
-
     def _begin(self, asked: Asked, flight: Flight, lead: Lead, ledger_s: float) -> Journey:
-        journey = self._journey(asked, flight, ledger_s)
+        journey = journey_of(asked, flight, ledger_s=ledger_s)
         asked.turn = None  # It is used.
         breaker = self._health.breaker(asked.candidates[lead.bid].deployment.id)
         journey.breaker_status, journey.breaker_open_count = breaker.state.value, breaker.open_count
@@ -330,22 +234,6 @@ class LedgerGateway:
         finally:
             self._flights.pop(journey.flight.generation_id, None)
             self._room.may_be_there()
-
-    def _journey(self, asked: Asked, flight: Flight, ledger_s: float) -> Journey:
-        return Journey(
-            call=asked.call,
-            route=asked.route.name,
-            facts=asked.facts,
-            lookup=asked.lookup,
-            storing_ttl_s=asked.storing_ttl_s,
-            replaces_stored=asked.replaces_stored,
-            candidates=asked.candidates,
-            flight=flight,
-            began_s=asked.began_s,
-            ledger_s=ledger_s,
-            was_paced=asked.was_paced,
-            hedge=asked.route.hedge if len(asked.candidates) > 1 and is_repeatable(asked.call.body) else None,
-        )
 
     async def _wait_elsewhere(self, asked: Asked, leader_id: str) -> None:
         """Wait until another process's flight is over: then its answer is stored, it failed, or the lead is free."""

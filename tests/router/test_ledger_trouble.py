@@ -10,9 +10,9 @@ import pytest
 
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import Ledger
+from router.admitting import ADMIT_TRIES
 from router.answer import Closing, Delta
 from router.breaker import BreakerRule, BreakerState
-from router.gateway import ADMIT_TRIES
 from router.settling import WRITE_TRIES
 from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import a_call, a_deployment, closed_at_the_end, open_gateway, text_of
