@@ -1,5 +1,6 @@
 """Replies that need no call: a stored answer, or the result of an earlier call under the same Idempotency-Key."""
 
+import time
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -9,16 +10,16 @@ from router.again import Again
 from router.answer import Delta
 from router.asked import Asked
 from router.assemble import replay
-from router.call import Call
+from router.call import Call, EventFormat
 from router.errors import ResultNotKept
+from router.journey import Facts
 from router.kept import Kept, decode_kept, raised_again
 from router.receipt import CacheOutcome
 from router.receipts import hit_receipt
-from router.replies import StoredReply
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored, decode_stored
 from router.tracing import chat_facts
-from telemetry import ChatFacts
+from telemetry import ChatFacts, names
 
 
 def reply_at_hand(asked: Asked, found: Hit | Replay, *, ledger_s: float) -> Reply | None:
@@ -43,6 +44,79 @@ def reply_at_hand(asked: Asked, found: Hit | Replay, *, ledger_s: float) -> Repl
     if kept is None:
         raise ResultNotKept(found.generation_id)
     return ReplayedReply(asked, found, kept)
+
+
+class StoredReply:
+    """An answer from the ledger. The call is over already."""
+
+    has_next = True
+    cache: CacheOutcome = "hit"
+    origin: Origin | None = None
+    event_format: EventFormat = ""
+
+    def __init__(
+        self,
+        asked: Asked,
+        response: StoredResponse,
+        stored: Stored,
+        *,
+        ledger_s: float,
+        latency_s: float | None = None,
+    ) -> None:
+        self._asked = asked
+        self._response = response
+        self.deployment_id = response.deployment
+        self.dropped_params: tuple[str, ...] = ()
+        self.clamped: dict[str, int] = {}
+        if latency_s is None:
+            latency_s = time.monotonic() - asked.began_s
+        receipt = hit_receipt(asked.call, response, stored, latency_s=latency_s, ledger_s=ledger_s)
+        self._finished = Finished(answer=stored.answer, receipt=receipt)
+
+    async def finished(self) -> Finished:
+        return self._finished
+
+    async def events(self) -> AsyncGenerator[Delta | Finished, None]:
+        for delta in replay(self._finished.answer):
+            yield delta
+        yield self._finished
+
+    async def aclose(self) -> None:
+        """Nothing is under way."""
+
+    def chat_facts(self) -> ChatFacts:
+        receipt = self._finished.receipt
+        admitted_at_ns = self._asked.began_at_ns + round(receipt.latency_ms * 1e6)
+        admitted: Facts = {names.DURATION_MS: receipt.timing.ledger_ms, names.ADMISSION: "hit"}
+        return chat_facts(
+            self._asked,
+            cache="hit",
+            outcome="ok",
+            receipt=receipt,
+            answer=self._finished.answer,
+            events=((names.ADMIT, admitted_at_ns, admitted),),
+            answer_of=self._response.generation_id,
+        )
+
+    @property
+    def again(self) -> Again | None:
+        """What was said is not at hand where content is captured; an Idempotency-Key answers for itself."""
+        asked, response = self._asked, self._response
+        if asked.captures_content or asked.call.idempotency is not None:
+            return None
+        return Again(
+            model=asked.call.model,
+            route=asked.route,
+            facts=asked.facts,
+            chat=self.chat_facts(),
+            cache_key=asked.shared.cache_key,
+            answer_of=response.generation_id,
+            deployment=response.deployment,
+            saved_nanousd=response.cost_nanousd,
+            stored_bytes=len(response.body),
+            api_key=asked.call.attribution.key_id,
+            deadline_s=asked.call.deadline_s,
+        )
 
 
 class ReplayedReply:
