@@ -3,18 +3,18 @@
 Nobody cancels an attempt from outside: its own timer fires, and then it is asked why. Source: DESIGN §5.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 
 from ledger.values import Lead
+from router.alternatives import Alternatives
 from router.answer import Closing, Delta
 from router.assemble import Assembly
 from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
-from router.faults import FAULT_RULES, Fault, Outcome, says_too_large_for_its_limit, says_too_long
+from router.faults import Fault, Outcome
 from router.flights import Flight
 from router.gates import RETRY_AFTER_S, Gates, NoPlace, Pass
 from router.health import Health
@@ -23,7 +23,7 @@ from router.hints import Evidence
 from router.journey import Attempt, Journey
 from router.lessons import CHAT
 from router.limits import AttemptLimits, StreamLimits
-from router.plan import Candidate, mended
+from router.plan import Candidate
 from router.providers.client import Upstream
 from router.ratelimit import wait_after_success_s
 from router.until import Until
@@ -47,6 +47,7 @@ class AttemptRunner:
         self._health = health
         self._stream_limits = stream_limits
         self._clock_ms = clock_ms
+        self.alternatives = Alternatives(health)
 
     def begin(self, journey: Journey, lead: Lead, *, hedges: str = "") -> Attempt:
         """The attempt that this hold is for, not yet under way. hedges: the span of the one it is started beside."""
@@ -78,60 +79,9 @@ class AttemptRunner:
             self._record_health(journey, attempt)
             self._record_speed(attempt, is_streamed=journey.call.stream)
 
-    def untried(self, journey: Journey) -> tuple[Candidate, ...]:
-        """The candidates that this journey may still turn to."""
-        tried = {attempt.deployment.id for attempt in journey.attempts}
-        return tuple(
-            candidate
-            for candidate in journey.candidates
-            if candidate.deployment.id not in tried
-            and not self._health.returns_in_s(candidate.deployment.id)
-            and not self._is_too_slow(journey, candidate)
-        )
-
-    def _is_too_slow(self, journey: Journey, candidate: Candidate) -> bool:
-        """Whether what is left of the deadline is less than its fastest answer takes."""
-        return self._health.speeds.is_too_slow(
-            candidate.deployment.id,
-            journey.flight.deadline_s - asyncio.get_running_loop().time(),
-            is_streamed=journey.call.stream,
-            allowed_tokens=candidate.allowed_tokens,
-        )
-
-    def following(self, journey: Journey, failed: Attempt) -> tuple[Candidate, ...]:
-        """Who may answer what this attempt did not, in order: the same deployment first, if it said how to ask it."""
-        assert failed.outcome is not None
-        mended = self._mended(journey, failed)
-        if mended is not None:
-            journey.candidates = (*journey.candidates, mended)
-            return (mended, *self.untried(journey))
-        if FAULT_RULES[failed.outcome].tries_next or not failed.was_let_through:
-            return self.untried(journey)
-        if failed.fault is not None and says_too_large_for_its_limit(failed.fault):
-            return self.untried(journey)
-        if failed.fault is not None and says_too_long(failed.fault):
-            window = failed.deployment.context_window
-            untried = [(candidate, candidate.deployment.context_window) for candidate in self.untried(journey)]
-            return tuple(candidate for candidate, other in untried if window and other and other > window)
-        return ()
-
-    def _mended(self, journey: Journey, failed: Attempt) -> Candidate | None:
-        lesson, limit = failed.lesson(), journey.call.max_cost_nanousd
-        if lesson is None:
-            return None
-        candidate = mended(failed.candidate, lesson)
-        if candidate is None or (limit is not None and candidate.held_nanousd > limit):
-            return None
-        asked = [(attempt.candidate.body, attempt.candidate.endpoint) for attempt in journey.attempts]
-        return None if (candidate.body, candidate.endpoint) in asked else candidate
-
     def hedge_after_s(self, first: Attempt, rule: HedgeRule) -> float:
         """How long to wait for this attempt's output before the first hedge."""
         return first_after_s(rule, self._health.usual_first_output_s(first.deployment.id))
-
-    def returns_in_s(self, journey: Journey) -> float:
-        """How long until the first of the journey's deployments lets a call through."""
-        return min(self._health.returns_in_s(candidate.deployment.id) for candidate in journey.candidates)
 
     async def _listen(self, journey: Journey, attempt: Attempt) -> None:
         flight = journey.flight
@@ -175,7 +125,7 @@ class AttemptRunner:
             self._stream_limits,
             is_streamed=journey.streams_upstream,
             is_heard_whole=not journey.call.stream,
-            has_alternative=len(journey.candidates) > 1 and bool(self.untried(journey)),
+            has_alternative=len(journey.candidates) > 1 and bool(self.alternatives.untried(journey)),
         )
         if journey.winner is not None:
             limits.lose()
@@ -186,7 +136,7 @@ class AttemptRunner:
         # A role or a ping before the first output commits nobody: the next deployment may still be tried.
         untold: list[Delta] = []
         async with self._queue(flight, attempt, limits):
-            limits.send(is_too_late=self._is_too_slow(journey, attempt.candidate))
+            limits.send(is_too_late=self.alternatives.is_too_slow(journey, attempt.candidate))
             attempt.begin()
             self._health.speeds.asked(deployment.id, is_streamed=journey.call.stream)
             flight.waited_for = f"{deployment.id} to answer"

@@ -26,9 +26,9 @@ from router.errors import (
     UpstreamRejected,
 )
 from router.faults import Outcome
-from router.flights import LeadPassed
 from router.hedging import HedgeBudget
 from router.journey import Attempt, Facts, Journey
+from router.landing import LeadPassed
 from router.lines import LAST_TRY_S, Lines, next_look_s
 from router.plan import Candidate
 from router.race import Race
@@ -58,6 +58,7 @@ class Dispatcher:
         self._settler = Settler(ledger, self.books, clock_ms=clock_ms)
         self._clock_ms = clock_ms
         self._runner = runner
+        self._alternatives = runner.alternatives
         self.counter = counter
         self._estimates = estimates
         self._hedges = HedgeBudget()
@@ -102,7 +103,7 @@ class Dispatcher:
 
     async def _hedge(self, journey: Journey, first: Attempt) -> Attempt | None:
         """A further attempt beside this one. None: no deployment is left, or no ceiling has room."""
-        untried = self._runner.untried(journey)
+        untried = self._alternatives.untried(journey)
         if not untried:
             return None
         held = await self._settler.hold_hedge(journey, untried)
@@ -131,7 +132,7 @@ class Dispatcher:
             full = [attempt.full_for_s for attempt in journey.attempts if attempt.full_for_s is not None]
             if full:
                 return Overloaded(min(full), waited_for=flight.waited_for)
-            return NoDeploymentAvailable(max(1.0, self._runner.returns_in_s(journey)))
+            return NoDeploymentAvailable(max(1.0, self._alternatives.returns_in_s(journey)))
         if last.outcome == Outcome.REJECTED:
             assert fault.status is not None
             return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
@@ -171,7 +172,7 @@ class Dispatcher:
         flight = journey.flight
         if flight.has_output or flight.must_stop:
             return None
-        untried = self._runner.following(journey, failed)
+        untried = self._alternatives.after(journey, failed)
         if not untried:
             return None
         held, clamps_left = await self._settler.hold_next(journey, untried), CLAMP_TRIES

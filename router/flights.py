@@ -10,12 +10,11 @@ from typing import Final
 
 import msgspec
 
-from ledger.errors import LedgerError
 from router.answer import Answer, Delta
 from router.assemble import replay
 from router.call import EventFormat
 from router.errors import RouterError, SlowReader
-from router.receipt import AttemptReport, RouterFacts, Timing
+from router.landing import Landing, LeadPassed
 
 # Whoever is further behind the newest event than this, and than it was when it joined, is dropped …
 BEHIND_BYTES: Final = 2**20
@@ -23,31 +22,6 @@ BEHIND_BYTES: Final = 2**20
 AHEAD_BYTES: Final = 2**18
 # What an event takes beside its texts.
 _EVENT_BYTES: Final = 200
-
-
-class Landing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a flight ended well: the answer, and the account of it that every listener's receipt is made from."""
-
-    answer: Answer
-    provider: str
-    model: str
-    cost_nanousd: int
-    answer_cost_nanousd: int
-    cost_basis: str
-    estimated_prompt_tokens: int
-    attempts: tuple[AttemptReport, ...]
-    dropped_params: tuple[str, ...]
-    clamped: dict[str, int]
-    timing: Timing
-    router: RouterFacts
-
-
-class LeadPassed(Exception):
-    """The leader ended for a reason of its own before any output: a listener may take the lead."""
-
-    def __init__(self, reason: LedgerError | RouterError) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Flight:
@@ -104,7 +78,7 @@ class Flight:
         """An abandoned flight's answer will never be whole; a private one's is shorter than others asked for."""
         return not self.is_abandoned and not self.is_private
 
-    def make_private(self, passed: "LeadPassed") -> bool:
+    def make_private(self, passed: LeadPassed) -> bool:
         """Go on for its own caller alone: whoever else listens is told this. False: its own caller has left."""
         if not any(listener.is_own for listener in self._listeners):
             return False

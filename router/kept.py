@@ -12,8 +12,9 @@ from router.assemble import Assembly
 from router.call import Call, EventFormat
 from router.errors import DeadlineExceeded, RouterError, UpstreamFailed, UpstreamRejected
 from router.faults import Outcome
-from router.flights import Flight, Landing
+from router.flights import Flight
 from router.journey import Attempt, Journey
+from router.landing import Landing
 from router.receipt import AttemptReport, CacheOutcome, Receipt
 from router.receipts import landing_of, leader_receipt
 

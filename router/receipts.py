@@ -4,8 +4,8 @@ from typing import Final
 
 from ledger.values import StoredResponse
 from router.call import Call
-from router.flights import Landing
 from router.journey import Attempt, Journey
+from router.landing import Landing
 from router.receipt import AttemptReport, CacheOutcome, Receipt, RouterFacts, Timing
 from router.stored import Stored
 

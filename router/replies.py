@@ -15,9 +15,10 @@ from router.asked import Asked
 from router.cachekey import shown_key
 from router.call import EventFormat
 from router.errors import DeadlineExceeded, RouterError
-from router.flights import Flight, Landing, LeadPassed, Listener
+from router.flights import Flight, Listener
 from router.journey import Journey
 from router.kept import freeing, keeping_of_answer
+from router.landing import Landing, LeadPassed
 from router.receipt import CacheOutcome, Receipt
 from router.receipts import follower_receipt, leader_receipt
 from router.reply import Finished, Origin, Reply

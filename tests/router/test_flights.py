@@ -7,7 +7,8 @@ import pytest
 from ledger.errors import LedgerUnavailable
 from router.answer import Answer, Choice, Delta, ToolCallDelta
 from router.errors import Overloaded, SlowReader
-from router.flights import AHEAD_BYTES, BEHIND_BYTES, Flight, Landing
+from router.flights import AHEAD_BYTES, BEHIND_BYTES, Flight
+from router.landing import Landing
 from router.receipt import RouterFacts, Timing
 
 LANDING = Landing(

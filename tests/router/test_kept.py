@@ -16,8 +16,9 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from router.flights import Flight, Landing
+from router.flights import Flight
 from router.kept import decode_kept, freeing, keeping_of_answer, kept_error, raised_again
+from router.landing import Landing
 from router.receipt import AttemptReport, Receipt, RouterFacts, Timing
 from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import a_call
