@@ -14,6 +14,7 @@ import msgspec
 from ledger.ceilings import DAY_MS
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
+from ledger.loops import running
 from ledger.reports import Spend
 from ledger.usage import Usage
 from router.deployments import Route
@@ -131,13 +132,8 @@ async def open_habits(
 ) -> AsyncIterator[Habits]:
     """Habits that are learned anew each LEARN_S, as long as some route orders by them."""
     habits = Habits(ledger, now_ms=now_ms)
-    learning = asyncio.create_task(_keep_learning(habits, routes), name="deployment habits")
-    try:
+    async with running(_keep_learning(habits, routes), name="deployment habits"):
         yield habits
-    finally:
-        learning.cancel()
-        with suppress(asyncio.CancelledError):
-            await learning
 
 
 async def _keep_learning(habits: Habits, routes: Callable[[], Iterable[Route]]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.errors import LedgerError
 from ledger.latency import Tally, bucket_of
+from ledger.loops import running
 from router import breaker as rules
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
 from router.deployments import Route
@@ -261,13 +262,10 @@ async def open_health(
     health = Health(rule, now_s=now_s, now_ms=now_ms, memory=memory, process=process, routes=routes)
     memory.tell(BREAKER, health.hear)
     await memory.learn()
-    sharing = asyncio.create_task(_keep_sharing(health, memory), name="deployment health")
     try:
-        yield health
+        async with running(_keep_sharing(health, memory), name="deployment health"):
+            yield health
     finally:
-        sharing.cancel()
-        with suppress(asyncio.CancelledError):
-            await sharing
         with suppress(LedgerError):
             await health.share()
             await health.hints.share_all()

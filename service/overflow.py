@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from ledger.loops import running
 from router.errors import Overloaded
 from service.errors import PROBLEM_MEDIA_TYPE, problem_body, problem_of
 
@@ -66,12 +67,8 @@ def connections_within(descriptors: int, wanted: int, max_in_flight: int) -> int
 @asynccontextmanager
 async def turning_away(listening: socket.socket, *, max_connections: int) -> AsyncIterator[None]:
     """While the block runs, tell connections that nobody has a place for `503 overloaded`, with its Retry-After."""
-    task = asyncio.create_task(_turn_away(listening, max_connections), name="connections beyond the cap")
-    try:
+    async with running(_turn_away(listening, max_connections), name="connections beyond the cap"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _turn_away(listening: socket.socket, max_connections: int) -> None:

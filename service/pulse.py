@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from ledger.ledger import Ledger
+from ledger.loops import running
 from router.gates import Gates
 from telemetry import Telemetry
 from telemetry.metrics import Tally
@@ -34,13 +35,8 @@ class Pulse:
     async def kept(self) -> AsyncIterator[None]:
         """Beat while the block runs, and at once."""
         self.beat()
-        beating = asyncio.create_task(self._keep(), name="metrics pulse")
-        try:
+        async with running(self._keep(), name="metrics pulse"):
             yield
-        finally:
-            beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await beating
 
     def beat(self) -> None:
         """Note how this process stands now."""

@@ -20,6 +20,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from ledger.loops import running
 from service.app import create_app
 from service.assembly import Draining, open_parts
 from service.config import Config
@@ -135,12 +136,8 @@ async def _reloading(parts: Parts) -> AsyncIterator[None]:
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     take_hangups()
-    task = asyncio.create_task(_reload_when_asked(parts, asked), name="config reload")
-    try:
+    async with running(_reload_when_asked(parts, asked), name="config reload"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _reload_when_asked(parts: Parts, asked: asyncio.Event) -> None:

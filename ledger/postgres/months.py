@@ -13,6 +13,7 @@ from typing import Final
 
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
+from ledger.loops import running
 from ledger.sql import statements
 from ledger.store.writer import Writer
 
@@ -26,12 +27,8 @@ log = logging.getLogger(__name__)
 async def months_kept(store: Writer, clock_ms: Callable[[], int]) -> AsyncIterator[None]:
     """See to it that this month and the next one have their tables, at once and while the block runs."""
     await _look(store, clock_ms)
-    looking = asyncio.create_task(_go_on_looking(store, clock_ms), name="ledger months")
-    try:
+    async with running(_go_on_looking(store, clock_ms), name="ledger months"):
         yield
-    finally:
-        looking.cancel()
-        await asyncio.wait([looking])
 
 
 async def _go_on_looking(store: Writer, clock_ms: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from ledger.database import Database, Readings
 from ledger.errors import LedgerUnavailable
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import LedgerFigures
+from ledger.loops import running
 from ledger.operations.admissions import Asked, admit_together
 from ledger.operations.admit import SQL as ADMIT
 from ledger.operations.admit import count_refusal, hold_next, lead_of, look_ahead
@@ -271,17 +272,8 @@ async def under_lease(ledger: StoreLedger, *, verify_every_s: float | None) -> A
     async with AsyncExitStack() as stack:
         await ledger.lease.join()
         stack.push_async_callback(ledger.lease.leave)
-        keeper = asyncio.create_task(ledger.keep_lease(), name="ledger lease")
-        stack.push_async_callback(stop, keeper)
+        await stack.enter_async_context(running(ledger.keep_lease(), name="ledger lease"))
         if verify_every_s is not None:
             looks = ledger.looks(every_s=verify_every_s)
-            stack.push_async_callback(stop, asyncio.create_task(looks.run(), name="ledger audit"))
+            await stack.enter_async_context(running(looks.run(), name="ledger audit"))
         yield
-
-
-async def stop(task: asyncio.Task[None]) -> None:
-    """Cancel it and wait for its end. Raises what it failed with."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()):
-        raise error

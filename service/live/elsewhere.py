@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ledger.errors import LedgerError
+from ledger.loops import running
 from service.live.board import LiveBoard
 from service.parts import Reports
 
@@ -21,12 +22,8 @@ async def telling_of_others(board: LiveBoard, reports: Reports, *, every_s: floa
 
     One reading every so often, of a bounded number of calls, only while somebody listens.
     """
-    task = asyncio.create_task(_tell(board, reports, every_s), name="live calls elsewhere")
-    try:
+    async with running(_tell(board, reports, every_s), name="live calls elsewhere"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _tell(board: LiveBoard, reports: Reports, every_s: float) -> None:

@@ -14,6 +14,7 @@ from ledger.ceilings import DAY_MS, HOUR_MS, MINUTE_MS
 from ledger.errors import LedgerError
 from ledger.events import EventRaised
 from ledger.ledger import Outbox, Rates
+from ledger.loops import running
 from router.status import Standing
 from service.watch.anomaly import HISTORY_MS, anomalies, may_be_unusual, usual_nanousd
 from service.watch.forecast import RECENT_MS, forecasts
@@ -164,9 +165,5 @@ def _days(since_ms: int, until_ms: int) -> range:
 @asynccontextmanager
 async def open_watch(watch: Watch) -> AsyncIterator[None]:
     """Look while the block runs."""
-    task = asyncio.create_task(watch.run(), name="watch")
-    try:
+    async with running(watch.run(), name="watch"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -14,10 +14,11 @@ import msgspec
 
 from ledger.ceilings import Ceiling
 from ledger.errors import LedgerUnavailable
+from ledger.loops import running
 from ledger.operations.owners import LeaseRule, Owner
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import open_store
-from ledger.store.ledger import StoreLedger, stop
+from ledger.store.ledger import StoreLedger
 from ledger.store.writer import REOPEN_DELAYS_S, Writer
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
@@ -130,8 +131,7 @@ class World:
             ledger = await self._until_taken(partial(self._join, store))
             stack.push_async_callback(ledger.lease.leave)
             await self._until_taken(partial(ledger.configure_ceilings, CEILINGS))
-            keeper = asyncio.create_task(ledger.keep_lease())
-            stack.push_async_callback(stop, keeper)
+            await stack.enter_async_context(running(ledger.keep_lease(), name="ledger lease"))
             for number in range(self._plan.callers):
                 caller = Caller(f"{name}-{number}", ledger, self._books, self._chance, self._say, self._clock_ms)
                 self._callers.append(asyncio.create_task(self._call(caller)))

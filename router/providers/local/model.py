@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from ledger.loops import running
 from router.providers.local.handover import ChildSettings, Serving, settings_for, usable_cores
 from router.providers.local.model_file import find_model
 from router.providers.local.process import Child, NotServing, open_child
@@ -112,12 +113,8 @@ async def open_local_model(model_path: str | None = None) -> AsyncIterator[Local
     path = find_model(model_path)
     key, is_packaged = secrets.token_urlsafe(32), model_path is None
     model = LocalModel(settings_for(str(path), key, cores=usable_cores(), is_packaged=is_packaged))
-    running = asyncio.create_task(model.keep_running(), name="local model")
-    try:
+    async with running(model.keep_running(), name="local model"):
         yield model
-    finally:
-        running.cancel()
-        await asyncio.wait({running})
 
 
 def restart_delay_s(last_delay_s: float, healthy_s: float) -> float:
