@@ -14,8 +14,8 @@ from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
 from router.providers.openai_passing import chunk_to_pass
 from router.providers.openai_plain import PlainChunk, plain_chunk
-from router.providers.reading import NAME_CHARS, BodyReading, WholeBody, usage_from
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge, framed
+from router.providers.reading import NAME_CHARS, BodyReading, EventsReading, WholeBody, usage_from
+from router.providers.sse import EventParser, SseEvent, framed
 
 DONE: Final = b"[DONE]"
 
@@ -164,23 +164,13 @@ class WholeAnswer(_Answer):
         return self.take(without_key(self._body.joined(), self._provider), "message")
 
 
-class EventStream(_Answer):
+class EventStream(EventsReading, _Answer):
     """An answer in events. Whole at [DONE], or at the end of the body if every choice said why it ended."""
 
     def __init__(self, provider: Provider, status: int, *, keeps_events: bool = False) -> None:
         super().__init__(provider, status, keeps_events=keeps_events)
         self.is_done = False
         self._parser = EventParser()
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        try:
-            events = self._parser.feed(chunk)
-        except StreamTooLarge as error:
-            raise self.bad(str(error)) from error
-        return self._deltas(events)
-
-    def finish(self) -> Iterator[Delta]:
-        return self._deltas(self._parser.finish())
 
     def closing(self) -> Closing:
         closing = super().closing()

@@ -16,8 +16,8 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
 from router.providers.openai_passing import ResponseEventsToPass
-from router.providers.reading import NAME_CHARS, BodyReading, WholeBody, usage_from
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+from router.providers.reading import NAME_CHARS, BodyReading, EventsReading, WholeBody, usage_from
+from router.providers.sse import EventParser, SseEvent
 
 BETWEEN_THOUGHTS: Final = "\n\n"
 MAX_TOOL_CALLS: Final = 1024
@@ -213,7 +213,7 @@ class WholeResponse(_Response):
         yield self.end(response)
 
 
-class ResponseStream(_Response):
+class ResponseStream(EventsReading, _Response):
     """A response in events. Whole once its last one has come. keeps_events: see `Upstream.attempt`."""
 
     def __init__(
@@ -223,16 +223,6 @@ class ResponseStream(_Response):
         self.is_done = False
         self._parser = EventParser()
         self._passing = ResponseEventsToPass(keeps_bytes=keeps_events)
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        try:
-            events = self._parser.feed(chunk)
-        except StreamTooLarge as error:
-            raise self.bad(str(error)) from error
-        return self._deltas(events)
-
-    def finish(self) -> Iterator[Delta]:
-        return self._deltas(self._parser.finish())
 
     def closing(self) -> Closing:
         if not self.is_done:

@@ -11,6 +11,7 @@ from router.call import EventFormat
 from router.deployments import Provider
 from router.faults import Fault, Outcome, classify_error_object
 from router.providers.client import ANSWER_BYTES, MAX_TOKENS, decode_object, without_key
+from router.providers.sse import EventParser, SseEvent, StreamTooLarge
 
 MAX_INDEX: Final = 1023
 NAME_CHARS: Final = 256
@@ -149,6 +150,28 @@ class BodyReading:
         if not isinstance(value, str):
             raise self.bad(f"{name} is not text")
         return value
+
+
+class EventsReading(BodyReading):
+    """A reading of a body in events, as its bytes come."""
+
+    _parser: EventParser
+
+    def feed(self, chunk: bytes) -> Iterator[Delta]:
+        """What these bytes add. Raises Fault beyond what a stream may hold."""
+        try:
+            events = self._parser.feed(chunk)
+        except StreamTooLarge as error:
+            raise self.bad(str(error)) from error
+        return self._deltas(events)
+
+    def finish(self) -> Iterator[Delta]:
+        """What the end of the body adds."""
+        return self._deltas(self._parser.finish())
+
+    def _deltas(self, events: list[SseEvent]) -> Iterator[Delta]:
+        """What these events add."""
+        raise NotImplementedError
 
 
 class WholeBody:

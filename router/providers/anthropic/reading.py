@@ -16,8 +16,8 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.usage import Counts
 from router.providers.client import decode_object, without_key
-from router.providers.reading import BodyReading
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge, framed
+from router.providers.reading import EventsReading
+from router.providers.sse import EventParser, SseEvent, framed
 
 MAX_BLOCKS: Final = 4096
 # A message's last word is for us to say, with what it cost.
@@ -62,7 +62,7 @@ class _Block(msgspec.Struct):
     citations: int = 0
 
 
-class MessageReader(BodyReading):
+class MessageReader(EventsReading):
     """What one response has said so far. Feed it events or a whole message; a `Reading` of an event stream."""
 
     FORMAT = "messages"
@@ -77,18 +77,6 @@ class MessageReader(BodyReading):
         self._has_begun = False
         self._ending: str | None = None
         self._counts = Counts()
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """What these bytes of an event stream add."""
-        try:
-            events = self._parser.feed(chunk)
-        except StreamTooLarge as error:
-            raise self.bad(str(error)) from error
-        return self._deltas(events)
-
-    def finish(self) -> Iterator[Delta]:
-        """What the end of an event stream adds."""
-        return self._deltas(self._parser.finish())
 
     def whole(self, data: bytes) -> Iterator[Delta]:
         """A message in one piece."""

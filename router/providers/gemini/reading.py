@@ -16,8 +16,8 @@ from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
 from router.providers.gemini.usage import Counts
-from router.providers.reading import NAME_CHARS, BodyReading
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+from router.providers.reading import NAME_CHARS, EventsReading
+from router.providers.sse import EventParser, SseEvent
 
 MAX_CALLS: Final = 1024
 
@@ -35,7 +35,7 @@ _TOP_FIELDS: Final = frozenset({"candidates", "usageMetadata", "modelVersion", "
 _CANDIDATE_FIELDS: Final = frozenset({"index", "content", "finishReason", "logprobsResult"})
 
 
-class GeminiReader(BodyReading):
+class GeminiReader(EventsReading):
     """What one response has said so far. Feed it events or a whole answer; a `Reading` of an event stream.
 
     An answer is whole at the end of its body, if every candidate said why it ended, or the prompt was blocked.
@@ -51,18 +51,6 @@ class GeminiReader(BodyReading):
         self._ended: set[int] = set()
         self._is_blocked = False
         self._counts = Counts()
-
-    def feed(self, chunk: bytes) -> Iterator[Delta]:
-        """What these bytes of an event stream add."""
-        try:
-            events = self._parser.feed(chunk)
-        except StreamTooLarge as error:
-            raise self.bad(str(error)) from error
-        return self._deltas(events)
-
-    def finish(self) -> Iterator[Delta]:
-        """What the end of an event stream adds."""
-        return self._deltas(self._parser.finish())
 
     def whole(self, data: bytes) -> Iterator[Delta]:
         """An answer in one piece, or one event of it."""
