@@ -1,7 +1,7 @@
 """Which parameters a deployment takes. What it does not take is left out by name; messages are never changed. Pure."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from router.deployments import Deployment
@@ -29,6 +29,17 @@ VISION: Final = "vision"
 CAPABILITIES: Final = frozenset({*PARAMETERS, VISION})
 # Said so, these change nothing: whoever takes no other value takes that.
 _DEFAULTS: Final[dict[str, Any]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+# {parameter of a chat completion: the value that asks for nothing}: a format without words for it loses nothing.
+NEUTRAL: Final[Mapping[str, Any]] = {
+    "n": 1,
+    "best_of": 1,
+    "store": False,
+    "logprobs": False,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "modalities": ["text"],
+    "response_format": {"type": "text"},
+}
 # Not sets: what a caller sends may be of any type.
 _IMAGES: Final = ("image_url", "input_image", "image")
 # Blocks of Anthropic's own format that are tool calls and their results.

@@ -8,6 +8,7 @@ Source: platform.claude.com/docs: "Messages", "Extended thinking", "Adaptive thi
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from router.capabilities import NEUTRAL
 from router.deployments import Deployment
 from router.providers.anthropic.messages import check_messages, continues_a_tool_call_unthought, messages_of
 from router.providers.anthropic.models import Model, model_of
@@ -26,18 +27,8 @@ _LEAST_THINKING_TOP_P: Final = 0.95
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
 _THINKING: Final = ("thinking", "thinking_budget", "reasoning_effort", "include_thoughts")
 _TIERS: Final = {"auto": "auto", "default": "standard_only", "standard": "standard_only"}
-# {name: the value that asks for nothing}: left out without a word.
-_NEUTRAL: Final[Mapping[str, Any]] = {
-    "n": 1,
-    "best_of": 1,
-    "store": False,
-    "logprobs": False,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "modalities": ["text"],
-    "response_format": {"type": "text"},
-    "parallel_tool_calls": True,
-}
+# Left out without a word.
+_NEUTRAL: Final[Mapping[str, Any]] = {**NEUTRAL, "parallel_tool_calls": True}
 
 
 def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -8,6 +8,7 @@ Source: ai.google.dev/api/generate-content (GenerationConfig); docs "Thinking", 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from router.capabilities import NEUTRAL
 from router.deployments import Deployment
 from router.providers.gemini.contents import contents_of
 from router.providers.gemini.models import Model, model_of
@@ -20,19 +21,8 @@ _INT32: Final = 2**31
 _JSON: Final = "application/json"
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
 _THINKING: Final = ("thinking_budget", "reasoning_effort", "include_thoughts")
-# {name: the value that asks for nothing}: left out without a word.
-_NEUTRAL: Final[Mapping[str, Any]] = {
-    "n": 1,
-    "best_of": 1,
-    "store": False,
-    "logprobs": False,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "modalities": ["text"],
-    "response_format": {"type": "text"},
-    "service_tier": "auto",
-    "include_thoughts": False,
-}
+# Left out without a word.
+_NEUTRAL: Final[Mapping[str, Any]] = {**NEUTRAL, "service_tier": "auto", "include_thoughts": False}
 
 
 def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
