@@ -90,7 +90,7 @@ FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
     for outcome, rule in (
         # Breaker, next, billed, learns: in this order.
         (Outcome.OK, (False, False, True, Learns.ANSWERS)),
-        # Without a word of when to come back it counts after all; `router.attempt` knows.
+        # Without a word of when to come back it counts after all; `router.journey` knows.
         # Some say this, or that there is no credit, within a 200: then nothing proves that the prompt was not read.
         (Outcome.RATE_LIMITED, (False, True, True, Learns.COUNTED)),
         (Outcome.CONNECT_FAILED, (True, True, False, Learns.FAILS)),
@@ -100,7 +100,7 @@ FAULT_RULES: Final[Mapping[Outcome, Rule]] = {
         (Outcome.AUTH_REFUSED, (False, True, False, Learns.KEY_REFUSED)),
         (Outcome.OUT_OF_CREDIT, (False, True, True, Learns.OUT_OF_CREDIT)),
         (Outcome.NOT_SUPPORTED, (False, True, False, Learns.NOT_SUPPORTED)),
-        # What was too long, or too large for a rate limit, is tried where more fits; `router.attempt` knows.
+        # What was too long, or too large for a rate limit, is tried where more fits; `router.alternatives` knows.
         (Outcome.REJECTED, (False, False, False, Learns.COUNTED)),
         # Another deployment is tried only while the caller has seen no output; `router.dispatch` knows.
         (Outcome.CUT, (True, True, True, Learns.FAILS)),

@@ -1,7 +1,7 @@
 """One upstream answer in the making, and everyone who listens to it.
 
 A flight keeps every event from the first on, so that whoever joins late hears all of it. It knows nothing of providers
-or money: `dispatch` feeds it, callers read it, and the last listener's leaving ends it.
+or money: `attempt` feeds it, `dispatch` lands it, callers read it, and the last listener's leaving ends it.
 """
 
 import asyncio

@@ -79,6 +79,7 @@ TRANSITIONS: Final = {
     **{(state, BlockEvent.BLOCK): BlockState.HELD for state in BlockState},
     **{(state, BlockEvent.ALLOW): BlockState.FREE for state in BlockState},
 }
+_MAY_BLOCK: Final = frozenset(state for state in BlockState if (state, BlockEvent.FAULT) in TRANSITIONS)
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -187,9 +188,6 @@ def after(hint: Hint, evidence: Evidence) -> Hint:
     if cause is None:
         return _moved(counted, BlockEvent.NEUTRAL)
     return _blocked(counted, cause, evidence.at_ms) if counted.state in _MAY_BLOCK else counted
-
-
-_MAY_BLOCK: Final = frozenset(state for state in BlockState if (state, BlockEvent.FAULT) in TRANSITIONS)
 
 
 def after_neutral(hint: Hint) -> Hint:

@@ -70,10 +70,10 @@ class AttemptLimits:
     """The limits of one attempt, moved as it gets on.
 
     Before it is sent: the flight's deadline, and half of what is left while another deployment could still be tried.
-    Until the first output of a streamed answer, or the whole of another: the
-    provider's timeout too, and half of what is left while another deployment could still be tried. After a stream's
-    first output: its gap and its length, and the deadline where callers wait for the whole. At any time: that nobody
-    listens any more, or that another attempt was quicker; then the answer may still be drained for DRAIN_S.
+    Until the first output of a streamed answer, or the whole of another: the provider's timeout too, and half of what
+    is left while another deployment could still be tried. After a stream's first output: its gap and its length, and
+    the deadline where callers wait for the whole. At any time: that nobody listens any more, or that another attempt
+    was quicker; then the answer may still be drained for DRAIN_S.
     """
 
     def __init__(

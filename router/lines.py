@@ -13,8 +13,6 @@ POLL_S: Final = 0.1
 RATE_POLL_S: Final = 1.0
 # Who comes to a line as long as this is told to come back.
 MOST_WAITING: Final = 1000
-
-
 # With less than this left, asking the ledger once more would be too late.
 LAST_TRY_S: Final = 0.01
 

@@ -38,7 +38,8 @@ class Memory:
     async def change(self, kind: str, name: str, change: Callable[[str | None], str]) -> None:
         """Put what `change` makes of a text (None: there is none) in its place. Raises LedgerError.
 
-        It is called once, on another thread, and nobody else changes the text meanwhile.
+        It is called on another thread, again if the transaction begins anew, and the last call counts; nobody else
+        changes the text meanwhile.
         """
         await self._store.change_memory(f"{kind} {name}", change)
 
