@@ -12,17 +12,15 @@ from router.gates import Gates
 from router.health import Health
 from router.hints import Block, LastError
 from router.orders import order
+from router.planning import Routes
 
 
-class Deployments(Protocol):
+class Deployments(Routes, Protocol):
     """Where the deployments come from."""
 
     @property
     def routes(self) -> Sequence[Route]:
         """All configured routes, in order."""
-
-    def resolve(self, model: str | None) -> Route:
-        """The route of this name, or of one `provider:model`. Raises UnknownModel."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
