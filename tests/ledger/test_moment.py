@@ -1,7 +1,9 @@
 """However many connections read a file, and whoever writes to it meanwhile, they read one moment of it."""
 
 import sqlite3
+import threading
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -55,6 +57,34 @@ def test_where_others_never_stop_writing_one_connection_is_enough(path, monkeypa
         assert counts(moment) == [0] * 8
 
 
-def test_what_fails_is_told_to_whoever_asked(path):
-    with open_moment(path, is_still=True) as moment, pytest.raises(sqlite3.OperationalError, match="nothing"):
-        moment.submit(lambda db: db.execute("SELECT * FROM nothing")).result()
+@pytest.mark.parametrize("connections", [1, 2])
+def test_what_fails_is_told_to_whoever_asked(path, connections):
+    with open_moment(path, is_still=True, connections=connections) as moment:
+        asked = moment.submit(lambda db: db.execute("SELECT * FROM nothing"))
+        with pytest.raises(sqlite3.OperationalError, match="nothing"):
+            asked.result()
+
+
+def test_alone_a_connection_sees_one_moment_too(path):
+    with open_moment(path, is_still=False) as moment:
+        write(path)
+        assert counts(moment) == [0] * 8
+
+
+def thread_at(meeting, _):
+    """Which thread this is, once all are there."""
+    meeting.wait()
+    return threading.get_ident()
+
+
+@pytest.mark.parametrize(("megabytes", "readers"), [(0, 1), (3, 4)])
+def test_a_large_file_is_read_by_several_at_once_and_a_small_one_by_whoever_asks(path, monkeypatch, megabytes, readers):
+    monkeypatch.setattr(moments.os, "sched_getaffinity", lambda _: range(8))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # What is not in the file yet has to be read, too.
+        db.execute("CREATE TABLE texts AS SELECT zeroblob(?) AS text", (megabytes << 20,))
+        with open_moment(path, is_still=False) as moment:
+            at_once = partial(thread_at, threading.Barrier(readers, timeout=10))
+            threads = {reading.result() for reading in [moment.submit(at_once) for _ in range(readers)]}
+    assert len(threads) == readers
+    assert (threading.get_ident() in threads) == (readers == 1)

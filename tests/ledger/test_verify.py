@@ -12,6 +12,7 @@ from ledger.corrections import Correction, open_corrector
 from ledger.operations.lines import CHAIN, _cost_nanousd
 from ledger.operations.lines import PRICE as PRICED
 from ledger.prices import Price, Tier
+from ledger.sqlite import moment
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import Unreadable, verify_ledger
@@ -71,6 +72,14 @@ DAMAGE = {
     "what was looked at is still there": "UPDATE audit SET seq = 4",
     "whoever crossed a line was told of it": "UPDATE ceiling_windows SET warn_amount = spent_amount",
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def several_connections():
+    """As a file is looked at that is larger than those of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moment, "CONNECTION_BYTES", 1)
+        yield
 
 
 async def a_history(home):
