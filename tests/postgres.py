@@ -29,6 +29,8 @@ SEEDS = """
     UPDATE newest_line SET seq = 0, chain = decode(repeat('00', 32), 'hex');
 """
 PREFIX = "farthing-postgres-"
+# For whoever waits without a loop, whose test's deadline does not reach so far.
+ANSWERS_WITHIN_S = 60
 KEPT = ("ledger_turn", "ceilings_epoch", "response_totals", "audit", "events_forgotten", "newest_line", "parts")
 
 
@@ -60,13 +62,15 @@ class Server:
         self._handle.ensure_postgres_running()
 
     def _control(self, *arguments):
-        self._embedded.pg_ctl(["-w", *arguments], pgdata=self._handle.pgdata, user=self.system_user, timeout=60)
+        self._embedded.pg_ctl(
+            ["-w", *arguments], pgdata=self._handle.pgdata, user=self.system_user, timeout=ANSWERS_WITHIN_S
+        )
 
     def use(self, program, *arguments):
         """One of the server's own programs, as somebody at another machine would."""
         command = [Path(self._embedded.__file__).parent / "pginstall" / "bin" / program]
         command += ["-h", str(self.folder), "-U", "postgres", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWERS_WITHIN_S)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
     def url(self, database):
@@ -74,7 +78,7 @@ class Server:
 
     def run(self, database, script):
         async def run():
-            connection = await asyncpg.connect(self.url(database))
+            connection = await asyncpg.connect(self.url(database), command_timeout=ANSWERS_WITHIN_S)
             try:
                 return (
                     await connection.fetch(script) if script.startswith("SELECT") else await connection.execute(script)
@@ -172,7 +176,7 @@ class Standby:
 
     def control(self, *arguments):
         self._primary._embedded.pg_ctl(
-            ["-w", *arguments], pgdata=self._data, user=self._primary.system_user, timeout=60
+            ["-w", *arguments], pgdata=self._data, user=self._primary.system_user, timeout=ANSWERS_WITHIN_S
         )
 
     def promote(self):
@@ -193,7 +197,9 @@ def a_standby(primary):
         folder.chmod(0o777)
         data = folder / "data"
         primary._embedded.pg_basebackup(
-            ["-h", str(primary.folder), "-U", "postgres", "-D", str(data), "-R", "-c", "fast"], user=primary.system_user
+            ["-h", str(primary.folder), "-U", "postgres", "-D", str(data), "-R", "-c", "fast"],
+            user=primary.system_user,
+            timeout=ANSWERS_WITHIN_S,
         )
         standby = Standby(primary, data, folder)
         standby.control("-l", str(folder / "log"), "-o", f'-h "" -k {folder}', "start")

@@ -16,6 +16,8 @@ from tests.forked import Forked, forked
 
 FARTHING = str(Path(sys.executable).with_name("farthing"))
 START_WITHIN_S = 30
+# After its own end: for a drain of those that it started, and that have its output open.
+OUTPUT_ENDS_WITHIN_S = 60
 # What would configure the service from this machine's own environment.
 OURS = (
     "OTEL_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "PRIMARY_", "FALLBACK_", "PREFERRED_", "LLM_", "CB_", "CIRCUIT_",
@@ -73,9 +75,10 @@ class Service:
         self.process.terminate()
 
     async def ended(self) -> int:
-        """Wait for its end; its exit status."""
+        """Wait for its end; its exit status. Raises TimeoutError where somebody that it started does not end."""
         status = await self.process.wait()
-        await self._listening
+        async with asyncio.timeout(OUTPUT_ENDS_WITHIN_S):
+            await self._listening
         return status
 
     async def _read_log(self) -> None:
@@ -145,7 +148,8 @@ async def _installed(*arguments: str, folder: Path, environ: Mapping[str, str]) 
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        async with asyncio.timeout(OUTPUT_ENDS_WITHIN_S):
+            await process.communicate()
 
 
 def _forked(*arguments: str, folder: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Forked]:

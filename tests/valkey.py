@@ -75,7 +75,8 @@ class Server:
     def run(self, *command):
         from valkey import Valkey
 
-        with closing(Valkey(unix_socket_path=str(self._socket), password=self._password or None)) as client:
+        address = {"unix_socket_path": str(self._socket), "password": self._password or None}
+        with closing(Valkey(**address, socket_timeout=ANSWERS_WITHIN_S)) as client:
             return client.execute_command(*command)
 
     def names(self):

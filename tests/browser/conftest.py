@@ -25,7 +25,12 @@ def house(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         try:
             yield runner.run(stack.enter_async_context(a_house(tmp_path_factory.mktemp("browser"))))
         finally:
-            runner.run(stack.aclose())
+            runner.run(_closed(stack))
+
+
+async def _closed(stack: AsyncExitStack) -> None:
+    async with asyncio.timeout(TEST_DEADLINE_S):
+        await stack.aclose()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from multiprocessing import Pipe
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.ledger.calls import a_ledger
 
 TASKS = 64
 U0_CALLS = 40
+# What watches is on a thread, which a test's deadline does not end.
+WATCHES_FOR_S = 110
 # Tight in turn: some are used up on the way, all of them hold somebody out.
 CEILINGS = (
     Ceiling(scope="global", window="day", limit=600_000),
@@ -76,7 +79,7 @@ async def spend(folder: Path, calls: int, *, is_planted: bool = False) -> tuple[
     looked = await asyncio.to_thread(watch, folder, [process for process, _ in told], is_planted=is_planted)
     results = []
     for process, reading in told:
-        process.join()
+        process.join(0)
         assert process.exitcode == 0
         results.append(reading.recv())
         reading.close()
@@ -87,8 +90,10 @@ async def spend(folder: Path, calls: int, *, is_planted: bool = False) -> tuple[
 def watch(folder: Path, processes: list[Any], *, is_planted: bool) -> int:
     """Look at every commit that can be seen while the processes run. Returns how many those were."""
     version = looked = 0
+    ends_at_s = time.monotonic() + WATCHES_FOR_S
     with closing(sqlite3.connect(f"file:{folder}/farthing.db?mode=ro", uri=True, isolation_level=None)) as db:
         while any(process.is_alive() for process in processes):
+            assert time.monotonic() < ends_at_s, "they do not end"
             (seen,) = db.execute("PRAGMA data_version").fetchone()
             if seen != version:
                 version, looked = seen, looked + 1

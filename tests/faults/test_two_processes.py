@@ -23,6 +23,7 @@ from tests.upstream import Connection, Request, ScriptedUpstream, hang, scripted
 
 SERVICES = {"sqlite": 2, "postgresql": 3}
 TURNS = 300
+TURNS_TAKE_S = 60
 # A turn of the other that is under way, and those that it squeezes in before a process that was woken is running.
 OTHERS_TURNS = 25
 CANARY = {"error": {"message": "canary of a prompt", "type": "some_error", "code": "some_code"}}
@@ -177,11 +178,11 @@ async def test_of_two_busy_processes_neither_waits_for_more_than_a_few_turns_of_
         child.start()
         children.append((child, reading))
     for _, reading in children:
-        await asyncio.to_thread(reading.recv)  # It is there.
+        assert await asyncio.to_thread(reading.poll, START_WITHIN_S), "it is there"
     for _, reading in children:
         reading.send("go")
     for child, reading in children:
-        await asyncio.to_thread(child.join)
+        await asyncio.to_thread(child.join, TURNS_TAKE_S)
         assert child.exitcode == 0
         reading.close()
         child.close()

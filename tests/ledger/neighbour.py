@@ -18,6 +18,10 @@ from typing import Any
 from tests.ledger import calls
 from tests.ledger.calls import Clock, a_ledger
 
+# On a thread, where nothing else would end a wait.
+ANSWERS_WITHIN_S = 60
+ENDS_WITHIN_S = 30
+
 
 class ToldOff(Exception):
     """What was asked raised an error there; its text begins with the error's name."""
@@ -35,7 +39,7 @@ class Neighbour:
 
     def stop(self) -> None:
         self._pipe.close()  # It ends by itself once nobody is there to ask.
-        self._process.join()
+        self._process.join(ENDS_WITHIN_S)
         assert self._process.exitcode == 0
 
     @asynccontextmanager
@@ -57,10 +61,14 @@ class Neighbour:
 
     async def _ask(self, what: Callable[..., Any], *args: Any) -> Any:
         self._pipe.send((what, args))
-        answer, error = await asyncio.to_thread(self._pipe.recv)
+        answer, error = await asyncio.to_thread(self._receive)
         if error is not None:
             raise ToldOff(error)
         return answer
+
+    def _receive(self) -> Any:
+        assert self._pipe.poll(ANSWERS_WITHIN_S), "it does not answer"
+        return self._pipe.recv()
 
 
 class _Home:

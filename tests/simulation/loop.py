@@ -10,6 +10,8 @@ import contextvars
 import heapq
 import random
 
+# So often at most, and a second apart, who still lives at the end.
+TOLD_TO_END = 1000
 PROCESS: contextvars.ContextVar[str] = contextvars.ContextVar("process", default="")
 
 
@@ -46,10 +48,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._accidents.clear()
         for name in list(self._stopped):
             self.resume_process(name)
-        while tasks := [task for task in asyncio.all_tasks(self) if not task.done()]:
+        for _ in range(TOLD_TO_END):
+            tasks = [task for task in asyncio.all_tasks(self) if not task.done()]
+            if not tasks:
+                break
             for task in tasks:
                 task.cancel()
             self.run_until_complete(asyncio.wait(tasks, timeout=1))
+        else:
+            raise AssertionError(f"told to end {TOLD_TO_END} times, and there yet: {tasks}")
         self.run_until_complete(self.shutdown_asyncgens())
         self.close()
 

@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -30,6 +31,7 @@ from tests.ledger.calls import Clock, a_call, a_ledger, a_result, an_ending
 from tests.processes import FARTHING
 
 HOUR_MS = 3_600_000
+WITHIN_S = 30
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -45,18 +47,24 @@ class Terminal:
     def seen(self) -> str:
         return ESCAPES.sub("", self.raw)
 
-    def read_until(self, words: str, *, within_s: float = 30.0) -> None:
-        ends_at_s = time.monotonic() + within_s
-        while words not in self.seen:
-            assert time.monotonic() < ends_at_s, self.seen
-            assert self._read(), self.seen
+    def read_until(self, words: str, *, after: int = 0) -> None:
+        """Until it has written this. after: so many letters of what was seen."""
+        ends_at_s = time.monotonic() + WITHIN_S
+        while words not in self.seen[after:]:
+            assert self._read(ends_at_s), self.seen
 
     def ended(self) -> int:
-        while self._read():
+        """Its exit status, once it has one; also who goes on writing has only so much time."""
+        ends_at_s = time.monotonic() + WITHIN_S
+        while self._read(ends_at_s):
             pass
-        return self.process.wait(30)
+        return self.process.wait(WITHIN_S)
 
-    def _read(self) -> bool:
+    def _read(self, ends_at_s: float) -> bool:
+        left_s = max(0.0, ends_at_s - time.monotonic())
+        there, _, _ = select.select([self._descriptor], [], [], left_s)
+        assert there, self.seen
+        assert left_s, self.seen
         try:
             data = os.read(self._descriptor, 65536)
         except OSError:  # Linux: nobody has the other end any more.
@@ -187,8 +195,7 @@ def test_watching_on_a_terminal_that_cannot_move_its_cursor_goes_on_below(folder
     with on_a_terminal(folder, "spend", "--watch", "0.2", term="dumb") as terminal:
         terminal.read_until("Ctrl-C ends")
         before = len(terminal.seen)
-        while "Ctrl-C ends" not in terminal.seen[before:]:
-            assert terminal._read()
+        terminal.read_until("Ctrl-C ends", after=before)
         os.kill(terminal.process.pid, signal.SIGINT)
         assert terminal.ended() == 0
     assert "\x1b[1A" not in terminal.raw
