@@ -76,7 +76,9 @@ State = dict[str, bytes]
 class Disk:
     """The files of one folder as a power cut would leave them: names and contents last only once they were synced.
 
-    Stricter than SQLite's own promise: of folders, only syncs that the ledger's code asks for count.
+    Stricter than SQLite's own promise: of folders, only syncs that the ledger's code asks for count, and the one that is
+    SQLite's alone: of a rollback journal's name, with the journal's own sync (os_unix.c, UNIXFILE_DIRSYNC). Without it
+    a new file's first page could be torn with nothing there to undo it.
     """
 
     def __init__(self) -> None:
@@ -105,6 +107,11 @@ class Disk:
     def lose_unsynced(self, name: str) -> None:
         """What Linux does when a sync fails: the pages count as clean, and are never written again."""
         self.names[name].pending.clear()
+
+    def sync_name(self, name: str) -> None:
+        """Of the folder, this name alone."""
+        self._history[name] = self._history[name][-1:]
+        self.on_change()
 
     def sync_folder(self) -> None:
         for name, history in self._history.items():
@@ -194,6 +201,8 @@ class RecordingFile(apsw.VFSFile):
         super().xSync(flags)
         if self._name:
             self._disk.sync(self._name)
+            if self._name.endswith("-journal"):
+                self._disk.sync_name(self._name)
 
     def _may_fail(self, operation: str) -> None:
         code = self._disk.fault(operation, self._name or "")
