@@ -76,7 +76,7 @@ State = dict[str, bytes]
 class Disk:
     """The files of one folder as a power cut would leave them: names and contents last only once they were synced.
 
-    Stricter than SQLite's own promise: of folders, only syncs that the ledger's code asks for count, and the one that is
+    Stricter than SQLite's own promise: of folders, only syncs that the ledger's code asks for count, and one that is
     SQLite's alone: of a rollback journal's name, with the journal's own sync (os_unix.c, UNIXFILE_DIRSYNC). Without it
     a new file's first page could be torn with nothing there to undo it.
     """
