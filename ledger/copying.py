@@ -251,9 +251,10 @@ def _mark(db: Database, *, copied: tuple[Table, ...]) -> str:
 
 def _source(url: str) -> AbstractContextManager[Source]:
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.copying import open_source as open_server_source
 
-        return open_server_source(server_of(url))
+        return open_server_source(address)
     from ledger.sqlite.copying import open_source
 
     return open_source(path_of(url))
@@ -261,9 +262,10 @@ def _source(url: str) -> AbstractContextManager[Source]:
 
 def _target(url: str) -> AbstractContextManager[Target]:
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.copying import open_target as open_server_target
 
-        return open_server_target(server_of(url))
+        return open_server_target(address)
     from ledger.sqlite.copying import open_target
 
     return open_target(path_of(url))

@@ -160,9 +160,10 @@ async def open_corrector(url: str, *, clock_ms: Callable[[], int]) -> AsyncItera
     """Correct a ledger that is there: in its writers' turns, so that a service on it goes on. Raises NotALedger."""
     opened: AbstractAsyncContextManager[Corrector]
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.corrector import open_postgres_corrector
 
-        opened = open_postgres_corrector(server_of(url), clock_ms=clock_ms)
+        opened = open_postgres_corrector(address, clock_ms=clock_ms)
     else:
         from ledger.sqlite.ledger import open_sqlite_corrector
 

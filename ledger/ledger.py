@@ -255,10 +255,11 @@ async def open_ledger(
     bounds = cache_bounds or CacheBounds()
     opened: AbstractAsyncContextManager[Ledger]
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.ledger import open_postgres_ledger
 
         opened = open_postgres_ledger(
-            server_of(url),
+            address,
             clock_ms=clock_ms,
             bounds=bounds,
             verify_every_s=verify_every_s,
@@ -297,9 +298,10 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
     """
     opened: AbstractAsyncContextManager[LedgerReports]
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.ledger import open_postgres_reports
 
-        opened = open_postgres_reports(server_of(url), clock_ms=clock_ms)
+        opened = open_postgres_reports(address, clock_ms=clock_ms)
     else:
         from ledger.sqlite.ledger import open_sqlite_reports
 
@@ -311,9 +313,10 @@ async def open_reports(url: str, *, clock_ms: Callable[[], int] = wall_ms) -> As
 def check_ledger(url: str) -> None:
     """Raise NotALedger, which says what to do, if a ledger cannot be kept there. Changes nothing."""
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.ledger import check_address
 
-        check_address(server_of(url), now_ms=wall_ms())
+        check_address(address, now_ms=wall_ms())
         return
     from ledger.sqlite.files import check_file
 

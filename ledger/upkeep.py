@@ -46,9 +46,10 @@ def prune_ledger(
     NotALedger, and TooRecent for a moment less than a day ago.
     """
     if is_on_server(url):
+        address = server_of(url)
         from ledger.postgres.prune import prune_database
 
-        return prune_database(server_of(url), before_ms, now_ms=now_ms, dry_run=dry_run, on_step=on_step)
+        return prune_database(address, before_ms, now_ms=now_ms, dry_run=dry_run, on_step=on_step)
     from ledger.sqlite.prune import prune_file
 
     path = Path(url.partition(":")[2])

@@ -25,7 +25,10 @@ def path_of(url: str) -> Path:
 
 
 def server_of(url: str) -> "Address":
-    """The server's address. Raises NotALedger, also where the packages for it are missing."""
+    """The server's address. Raises NotALedger, also where the packages for it are missing.
+
+    So it is asked for before anything of `ledger.postgres` is imported.
+    """
     try:
         from ledger.postgres.address import address_of
     except ImportError as error:

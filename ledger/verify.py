@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotALedger
 from ledger.url import is_on_server, server_of
 
 
@@ -44,9 +44,13 @@ def verify_ledger(
     Unreadable.
     """
     if is_on_server(url):
+        try:
+            address = server_of(url)
+        except NotALedger as error:
+            raise Unreadable(str(error)) from error
         from ledger.postgres.verify import verify_database
 
-        return verify_database(server_of(url), on_rule=on_rule, since=since, is_unfinished=is_unfinished)
+        return verify_database(address, on_rule=on_rule, since=since, is_unfinished=is_unfinished)
     from ledger.sqlite.verify import verify_file
 
     return verify_file(Path(url.partition(":")[2]), on_rule=on_rule, since=since, is_unfinished=is_unfinished)

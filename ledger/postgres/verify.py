@@ -37,7 +37,9 @@ def verify_database(
 
     try:
         return run_to_end(run())
-    except (NotALedger, NoSuchLine, ServerFailed) as error:
+    except ServerFailed as error:
+        raise Unreadable(f"{address.shown} cannot be read: {error}") from error
+    except (NotALedger, NoSuchLine) as error:
         raise Unreadable(str(error)) from error
 
 

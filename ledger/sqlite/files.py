@@ -36,6 +36,7 @@ _READ_BY_ALL: Final = (
     "response_totals",
 )
 _PROGRESS_STEPS: Final = 20_000
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SAVE_IT: Final = "put a backup in its place (`farthing backup` makes them), or see with `farthing verify` what broke"
 
 
@@ -57,6 +58,16 @@ def check_file(path: Path, *, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         raise NotALedger(f"{path} is a folder: name a file in it")
     if path.exists() and path.stat().st_size:
         _check_content(path)
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether it says that a file is broken, or no database."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def damaged(path: Path, error: BaseException | None) -> NotALedger:
+    """What is said of a file that SQLite cannot read as a database."""
+    return NotALedger(f"{path} is damaged or no ledger ({error}): {_SAVE_IT}")
 
 
 def network_mount(mountinfo: str, folder: str) -> str | None:
@@ -89,7 +100,7 @@ def _check_content(path: Path) -> None:
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return  # Somebody is at work on it: whoever opens it to write waits longer than this look.
-        raise NotALedger(f"{path} is damaged or no ledger ({error}): {_SAVE_IT}") from error
+        raise damaged(path, error) from error
 
 
 def _check_schema(db: sqlite3.Connection, version: int, path: Path) -> None:

@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from ledger.bodies import Bodies
-from ledger.errors import NotALedger
+from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.events import EVENTS_KEPT_MS
 from ledger.figures import Batch
 from ledger.operations.owners import LeaseRule
 from ledger.sqlite.connection import Synchronous
-from ledger.sqlite.files import check_file
+from ledger.sqlite.files import check_file, damaged, is_damage
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.readers import open_readers
 from ledger.sqlite.writer import open_store
@@ -61,7 +61,12 @@ async def open_sqlite_reports(path: Path, *, clock_ms: Callable[[], int]) -> Asy
     """Read a file that is there. Raises NotALedger."""
     _check_there(path)
     async with open_readers(path) as readers:
-        await readers.read(check_identity)
+        try:
+            await readers.read(check_identity)
+        except LedgerUnavailable as unavailable:
+            if is_damage(unavailable.__cause__):
+                raise damaged(path, unavailable.__cause__) from unavailable
+            raise
         yield StoreReports(readers, clock_ms)
 
 
@@ -74,5 +79,7 @@ async def open_sqlite_corrector(path: Path, *, clock_ms: Callable[[], int]) -> A
 
 
 def _check_there(path: Path) -> None:
+    if path.is_dir():
+        raise NotALedger(f"{path} is a folder: name a file in it")
     if not path.is_file():
         raise NotALedger(f"there is no ledger at {path} yet: it is made when the service first starts")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from ledger.operations.events import raise_event
 from ledger.operations.lines import LineAudit, Place, first_place
 from ledger.operations.sums import Followed, SumAudit, follow, followed_until
 from ledger.sql import statements
+from ledger.sqlite.files import is_damage
 from ledger.sqlite.proofs import CALLED
 from ledger.sqlite.verify import RULES
 from ledger.store.writer import Writer
@@ -35,7 +35,6 @@ MOST_LINES: Final = 300_000
 QUEUE_NOTED_S: Final = 5.0
 # What names the thing that is broken, so that one thing is told once however its figures change.
 _NAMES: Final = ("seq", "hold_id", "ceiling_id", "starts_at_ms")
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 Broken = list[tuple[str, dict[str, Any]]]
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class Looks:
                 if await self._readers.read(partial(_look_on, audit=audit, sums=sums)) < LINES_AT_ONCE:
                     break
         except LedgerUnavailable as error:
-            if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+            if not is_damage(error.__cause__):
                 raise
             rules = [("the file is sound", {"unreadable": str(error.__cause__)})]
         return audit, sums, [*rules, *audit.broken, *sums.broken]

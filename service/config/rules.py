@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
+from ledger.errors import NotALedger
 from ledger.money import parse_usd
-from ledger.url import is_on_server
+from ledger.url import is_on_server, server_of
 from ledger.valkey.address import NotACacheServer, cache_server_of
 from router.capabilities import CAPABILITIES
 from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
@@ -163,8 +164,14 @@ def _ledger_problems(url: str) -> Iterator[Problem]:
     if is_on_server(url):
         if not path.startswith("//"):
             yield Problem("ledger.url", "must be an address, written postgresql://user@host/database")
+            return
+        try:
+            server_of(url)
+        except NotALedger as error:
+            yield Problem("ledger.url", str(error))
     elif scheme != "sqlite" or not path:
-        yield Problem("ledger.url", "must be a file, written sqlite:farthing.db")
+        text = "must be a file, written sqlite:farthing.db, or a database, written postgresql://user@host/database"
+        yield Problem("ledger.url", text)
     elif path.startswith(":"):
         yield Problem("ledger.url", "must be a file: what is kept in memory is no ledger")
     elif path.startswith("//") and not path.startswith("///"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import NotALedger
+from ledger.ledger import open_reports
 from ledger.sqlite import files
 from ledger.sqlite.files import check_file, network_mount
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
@@ -98,6 +99,15 @@ async def test_of_a_large_file_a_start_looks_at_what_every_admission_reads(tmp_p
 async def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "farthing.db").write_bytes(b"dear diary, " * 1000)
     await refuses(tmp_path, "damaged or no ledger")
+    with pytest.raises(NotALedger, match=r"damaged or no ledger .*put a backup in its place"):
+        async with open_reports(f"sqlite:{tmp_path / 'farthing.db'}"):
+            raise AssertionError("it opened")
+
+
+async def test_a_folder_is_no_ledger_to_read_either(tmp_path):
+    with pytest.raises(NotALedger, match="is a folder: name a file in it"):
+        async with open_reports(f"sqlite:{tmp_path}"):
+            raise AssertionError("it opened")
 
 
 @pytest.mark.parametrize("statement", ["DROP TABLE audit", "DROP TRIGGER a_posting_never_changes"])
