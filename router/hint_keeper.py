@@ -93,7 +93,9 @@ class Hints:
         self._values.change(deployment_id, partial(after, evidence=evidence))
 
     async def change(self, deployment_id: str, rule: Callable[[Hint], Hint]) -> None:
-        """Have an operator's word take effect, for all processes. Raises LedgerError."""
+        """Have an operator's word take effect, for all processes, and on what was learned here. Raises LedgerError."""
+        self._count_successes(deployment_id)
+        await self._values.share()
         await self._values.decide(deployment_id, lambda hint: (rule(hint), None))
 
     async def share(self) -> None:

@@ -36,7 +36,7 @@ from router.hints import (
 )
 from router.lessons import Adaptation, Lesson, lesson_of
 from router.memory import Memory
-from router.orders import ACTIONS, WrongOrder, allowed, blocked_by_hand, order, preferring
+from router.orders import ACTIONS, WrongOrder, allowed, blocked_by_hand, forgotten, order, preferring
 from router.reply import Finished
 from tests.router.gateways import a_call, a_deployment, open_gateway, text_of
 from tests.scripts import json_response
@@ -407,6 +407,20 @@ async def test_what_is_learned_is_shared_and_outlives_the_process(tmp_path: Path
         assert await later.admit("p:m")
         await later.change("p:m", partial(preferring, endpoint="v1/responses"))
         assert later.asked_as("p:m").endpoint == "v1/responses"
+
+
+async def test_what_is_forgotten_by_hand_comes_back_from_no_process_that_had_not_told_it_yet(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        memory = Memory(house.ledger)
+        hints = Hints(now_ms=house.clock.now_ms, memory=memory, process="one")
+        hints.succeeded("p:m", workflow="w", endpoint="v1/responses")
+        hints.failed("p:m", evidence(OUT_OF_CREDIT, at_ms=house.clock.now_ms()))
+        hints.succeeded("p:m", workflow="w", endpoint="v1/responses")
+        await hints.change("p:m", forgotten)
+        assert (hints.get("p:m"), hints.report("p:m")["successes"]) == (Hint(), 0)
+        await hints.share_all()
+        await memory.learn()
+        assert hints.get("p:m") == Hint()
 
 
 def test_an_order_is_known_by_its_name_and_refused_with_what_would_be_right():
