@@ -132,12 +132,19 @@ class UnknownDimension(ValueError):
         self.known = known
 
 
-def check_dimensions(query: SpendQuery | LatencyQuery) -> None:
-    """Raise UnknownDimension for the first name that the report does not know."""
+def check_query(query: SpendQuery | LatencyQuery) -> None:
+    """Raise ValueError for what no report can be of: a name that is not known, a window that ends before it begins."""
+    if ends_first(query.since_ms, query.until_ms):
+        raise ValueError(f"the window ends at {iso(query.until_ms)}, before it begins at {iso(query.since_ms)}")
     known = SPEND_DIMENSIONS if isinstance(query, SpendQuery) else LATENCY_DIMENSIONS
     for name in (*query.group_by, *query.filters):
         if name not in known:
             raise UnknownDimension(name, known)
+
+
+def ends_first(since_ms: int | None, until_ms: int | None) -> bool:
+    """Whether a window has its ends the wrong way round."""
+    return since_ms is not None and until_ms is not None and until_ms < since_ms
 
 
 def page_name(created_at_ms: int, generation_id: str) -> str:

@@ -43,11 +43,12 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """There is no such path, model or generation. what: its kind and name."""
+    """There is no such path, generation or key. what: its kind and name. listed_at: where those are that there are."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, listed_at: str = "/schema") -> None:
         super().__init__(what)
         self.what = what
+        self.listed_at = listed_at
 
 
 class MethodNotAllowed(Refusal):

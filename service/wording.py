@@ -117,7 +117,7 @@ def pepper_differs(_error: PepperDiffers, _now_ms: int) -> Told:
 
 
 def not_found(error: NotFound, _now_ms: int) -> Told:
-    return Told(f"There is no {error.what} here. GET /schema lists every path.")
+    return Told(f"There is no {error.what} here. GET {error.listed_at} lists those that there are.")
 
 
 def method_not_allowed(error: MethodNotAllowed, _now_ms: int) -> Told:

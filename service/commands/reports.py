@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import LedgerReports, open_reports
-from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, parse_moment
+from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_query, parse_moment
 from service.clock import now_ms
 from service.commands.failing import failing, load_ledger_or_exit
 from service.commands.sparks import BLOCKS, FEWEST_CELLS, Courses, Figure, Report, courses
@@ -77,6 +77,8 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
 def show_report(kind: Kind[Query], options: Options) -> None:
     """Read the report from the config's ledger, with or without a service running on it, and show it."""
     make_query(kind, options)
+    if options.as_json and options.as_csv:
+        failing("--json and --csv are two forms of one report: choose one", status=2)
     if options.watch is not None and (options.as_json or options.as_csv or not sys.stdout.isatty()):
         failing("--watch refreshes a table on a terminal: it goes with neither --json, --csv nor a pipe", status=2)
     config = load_ledger_or_exit(options.path)
@@ -99,7 +101,7 @@ def make_query(kind: Kind[Query], options: Options) -> Query:
             until_ms=None if options.until is None else parse_moment(options.until, now_ms()),
             group_by=tuple(name.strip() for name in options.by.split(",") if name.strip()),
         )
-        check_dimensions(query)
+        check_query(query)
     except (UnknownDimension, ValueError) as error:
         failing(str(error), status=2)
     return query

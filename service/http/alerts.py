@@ -37,7 +37,7 @@ def alert_handlers(parts: Parts) -> Sequence[HTTPRouteHandler]:
         event_id = request.path_params["event_id"]
         who = exchange_of(request.scope).caller.key_id or "anonymous"
         if not await parts.alerts.acknowledge(event_id, who):
-            raise NotFound(f"alert {event_id!r}")
+            raise NotFound(f"alert {event_id!r}", listed_at="/alerts")
         return json_response({"id": event_id, "acknowledged": True})
 
     return alerts, acknowledge

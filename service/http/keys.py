@@ -42,7 +42,7 @@ def key_handlers(parts: Parts) -> Sequence[HTTPRouteHandler]:
         key_id = request.path_params["key_id"]
         key = await parts.keyring.revoke(key_id)
         if key is None:
-            raise NotFound(f"key {without_secrets(key_id)!r}")
+            raise NotFound(f"key {without_secrets(key_id)!r}", listed_at="/keys")
         return json_response(key_report(key, parts.now_ms()))
 
     return show, create, revoke

@@ -15,6 +15,7 @@ from ledger.reports import (
     LatencyQuery,
     SpendQuery,
     UnknownPage,
+    ends_first,
     parse_moment,
 )
 from router.errors import RouteForbidden, UnknownModel
@@ -93,7 +94,7 @@ def _report_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         generation_id = request.path_params["generation_id"]
         story = await parts.reports.generation(generation_id)
         if story is None:
-            raise NotFound(f"generation {generation_id!r}")
+            raise NotFound(f"generation {generation_id!r}", listed_at="/ledger/generations")
         viewer = parts.trace_url.replace(TRACE_ID, story["trace_id"])
         return json_response({**story, "trace_url": viewer or None})
 
@@ -169,9 +170,10 @@ def _query_and_format(
     form = given.get("format", "json")
     if form not in _FORMATS:
         raise InvalidRequest("must be json or csv", where="format")
+    since_ms, until_ms = read_window(given, now_ms)
     query = to(
-        since_ms=read_moment("since", given, now_ms),
-        until_ms=read_moment("until", given, now_ms),
+        since_ms=since_ms,
+        until_ms=until_ms,
         group_by=tuple(dict.fromkeys(groups)),
         filters={name: value for name, value in given.items() if name in dimensions},
     )
@@ -181,9 +183,10 @@ def _query_and_format(
 def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery:
     """The page of calls asked for. Raises InvalidRequest naming the parameter that is wrong."""
     given = read_parameters(query_string, (*_PAGE_FIELDS, *SPEND_DIMENSIONS))
+    since_ms, until_ms = read_window(given, now_ms)
     return GenerationsQuery(
-        since_ms=read_moment("since", given, now_ms),
-        until_ms=read_moment("until", given, now_ms),
+        since_ms=since_ms,
+        until_ms=until_ms,
         filters={name: value for name, value in given.items() if name in SPEND_DIMENSIONS},
         limit=read_number("limit", given.get("limit", str(PAGE))),
         before=given.get("before") or None,
@@ -206,6 +209,14 @@ def read_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= _MOST):
         raise InvalidRequest(f"must be a number from 1 to {_MOST}", where=name)
     return int(text)
+
+
+def read_window(given: dict[str, str], now_ms: int) -> tuple[int | None, int | None]:
+    """The moments `since` and `until`, where they are given. Raises InvalidRequest."""
+    since_ms, until_ms = read_moment("since", given, now_ms), read_moment("until", given, now_ms)
+    if ends_first(since_ms, until_ms):
+        raise InvalidRequest("is before since: no moment lies between them", where="until")
+    return since_ms, until_ms
 
 
 def read_moment(name: str, given: dict[str, str], now_ms: int) -> int | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import RATIO, Tally, bucket_of, middle_us
-from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_dimensions, iso, parse_moment
+from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_query, iso, parse_moment
 from ledger.usage import Usage
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 from tests.ledger.drawn import holds
@@ -131,9 +131,18 @@ async def test_the_dearest_names_stay_apart_and_the_others_are_one_group_at_each
 
 def test_what_a_report_does_not_keep_apart_is_named():
     with pytest.raises(UnknownDimension, match="colour"):
-        check_dimensions(SpendQuery(group_by=("colour",)))
+        check_query(SpendQuery(group_by=("colour",)))
     with pytest.raises(UnknownDimension, match="workflow"):
-        check_dimensions(LatencyQuery(filters={"workflow": "w"}))
+        check_query(LatencyQuery(filters={"workflow": "w"}))
+
+
+def test_a_window_ends_no_sooner_than_it_begins():
+    check_query(SpendQuery(since_ms=1000, until_ms=1000))
+    check_query(SpendQuery(until_ms=0))
+    with pytest.raises(
+        ValueError, match=r"ends at 1970-01-01T00:00:00.999Z, before it begins at 1970-01-01T00:00:01.000Z"
+    ):
+        check_query(LatencyQuery(since_ms=1000, until_ms=999))
 
 
 def test_moments_are_read_as_people_write_them():

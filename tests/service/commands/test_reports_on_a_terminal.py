@@ -205,3 +205,14 @@ def test_watching_takes_a_terminal_and_a_table(folder: Path) -> None:
     piped = CliRunner().invoke(spend, ["--config", str(folder / "farthing.toml"), "--watch"])
     assert (piped.exit_code, piped.stdout) == (2, "")
     assert "--watch" in piped.stderr
+
+
+def test_a_report_has_one_form_and_a_window_the_right_way_round(folder: Path) -> None:
+    config = ("--config", str(folder / "farthing.toml"))
+    for wrong, said in (
+        (("--json", "--csv"), "--json and --csv are two forms of one report: choose one"),
+        (("--since", "2026-11-02", "--until", "2026-11-01"), "the window ends at 2026-11-01T00:00:00.000Z, before it"),
+    ):
+        refused = CliRunner().invoke(spend, [*config, *wrong])
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"farthing: {said}")

@@ -84,6 +84,7 @@ async def test_the_spend_report_is_asked_for_what_the_query_says():
     ("query", "param"),
     [
         ("since=yesterday", "since"),
+        ("since=2026-11-02&until=2026-11-01", "until"),
         ("group_by=modle", "modle"),
         ("grup_by=model", "grup_by"),
         ("format=xml", "format"),
@@ -111,6 +112,9 @@ async def test_generations_are_found_or_not():
         assert known == {"id": "gen_known", "trace_id": "4bf9", "trace_url": None}
         missing = await client.get("/ledger/generations/gen_lost")
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+        assert missing.json()["detail"].endswith("GET /ledger/generations lists those that there are.")
+        swapped = await client.get("/ledger/generations?since=2026-11-02&until=2026-11-01")
+        assert (swapped.status_code, swapped.json()["param"]) == (400, "until")
 
 
 async def test_a_page_of_calls_is_asked_for_what_the_query_says():
