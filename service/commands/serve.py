@@ -1,5 +1,6 @@
 """`farthing serve`."""
 
+import errno
 import gc
 import logging
 import os
@@ -45,7 +46,7 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
 
         listening = listen(config.server.host, config.server.port)
     except OSError as error:
-        failing(f"cannot listen on {config.server.host}:{config.server.port}: {error.strerror}")
+        failing(f"cannot listen on {config.server.host}:{config.server.port}: {_why(error)}")
     for warning in Catalog(config, load_book(), now_ms=now_ms()).warnings:
         log.warning("%s", warning)
     bound = listening.getsockname()
@@ -98,6 +99,12 @@ def _loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _why(error: OSError) -> str:
+    """In the system's words, without Python's, which repeat the address."""
+    words = str(error.strerror).partition(" (while ")[0]
+    return f"{words}; --port takes another one" if error.errno == errno.EADDRINUSE else words
 
 
 def _arguments(path: str | None, host: str, port: int) -> list[str]:

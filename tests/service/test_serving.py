@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -243,6 +244,15 @@ async def test_a_wrong_config_is_told_whole_and_exits_with_2(tmp_path):
     assert "did you mean port?" in err
     assert "gone" in err
     assert "Traceback" not in err
+
+
+async def test_an_address_that_is_taken_is_told_with_the_way_out(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, err = await run_farthing(tmp_path, "serve", "--port", port)
+    assert code == 1
+    why = "Address already in use; --port takes another one"
+    assert err.splitlines() == [f"farthing: cannot listen on 127.0.0.1:{port}: {why}"]
 
 
 async def test_what_one_service_learns_of_a_deployment_the_others_on_its_ledger_know_also_after_a_restart(tmp_path):
