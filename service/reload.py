@@ -64,7 +64,7 @@ class Reloading:
         try:
             config = self._read()
         except ConfigInvalid as error:
-            return None, [str(problem) for problem in error.problems]
+            return None, error.lines
         places = started_with(self._config, config)
         return (None if places else config), [f"{place} can only be changed by a restart" for place in places]
 

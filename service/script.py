@@ -38,7 +38,7 @@ async def open_reply(
             finally:
                 await reply.aclose()
     except ConfigInvalid as error:
-        raise ChatFailed("\n".join(map(str, error.problems)), code="config_invalid") from error
+        raise ChatFailed("\n".join(error.lines), code="config_invalid") from error
     except NotALedger as error:
         raise ChatFailed(str(error), code=error.code) from error
     except LocalModelUnavailable as error:

@@ -7,11 +7,12 @@ longer than some milliseconds.
 """
 
 import json
+import re
 from array import array
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import accumulate
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -28,6 +29,7 @@ from service.json_pieces import (
 from service.refusals import InvalidRequest
 
 T = TypeVar("T")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 MAX_DEPTH: Final = 128
 # Objects and lists in one body: a long conversation with its tools has some thousands.
 MAX_CONTAINERS: Final = 50_000
@@ -66,7 +68,7 @@ def _decode(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequest("the body is not UTF-8") from error
     except msgspec.DecodeError as error:
-        raise InvalidRequest(str(error)) from error
+        raise InvalidRequest(str(error) if raw.strip() else "the body is empty: send a JSON object") from error
     except Malformed as error:
         raise InvalidRequest("the JSON is malformed") from error
     except LongKey as error:
@@ -84,7 +86,28 @@ def convert(value: dict[str, Any], to: type[T]) -> T:
     except msgspec.ValidationError as error:
         # msgspec says "… - at `$.messages[0].role`"; a missing field is named in the text, its object in the path.
         text, _, path = str(error).partition(" - at `$")
-        raise InvalidRequest(text.replace("`", ""), where=path.strip("`").lstrip(".")) from error
+        where = path.strip("`").lstrip(".")
+        if missing := _MISSING.fullmatch(text):
+            raise InvalidRequest("is missing", where=f"{where}.{missing[1]}".lstrip(".")) from error
+        if text.startswith("Invalid enum value"):
+            text = f"must be one of {', '.join(_choices_at(where, to))}"
+        elif where.endswith("_usd") and isinstance(value.get(where), int | float):
+            text = f'an amount is exact, so it goes in quotes: "{value[where]}"'
+        raise InvalidRequest(text.replace("`", ""), where=where) from error
+
+
+def choices_of(kind: Any) -> list[str]:
+    """Of a Literal, or of a union with one; of any other type none."""
+    members = [kind] if get_origin(kind) is Literal else get_args(kind)
+    return [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]
+
+
+def _choices_at(path: str, kind: Any) -> list[str]:
+    """Those of a field within fields, as `cache.mode`."""
+    for name in path.split("."):
+        structs = [it for it in (kind, *get_args(kind)) if isinstance(it, type) and issubclass(it, msgspec.Struct)]
+        kind = next((field.type for it in structs for field in msgspec.structs.fields(it) if field.name == name), None)
+    return choices_of(kind)
 
 
 def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, within: str = "") -> None:

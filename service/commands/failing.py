@@ -59,7 +59,7 @@ def _or_exit(load: Callable[[], Config]) -> Config:
     try:
         return load()
     except ConfigInvalid as error:
-        failing(*(str(problem) for problem in error.problems), status=CONFIG_WRONG)
+        failing(*error.lines, status=CONFIG_WRONG)
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 
 from service.config.model import LISTS, TABLES, Config, Section
 from service.config.problems import Problem, place_in
+from service.strict_json import choices_of
 
 _VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _INNER_VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
@@ -131,8 +132,9 @@ def _stand_ins(section: type[Section]) -> dict[str, Any]:
 
 def _readable(text: str, kind: Any, *, said: str) -> str:
     """msgspec's words without its marks; for a choice, the choices. said: the value, unless it may be a secret."""
-    if choices := _choices(kind):
-        return f"{said} cannot be; choose {', '.join(choices)}"
+    if choices := choices_of(kind):
+        number = "a number or " if any(map(_is_number, get_args(kind))) else ""
+        return f"{said} cannot be; choose {number}{', '.join(choices)}"
     return text.replace("`", "").replace(" | null", "").replace("object", "table").replace("Expected", "expected")
 
 
@@ -143,7 +145,5 @@ def _shown(value: Any, *, is_ours: bool) -> str:
     return repr(value)[:80] if isinstance(value, str | int | float) else "this"
 
 
-def _choices(kind: Any) -> list[str]:
-    """Of a Literal, or of a union with one; of any other type none."""
-    members = [kind] if get_origin(kind) is Literal else get_args(kind)
-    return [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]
+def _is_number(kind: Any) -> bool:
+    return kind in {int, float} or (get_origin(kind) is Annotated and _is_number(get_args(kind)[0]))

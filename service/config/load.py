@@ -37,7 +37,7 @@ def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapp
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, **overrides))
     problems = _problems(decoding, config)
     if problems:
-        raise ConfigInvalid(*problems)
+        raise ConfigInvalid(*problems, file=chosen)
     return config
 
 
@@ -54,7 +54,7 @@ def load_ledger(path: str | None, environ: Mapping[str, str]) -> Config:
     config = decoding.config(_document(chosen))
     problems = [problem for problem in _problems(decoding, config) if section_of(problem) not in _OTHERS]
     if problems:
-        raise ConfigInvalid(*problems)
+        raise ConfigInvalid(*problems, file=chosen)
     return Config(ledger=config.ledger)
 
 
@@ -71,7 +71,7 @@ def load_books(path: str | None, environ: Mapping[str, str]) -> Config:
     config = _with_someone_to_ask(decoding.config(_document(chosen)), environ)
     problems = [problem for problem in _problems(decoding, config) if not _is_for_others(problem)]
     if problems:
-        raise ConfigInvalid(*problems)
+        raise ConfigInvalid(*problems, file=chosen)
     return Config(**{name: getattr(config, name) for name in Config.__struct_fields__ if name not in _WITHOUT_NAMES})
 
 

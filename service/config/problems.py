@@ -1,6 +1,7 @@
 """What is wrong with a config: every problem at once, each with its place."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -25,12 +26,19 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class ConfigInvalid(Exception):
-    """The config cannot be used. Nothing was started."""
+    """The config cannot be used. Nothing was started. file: it was read from there; None: from the environment."""
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: Problem, file: Path | None = None) -> None:
         assert problems
         super().__init__("; ".join(map(str, problems)))
         self.problems = problems
+        self._file = file
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each problem, which says in which file it is."""
+        within = "" if self._file is None else f"{_printable(str(self._file))}: "
+        return [f"{within}{problem}" for problem in self.problems]
 
 
 def place_in(table: str, key: str) -> str:

@@ -77,7 +77,7 @@ async def test_without_the_packages_a_command_says_so_in_a_line(tmp_path, comman
     status, out, err = await python(tmp_path, COMMANDS, command)
     assert (status, out) == (2, "")
     words = "ledger.url: a ledger on PostgreSQL needs more packages: pip install 'farthing[postgres]'"
-    assert err.splitlines() == [f"farthing: {words}"]
+    assert err.splitlines() == [f"farthing: farthing.toml: {words}"]
 
 
 @pytest.mark.parametrize(

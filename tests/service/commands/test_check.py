@@ -72,8 +72,8 @@ def test_a_wrong_config_is_a_line_for_each_problem_and_exit_2() -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "farthing: server.prot: unknown key; did you mean port?",
-        "farthing: ledger.url: must be a file, written sqlite:farthing.db, or a database, written "
+        "farthing: farthing.toml: server.prot: unknown key; did you mean port?",
+        "farthing: farthing.toml: ledger.url: must be a file, written sqlite:farthing.db, or a database, written "
         "postgresql://user@host/database",
     ]
 

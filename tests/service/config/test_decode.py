@@ -3,8 +3,8 @@
 import pytest
 
 from router.tokens.encodings import ENCODINGS
-from service.config.decode import _choices
 from service.config.model import ModelSection
+from service.strict_json import choices_of
 from tests.service.config.conftest import PROVIDER, Reads, Refuses
 
 
@@ -116,4 +116,4 @@ def test_a_value_from_the_environment_is_named_when_unset_and_never_shown(refuse
 
 
 def test_the_encodings_to_choose_from_are_those_that_are_there() -> None:
-    assert tuple(_choices(ModelSection.__annotations__["encoding"])) == ENCODINGS
+    assert tuple(choices_of(ModelSection.__annotations__["encoding"])) == ENCODINGS

@@ -102,6 +102,7 @@ def provider(url: str, more: str = "") -> str:
         (rate("tokens", '"1.5"'), "ceilings[0].limit: '1.5' is no whole number of tokens, zero or more"),
         (rate("calls", "-1"), "ceilings[0].limit: -1 is no whole number of calls, zero or more"),
         (rate("calls", "1000000000000001"), "ceilings[0].limit: 1000000000000001 is more than 1,000,000,000,000,000"),
+        ('[router]\nhedge_after_ms = "fast"', "router.hedge_after_ms: 'fast' cannot be; choose a number or p95"),
         (rate("call", "1"), "ceilings[0].unit: 'call' cannot be; choose usd, tokens, calls"),
         (rate("tokens", "1") + 'limit_usd = "1"\n', "ceilings[0].limit_usd: stands for unit"),
         (ceiling("global") + "limit = 1", "ceilings[0].limit_usd: stands for unit"),
