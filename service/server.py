@@ -70,8 +70,10 @@ class SocketServer(Server):
         )
 
     def _init_shared_socket(self) -> None:
-        # granian shares the listening socket between its workers the same way; its stubs leave the arguments out.
-        self._shd = SocketHolder(self._listening.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+        # granian shares the listening socket between its workers the same way; its stubs leave the arguments out. It
+        # closes what it is given: a duplicate, for ours is ours to close, and its number may be another file's by then.
+        given = self._listening.dup().detach()
+        self._shd = SocketHolder(given, False, BACKLOG)  # type: ignore[call-arg, assignment]
         self._ssp = None
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import httpx
 import msgspec
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.errors import Tight
@@ -40,6 +38,7 @@ from service.auth.keyring import Keyring
 from service.config import load_config
 from service.http.generation import Slots
 from service.parts import Limits, Parts, Readiness
+from service.server import SocketServer, listen
 from telemetry.facts import ChatFacts, RequestFacts
 
 Step = Delta | Finished | Exception | asyncio.Event
@@ -315,13 +314,15 @@ def a_keyring(*, are_needed: bool = False) -> Keyring:
 class Edge:
     """A served application: where it is, and what stands behind it."""
 
-    def __init__(self, limits: Limits, gateway: Any = None, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self, limits: Limits, gateway: Any = None, keyring: Keyring | None = None, *, port: int = 4000
+    ) -> None:
         self.gateway = gateway or ScriptedGateway()
         self.reports = ScriptedReports()
         self.telemetry = KeptTelemetry()
         self.readiness = Readiness(ready=True)
         self.keyring = keyring or a_keyring()
-        self.port = _free_port()
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         estimates = ScriptedEstimates()
         self.parts = Parts(
@@ -349,8 +350,9 @@ async def an_edge(
     *, gateway: Any = None, keyring: Keyring | None = None, **limits: Any
 ) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
     """The real application on granian, and a client for it. gateway: left out, a scripted one."""
-    edge = Edge(Limits(**limits), gateway, keyring)
-    async with serving(create_app(edge.parts, edge.slots), edge.port) as client:
+    listening = listen("127.0.0.1", 0)
+    edge = Edge(Limits(**limits), gateway, keyring, port=listening.getsockname()[1])
+    async with serving(create_app(edge.parts, edge.slots), listening) as client:
         yield edge, client
 
 
@@ -359,29 +361,29 @@ async def a_service(
     config_file: Path, environ: Mapping[str, str] = MappingProxyType({})
 ) -> AsyncIterator[tuple[Parts, httpx.AsyncClient]]:
     """The whole service of this config, within this process, and a client for it."""
-    port = _free_port()
+    listening = listen("127.0.0.1", 0)
     async with (
-        open_parts(load_config(str(config_file), environ), environ, port=port) as parts,
-        serving(create_app(parts), port) as client,
+        open_parts(load_config(str(config_file), environ), environ, port=listening.getsockname()[1]) as parts,
+        serving(create_app(parts), listening) as client,
     ):
         yield parts, client
 
 
 @asynccontextmanager
-async def serving(app: Any, port: int) -> AsyncIterator[httpx.AsyncClient]:
-    """This application on granian."""
-    server = Server(app, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+async def serving(app: Any, listening: socket.socket) -> AsyncIterator[httpx.AsyncClient]:
+    """This application on granian. The socket listens already, so that nobody else takes its port; it is closed."""
+    server = SocketServer(app, listening, max_connections=1000)
     logging.getLogger("_granian").setLevel(logging.CRITICAL)
     task = asyncio.create_task(server.serve())
     try:
-        await _until_listening(port)
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         # To read the authorities for TLS, which is not spoken here, would take a third of many a test.
         async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False, verify=False) as client:
             yield client
     finally:
         server.stop()
         await task
+        listening.close()
 
 
 async def raw_exchange(port: int, request: bytes) -> bytes:
@@ -403,22 +405,3 @@ def _is_whole(answer: bytes) -> bool:
     head, ended, body = answer.partition(b"\r\n\r\n")
     announced = re.search(rb"(?i)content-length: (\d+)", head)
     return bool(ended) and announced is not None and len(body) >= int(announced[1])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def _until_listening(port: int) -> None:
-    for _ in range(500):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            await writer.wait_closed()
-            return
-    raise AssertionError("the server never listened")
