@@ -3,6 +3,7 @@
 Each kind of memory has one keeper, who changes it through `change` and hears here of what other processes changed.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -70,6 +71,7 @@ class SharedValues(Generic[V]):
         self._memory = memory
         self._values: dict[str, V] = {}
         self._untold: list[tuple[str, Callable[[V], V]]] = []
+        self._sharing = asyncio.Lock()
         if memory is not None:
             memory.tell(kind, self._hear)
 
@@ -109,11 +111,12 @@ class SharedValues(Generic[V]):
         return decided
 
     async def share(self) -> None:
-        """Tell the other processes. Raises LedgerError: then what is left is told the next time."""
-        while self._untold and self._memory is not None:
-            name, rule = self._untold[0]
-            await self._memory.change(self._kind, name, partial(self._changed, rule=rule))
-            del self._untold[0]
+        """Tell the other processes, each change once. Raises LedgerError: then what is left is told the next time."""
+        async with self._sharing:
+            while self._untold and self._memory is not None:
+                name, rule = self._untold[0]
+                await self._memory.change(self._kind, name, partial(self._changed, rule=rule))
+                del self._untold[0]
 
     def _changed(self, known: str | None, *, rule: Callable[[V], V]) -> str:
         return msgspec.json.encode(rule(self._read(known))).decode()

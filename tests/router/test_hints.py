@@ -1,5 +1,6 @@
 """What is learned of deployments: blocks by cause with one probe at a time, and how a deployment wants to be asked."""
 
+import asyncio
 import itertools
 from functools import partial
 from pathlib import Path
@@ -407,6 +408,19 @@ async def test_what_is_learned_is_shared_and_outlives_the_process(tmp_path: Path
         assert await later.admit("p:m")
         await later.change("p:m", partial(preferring, endpoint="v1/responses"))
         assert later.asked_as("p:m").endpoint == "v1/responses"
+
+
+async def test_what_is_shared_by_two_at_once_is_told_once(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+        memory = Memory(house.ledger)
+        hints = Hints(now_ms=house.clock.now_ms, memory=memory, process="one")
+        for name in ("p:m", "q:m"):
+            hints.succeeded(name, workflow="", endpoint="")
+        await asyncio.gather(hints.share_all(), hints.share_all())
+        others = Memory(house.ledger)
+        other = Hints(now_ms=house.clock.now_ms, memory=others, process="other")
+        await others.learn()
+        assert [other.get(name).successes for name in ("p:m", "q:m")] == [1, 1]
 
 
 async def test_what_is_forgotten_by_hand_comes_back_from_no_process_that_had_not_told_it_yet(tmp_path: Path):
