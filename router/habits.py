@@ -143,4 +143,6 @@ async def _keep_learning(habits: Habits, routes: Callable[[], Iterable[Route]]) 
                 await habits.learn()
             except LedgerError:
                 log.debug("what calls usually come to is not learned while the ledger is in trouble")
+            except Exception:
+                log.exception("what calls usually come to was not learned; it is tried again")
         await asyncio.sleep(LEARN_S)

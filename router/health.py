@@ -280,3 +280,5 @@ async def _keep_sharing(health: Health, memory: Memory) -> None:
             await memory.learn()
         except LedgerError:
             log.debug("what is known of deployments is not shared while the ledger is in trouble")
+        except Exception:
+            log.exception("what is known of deployments was not shared; it is tried again")

@@ -8,6 +8,7 @@ waiting a moment later still, there is no place.
 import asyncio
 import contextlib
 import logging
+import math
 import resource
 import select
 import socket
@@ -80,12 +81,20 @@ async def _turn_away(listening: socket.socket, max_connections: int) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
         was_waiting, waited = waited, bool(poll.poll(0))
-        if not (was_waiting and waited and len(tuple(DESCRIPTORS.iterdir())) >= max_connections):
+        if not (was_waiting and waited and _descriptors() >= max_connections):
             continue
         while len(telling) < MOST_AT_ONCE and (connection := _accepted(listening)) is not None:
             task = asyncio.create_task(_tell(connection, answer))
             telling.add(task)
             task.add_done_callback(telling.discard)
+
+
+def _descriptors() -> float:
+    """How many files and connections are open; no end of them where not one more may be, to look."""
+    try:
+        return len(tuple(DESCRIPTORS.iterdir()))
+    except OSError:
+        return math.inf
 
 
 def _accepted(listening: socket.socket) -> socket.socket | None:

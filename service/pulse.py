@@ -1,6 +1,7 @@
 """What a process says of itself once a second, for whichever worker is asked for the metrics of all."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from telemetry.metrics import instruments as its
 BEAT_S: Final = 1.0
 _PAGES: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = 4096
+
+log = logging.getLogger(__name__)
 
 
 class Pulse:
@@ -61,4 +64,7 @@ class Pulse:
             due_s = loop.time() + BEAT_S
             await asyncio.sleep(BEAT_S)
             lag.observe(max(0.0, loop.time() - due_s))
-            self.beat()
+            try:
+                self.beat()
+            except OSError as error:  # As where no more files may be opened.
+                log.warning("how this process stands was not noted: %s", error)

@@ -34,7 +34,10 @@ async def months_kept(store: Writer, clock_ms: Callable[[], int]) -> AsyncIterat
 async def _go_on_looking(store: Writer, clock_ms: Callable[[], int]) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        await _look(store, clock_ms)
+        try:
+            await _look(store, clock_ms)
+        except Exception:
+            log.exception("the tables for the months to come were not looked after; it is tried again")
 
 
 async def _look(store: Writer, clock_ms: Callable[[], int]) -> None:

@@ -233,6 +233,8 @@ class StoreLedger(StoreOutbox):
                 await self._sweep()
             except LedgerUnavailable:
                 log.warning("the lease could not be renewed: the ledger takes no writes")
+            except Exception:
+                log.exception("the lease was not looked after; it is tried again")
 
     async def _record_new_prices(self, bids: tuple[Bid, ...]) -> None:
         """Prices go on record before the first hold that names them."""

@@ -23,13 +23,17 @@ async def test_a_loop_has_ended_in_good_order_when_its_block_has():
     assert steps == ["cleaned up"]
 
 
-async def test_what_a_loop_failed_with_is_raised_when_its_block_ends():
+async def test_what_a_loop_failed_with_is_told_at_once_and_raised_when_its_block_ends(caplog):
     failed = asyncio.Event()
 
     async def loop() -> None:
-        failed.set()
+        asyncio.get_running_loop().call_soon(failed.set)
         raise ZeroDivisionError("a bug")
 
-    with pytest.raises(ZeroDivisionError, match="a bug"):
+    async def block() -> None:
         async with running(loop(), name="a loop"):
             await failed.wait()
+            assert caplog.messages == ["a loop has ended by itself, which it never should"]
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        await block()
