@@ -9,7 +9,7 @@ from service.config.model import Config, ProviderSection, RouterSection, RouteSe
 from service.config.names import is_model_name
 from service.config.preferred import LOCAL, PREFERRED, is_preferring, max_concurrency_of, router_of, targets_of
 from service.config.problems import ConfigInvalid
-from service.config.rules import provider_problems
+from service.config.providers import provider_problems
 from service.config.variables import Variables
 
 OPENAI_URL: Final = "https://api.openai.com/v1"

@@ -1,17 +1,15 @@
 """What must hold in and between the sections of a config, beyond the types of their keys. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Final
-from urllib.parse import urlsplit
 
 from ledger.errors import NotALedger
 from ledger.money import parse_usd
 from ledger.url import is_on_server, server_of
 from ledger.valkey.address import NotACacheServer, cache_server_of
 from router.capabilities import CAPABILITIES
-from router.vendors import AZURE, AZURE_DEPLOYMENTS, COUNTING_DIALECTS, VERTEX, VERTEX_MODELS
+from service.config.addresses import address_problems
 from service.config.alerts import alert_problems
 from service.config.limits import limit_of, name_of
 from service.config.model import (
@@ -19,25 +17,17 @@ from service.config.model import (
     CeilingSection,
     Config,
     ModelSection,
-    ProviderSection,
     ReconcileSection,
     RouteSection,
     ServerSection,
 )
-from service.config.names import MAX_MODEL_CHARS, is_loopback, is_model_name, is_name
+from service.config.names import MAX_MODEL_CHARS, is_loopback, is_model_name
 from service.config.problems import Problem
+from service.config.providers import provider_problems
 from service.exports import COLUMNS, NEEDED
 
 # Whose names are the callers' own, and not known here.
 _CALLERS_SCOPES: Final = {"key", "team", "user", "workflow", "run"}
-# {key of a provider: the dialect that it is for}
-_ONLY_FOR: Final = {"responses": "openai", "model_path": "local"}
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-# What a request is framed by, and its place in the trace.
-_OUR_HEADERS: Final = frozenset(
-    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept", "accept-encoding", "expect"}
-    | {"traceparent", "tracestate"}
-)
 _SCOPES: Final = "provider:P, model:P:M, key:ID, team:T, user:U, workflow:W and run:R; * for each name"
 
 
@@ -63,11 +53,11 @@ def problems_of(config: Config) -> Iterator[Problem]:
         yield from _reconcile_problems(f"reconcile[{index}]", export, providers)
     yield from alert_problems(config.alerts)
     if endpoint := config.telemetry.otlp_endpoint:
-        yield from _address_problems("telemetry.otlp_endpoint", endpoint)
+        yield from address_problems("telemetry.otlp_endpoint", endpoint)
     if url := config.telemetry.public_url:
-        yield from _address_problems("telemetry.public_url", url)
+        yield from address_problems("telemetry.public_url", url)
     if viewer := config.telemetry.trace_url:
-        yield from _address_problems("telemetry.trace_url", viewer.partition("?")[0])
+        yield from address_problems("telemetry.trace_url", viewer.partition("?")[0])
         if TRACE_ID not in viewer:
             yield Problem("telemetry.trace_url", f"has no {TRACE_ID} in it, which the id is put in the place of")
 
@@ -75,79 +65,6 @@ def problems_of(config: Config) -> Iterator[Problem]:
 def needs_keys(server: ServerSection) -> bool:
     """Whether nobody is answered without a key."""
     return server.auth == "required" or (server.auth == "auto" and not is_loopback(server.host))
-
-
-def provider_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
-    """What is wrong with one provider by itself."""
-    if not is_name(provider.name):
-        yield Problem(f"{place}.name", f"{provider.name!r} must be made of letters, digits, '.', '_' and '-'")
-    if provider.api_key is not None and not (provider.api_key.isascii() and provider.api_key.isprintable()):
-        yield Problem(f"{place}.api_key", "has a character in it that no header can carry")
-    for key, dialect in _ONLY_FOR.items():
-        if getattr(provider, key) is not None and provider.dialect != dialect:
-            yield Problem(f"{place}.{key}", f'is for dialect = "{dialect}" only')
-    if provider.count_tokens == "provider" and provider.dialect not in COUNTING_DIALECTS:
-        yield Problem(f"{place}.count_tokens", 'is "provider" for dialect = "anthropic" and "gemini" only')
-    if provider.dialect == "local":
-        for key in ("base_url", "api_key", "auth_header", "headers", "query", "proxy"):
-            if getattr(provider, key) not in (None, {}):
-                yield Problem(f"{place}.{key}", 'dialect = "local" runs its own server; leave it out')
-        return
-    if provider.proxy is not None and not _is_proxy(provider.proxy):
-        yield Problem(f"{place}.proxy", "is no http:// address of a proxy, like http://proxy.example:3128")
-    yield from _header_problems(place, provider)
-    yield from _base_url_problems(place, provider)
-
-
-def _base_url_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
-    if provider.base_url is None:
-        yield Problem(f"{place}.base_url", "is missing")
-    else:
-        wrong = tuple(_address_problems(f"{place}.base_url", provider.base_url))
-        yield from wrong or _vendor_problems(place, provider, provider.base_url.rstrip("/"))
-
-
-def _vendor_problems(place: str, provider: ProviderSection, base_url: str) -> Iterator[Problem]:
-    """What a vendor's addresses end in, so that what is added makes a path of its API."""
-    path = urlsplit(base_url).path
-    if provider.dialect == "anthropic" and path.endswith("/v1"):
-        yield Problem(f"{place}.base_url", "is without /v1, which is added")
-    elif provider.dialect == "gemini" and VERTEX.match(base_url):
-        if not path.endswith(VERTEX_MODELS):
-            text = "must end in /v1/projects/PROJECT/locations/LOCATION/publishers/google at Vertex AI"
-            yield Problem(f"{place}.base_url", text)
-    elif provider.dialect == "gemini" and path.endswith(("/v1", "/v1beta")):
-        yield Problem(f"{place}.base_url", "is without /v1beta, which is added")
-    elif provider.dialect == "openai" and AZURE.match(base_url):
-        if not path:
-            text = "must end in /openai/v1, or in /openai/deployments/NAME, at Azure"
-            yield Problem(f"{place}.base_url", text)
-        if AZURE_DEPLOYMENTS in path and "api-version" not in provider.query:
-            text = 'is without api-version, which Azure asks for there: query = { api-version = "2024-10-21" }'
-            yield Problem(f"{place}.query", text)
-
-
-def _header_problems(place: str, provider: ProviderSection) -> Iterator[Problem]:
-    own = (provider.auth_header or "authorization").lower() if provider.api_key else None
-    if provider.auth_header is not None and not _HEADER_NAME.fullmatch(provider.auth_header):
-        yield Problem(f"{place}.auth_header", f"{provider.auth_header!r} is no header's name")
-    for name, value in provider.headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            yield Problem(f"{place}.headers", f"{name!r} is no header's name")
-        elif name.lower() in _OUR_HEADERS or name.lower() == own:
-            yield Problem(f"{place}.headers.{name}", "is set by Farthing itself")
-        if not (value.isascii() and value.isprintable()):
-            yield Problem(f"{place}.headers.{name}", "has a character in it that no header can carry")
-
-
-def _is_proxy(url: str) -> bool:
-    """Whether it is the address of a proxy, which may need a user and a password. It is not shown for their sake."""
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-    return is_address and is_model_name(url) and parts.path in {"", "/"} and not parts.query and not parts.fragment
 
 
 def _server_problems(server: ServerSection) -> Iterator[Problem]:
@@ -296,23 +213,6 @@ def _repeated(place: str, key: str, names: Iterable[str]) -> Iterator[Problem]:
         if name in seen:
             yield Problem(f"{place}[{index}].{key}".removesuffix("."), f"{name!r} is there twice")
         seen.add(name)
-
-
-def _address_problems(place: str, url: str) -> Iterator[Problem]:
-    """The address itself is not shown: a misplaced secret may be in it."""
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_address = False
-    if not is_address or not is_model_name(url):
-        yield Problem(place, "is no http:// or https:// address")
-    elif parts.username is not None or parts.password is not None:
-        yield Problem(place, "must not have a user or password in it")
-    elif parts.query or parts.fragment:
-        yield Problem(place, "must end with its path")
-    elif parts.path.rstrip("/").endswith("/chat/completions"):
-        yield Problem(place, "is without /chat/completions, which is added")
 
 
 def _money_problems(place: str, amount: str) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import msgspec
 
 from service.config.model import ProviderSection
 from service.config.names import is_model_name
-from service.config.rules import provider_problems
+from service.config.providers import provider_problems
 from service.litellm.amounts import seconds
 from service.litellm.particulars import FREE, INFO, PARAMS, is_priced, particulars_of
 from service.litellm.source import Place, Source
