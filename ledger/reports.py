@@ -1,7 +1,7 @@
 """What may be asked of the reports. Moments are milliseconds UTC; since is included, until is not; None: no bound."""
 
 import datetime
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 
@@ -158,6 +158,18 @@ def page_place(before: str) -> tuple[int, str]:
     if not (created_at_ms.isascii() and created_at_ms.isdigit() and len(created_at_ms) < 16 and dash):
         raise UnknownPage(before)
     return int(created_at_ms), generation_id
+
+
+@overload
+def iso(moment_ms: int) -> str: ...
+
+
+@overload
+def iso(moment_ms: None) -> None: ...
+
+
+@overload
+def iso(moment_ms: int | None) -> str | None: ...
 
 
 def iso(moment_ms: int | None) -> str | None:

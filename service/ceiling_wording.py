@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited, Tight
 from ledger.money import amount_fields
-from service.wording import Told, dollars, iso, whole_seconds
+from ledger.reports import iso
+from service.wording import Told, dollars, whole_seconds
 
 _AMOUNTS: Final = ("limit", "spent", "held", "asked")
 # To SDKs: the same call cannot fare better.
@@ -52,14 +53,13 @@ def rate_limited(error: RateLimited, now_ms: int) -> Told:
 
 def ceiling_fields(tight: Tight) -> dict[str, Any]:
     """A ceiling as it stood, exactly."""
-    ends_at_ms = tight.window_ends_at_ms
     stood = {name: getattr(tight, name) for name in _AMOUNTS}
     return {
         "scope": tight.scope,
         "window": tight.window,
         "unit": tight.unit,
         **amount_fields(stood, tight.unit),
-        "window_ends_at": None if ends_at_ms is None else iso(ends_at_ms),
+        "window_ends_at": iso(tight.window_ends_at_ms),
     }
 
 

@@ -1,6 +1,5 @@
 """What each refusal says: the words, the typed fields beside them, and when to come back. The table is errors.py's."""
 
-import datetime
 import math
 from typing import Any, Final, NamedTuple
 
@@ -290,12 +289,6 @@ def deadline_exceeded(error: DeadlineExceeded, _now_ms: int) -> Told:
             "attempts": error.attempts,
         },
     )
-
-
-def iso(at_ms: int) -> str:
-    """A moment as ISO 8601 in UTC, to the millisecond."""
-    moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def dollars(nanousd: int) -> str:

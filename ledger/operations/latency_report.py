@@ -149,7 +149,7 @@ def _one(us: int) -> Tally:
 
 def _key_of(deployment: str, hour_ms: int, query: LatencyQuery) -> tuple[str, ...] | None:
     """The group that counts of this deployment and hour belong to. None: the filters leave them out."""
-    hour = iso(hour_ms) or ""
+    hour = iso(hour_ms)
     values = {
         "model": deployment,
         "provider": deployment.partition(":")[0],

@@ -24,7 +24,7 @@ def _summary(row: dict[str, Any]) -> CallSummary:
     return CallSummary(
         id=row["generation_id"],
         state="running" if is_open else "ended",
-        created_at=iso(row["created_at_ms"]) or "",
+        created_at=iso(row["created_at_ms"]),
         route=row["route"],
         deployment=(row["tried"] if is_open else "") or row["deployment"],
         key=row["key_id"],

@@ -121,7 +121,7 @@ def keys_table(keys: list[ApiKey], now_ms: int) -> Table:
     for key in keys:
         ceilings = ", ".join(f"{_limit(ceiling)} a {ceiling.window}" for ceiling in key.ceilings)
         cells = (key.key_id, key.name, key.team, key.role, ceilings, ", ".join(key.routes) or "all")
-        moments = (iso(key.created_at_ms) or "", _state(key, now_ms))
+        moments = (iso(key.created_at_ms), _state(key, now_ms))
         table.add_row(*(Text(printable(cell)) for cell in (*cells, *moments)))
     return table
 

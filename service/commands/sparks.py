@@ -128,4 +128,4 @@ def _moments(since_ms: int, until_ms: int, unit: Unit) -> list[str]:
     unit_ms = HOUR_MS if unit == "hour" else DAY_MS
     length, ending = MOMENT_LENGTHS[unit], ":00:00Z" if unit == "hour" else ""
     first_ms = since_ms - since_ms % unit_ms
-    return [(iso(moment_ms) or "")[:length] + ending for moment_ms in range(first_ms, until_ms, unit_ms)]
+    return [iso(moment_ms)[:length] + ending for moment_ms in range(first_ms, until_ms, unit_ms)]

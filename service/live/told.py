@@ -119,7 +119,7 @@ def watched(board: LiveBoard, call: Call, caller: Caller, *, route_of: Callable[
         CallSummary(
             id=call.generation_id,
             state="waiting",
-            created_at=iso(call.received_at_ms) or "",
+            created_at=iso(call.received_at_ms),
             route=route,
             key=attribution.key_id,
             key_name=caller.key_name,
