@@ -6,6 +6,7 @@ runs as a greenlet: where it waits for the server, a coroutine of the loop waits
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -231,7 +232,7 @@ class Connection:
                     with self._address.refusals():
                         self._connection = await self._connect()
             except _DRIVERS as error:
-                raise _told(error) from error
+                raise _unreached(error) from error
         return self._connection
 
     async def _connect(self) -> asyncpg.Connection:
@@ -290,6 +291,15 @@ async def _as_greenlet(work: Callable[[Session], Result], session: Session) -> R
             waits_for = running.switch(answer)
     result: Result = waits_for
     return result
+
+
+def _unreached(error: Exception) -> Exception:
+    """The same, of a connection that was never there: in the system's words, without the driver's."""
+    if not isinstance(error, OSError) or isinstance(error, TimeoutError):
+        return _told(error)
+    number = error.errno or 0  # Of a name that is not found it is below 0, and no system's.
+    words = os.strerror(number) if number > 0 else error.strerror or type(error).__name__
+    return ServerFailed(f"no connection ({words})")
 
 
 def _told(error: Exception) -> Exception:

@@ -49,7 +49,7 @@ class Spoilt(Exception):
 def run_works(db: Any, works: Iterable[Work[Any]], run_work: Callable[[Any, Work[Any]], Any]) -> list[Any]:
     """In their order, those that go together after all others: what was revoked in this batch is revoked for them.
 
-    But for those that go first: they go before the next work of another kind.
+    Those that go first are not among these: they go before the next work of another kind.
     """
     results: list[Any] = []
     first: list[tuple[int, Shared]] = []

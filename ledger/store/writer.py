@@ -1,8 +1,8 @@
 """The one place that writes: many calls' transactions in one commit, each whole or not at all.
 
 While one batch commits, the next one gathers, and goes on gathering until it runs those that go together, or its last
-work has run; no artificial delay.
-Requests never own a connection, so a caller that goes away only stops waiting. Source: DESIGN §4, "Writer".
+work has run; no artificial delay. Requests never own a connection, so a caller that goes away only stops waiting.
+Source: DESIGN §4, "Writer".
 """
 
 import asyncio
@@ -41,10 +41,10 @@ class Job(msgspec.Struct):
 
 
 class Gathering:
-    """The works of one batch, taken by whoever runs them: those that wait when its turn has come, then those that have
-    come while these ran, up to `limit`; those that go together run once no more have. Each shares the commit, and
-    nobody waits for it any longer.
+    """The works of one batch, taken by whoever runs them, as long as more of them come.
 
+    First those that wait when its turn has come, then those that have come while these ran, up to `limit`; those that
+    go together run once no more have. Each shares the commit, and nobody waits for it any longer.
     take: removes so many from the queue at most. jobs: what was taken. A batch that runs again runs them again.
     """
 

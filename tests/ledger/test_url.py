@@ -84,7 +84,10 @@ async def test_without_the_packages_a_command_says_so_in_a_line(tmp_path, comman
     ("url", "words"),
     [
         ("postgresql://user@host:abc/farthing", "the ledger's address is none"),
-        ("postgresql://user@127.0.0.1:1/farthing", "postgresql://127.0.0.1:1/farthing cannot be read"),
+        (
+            "postgresql://user@127.0.0.1:1/farthing",
+            r"postgresql://127.0.0.1:1/farthing cannot be read: no connection \(Conn",
+        ),
     ],
 )
 def test_an_audit_of_a_server_that_is_not_to_be_had_says_which(url, words):
