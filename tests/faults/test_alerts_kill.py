@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
+import os
 
 from ledger.ceilings import Ceiling
 from ledger.ledger import open_ledger, wall_ms
 from ledger.values import Lead
+from tests.forked import forked
 from tests.ledger.calls import a_call, a_settlement
 
 CALLS = 100
@@ -32,11 +32,13 @@ async def settle(url, numbers):
             print(min(first + AT_ONCE, len(numbers)), flush=True)
 
 
-async def a_process(url, first):
+def a_process(home, first):
     """Settles every other call, in another process."""
-    words = f"range({first}, {CALLS}, 2)"
-    script = f"import asyncio, sys, tests.faults.test_alerts_kill as it; asyncio.run(it.settle(sys.argv[1], {words}))"
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", script, url, stdin=DEVNULL, stdout=PIPE)
+    return forked(settle_every_other, home.url, first, folder=home.folder, environ=os.environ)
+
+
+def settle_every_other(url, first):
+    asyncio.run(settle(url, range(first, CALLS, 2)))
 
 
 async def test_a_hundred_settlements_across_a_line_by_two_processes_one_of_them_killed_tell_of_it_once(home):
@@ -59,18 +61,11 @@ async def spend_across_a_line(home, lots):
         await ledger.configure_ceilings((Ceiling(scope="global", window="total", limit=LIMIT, warn_at=(0.8,)),))
         calls = [a_call(held=COST, generation_id=f"gen_{number}", now_ms=wall_ms()) for number in range(CALLS)]
         assert all(isinstance(lead, Lead) for lead in await asyncio.gather(*map(ledger.admit, calls)))
-        victim, other = await asyncio.gather(a_process(url, 0), a_process(url, 1))
-        try:
+        async with a_process(home, 1) as other, a_process(home, 0) as victim:
             for _ in range(lots):
                 assert await victim.stdout.readline()
             victim.kill()
-            await other.communicate()
-            assert other.returncode == 0
-        finally:
-            for process in (victim, other):
-                if process.returncode is None:
-                    process.kill()
-                await process.communicate()
+            assert await other.wait() == 0
         events, spent = told()
         # Told of if and only if what is on record has crossed the line.
         assert len(events) == (spent >= LIMIT * 0.8)

@@ -1,34 +1,26 @@
 """A replica that keeps slices is killed, or stopped past its lease: that costs its open calls and nothing else."""
 
 import asyncio
+import itertools
 import os
 import signal
-import sys
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 
 from ledger.ceilings import Ceiling
-from ledger.ledger import wall_ms
+from ledger.ledger import open_ledger, wall_ms
 from ledger.operations.owners import sweep
 from ledger.values import Lead
 from ledger.verify import verify_ledger
-from tests.ledger.calls import a_call, a_ledger
+from tests.forked import forked
+from tests.ledger.calls import a_call, a_ledger, a_settlement
 
 HELD = 100
 HOT = (Ceiling(scope="global", window="total", limit=10**7),)
 LONG_MS = 60_000
-# Admits, and settles every other call, until it is ended; each acknowledged admission is a line.
-REPLICA = """
-import asyncio, itertools, sys
-from ledger.ledger import wall_ms
-from ledger.values import Lead
-from tests.faults.test_slices_kill import HELD, HOT
-from tests.ledger.calls import a_call, a_ledger, a_settlement
 
-class Home:
-    url = sys.argv[1]
 
 async def client(ledger, name):
     for number in itertools.count():
@@ -39,27 +31,23 @@ async def client(ledger, name):
         if number % 2:
             await ledger.settle(a_settlement(request, lead, cost=HELD, stores=False))
 
-async def main():
-    async with a_ledger(Home, clock=wall_ms, ceilings=HOT, slice_above_per_s=5) as ledger:
-        await asyncio.gather(*(client(ledger, name) for name in range(8)))
 
-asyncio.run(main())
-"""
+def admit_until_ended(url):
+    """What another process does. It settles every other call; each acknowledged admission is a line."""
+
+    async def main():
+        async with open_ledger(url, slice_above_per_s=5) as ledger:
+            await ledger.configure_ceilings(HOT)
+            await asyncio.gather(*(client(ledger, name) for name in range(8)))
+
+    asyncio.run(main())
 
 
 @asynccontextmanager
 async def a_replica(home, count):
     """Another process that has admitted so many calls; and their holds."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", REPLICA, home.url, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
+    async with forked(admit_until_ended, home.url, folder=home.folder, environ=os.environ) as process:
         yield process, [(await process.stdout.readline()).decode().strip() for _ in range(count)]
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def until_it_has_a_slice(ledger):
@@ -78,7 +66,7 @@ async def test_a_replica_that_ends_with_a_slice_costs_its_open_calls(postgres_ho
     async with a_ledger(postgres_home, clock=wall_ms, ceilings=HOT) as other:
         async with a_replica(postgres_home, 100) as (process, acknowledged):
             await until_it_has_a_slice(other)
-            os.kill(process.pid, stopped)
+            process.send_signal(stopped)
             while await other._store.write(partial(sweep, now_ms=wall_ms() + LONG_MS)):
                 pass
             now = await standing(other)
@@ -89,8 +77,7 @@ async def test_a_replica_that_ends_with_a_slice_costs_its_open_calls(postgres_ho
             assert set(holds.values()) == {"settled", "lapsed"}
             assert now.spent == HELD * len(holds), "each call once, and nothing for the slice"
             if stopped == signal.SIGSTOP:
-                os.kill(process.pid, signal.SIGCONT)
-                assert process.stdout is not None
+                process.send_signal(signal.SIGCONT)
                 late = [(await process.stdout.readline()).decode().strip() for _ in range(50)]
                 assert any(hold_id not in holds for hold_id in late), "it goes on as a new owner"
         lead = await other.admit(a_call(held=HELD, now_ms=wall_ms()))

@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import stat
-import sys
 from contextlib import closing
 
 import pytest
@@ -14,6 +13,8 @@ import pytest
 from ledger.errors import BackupFailed
 from ledger.upkeep import backup_ledger
 from ledger.verify import Unreadable, verify_ledger
+from tests.forked import forked
+from tests.ledger import killed
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
 from tests.processes import run_farthing
 
@@ -102,13 +103,8 @@ async def test_a_killed_backup_leaves_no_copy_and_can_be_done_again(tmp_path):
     async with a_ledger(tmp_path) as ledger:
         for _ in range(20):
             await admit_and_settle(ledger, a_call())
-    # Stopped at its first word about the copy, which is after it was written and before it has its name.
-    script = (
-        "import os, signal, sys; from pathlib import Path; from ledger.upkeep import backup_ledger\n"
-        "backup_ledger(sys.argv[1], Path(sys.argv[2]), on_step=lambda _: os.kill(os.getpid(), signal.SIGKILL))"
-    )
     arguments = (f"sqlite:{tmp_path / 'farthing.db'}", str(tmp_path / "copy.db"))
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments, env=os.environ.copy())
-    assert await process.wait() == -signal.SIGKILL
+    async with forked(killed.back_up, *arguments, folder=tmp_path, environ=os.environ) as process:
+        assert await process.wait() == -signal.SIGKILL
     assert not (tmp_path / "copy.db").exists()
     assert back_up(tmp_path).violations == ()

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import sys
 from contextlib import closing
 from functools import partial
 
@@ -23,6 +22,8 @@ from ledger.sqlite.tables import HEAVY, PASSING, tables
 from ledger.values import Follow, Lead
 from ledger.verify import Unreadable, verify_ledger
 from service.ids import new_generation_id
+from tests.forked import forked
+from tests.ledger import killed
 from tests.ledger.calls import Clock, a_call, a_ledger, admit_and_settle, an_idempotency_key
 from tests.ledger.everything import HOOKS, an_event, make_everything
 from tests.ledger.homes import PostgresHome, SqliteHome
@@ -188,18 +189,8 @@ def test_cut_off_anywhere_it_is_no_ledger_and_goes_on_from_there(original, ends,
 async def test_killed_in_the_middle_it_goes_on_and_ends_the_same(original, ends, engine):
     home, now_ms = original
     there = ends(engine)
-    script = (
-        "import os, signal, sys\n"
-        "from ledger.copying import copy_ledger\n"
-        "from ledger.operations import rows\n"
-        "rows.ROWS_AT_ONCE = 5\n"
-        "def die(step):\n"
-        "    if step.what == 'copying postings': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "copy_ledger(*sys.argv[1:3], now_ms=int(sys.argv[3]), on_step=die)"
-    )
-    arguments = (home.url, there.url, str(now_ms))
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments, env=os.environ.copy())
-    assert await process.wait() == -signal.SIGKILL
+    async with forked(killed.copy, home.url, there.url, now_ms, folder=home.folder, environ=os.environ) as process:
+        assert await process.wait() == -signal.SIGKILL
     with pytest.raises(NotALedger, match="unfinished copy"):
         async with open_ledger(there.url):
             raise AssertionError("it opened")

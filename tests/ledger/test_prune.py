@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from ledger.reports import SpendQuery, iso
 from ledger.upkeep import prune_ledger
 from ledger.values import Lead
 from ledger.verify import verify_ledger
+from tests.forked import forked
+from tests.ledger import killed
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 from tests.ledger.homes import REFUSED, SqliteHome
 
@@ -192,21 +193,9 @@ async def test_a_forged_balance_breaks_the_audit(home):
 async def test_killed_between_two_steps_it_is_done_by_doing_it_again(sqlite_home):
     await a_history(sqlite_home, MIXED)
     before = await spend(sqlite_home)
-    script = f"""
-import os, signal, sys
-from pathlib import Path
-from ledger.sqlite.prune import prune_file
-steps = []
-def step(text):
-    steps.append(text)
-    if len(steps) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-prune_file(Path(sys.argv[1]), {HOUR_0 + 5 * HOUR_MS}, now_ms={LATER_MS}, dry_run=False, on_step=step, at_once=1)
-"""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(sqlite_home.path), env=os.environ.copy()
-    )
-    assert await process.wait() == -signal.SIGKILL
+    asked = (str(sqlite_home.path), HOUR_0 + 5 * HOUR_MS, LATER_MS)
+    async with forked(killed.prune, *asked, folder=sqlite_home.folder, environ=os.environ) as process:
+        assert await process.wait() == -signal.SIGKILL
     assert 2 < rows(sqlite_home, "postings") < 7
     assert (audit(sqlite_home).violations, await spend(sqlite_home)) == ((), before)
     prune(sqlite_home, 5)

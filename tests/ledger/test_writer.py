@@ -1,14 +1,16 @@
 """The writer: many transactions a commit, each whole or not at all, whatever happens around it."""
 
 import asyncio
+import os
 import sqlite3
-import sys
+from pathlib import Path
 
 import pytest
 
 from ledger.errors import LedgerUnavailable
 from ledger.sqlite.writer import open_store
 from ledger.store.works import Shared
+from tests.forked import forked
 
 
 def put(value):
@@ -213,24 +215,25 @@ async def test_after_its_close_it_takes_nothing(tmp_path):
 
 
 async def test_two_processes_take_turns_and_lose_nothing(tmp_path):
-    script = """
-import asyncio, sys
-from pathlib import Path
-from ledger.sqlite.writer import open_store
-async def main(name):
-    async with open_store(Path(sys.argv[1]), "full") as store:
-        for n in range(150):
-            row = {"n": n, "who": name}
-            await store.write(lambda db: db.execute("INSERT INTO refusals VALUES (:n, :who, 'c', 1)", row))
-asyncio.run(main(sys.argv[2]))
-"""
-    async with open_store(tmp_path / "l.db", "full") as store:
-        children = [
-            await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path / "l.db"), name)
-            for name in ("a", "b")
-        ]
-        assert [await child.wait() for child in children] == [0, 0]
+    async with (
+        open_store(tmp_path / "l.db", "full") as store,
+        forked(put_many, str(tmp_path / "l.db"), "a", folder=tmp_path, environ=os.environ) as one,
+        forked(put_many, str(tmp_path / "l.db"), "b", folder=tmp_path, environ=os.environ) as other,
+    ):
+        assert [await child.wait() for child in (one, other)] == [0, 0]
         assert await store.write(count) == 300
+
+
+def put_many(path, name):
+    """What each of the processes does."""
+
+    async def main():
+        async with open_store(Path(path), "full") as store:
+            for n in range(150):
+                row = {"n": n, "who": name}
+                await store.write(lambda db, row=row: db.execute("INSERT INTO refusals VALUES (:n, :who, 'c', 1)", row))
+
+    asyncio.run(main())
 
 
 async def test_a_damaged_file_is_told_and_not_opened(tmp_path):

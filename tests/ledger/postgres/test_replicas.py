@@ -1,20 +1,21 @@
 """Several replicas on one server: every ceiling holds at every commit, and equal calls are one."""
 
 import asyncio
+import os
 import random
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 
 import pytest
 
 from ledger.ceilings import Ceiling
 from ledger.database import RuleBroken
+from ledger.ledger import open_ledger
 from ledger.postgres.address import address_of
 from ledger.postgres.connection import open_connection
 from ledger.values import Bid, Follow, Hit, Lead, Refused
 from ledger.verify import verify_ledger
-from tests.ledger.calls import a_call, a_ledger, a_settlement
+from tests.forked import forked
+from tests.ledger.calls import BEGAN_MS, a_call, a_ledger, a_settlement
 
 CALLERS = 64
 LIMITS = (
@@ -27,20 +28,6 @@ LIMITS = (
 BROKEN = (
     "SELECT ceiling_id, held_amount, spent_amount FROM ceiling_windows WHERE held_amount + spent_amount > limit_amount"
 )
-# A process of its own that admits until it is refused, and says how often it was let in.
-ONE_PROCESS = """
-import asyncio, sys
-from ledger.ledger import open_ledger
-from ledger.values import Lead
-from tests.ledger.calls import BEGAN_MS, a_call
-
-async def main():
-    async with open_ledger(sys.argv[1], clock_ms=lambda: BEGAN_MS) as ledger:
-        calls = (a_call(held=100, generation_id=f"gen_{sys.argv[2]}_{number}") for number in range(64))
-        print(sum(isinstance(admission, Lead) for admission in await asyncio.gather(*map(ledger.admit, calls))))
-
-asyncio.run(main())
-"""
 
 
 async def _replicas(stack, home, count=3, ceilings=LIMITS):
@@ -109,16 +96,27 @@ async def test_sixty_equal_calls_over_three_replicas_are_one(postgres_home):
 
 async def test_two_processes_share_a_limit(postgres_home):
     async with a_ledger(postgres_home, ceilings=[Ceiling(scope="global", window="total", limit=5000)]) as ledger:
-        processes = [
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-c", ONE_PROCESS, postgres_home.url, str(number), stdout=subprocess.PIPE
-            )
-            for number in range(2)
+        started = [
+            forked(admit_until_refused, postgres_home.url, name, folder=postgres_home.folder, environ=os.environ)
+            for name in "ab"
         ]
-        said = [int((await process.communicate())[0]) for process in processes]
+        async with started[0] as one, started[1] as other:
+            said = [int(await process.stdout.read()) for process in (one, other)]
+            assert [await process.wait() for process in (one, other)] == [0, 0]
         (status,) = await ledger.ceiling_statuses()
     assert sum(said) == 50
     assert status.held + status.spent == 5000, "what a process that left had held lapses in the next sweep"
+
+
+def admit_until_refused(url, name):
+    """What each of the processes does: it says how often it was let in."""
+
+    async def main():
+        async with open_ledger(url, clock_ms=lambda: BEGAN_MS) as ledger:
+            calls = (a_call(held=100, generation_id=f"gen_{name}_{number}") for number in range(64))
+            print(sum(isinstance(admission, Lead) for admission in await asyncio.gather(*map(ledger.admit, calls))))
+
+    asyncio.run(main())
 
 
 def fails_after_it_changed_something(db):
