@@ -6,11 +6,11 @@ import inspect
 from typing import Any
 
 import pytest
-import uvloop
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 from tests.loaded import load_encodings_once
+from tests.loops import Runner
 
 TEST_DEADLINE_S = 120
 CLEANED_UP_WITHIN_S = 60
@@ -94,6 +94,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         async with asyncio.timeout(TEST_DEADLINE_S):
             await pyfuncitem.obj(**arguments)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with Runner() as runner:
         runner.run(bounded())
     return True

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-import uvloop
 
 from tests.browser.house import CHROMIUM, House, a_house
+from tests.loops import Runner
 
 TEST_DEADLINE_S = 60
 _RUNNER = pytest.StashKey[asyncio.Runner]()
@@ -19,7 +19,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     """The service and the browser. They stand still between tests, for their loop does."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with Runner() as runner:
         request.config.stash[_RUNNER] = runner
         stack = AsyncExitStack()
         try:

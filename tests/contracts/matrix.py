@@ -4,7 +4,6 @@
 beside it holds the README to it. A cell that is neither passed, translated, dropped by name nor refused by name fails.
 """
 
-import asyncio
 import json
 import sys
 import tempfile
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import uvloop
 
 from tests import anthropic_scripts as claude
 from tests import gemini_scripts as gemini
 from tests import openai_scripts as openai
+from tests.loops import Runner
 from tests.scripts import Script, answer, raw, status, stream
 from tests.service.http.scripted import a_service
 from tests.upstream import ScriptedUpstream, scripted_upstream
@@ -352,7 +351,7 @@ def _told(became: Mapping[str, str]) -> str:
 
 def main() -> None:
     """Run it all and put the table into the README."""
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with tempfile.TemporaryDirectory() as folder, Runner() as runner:
         made = table(runner.run(matrix(Path(folder))))
     before, _, rest = README.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]

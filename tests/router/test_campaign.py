@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import uvloop
 
 from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld, KeyTaken
@@ -18,6 +17,7 @@ from router.errors import DeadlineExceeded, NotCached, Overloaded, UpstreamFaile
 from router.limits import StreamLimits
 from router.reply import Finished
 from tests.ledger.calls import an_idempotency_key
+from tests.loops import Runner
 from tests.router.gateways import House, a_call, a_deployment, closed_at_the_end, open_gateway, text_of
 from tests.upstream import (
     Script,
@@ -202,5 +202,5 @@ async def test_random_calls_leave_nothing_behind_and_books_that_agree(tmp_path: 
 @pytest.mark.soak
 def test_ten_thousand_random_calls_leave_nothing_behind(tmp_path: Path):
     # Not as a coroutine, which would be bound to a test's usual deadline.
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with Runner() as runner:
         runner.run(campaign(tmp_path, seed=4, calls=10_000))
