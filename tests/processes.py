@@ -152,6 +152,18 @@ async def _installed(*arguments: str, folder: Path, environ: Mapping[str, str]) 
             await process.communicate()
 
 
+@asynccontextmanager
+async def a_process(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """Another program, killed with the block: whoever reads what a test run says would wait for one that stays."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
 def _forked(*arguments: str, folder: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Forked]:
     return forked(run_command, *arguments, folder=folder, environ=environ)
 

@@ -104,9 +104,8 @@ class Campaign:
 
     async def at_rest(self) -> None:
         """Wait until the holds of the dead have lapsed: some living service sweeps."""
-        async with asyncio.timeout(LAPSED_WITHIN_S):
-            while self.rows("SELECT 1 FROM holds WHERE state = 'held'") or self.rows("SELECT 1 FROM flights"):
-                await asyncio.sleep(0.02)
+        left = "SELECT 'held' FROM holds WHERE state = 'held' UNION ALL SELECT 'in flight' FROM flights"
+        await self.home.until(left, lambda rows: not rows, within_s=LAPSED_WITHIN_S)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What the ledger says."""

@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import sys
+from asyncio.subprocess import PIPE
 from contextlib import asynccontextmanager, closing
 from functools import partial
 
@@ -23,7 +24,7 @@ from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
 from service.clock import now_ms
 from tests.faults.disk import Disk, Face, RecordingVFS
-from tests.processes import farthing_serve, one_route, run_farthing
+from tests.processes import a_process, farthing_serve, one_route, run_farthing
 from tests.upstream import answer, scripted_upstream
 
 _numbers = itertools.count(1)
@@ -122,10 +123,10 @@ sys.stdin.readline()
 
 async def test_while_another_process_holds_the_lock_writes_are_refused_and_afterwards_taken(tmp_path):
     path = tmp_path / "l.db"
-    async with open_store(path, "full", on_disk(Disk())) as store:
-        other = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", HOLDING, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+    async with (
+        open_store(path, "full", on_disk(Disk())) as store,
+        a_process(sys.executable, "-c", HOLDING, str(path), stdin=PIPE, stdout=PIPE) as other,
+    ):
         assert await other.stdout.readline() == b"locked\n"
         with pytest.raises(LedgerUnavailable) as refused:
             await store.write(put(1))
@@ -273,12 +274,10 @@ asyncio.run(main(Path(sys.argv[1])))
 async def test_a_process_that_stood_still_past_its_lease_is_fenced_off_and_its_late_usage_mends_the_books(tmp_path):
     path = tmp_path / "l.db"
     lease = LeaseRule(lease_ms=1000, renew_s=0.2, sweep_s=0.1)
-    async with open_sqlite_ledger(
-        path, clock_ms=now_ms, synchronous="full", bounds=CacheBounds(), lease=lease
-    ) as ledger:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", STALLED, str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+    async with (
+        open_sqlite_ledger(path, clock_ms=now_ms, synchronous="full", bounds=CacheBounds(), lease=lease) as ledger,
+        a_process(sys.executable, "-c", STALLED, str(path), stdin=PIPE, stdout=PIPE) as child,
+    ):
         _, owner = (await child.stdout.readline()).decode().split()
         child.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(6):  # The lease, and the five seconds within which its holds lapse.

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from asyncio.subprocess import PIPE
 
 from ledger.operations.owners import LeaseRule
 from ledger.postgres.address import address_of
@@ -10,6 +11,7 @@ from ledger.postgres.ledger import open_postgres_ledger
 from ledger.values import CacheBounds
 from ledger.verify import verify_ledger
 from service.clock import now_ms
+from tests.processes import a_process
 
 LEASE = LeaseRule(lease_ms=1000, renew_s=0.2, sweep_s=0.1)
 # It holds an attempt when it is stopped; or is stopped again and again in the midst of its writes, its turn among them.
@@ -55,10 +57,10 @@ asyncio.run(main(address_of(sys.argv[1])))
 
 async def test_it_is_fenced_off_and_its_late_usage_mends_the_books(postgres_home):
     url = postgres_home.url
-    async with open_postgres_ledger(address_of(url), clock_ms=now_ms, bounds=CacheBounds(), lease=LEASE) as ledger:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", REPLICA, url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+    async with (
+        open_postgres_ledger(address_of(url), clock_ms=now_ms, bounds=CacheBounds(), lease=LEASE) as ledger,
+        a_process(sys.executable, "-c", REPLICA, url, stdin=PIPE, stdout=PIPE) as child,
+    ):
         owner = (await child.stdout.readline()).decode().strip()
         for _ in range(4):
             await asyncio.sleep(0.05)

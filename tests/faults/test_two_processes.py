@@ -129,8 +129,8 @@ async def test_sixty_equal_calls_at_two_processes_whose_provider_fails_are_one_c
             for service in (one, other):  # Who listens has not made its ledger yet.
                 await service.get("/health/live")
             asking = [asyncio.create_task(ask(service, n)) for n in range(30) for service in (one, other)]
-            while campaign.rows("SELECT COUNT(*) FROM idempotency WHERE state = 'in_progress'") != [(60,)]:
-                await asyncio.sleep(0.01)
+            asked = "SELECT generation_id FROM idempotency WHERE state = 'in_progress'"
+            await home.until(asked, lambda rows: len(rows) == 60, within_s=START_WITHIN_S)
             gate.set()
             ends = await asyncio.gather(*asking)
             assert Counter((status, problem["code"]) for status, problem in ends) == {(told, code): 60}

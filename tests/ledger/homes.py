@@ -1,5 +1,6 @@
 """Where a test keeps its ledger: a file or a database, looked at and meddled with in the same words."""
 
+import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
 from types import MappingProxyType
@@ -22,6 +23,13 @@ class Home:
         """What is committed."""
         with self.database() as db:
             return db.execute(sql, parameters).fetchall()
+
+    async def until(self, sql, holds, *, within_s):
+        """Look at what is committed until this holds of it: on one connection, for each costs more than a look."""
+        with self.database() as db:
+            async with asyncio.timeout(within_s):
+                while not holds(db.execute(sql).fetchall()):
+                    await asyncio.sleep(0.02)
 
 
 class SqliteHome(Home):
