@@ -121,6 +121,21 @@ FILLED: Final = (
            cached_tokens = cached_tokens + excluded.cached_tokens
     """,
     f"""
+    INSERT INTO spend_days_by_pair (period_ms, user_id, workflow, deployment, route, key_id, team, basis, outcome,
+                                    day_ms, cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced,
+                                    prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
+    SELECT at_ms / {_PERIOD_MS} * {_PERIOD_MS}, user_id, workflow, deployment, route, key_id, 'team', 'priced_usage',
+           outcome, at_ms / {DAY_MS} * {DAY_MS}, SUM(cost_nanousd), 0, COUNT(*), COUNT(*), 0, 0, SUM(input + cached),
+           SUM(output), SUM(cached), 0
+      FROM drawn GROUP BY 1, user_id, workflow, deployment, route, key_id, outcome, 10
+        ON CONFLICT DO UPDATE
+       SET cost_nanousd = cost_nanousd + excluded.cost_nanousd, generations = generations + excluded.generations,
+           attempts = attempts + excluded.attempts, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+           completion_tokens = completion_tokens + excluded.completion_tokens,
+           cached_tokens = cached_tokens + excluded.cached_tokens
+    """,
+    "UPDATE pairs_added_up SET until_ms = (SELECT MAX(at_ms) + 1 FROM drawn)",
+    f"""
     INSERT INTO latency_buckets (deployment, kind, hour_ms, bucket, count, sum_us, max_us)
     SELECT deployment, CASE outcome WHEN 'ok' THEN 'total' ELSE 'error' END, at_ms / {HOUR_MS} * {HOUR_MS},
            CASE outcome WHEN 'ok' THEN CAST(ln(latency_us) / ln(1.02) AS INTEGER) + 1 ELSE 0 END, COUNT(*),

@@ -56,6 +56,10 @@ async def time_reports(path: Path, of: Span) -> dict[str, tuple[float, float] | 
             "spend by key and outcome": partial(reports.spend, SpendQuery(group_by=("key", "outcome"))),
             "spend by workflow": partial(reports.spend, SpendQuery(group_by=("workflow",))),
             "spend by user, of thousands": partial(reports.spend, SpendQuery(group_by=("user",))),
+            "spend of one user by workflow": partial(
+                reports.spend, SpendQuery(group_by=("workflow",), filters={"user": "user-7"})
+            ),
+            "spend by user and workflow": partial(reports.spend, SpendQuery(group_by=("user", "workflow"))),
             "spend of the last day by hour": partial(
                 reports.spend, SpendQuery(group_by=("hour",), since_ms=until_ms - DAY_MS)
             ),

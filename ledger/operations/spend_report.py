@@ -9,7 +9,8 @@ import msgspec
 from ledger.database import Database
 from ledger.money import format_usd
 from ledger.operations.lines import pruned_before
-from ledger.operations.spend import FAR_MS, NAMES, SQL, Key, needs_detail_before, spend_by
+from ledger.operations.spend import FAR_MS, needs_detail_before, spend_by
+from ledger.operations.spend_sources import NAMES, SQL, Key
 from ledger.reports import MOMENT_LENGTHS, Spend, SpendQuery, iso
 
 KeptKey = tuple[str | None, ...]

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.operations.spend import FAR_MS, NAMES
+from ledger.operations.spend import FAR_MS
+from ledger.operations.spend_sources import NAMES
 from ledger.sql import statements
 from ledger.sqlite.weights import Weights, draw_weights, lay_out
 
@@ -52,11 +53,12 @@ class Gathered:
     """What was found. `counted` has numbers by name, so that parts are joined by adding them up.
 
     Of sums, each times its weight (`ledger.sqlite.weights`): `hours` and `names`, by lines, holds and generations;
-    `hours_kept` and `names_kept`, by what is kept; `days`, by the hours that are kept by name, and `days_kept`.
-    `strangers` and `strange_days`: rows that have no weight, so that the former say nothing of them. `rows`: lines;
-    `closing`: closing ones among them; `seen`: those that close their hold as its state says; `without_line`: holds
-    that have no such line; `whole`: of all these, how many have a hold and a generation. `latency`: days whose latency
-    is not what its hours come to. linked: by window.
+    `hours_kept` and `names_kept`, by what is kept; `days`, by the hours that are kept by name, and `days_kept`;
+    `pairs`, by the lines, holds and generations that are added up by pair, and `pairs_kept`.
+    `strangers`, `strange_days` and `strange_pairs`: rows that have no weight, so that the former say nothing of them.
+    `rows`: lines; `closing`: closing ones among them; `seen`: those that close their hold as its state says;
+    `without_line`: holds that have no such line; `whole`: of all these, how many have a hold and a generation.
+    `latency`: days whose latency is not what its hours come to. linked: by window.
     """
 
     def __init__(self) -> None:
@@ -66,7 +68,7 @@ class Gathered:
     def gather_lines(self, db: sqlite3.Connection, weights: Weights, *, after_seq: int, through_seq: int) -> None:
         """The lines after one number and through another. Raises sqlite3.DatabaseError, and TypeError at a NULL."""
         lines = {"after_seq": after_seq, "through_seq": through_seq}
-        names = ("hours", "names", "rows", "whole", "seen", "closing", "strangers")
+        names = ("hours", "names", "pairs", "rows", "whole", "seen", "closing", "strangers")
         self._count(db, weights, "weigh_lines", names, lines)
         for after in range(after_seq, through_seq, PART):
             part = {"after_seq": after, "through_seq": min(after + PART, through_seq)}
@@ -75,14 +77,15 @@ class Gathered:
 
     def gather_holds(self, db: sqlite3.Connection, weights: Weights) -> None:
         """The holds without a closing line. Raises as above."""
-        self._count(db, weights, "weigh_holds", ("hours", "names", "without_line", "whole", "strangers"), {})
+        names = ("hours", "names", "pairs", "without_line", "whole", "strangers")
+        self._count(db, weights, "weigh_holds", names, {})
         for row in db.execute(SQL["holds_without_line_by_window"]):
             self._link(row[:2], Linked(*row[2:]))
 
     def gather_generations(self, db: sqlite3.Connection, weights: Weights, *, after_id: str, through_id: str) -> None:
         """The generations after one id and through another. Raises as above."""
         part = {"after_id": after_id, "through_id": through_id}
-        self._count(db, weights, "weigh_generations", ("hours", "names", "strangers"), part)
+        self._count(db, weights, "weigh_generations", ("hours", "names", "pairs", "strangers"), part)
 
     def gather_hours_kept(self, db: sqlite3.Connection, weights: Weights) -> None:
         """What is kept by the hour. Raises as above."""
@@ -97,6 +100,10 @@ class Gathered:
         """What is kept of one dimension by the day. Raises as above."""
         part = {"dimension": dimension}
         self._count(db, weights, "weigh_days_kept", ("days_kept", "strange_days"), part)
+
+    def gather_pairs_kept(self, db: sqlite3.Connection, weights: Weights) -> None:
+        """What is kept of users and workflows together. Raises as above."""
+        self._count(db, weights, "weigh_pairs_kept", ("pairs_kept", "strange_pairs"), {})
 
     def gather_latency(self, db: sqlite3.Connection, _: Weights) -> None:
         """Latency by the day, beside that by the hour. Raises as above."""
@@ -118,7 +125,8 @@ class Gathered:
         self, db: sqlite3.Connection, weights: Weights, statement: str, names: tuple[str, ...], part: dict[str, Any]
     ) -> None:
         """Add the numbers of the one row that a statement comes to, by these names."""
-        given = {**part, **weights.factors, "since_ms": weights.since_ms}
+        spans = {name: getattr(weights, name) for name in ("since_ms", "paired_since_ms", "paired_until_ms")}
+        given = {**part, **weights.factors, **spans}
         for name, number in zip(names, db.execute(SQL[statement], given).fetchone(), strict=True):
             self.counted[name] += number or 0
 
@@ -167,6 +175,7 @@ def plan(db: sqlite3.Connection) -> Iterator[Gathering]:
         periods = {"dimension": dimension, "since_ms": -FAR_MS, "until_ms": FAR_MS}
         for (period_ms,) in db.execute(PERIODS, periods).fetchall():
             yield partial(Gathered.gather_names_kept, dimension=dimension, period_ms=period_ms)
+    yield Gathered.gather_pairs_kept
     yield Gathered.gather_hours_kept
     ids = _some_ids(db, range(first + GENERATIONS_AT_ONCE, through, GENERATIONS_AT_ONCE))
     for after_id, through_id in zip(("", *ids), ids, strict=False):

@@ -13,6 +13,7 @@ import msgspec
 from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.database import Database
 from ledger.operations.lines import pruned_before
+from ledger.operations.pairs import pairs_kept
 from ledger.sqlite.gathered import SQL, Gathered, gather_all
 from ledger.sqlite.weights import PRIME
 
@@ -25,8 +26,9 @@ NUMBERED: Final = "invariant 3: postings are numbered without a gap"
 HOURS: Final = "reports: spend by the hour is what its lines come to"
 NAMES: Final = "reports: spend by user, workflow and run is what its lines come to"
 DAYS: Final = "reports: spend by the day of users, workflows and runs is what its hours come to"
+PAIRS: Final = "reports: spend by the day of users and workflows together is what its lines come to"
 LATENCY: Final = "reports: latency by the day is what its hours come to"
-PROVABLE: Final = frozenset({CALLED, CLOSED, COUNTED, DAYS, HOURS, LATENCY, NAMES, NUMBERED, REFERENCES, SPENT})
+PROVABLE: Final = frozenset({CALLED, CLOSED, COUNTED, DAYS, HOURS, LATENCY, NAMES, NUMBERED, PAIRS, REFERENCES, SPENT})
 # What the proof of REFERENCES looks at: {(table, the one it refers to)}.
 REFERENCES_PROVED: Final = frozenset({
     ("postings", "holds"), ("holds", "generations"), ("hold_windows", "holds"), ("hold_windows", "ceiling_windows"),
@@ -58,6 +60,8 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None], found: Gather
         if found is None:
             found = gather_all(db, since_ms)
         on_rule("sums: compared")
+        # Of calls whose detail is gone, nothing could be proved.
+        is_paired = pairs_kept(db)[0] >= since_ms and not found.counted["strange_pairs"]
         holds, links = db.execute(SQL["counts"]).fetchone()
         windows = [WindowRow(*row) for row in db.execute(SQL["windows"])]
         taken = list(db.execute(SQL["holds_by_hour"], {"since_ms": since_ms}))
@@ -79,6 +83,7 @@ def proved(db: sqlite3.Connection, on_rule: Callable[[str], None], found: Gather
         HOURS: is_by_hour,
         NAMES: is_weighed and _is_same(found, "names", "names_kept"),
         DAYS: not found.counted["strange_days"] and _is_same(found, "days", "days_kept"),
+        PAIRS: is_weighed and is_paired and _is_same(found, "pairs", "pairs_kept"),
         LATENCY: not found.counted["latency"],
     }
     return frozenset(rule for rule, holds_good in proofs.items() if holds_good and proofs[REFERENCES])

@@ -15,7 +15,8 @@ from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.database import Database
 from ledger.errors import NotALedger, TooRecent
 from ledger.operations.events import forget_events
-from ledger.operations.spend import NAMES
+from ledger.operations.pairs import SQL as PAIRS
+from ledger.operations.spend_sources import NAMES
 from ledger.reports import iso
 from ledger.sql import migrations, statements
 from ledger.sqlite.checkpoint import Checkpoints
@@ -131,6 +132,7 @@ def prune_rows(turns: Repeating, bounds: dict[str, int], at_once: int, on_step: 
     )
     for dimension in NAMES:
         turns.repeat(partial(_drop_sums, named={**reach, "dimension": dimension}), at_once, on_step, "sums by name")
+    turns.repeat(partial(_drop_pairs, reach=reach), at_once, on_step, "sums by pair")
     forget = partial(forget_events, before_ms=bounds["before_ms"], most=at_once)
     events = turns.repeat(forget, at_once, on_step, "events")
     return Pruned(
@@ -193,6 +195,10 @@ def _drop_attempts(db: Database, hold_ids: list[str]) -> int:
 
 def _drop_sums(db: Database, named: dict[str, Any]) -> int:
     return db.execute(SQL["drop_sums"], named).rowcount
+
+
+def _drop_pairs(db: Database, reach: dict[str, int]) -> int:
+    return db.execute(PAIRS["drop_pairs"], reach).rowcount
 
 
 def _drop(db: Database, find: str, drop: str, name: str, reach: dict[str, int]) -> int:

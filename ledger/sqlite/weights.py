@@ -14,16 +14,17 @@ from typing import Final
 import msgspec
 
 from ledger.ceilings import DAY_MS
-from ledger.operations.spend import NAMES
+from ledger.operations.pairs import pairs_kept
+from ledger.operations.spend_sources import NAMES
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "weights")
 # Written into proofs.sql: remainders of it multiply within 64 bits.
 PRIME: Final = 2_147_483_647
-# The sums of a row; and the dimensions that a name may be of.
+# The sums of a row; the dimensions that a name may be of; and user and workflow together.
 FACTORS: Final = (
     "cost_nanousd", "saved_nanousd", "generations", "attempts", "cache_hits", "coalesced", "prompt_tokens",
-    "completion_tokens", "cached_tokens", "reasoning_tokens", *NAMES,
+    "completion_tokens", "cached_tokens", "reasoning_tokens", *NAMES, "pair",
 )  # fmt: skip
 # Ten sums, each below PRIME and times its factor, stay in 64 bits.
 MOST_FACTOR: Final = 1 << 28
@@ -36,9 +37,12 @@ class Weights(msgspec.Struct, frozen=True):
 
     factors: {a sum, or a dimension: its factor}. hours: (an hour, its weight, that of its day); the weight is None
     before since_ms, from when on all detail is there. places: (deployment, route, key, team, basis, outcome, weight).
+    paired_since_ms, paired_until_ms: of which calls users and workflows are added up together.
     """
 
     since_ms: int
+    paired_since_ms: int
+    paired_until_ms: int
     factors: dict[str, int]
     hours: list[tuple[int, int | None, int]]
     days: list[tuple[int, int]]
@@ -48,9 +52,12 @@ class Weights(msgspec.Struct, frozen=True):
 def draw_weights(db: sqlite3.Connection, since_ms: int) -> Weights:
     """For all hours and places that anything is kept of. Raises sqlite3.DatabaseError."""
     hours = [hour_ms for (hour_ms,) in db.execute(SQL["hours"])]
+    paired_since_ms, paired_until_ms = pairs_kept(db)
     days = {hour_ms - hour_ms % DAY_MS: _any_weight() for hour_ms in hours}
     return Weights(
         since_ms=since_ms,
+        paired_since_ms=paired_since_ms,
+        paired_until_ms=paired_until_ms,
         factors={name: 1 + secrets.randbelow(MOST_FACTOR - 1) for name in FACTORS},
         hours=[(it, _any_weight() if it >= since_ms else None, days[it - it % DAY_MS]) for it in hours],
         days=list(days.items()),
@@ -69,6 +76,11 @@ def lay_out(db: sqlite3.Connection, weights: Weights) -> None:
     def of_all(*names: str | None) -> int:
         return sum(map(of_one, NAMES, names)) % PRIME
 
+    @lru_cache(NAMES_KEPT)
+    def of_pair(user: str | None, workflow: str | None) -> int:
+        return hash((user, workflow)) * weights.factors["pair"] % PRIME
+
+    db.create_function("pair_weight", 2, of_pair, deterministic=True)
     db.create_function("name_weight", 2, of_one, deterministic=True)
     db.create_function("names_weight", len(NAMES), of_all, deterministic=True)
     for name, rows in (("hour", weights.hours), ("day", weights.days), ("place", weights.places)):

@@ -35,6 +35,7 @@ from ledger.prices import Price
 from ledger.store.lease import Lease
 from ledger.store.looks import Looks, read_figures
 from ledger.store.outbox import StoreOutbox
+from ledger.store.pairs import PairSums
 from ledger.store.works import Shared
 from ledger.store.writer import Writer
 from ledger.values import (
@@ -220,6 +221,10 @@ class StoreLedger(StoreOutbox):
             self._store, self._readers, clock_ms=self._clock_ms, owner_id=lambda: self.owner_id, every_s=every_s
         )
 
+    def pair_sums(self) -> PairSums:
+        """What adds up, beside it, what users and workflows spent together."""
+        return PairSums(self._store, clock_ms=self._clock_ms)
+
     async def keep_lease(self) -> None:
         """Renew this process's lease and close the holds of the dead, until cancelled."""
         loop, rule = asyncio.get_running_loop(), self.lease.rule
@@ -275,6 +280,7 @@ async def under_lease(ledger: StoreLedger, *, verify_every_s: float | None) -> A
         await ledger.lease.join()
         stack.push_async_callback(ledger.lease.leave)
         await stack.enter_async_context(running(ledger.keep_lease(), name="ledger lease"))
+        await stack.enter_async_context(running(ledger.pair_sums().run(), name="ledger pair sums"))
         if verify_every_s is not None:
             looks = ledger.looks(every_s=verify_every_s)
             await stack.enter_async_context(running(looks.run(), name="ledger audit"))

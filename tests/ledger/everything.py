@@ -90,6 +90,8 @@ async def make_everything(home):
         assert isinstance(lapsing, Lead)
         clock.at_ms += 60_000
         await ledger._sweep()
+        clock.at_ms += 1
+        await ledger.pair_sums().add_up()
         await ledger.lease.renew()
         for _ in range(2):
             assert isinstance(await ledger.admit(a_call(key=f"open {clock()}", now_ms=clock())), Lead)

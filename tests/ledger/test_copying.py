@@ -360,7 +360,7 @@ def test_a_source_that_was_used_meanwhile_is_found(file, original, ends):
 async def test_a_text_that_a_server_cannot_hold_is_shown_as_such_but_for_a_lines(file, original, ends):
     with file.database(ruled=False) as db:
         named = [(table.name, "name") for table in tables() if "dimension" in table.columns]
-        for table, column in (("generations", "user_id"), *named):
+        for table, column in (("generations", "user_id"), ("spend_days_by_pair", "user_id"), *named):
             db.execute(f"UPDATE {table} SET {column} = replace({column}, 'u1', 'u' || char(0) || '1')")
     there = ends("postgresql")
     await asyncio.to_thread(copy, file, there, original[1])

@@ -15,8 +15,9 @@ from ledger.corrections import Correction, open_corrector
 from ledger.operations import spend as spending
 from ledger.operations.postings import post
 from ledger.operations.settle import SQL as SETTLE
-from ledger.operations.spend import SQL, spend_by
+from ledger.operations.spend import spend_by
 from ledger.operations.spend_report import dearest
+from ledger.operations.spend_sources import SQL
 from ledger.reports import MOMENT_LENGTHS, SPEND_DIMENSIONS, Spend, SpendQuery, iso
 from ledger.sql import migrations
 from ledger.sqlite.proofs import NAMES
@@ -445,6 +446,8 @@ async def test_a_late_settlement_finds_its_lines_without_reading_all(sqlite_home
         "spend_hours",
         "spend_hours_by_name",
         "spend_days_by_name",
+        "spend_days_by_pair",
+        "spend_open",
         "postings_of_generation",
         "attempts_of_generation",
         "ceilings_of_generation",

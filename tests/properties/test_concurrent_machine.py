@@ -114,7 +114,12 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self.clock.at_ms += by_ms
 
         async def all_of_them():
-            await asyncio.gather(*(work for ledger in self.ledgers for work in (ledger.lease.renew(), ledger._sweep())))
+            upkeep = (
+                work
+                for ledger in self.ledgers
+                for work in (ledger.lease.renew(), ledger._sweep(), ledger.pair_sums().add_up())
+            )
+            await asyncio.gather(*upkeep)
 
         self.loop.run_until_complete(all_of_them())
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from hypothesis.stateful import (
 
 from ledger.ceilings import Ceiling
 from ledger.errors import UsageDiffers
+from ledger.operations.pairs import add_up_pairs
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery
 from ledger.usage import Usage
@@ -374,6 +376,11 @@ class LedgerMachine(RuleBasedStateMachine):
         now_ms = self.clock.at_ms
         self.oracle.sweep(now_ms)
         self.oracle.stored = {key: kept for key, kept in self.oracle.stored.items() if kept[1] > now_ms}
+
+    @rule(before_ms=st.sampled_from((0, 5_000)), most=st.integers(1, 3))
+    def add_up_by_pair(self, before_ms, most):
+        """What is told of these calls from here on is told late."""
+        self.run(self.ledger._store.write(partial(add_up_pairs, before_ms=self.clock.at_ms - before_ms, most=most)))
 
     @rule()
     def die_and_come_back(self):

@@ -83,6 +83,25 @@ SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.wo
   FROM generations AS g
  WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
 
+-- name: spend_open
+SELECT h.taken_at_ms AS at_ms, h.deployment AS deployment, g.route AS route, g.key_id AS key_id, g.team AS team,
+       g.user_id AS user_id, g.workflow AS workflow, g.run AS run, CAST('unknown' AS text) AS basis,
+       CAST('open' AS text) AS outcome, CAST(0 AS bigint) AS cost_nanousd, h.held_nanousd AS held_nanousd,
+       CAST(0 AS bigint) AS saved_nanousd, CAST(0 AS bigint) AS generations, CAST(1 AS bigint) AS attempts,
+       CAST(0 AS bigint) AS cache_hits, CAST(0 AS bigint) AS coalesced, CAST(0 AS bigint) AS prompt_tokens,
+       CAST(0 AS bigint) AS completion_tokens, CAST(0 AS bigint) AS cached_tokens, CAST(0 AS bigint) AS reasoning_tokens
+  FROM holds AS h
+  JOIN generations AS g USING (generation_id)
+ WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
+ UNION ALL
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       COALESCE(g.cost_basis, 'unknown'), CAST('open' AS text), CAST(0 AS bigint), CAST(0 AS bigint), g.saved_nanousd,
+       CAST(1 AS bigint), CAST(0 AS bigint), CAST(CAST(g.cache = 'hit' AS integer) AS bigint),
+       CAST(CAST(g.cache = 'coalesced' AS integer) AS bigint), CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint),
+       CAST(0 AS bigint)
+  FROM generations AS g
+ WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
+
 -- name: spend_days_by_name
 SELECT day_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, name AS user_id,
        name AS workflow, name AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,

@@ -14,8 +14,9 @@ SELECT hold_id, cost_basis FROM postings WHERE kind = 'correction' ORDER BY seq;
 SELECT 1 FROM temp.sqlite_master WHERE name = 'corrected';
 
 -- name: weigh_lines
--- The lines in (:after_seq, :through_seq] in one number (`ledger.sqlite.weights`), and again with the weights of the users,
--- workflows and runs that they were for. Then how many lines they are, how many have a hold and a generation, how many are
+-- The lines in (:after_seq, :through_seq] in one number (`ledger.sqlite.weights`), again with the weights of the users,
+-- workflows and runs that they were for, and, of those that are added up by pair, by their days with the weights of users
+-- and workflows together. Then how many lines they are, how many have a hold and a generation, how many are
 -- the closing line of their hold's state, how many any closing line, and how many have no weight, though their hour is
 -- all there. (What has a LIMIT is not merged into the query around it: each weighing is done once.)
 WITH line AS (
@@ -24,7 +25,9 @@ WITH line AS (
             + COALESCE(p.completion_tokens, 0) % 2147483647 * :completion_tokens
             + COALESCE(p.cache_read_tokens, 0) % 2147483647 * :cached_tokens
             + COALESCE(p.reasoning_tokens, 0) % 2147483647 * :reasoning_tokens) % 2147483647
-           * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+           * place.weight % 2147483647 AS placed,
+           hour.weight, hour.day_weight,
+           h.taken_at_ms >= :paired_since_ms AND h.taken_at_ms < :paired_until_ms AS is_paired,
            g.user_id, g.workflow, g.run, g.generation_id, p.kind <> 'correction' AS is_closing,
            p.kind = CASE h.state WHEN 'settled' THEN 'settlement' WHEN 'lapsed' THEN 'lapse' ELSE '' END AS closes,
            h.taken_at_ms >= :since_ms AS is_whole
@@ -39,15 +42,17 @@ WITH line AS (
      WHERE p.seq > :after_seq AND p.seq <= :through_seq
      LIMIT -1
 )
-SELECT SUM(weighed),
-       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
-       COUNT(*), COUNT(generation_id), SUM(closes), SUM(is_closing), SUM(weighed IS NULL AND is_whole)
+SELECT SUM(placed * weight % 2147483647),
+       SUM(placed * weight % 2147483647 * names_weight(user_id, workflow, run) % 2147483647),
+       SUM(CASE WHEN is_paired THEN placed * day_weight % 2147483647 * pair_weight(user_id, workflow) % 2147483647 END),
+       COUNT(*), COUNT(generation_id), SUM(closes), SUM(is_closing), SUM(placed * weight IS NULL AND is_whole)
   FROM line;
 
 -- name: weigh_holds
 -- The same of attempts that have no closing line: open ones, which weigh nothing, and those that cost nothing.
 WITH attempt AS (
-    SELECT :attempts * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+    SELECT :attempts * place.weight % 2147483647 AS placed, hour.weight, hour.day_weight,
+           h.taken_at_ms >= :paired_since_ms AND h.taken_at_ms < :paired_until_ms AS is_paired,
            g.user_id, g.workflow, g.run, g.generation_id,
            h.taken_at_ms >= :since_ms AND NOT (h.state = 'held' AND h.outcome IS NULL) AS is_whole
       FROM holds AS h
@@ -60,9 +65,10 @@ WITH attempt AS (
      WHERE h.state = 'held' OR h.state = 'released'
      LIMIT -1
 )
-SELECT SUM(weighed),
-       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
-       COUNT(*), COUNT(generation_id), SUM(weighed IS NULL AND is_whole)
+SELECT SUM(placed * weight % 2147483647),
+       SUM(placed * weight % 2147483647 * names_weight(user_id, workflow, run) % 2147483647),
+       SUM(CASE WHEN is_paired THEN placed * day_weight % 2147483647 * pair_weight(user_id, workflow) % 2147483647 END),
+       COUNT(*), COUNT(generation_id), SUM(placed * weight IS NULL AND is_whole)
   FROM attempt;
 
 -- name: weigh_generations
@@ -70,8 +76,9 @@ SELECT SUM(weighed),
 -- their hour is all there.
 WITH ended AS (
     SELECT (g.saved_nanousd % 2147483647 * :saved_nanousd + :generations + (g.cache = 'hit') * :cache_hits
-            + (g.cache = 'coalesced') * :coalesced) % 2147483647
-           * hour.weight % 2147483647 * place.weight % 2147483647 AS weighed,
+            + (g.cache = 'coalesced') * :coalesced) % 2147483647 * place.weight % 2147483647 AS placed,
+           hour.weight, hour.day_weight,
+           g.created_at_ms >= :paired_since_ms AND g.created_at_ms < :paired_until_ms AS is_paired,
            g.user_id, g.workflow, g.run, g.created_at_ms >= :since_ms AS is_whole
       FROM generations AS g
       LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = g.created_at_ms - g.created_at_ms % 3600000
@@ -81,9 +88,10 @@ WITH ended AS (
      WHERE g.generation_id > :after_id AND g.generation_id <= :through_id AND g.outcome IS NOT NULL
      LIMIT -1
 )
-SELECT SUM(weighed),
-       SUM(weighed * names_weight(user_id, workflow, run) % 2147483647),
-       SUM(weighed IS NULL AND is_whole)
+SELECT SUM(placed * weight % 2147483647),
+       SUM(placed * weight % 2147483647 * names_weight(user_id, workflow, run) % 2147483647),
+       SUM(CASE WHEN is_paired THEN placed * day_weight % 2147483647 * pair_weight(user_id, workflow) % 2147483647 END),
+       SUM(placed * weight IS NULL AND is_whole)
   FROM ended;
 
 -- name: generation_of_line
@@ -164,6 +172,29 @@ WITH named AS (
      LIMIT -1
 )
 SELECT SUM(weighed), SUM(weighed IS NULL) FROM named;
+
+-- name: weigh_pairs_kept
+-- What is kept of users and workflows together, of the days that are added up, as weigh_lines has it, and how much of it
+-- has no weight.
+WITH paired AS (
+    SELECT (kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+                + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
+                + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
+                + kept.prompt_tokens % 2147483647 * :prompt_tokens
+                + kept.completion_tokens % 2147483647 * :completion_tokens
+                + kept.cached_tokens % 2147483647 * :cached_tokens
+                + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
+           * day.weight % 2147483647 * place.weight % 2147483647 * pair_weight(kept.user_id, kept.workflow) % 2147483647
+           AS weighed
+      FROM spend_days_by_pair AS kept
+      LEFT JOIN temp.day_weights AS day ON day.day_ms = kept.day_ms
+      LEFT JOIN temp.place_weights AS place
+        ON place.deployment = kept.deployment AND place.route = kept.route AND place.key_id = kept.key_id
+       AND place.team = kept.team AND place.basis = kept.basis AND place.outcome = kept.outcome
+     WHERE kept.day_ms >= :paired_since_ms
+     LIMIT -1
+)
+SELECT SUM(weighed), SUM(weighed IS NULL) FROM paired;
 
 -- name: latency_days
 -- The days that there is anything of.

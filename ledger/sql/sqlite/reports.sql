@@ -146,6 +146,34 @@ SELECT day_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_
   FROM spend_days_by_name
  WHERE dimension = :dimension AND period_ms = :period_ms AND day_ms >= :since_ms AND day_ms < :until_ms;
 
+-- name: spend_open
+-- Of [:since_ms, :until_ms), what is still open, from its partial indexes.
+SELECT h.taken_at_ms AS at_ms, h.deployment AS deployment, g.route AS route, g.key_id AS key_id, g.team AS team,
+       g.user_id AS user_id, g.workflow AS workflow, g.run AS run, 'unknown' AS basis, 'open' AS outcome,
+       0 AS cost_nanousd, h.held_nanousd AS held_nanousd, 0 AS saved_nanousd, 0 AS generations, 1 AS attempts,
+       0 AS cache_hits, 0 AS coalesced, 0 AS prompt_tokens, 0 AS completion_tokens, 0 AS cached_tokens,
+       0 AS reasoning_tokens
+  FROM holds AS h INDEXED BY open_holds
+  JOIN generations AS g USING (generation_id)
+ WHERE h.state = 'held' AND h.taken_at_ms >= :since_ms AND h.taken_at_ms < :until_ms
+ UNION ALL
+SELECT g.created_at_ms, g.deployment, g.route, g.key_id, g.team, g.user_id, g.workflow, g.run,
+       COALESCE(g.cost_basis, 'unknown'), 'open', 0, 0, g.saved_nanousd, 1, 0, g.cache = 'hit', g.cache = 'coalesced',
+       0, 0, 0, 0
+  FROM generations AS g INDEXED BY open_generations
+ WHERE g.outcome IS NULL AND g.created_at_ms >= :since_ms AND g.created_at_ms < :until_ms;
+
+-- name: spend_days_by_pair
+-- What users and workflows spent together in whole days of this period and is over. Both bounds full days, or :until_ms how
+-- far it is added up.
+SELECT day_ms AS at_ms, deployment AS deployment, route AS route, key_id AS key_id, team AS team, user_id AS user_id,
+       workflow AS workflow, '' AS run, basis AS basis, outcome AS outcome, cost_nanousd AS cost_nanousd, 0 AS held_nanousd,
+       saved_nanousd AS saved_nanousd, generations AS generations, attempts AS attempts, cache_hits AS cache_hits,
+       coalesced AS coalesced, prompt_tokens AS prompt_tokens, completion_tokens AS completion_tokens,
+       cached_tokens AS cached_tokens, reasoning_tokens AS reasoning_tokens
+  FROM spend_days_by_pair
+ WHERE period_ms = :period_ms AND day_ms >= :since_ms AND day_ms < :until_ms;
+
 -- name: periods_kept
 -- The ten-day periods that touch [:since_ms, :until_ms) and in which anything of a :dimension was added up.
 WITH RECURSIVE periods (period_ms) AS (

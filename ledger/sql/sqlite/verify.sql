@@ -240,6 +240,43 @@ SELECT 'hours', found.* FROM (
         found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.reasoning_tokens)
        <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
+-- name: reports: spend by the day of users and workflows together is what its lines come to
+-- Of the calls that are added up. Of what came to nothing a row may be left.
+WITH detail AS MATERIALIZED (
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, at_ms - at_ms % 86400000 AS day_ms,
+           SUM(cost_nanousd) AS cost_nanousd, SUM(saved_nanousd) AS saved_nanousd, SUM(generations) AS generations,
+           SUM(attempts) AS attempts, SUM(cache_hits) AS cache_hits, SUM(coalesced) AS coalesced,
+           SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens,
+           SUM(cached_tokens) AS cached_tokens, SUM(reasoning_tokens) AS reasoning_tokens
+      FROM closed_spend
+     WHERE at_ms >= (SELECT since_ms FROM pairs_added_up) AND at_ms < (SELECT until_ms FROM pairs_added_up)
+     GROUP BY user_id, workflow, deployment, route, key_id, team, basis, outcome, at_ms - at_ms % 86400000
+), kept AS MATERIALIZED (
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, day_ms, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM spend_days_by_pair
+     WHERE day_ms >= (SELECT since_ms FROM pairs_added_up)
+       AND (cost_nanousd, saved_nanousd, generations, attempts, cache_hits, coalesced, prompt_tokens, completion_tokens,
+            cached_tokens, reasoning_tokens) <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+)
+SELECT 'kept' AS by, found.* FROM (
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, day_ms, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM kept
+    EXCEPT
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, day_ms, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM detail) AS found
+ UNION ALL
+SELECT 'lines', found.* FROM (
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, day_ms, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM detail
+    EXCEPT
+    SELECT user_id, workflow, deployment, route, key_id, team, basis, outcome, day_ms, cost_nanousd, saved_nanousd, generations,
+           attempts, cache_hits, coalesced, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens
+      FROM kept) AS found;
+
 -- name: reports: latency by the day is what its hours come to
 WITH days AS MATERIALIZED (
     SELECT hour_ms - hour_ms % 86400000 AS day_ms, deployment, kind, bucket, SUM(count) AS count, SUM(sum_us) AS sum_us,

@@ -18,13 +18,14 @@ export const SPANS = [
  * {since_ms, until_ms, bucket, every_ms} of what the address says. since_ms null: from the beginning; until_ms null:
  * until now; every_ms: how often it is worth asking again.
  *
- * A window begins with a whole bucket: half ones would look like a slow start, and take the ledger longer.
+ * A window begins with a whole bucket: half ones would look like a slow start, and take the ledger longer. isPaired: it is
+ * about users and workflows together, whom the ledger keeps added up by the day.
  */
-export function spanOf({ since = DEFAULT_SPAN, until }, now_ms) {
+export function spanOf({ since = DEFAULT_SPAN, until }, now_ms, { isPaired = false } = {}) {
   const until_ms = moment(until);
   const begins_ms = beginning(since, now_ms);
   const length_ms = begins_ms === null ? Infinity : (until_ms ?? now_ms) - begins_ms;
-  const bucket = length_ms <= 8 * DAY_MS ? "hour" : length_ms <= 200 * DAY_MS ? "day" : "month";
+  const bucket = length_ms <= (isPaired ? 2 : 8) * DAY_MS ? "hour" : length_ms <= 200 * DAY_MS ? "day" : "month";
   return {
     since_ms: begins_ms === null ? null : bucketStart(begins_ms, bucket),
     until_ms,

@@ -30,7 +30,8 @@ const GROUPS = [
 ];
 const FILTERS = [...GROUPS.map(([name]) => name), "run", "basis", "outcome"];
 const MOST_ROWS = 100;
-// Two of these at once the ledger counts call by call; everything else it keeps added up by the hour.
+// Two of these at once the ledger counts call by call, but users and workflows, which it keeps added up by the day;
+// everything else it keeps added up by the hour.
 const COUNTED = ["user", "workflow", "run"];
 const COUNTED_EVERY_MS = 60_000;
 
@@ -38,17 +39,20 @@ export function Spend() {
   const given = useStore(address);
   const group = GROUPS.some(([name]) => name === given.group) ? given.group : "model";
   const filters = filtersIn(given, FILTERS);
-  const { bucket, every_ms } = spanOf(given, Date.now());
-  const isCounted = COUNTED.filter((name) => name === group || name in filters).length > 1;
+  const named = COUNTED.filter((name) => name === group || name in filters);
+  const isPaired = named.length === 2 && !named.includes("run");
+  const spanAt = (now_ms) => spanOf(given, now_ms, { isPaired });
+  const { bucket, every_ms } = spanAt(Date.now());
+  const isCounted = named.length > 1 && !(isPaired && bucket !== "hour");
   const everyMs = isCounted ? COUNTED_EVERY_MS : every_ms;
   const question = JSON.stringify([given.since, given.until, group, filters]);
   const report = (group_by, top) => (now_ms) =>
-    pathWith("ledger/spend", { ...windowOf(spanOf(given, now_ms)), group_by, top, ...filters });
+    pathWith("ledger/spend", { ...windowOf(spanAt(now_ms)), group_by, top, ...filters });
   const overTime = useReport(report(`${bucket},${group}`, MOST_GROUPS), question, { everyMs });
   const byGroup = useReport(report(group, MOST_ROWS), question, { everyMs });
   const ceilings = useReport(() => `ledger/ceilings?top=${MOST_ROWS}`, "ceilings", { everyMs: 10_000 });
   const nameOf = useNames(group === "key" || "key" in filters);
-  const shown = { given, group, filters, nameOf };
+  const shown = { given, group, filters, nameOf, spanAt };
   const noCalls = html`<${NoCalls} isNarrowed=${Object.keys(filters).length > 0} />`;
   const pickGroup = (picked) => go(hrefWith({ group: picked }));
   return html`
@@ -68,7 +72,7 @@ export function Spend() {
           <${Ceilings} ceilings=${ceilings.report?.ceilings} />
         <//>
       <//>
-      ${hasCalls(overTime.report) && html`<${Calls} rows=${overTime.report.rows} given=${given} />`}
+      ${hasCalls(overTime.report) && html`<${Calls} rows=${overTime.report.rows} spanAt=${spanAt} />`}
     </div>
     ${hasCalls(byGroup.report) && html`<${ByGroup} report=${byGroup.report} ...${shown} />`}
   `;
@@ -114,11 +118,11 @@ function Totals({ total }) {
   return html`<${Tiles} label="Totals" tiles=${tiles} />`;
 }
 
-function OverTime({ rows, ceilings = [], given, group, filters, nameOf }) {
+function OverTime({ rows, ceilings = [], given, group, filters, nameOf, spanAt }) {
   const isRunning = given.sum === "running";
   const shape = useMemo(() => {
     const now_ms = Date.now();
-    const span = spanOf(given, now_ms);
+    const span = spanAt(now_ms);
     return spendShape(rows, { span, now_ms, group, filters, nameOf, isRunning, given, ceilings });
   }, [rows, ceilings, isRunning]);
   const options = [
@@ -135,10 +139,10 @@ function OverTime({ rows, ceilings = [], given, group, filters, nameOf }) {
   <//>`;
 }
 
-function Calls({ rows, given }) {
+function Calls({ rows, spanAt }) {
   const shape = useMemo(() => {
     const now_ms = Date.now();
-    return callsShape(rows, { span: spanOf(given, now_ms), now_ms });
+    return callsShape(rows, { span: spanAt(now_ms), now_ms });
   }, [rows]);
   return html`<${Panel} title="Calls" note=${`by ${shape.bucket}, and who answered them`}>
     <${Chart} label="Calls by who answered them" shape=${shape} />

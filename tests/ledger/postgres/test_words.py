@@ -27,7 +27,10 @@ ALL_SQLITE_ALONE = {"postpone", "proofs", "weights"}
 TABLES_OF_SQLITE = "'nowhere', 'postponed', 'postponing'"
 # A server moves sums by name by rules of their own, a file by those that move sums by the hour.
 RULES_OF_POSTGRES = {"a_correction_moves_what_it_corrects_by_name", "a_generation_told_again_is_moved_by_name"}
-RULES_OF_SQLITE = {"a_line_is_postponed", "an_ended_generation_is_postponed", "what_was_postponed_is_added_up"}
+RULES_OF_SQLITE = {
+    "a_line_is_postponed", "an_ended_generation_is_postponed", "what_was_postponed_is_added_up",
+    "what_is_told_late_is_added_up_by_pair",
+}  # fmt: skip
 # Of months, which a file has none of: what looks after them, and what is done before a ledger is put in them.
 POSTGRES_ALONE = {"fold", "months", "prepare"}
 # The turn, and what puts calls in months. A month's tables are as the whole is, by the server's own rule.
