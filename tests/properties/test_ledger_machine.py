@@ -144,6 +144,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """In one batch, under one lease: it comes to what it would come to one by one."""
         self.renew()
         requests = [self.asked(bids, user, key) for bids, user, key, _ in calls]
+        for request in requests:  # Who brings a new price waits until that is on record, and comes last.
+            self.run(self.ledger._record_new_prices(request.bids))
         answers = self.run_together(map(self.ledger.admit, requests))
         for (_, _, key, _), request, answer in zip(calls, requests, answers, strict=True):
             self.check_admission(request, key, self.known(key), answer)
