@@ -82,6 +82,7 @@ async def test_live_calls_can_be_narrowed_and_paused(house):
         await page.get_by_text("paused, 1 newer").wait_for()
         assert await table.locator("tbody tr").count() == before
         await page.get_by_role("button", name="Go on").click()
+        await table.locator("tbody tr").nth(before).wait_for()
         await page.get_by_text("0 in progress").wait_for()
         assert await table.locator("tbody tr").count() == before + 1
 
