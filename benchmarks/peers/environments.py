@@ -10,7 +10,9 @@ from typing import Final
 
 HOME: Final = Path(__file__).parents[2] / ".peers"
 # All that they are given of our environment: what they need to run, and nothing that is a secret.
-GIVEN: Final = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "PIP_INDEX_URL", "NPM_CONFIG_REGISTRY")
+GIVEN: Final = (
+    "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "PIP_INDEX_URL", "NPM_CONFIG_REGISTRY",
+)  # fmt: skip
 INSTALL_WITHIN_S: Final = 1200
 LAST_WORDS: Final = 160
 _ADDRESS: Final = re.compile(r"https?://\S+")
