@@ -72,7 +72,9 @@ class SocketServer(Server):
     def _init_shared_socket(self) -> None:
         # granian shares the listening socket between its workers the same way; its stubs leave the arguments out. It
         # closes what it is given: a duplicate, for ours is ours to close, and its number may be another file's by then.
-        given = self._listening.dup().detach()
+        # Not by `socket.dup`, which has a socket that was inherited block: all workers' at once, for they share it, and
+        # one of them would then wait in `accept` for a connection that another one took.
+        given = os.dup(self._listening.fileno())
         self._shd = SocketHolder(given, False, BACKLOG)  # type: ignore[call-arg, assignment]
         self._ssp = None
 

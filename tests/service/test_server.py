@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import socket
 
 from service.app import create_app
 from service.parts import Limits
@@ -21,3 +22,10 @@ async def test_a_server_that_is_gone_has_left_the_socket_to_its_owner():
         del server, serving
         gc.collect()
         os.fstat(listening.fileno())  # Else whatever file has its number by now would be closed in its place.
+
+
+def test_a_worker_that_starts_lets_no_other_block_on_the_socket_that_they_share():
+    with listen("127.0.0.1", 0) as listening, socket.socket(fileno=os.dup(listening.fileno())) as inherited:
+        server = SocketServer(create_app(Edge(Limits()).parts), inherited, max_connections=10)
+        server._init_shared_socket()
+        assert not os.get_blocking(listening.fileno())
