@@ -141,7 +141,7 @@ async def ended(ask):
 async def test_who_left_a_shared_call_finds_the_answer_that_the_others_got(tmp_path, hangs_up):
     gate = asyncio.Event()
     use = {"x-farthing-cache": "use"}
-    hurried = use if hangs_up else use | {"x-farthing-deadline-ms": "500"}
+    hurried = use if hangs_up else use | {"x-farthing-deadline-ms": "2500"}
     async with a_service(tmp_path) as (house, upstream, client):
         # One deployment may be given up for the next while the leader, who is in a hurry, is the only one to wait.
         upstream.plays(answer("paid for", gate=gate), answer("paid for", gate=gate))
