@@ -68,9 +68,13 @@ async def all_closed(upstream: ScriptedUpstream, but: int) -> None:
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_slow_attempt_gets_another_one_beside_it_and_is_not_blamed(tmp_path: Path, is_stream: bool):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=AT_ONCE) as house:
-        plays(upstream, a=hang(), b=answer("quick help", prompt_tokens=5))
+        gate = asyncio.Event()
+        plays(upstream, a=hang(), b=answer("quick help", gate=gate, prompt_tokens=5))
         call = a_call(stream=is_stream)
-        finished = await house.ask(call)
+        asking = asyncio.create_task(house.ask(call))
+        await upstream.until(lambda it: len(it.requests) == 2)
+        gate.set()
+        finished = await asking
         assert text_of(finished) == "quick help"
         assert told(finished) == [("a", "aborted", False), ("b", "ok", True)]
         assert (finished.receipt.provider, finished.receipt.model) == ("b", "model-b")
