@@ -126,5 +126,5 @@ def _taker(name: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], str]:
 
 @lru_cache(MOMENTS_KEPT)
 def _moment(name: str, at_ms: int) -> str:
-    moment = (iso(at_ms) or "")[: MOMENT_LENGTHS[name]]
+    moment = iso(at_ms)[: MOMENT_LENGTHS[name]]
     return moment + ":00:00Z" if name == "hour" else moment
