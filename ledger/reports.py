@@ -180,6 +180,20 @@ def iso(moment_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment_of(dimension: str, at_ms: int) -> str:
+    """The hour, day or month that this moment is in, as reports write it."""
+    moment = iso(at_ms)[: MOMENT_LENGTHS[dimension]]
+    return moment + ":00:00Z" if dimension == "hour" else moment
+
+
+def is_moment_of(dimension: str, text: str) -> bool:
+    """Whether reports would write any hour, day or month so."""
+    try:
+        return moment_of(dimension, parse_moment(text + "-01" if dimension == "month" else text, 0)) == text
+    except (ValueError, OverflowError):
+        return False
+
+
 def ms_of_us(us: int | None) -> float | None:
     """Microseconds as the milliseconds that reports tell; None stays None."""
     return None if us is None else round(us / 1000, 3)

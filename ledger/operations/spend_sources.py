@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.database import Database, words_of
-from ledger.reports import MOMENT_LENGTHS, SpendQuery, iso
+from ledger.reports import MOMENT_LENGTHS, SpendQuery, moment_of
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "reports")
@@ -16,6 +16,7 @@ SQL: Final = statements("sqlite", "reports")
 PERIOD_MS: Final = 10 * DAY_MS
 # The names of so many hours and days are remembered, for each is in many rows.
 MOMENTS_KEPT: Final = 4096
+_moment: Final = lru_cache(MOMENTS_KEPT)(moment_of)
 NAMES: Final = ("user", "workflow", "run")
 COLUMNS: Final = {
     "user": "user_id",
@@ -122,9 +123,3 @@ def _taker(name: str, columns: Sequence[str]) -> Callable[[Sequence[Any]], str]:
     if name == "provider":
         return lambda row: str(row[place]).partition(":")[0]
     return itemgetter(place)
-
-
-@lru_cache(MOMENTS_KEPT)
-def _moment(name: str, at_ms: int) -> str:
-    moment = iso(at_ms)[: MOMENT_LENGTHS[name]]
-    return moment + ":00:00Z" if name == "hour" else moment

@@ -21,6 +21,7 @@ from ledger.reports import (
 from router.errors import RouteForbidden, UnknownModel
 from service.config.model import TRACE_ID
 from service.http.exchange import exchange_of
+from service.http.filters import read_filters
 from service.models import anthropic_object, anthropic_page, deployment_object, route_object
 from service.parts import Parts
 from service.refusals import InvalidRequest, NotFound
@@ -175,7 +176,7 @@ def _query_and_format(
         since_ms=since_ms,
         until_ms=until_ms,
         group_by=tuple(dict.fromkeys(groups)),
-        filters={name: value for name, value in given.items() if name in dimensions},
+        filters=read_filters(given, dimensions),
     )
     return query, form
 
@@ -187,7 +188,7 @@ def read_generations_query(query_string: bytes, now_ms: int) -> GenerationsQuery
     return GenerationsQuery(
         since_ms=since_ms,
         until_ms=until_ms,
-        filters={name: value for name, value in given.items() if name in SPEND_DIMENSIONS},
+        filters=read_filters(given, SPEND_DIMENSIONS),
         limit=read_number("limit", given.get("limit", str(PAGE))),
         before=given.get("before") or None,
     )

@@ -15,6 +15,7 @@ from service.asked import Params
 from service.auth.issuing import KeyWish
 from service.headers import CACHE_MODES
 from service.http.alerts import STATES
+from service.http.filters import SCHEMAS
 from service.http.hints import HintBody
 from service.http.operations import OPERATIONS, Operation
 from service.http.responses import PROBLEM, VENDOR_PROBLEM, errors_of, responses_of
@@ -35,6 +36,7 @@ _QUERIES: Final[dict[str, dict[str, Any]]] = {
     "group_by": {"type": "string", "examples": ["model,day"]},
     "type": {"type": "string", "examples": ["ceiling.*", "ledger.drift,disk.low"]},
     "state": {"enum": list(STATES)},
+    **SCHEMAS,
 }
 _REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "x-farthing-workflow": {"type": "string"},

@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import RATIO, Tally, bucket_of, middle_us
-from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_query, iso, parse_moment
+from ledger.reports import (
+    SPEND_DIMENSIONS,
+    GenerationsQuery,
+    LatencyQuery,
+    SpendQuery,
+    UnknownDimension,
+    check_query,
+    is_moment_of,
+    iso,
+    moment_of,
+    parse_moment,
+)
 from ledger.usage import Usage
+from service.http.filters import read_filters
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, admit_and_settle
 from tests.ledger.drawn import holds
 
@@ -151,6 +163,41 @@ def test_moments_are_read_as_people_write_them():
     assert parse_moment("2h", 10 * HOUR_MS) == 8 * HOUR_MS
     with pytest.raises(ValueError, match="no moment"):
         parse_moment("yesterday", 0)
+
+
+def test_a_moment_that_no_report_writes_is_known_as_such():
+    assert moment_of("hour", 10 * HOUR_MS + 1) == "1970-01-01T10:00:00Z"
+    assert is_moment_of("hour", "1970-01-01T10:00:00Z")
+    assert is_moment_of("day", "1970-01-01")
+    assert is_moment_of("month", "1970-01")
+    written = [
+        "",
+        "24h",
+        "1970",
+        "1970-01",
+        "1970-1-1",
+        "1970-02-30",
+        "1970-01-01T10:30:00Z",
+        "9" * 5000 + "h",
+        "\xb2d",
+    ]
+    assert not any(is_moment_of("hour", text) or is_moment_of("day", text) for text in (*written, "+19700101"))
+    assert not is_moment_of("month", "1970-01-01")
+
+
+async def test_whatever_rows_say_a_report_and_its_page_can_be_narrowed_to(home):
+    async with a_ledger(home) as ledger:
+        await admit_and_settle(ledger, a_call(), outcome="upstream_error")
+        await ledger.admit(a_call(now_ms=BEGAN_MS - 40 * DAY_MS))
+        dimensions = ("outcome", "basis", "hour", "day", "month")
+        rows = (await ledger.spend(SpendQuery(group_by=dimensions)))["rows"]
+        assert sorted(row["outcome"] for row in rows) == ["open", "upstream_error"]
+        for row in rows:
+            said = {name: row[name] for name in dimensions}
+            filters = read_filters(said, SPEND_DIMENSIONS)
+            assert filters == said
+            assert (await ledger.spend(SpendQuery(group_by=dimensions, filters=filters)))["rows"] == [row]
+            assert len((await ledger.generations(GenerationsQuery(filters={"day": row["day"]})))["generations"]) == 1
 
 
 async def test_one_calls_story_has_its_hold_and_its_line(home):

@@ -1,10 +1,13 @@
 """Everything but generations: who may ask, reports, models, health, the schema."""
 
 import re
+from typing import get_args
 
 import pytest
 
 from ledger.events import EventsQuery
+from ledger.values import CostBasis
+from router.faults import Outcome
 from router.receipt import RouterFacts
 from service.http.operations import OPERATIONS
 from service.parts import Readiness
@@ -90,12 +93,53 @@ async def test_the_spend_report_is_asked_for_what_the_query_says():
         ("format=xml", "format"),
         ("model=a&model=b", "model"),
         ("group_by=model&top=0", "top"),
+        ("outcome=nonsense", "nonsense"),
+        ("outcome=", None),
+        ("basis=guessed", "guessed"),
+        ("hour=2026-11-21T09:30:00Z", "hour"),
+        ("day=2026-11-31", "day"),
+        ("day=24h", "day"),
+        ("month=2026-11-21", "month"),
     ],
 )
 async def test_a_query_that_makes_no_sense_is_named(query, param):
     async with an_edge() as (_, client):
         answer = await client.get(f"/ledger/spend?{query}")
-        assert (answer.status_code, answer.json()["param"]) == (400, param)
+        assert (answer.status_code, answer.json()["code"], answer.json()["param"]) == (400, "invalid_request", param)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/ledger/spend?outcome=nonsense", "unknown outcome; there are ok, rate_limited, connect_failed"),
+        ("/ledger/generations?outcome=abort", "unknown outcome; did you mean aborted?"),
+        (
+            "/ledger/spend?basis=nonsense",
+            "unknown basis; there are provider_reported, priced_usage, estimated, unknown, free",
+        ),
+        ("/ledger/latency?month=11", "month: must be as reports write it, like 2026-11"),
+        ("/ledger/generations?hour=2026-11-21", "hour: must be as reports write it, like 2026-11-21T09:00:00Z"),
+    ],
+)
+async def test_a_filter_that_nothing_could_match_is_refused_with_what_there_is(path, said):
+    async with an_edge() as (_, client):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+        assert said in answer.json()["detail"]
+
+
+async def test_filters_take_whatever_reports_write():
+    async with an_edge() as (edge, client):
+        moments = {"hour": "2026-11-21T09:00:00Z", "day": "2026-11-21", "month": "2026-11"}
+        for given in (
+            *({"outcome": outcome} for outcome in (*Outcome, "open")),
+            *({"basis": basis} for basis in get_args(CostBasis)),
+            {**moments, "user": "", "model": "gone:m"},
+        ):
+            answer = await client.get("/ledger/spend", params=given)
+            assert (answer.status_code, edge.reports.query.filters) == (200, given)
+        assert (await client.get("/ledger/latency", params=moments)).status_code == 200
+        assert edge.reports.query.filters == moments
 
 
 async def test_a_report_comes_as_csv_too():
