@@ -41,7 +41,7 @@ def verify_ledger(
 
     on_rule is told what is being checked, on any thread. since: trust the lines up to this number and their digest, and
     look at those after it; sums are checked whole. is_unfinished: it may be a copy that is not a ledger yet. Raises
-    Unreadable.
+    Unreadable; or NoSuchLine, if there is no line `since`.
     """
     if is_on_server(url):
         try:
@@ -60,3 +60,24 @@ class Unreadable(LedgerError):
     """The file cannot be read as a ledger: missing, cut short, damaged, or something else."""
 
     code = "unreadable"
+
+
+class NoSuchLine(LedgerError):
+    """The audit was to trust a line that is not there. Nothing was looked at.
+
+    first_seq, last_seq: the numbers that it may begin after, where no line is missing; 0: the ledger's beginning.
+    """
+
+    code = "no_such_line"
+
+    def __init__(self, seq: int, *, first_seq: int, last_seq: int) -> None:
+        if seq > last_seq:
+            why = f"the newest is {last_seq:,}; if there was one, this is an older copy, or newer lines were lost"
+        elif seq < first_seq:
+            why = f"those up to {first_seq:,} were folded away"
+        else:
+            why = f"it is missing from those up to {last_seq:,}"
+        super().__init__(f"there is no line {seq:,} to begin after: {why}")
+        self.seq = seq
+        self.first_seq = first_seq
+        self.last_seq = last_seq

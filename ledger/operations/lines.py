@@ -8,12 +8,12 @@ import msgspec
 
 from ledger.chain import FURTHER_CLASSES, GENESIS, LINE_COLUMNS, link
 from ledger.database import Database
-from ledger.errors import LedgerError
 from ledger.money import TOKENS_PER_MTOK
 from ledger.operations.prices import PriceUnreadable, all_prices, find_price
 from ledger.prices import Price
 from ledger.sql import statements
 from ledger.usage import Usage
+from ledger.verify import NoSuchLine
 
 SQL: Final = statements("sqlite", "lines")
 CHAIN: Final = "invariant 3: lines are a whole chain"
@@ -41,12 +41,6 @@ class Place(msgspec.Struct, frozen=True):
 
     seq: int
     chain: bytes
-
-
-class NoSuchLine(LedgerError):
-    """The audit was to begin at a line that is not there."""
-
-    code = "no_such_line"
 
 
 class LineAudit:
@@ -181,7 +175,7 @@ def rates_of(deployment: str, price: Price) -> tuple[str | int, ...] | None:
 
 
 def first_place(db: Database, since: int | None = None) -> Place:
-    """Where an audit begins: at the line `since`, whose digest is trusted, else at the first line that is there.
+    """Where an audit begins: after the line `since`, whose digest is trusted, else at the first line that is there.
 
     Raises NoSuchLine.
     """
@@ -189,9 +183,11 @@ def first_place(db: Database, since: int | None = None) -> Place:
     start = Place(0, GENESIS) if folded is None else Place(*folded)
     if since is None or since == start.seq:
         return start
-    row = db.execute(SQL["chain_at"], {"seq": since}).fetchone()
+    newest = last_seq(db)
+    # A number may be larger than any that a database takes.
+    row = None if since > newest else db.execute(SQL["chain_at"], {"seq": since}).fetchone()
     if row is None:
-        raise NoSuchLine(f"there is no line {since} to begin at: lines go from {start.seq + 1} to {last_seq(db)}")
+        raise NoSuchLine(since, first_seq=start.seq, last_seq=newest)
     return Place(since, row[0])
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from ledger.database import named
 from ledger.errors import NotALedger
-from ledger.operations.lines import LineAudit, NoSuchLine, first_place, last_seq
+from ledger.operations.lines import LineAudit, first_place, last_seq
 from ledger.postgres.address import Address
 from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
 from ledger.postgres.migrate import check_identity
@@ -28,7 +28,7 @@ def verify_database(
 ) -> Findings:
     """Check every rule. on_rule is told which one. since: trust lines up to this number.
 
-    is_unfinished: it may be a copy that is not a ledger yet. Raises Unreadable.
+    is_unfinished: it may be a copy that is not a ledger yet. Raises Unreadable, or NoSuchLine.
     """
 
     async def run() -> Findings:
@@ -39,7 +39,7 @@ def verify_database(
         return run_to_end(run())
     except ServerFailed as error:
         raise Unreadable(f"{address.shown} cannot be read: {error}") from error
-    except (NotALedger, NoSuchLine) as error:
+    except NotALedger as error:
         raise Unreadable(str(error)) from error
 
 

@@ -17,7 +17,6 @@ from ledger.operations.lines import (
     PRICE,
     TOKENS,
     LineAudit,
-    NoSuchLine,
     Place,
     first_place,
     last_seq,
@@ -51,7 +50,7 @@ def verify_file(
 
     The file's own check, the rules, the sums and the lines are looked at side by side, in one moment of the file.
     is_still: nobody else has the file open; nothing is made beside it. is_unfinished: it may be a copy that is not a
-    ledger yet. Raises Unreadable.
+    ledger yet. Raises Unreadable, or NoSuchLine.
     """
     if not path.is_file():
         raise Unreadable(f"there is no ledger at {path}")
@@ -60,7 +59,7 @@ def verify_file(
             if moment.submit(partial(check_identity, is_unfinished=is_unfinished)).result() == 0:
                 raise Unreadable(f"{path} is empty")
             return _findings(moment, on_rule, since)
-    except (NotALedger, NoSuchLine) as error:
+    except NotALedger as error:
         raise Unreadable(str(error)) from error
     except sqlite3.DatabaseError as error:
         raise Unreadable(f"{path} cannot be read: {error}") from error

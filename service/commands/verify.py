@@ -5,9 +5,10 @@ from typing import Final
 import click
 import msgspec
 
-from ledger.verify import Findings, Unreadable, verify_ledger
+from ledger.verify import Findings, NoSuchLine, Unreadable, verify_ledger
 from service.commands.failing import failing, load_ledger_or_exit, progress
 
+SINCE_WRONG: Final = 2
 BROKEN: Final = 3
 UNREADABLE: Final = 4
 
@@ -17,11 +18,16 @@ UNREADABLE: Final = 4
 @click.option("--since", type=click.IntRange(0), help="Trust the lines up to this number; look at those after it.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON line for each broken rule, then one with the counts.")
 def verify(path: str | None, since: int | None, *, as_json: bool) -> None:
-    """Audit the ledger, read-only: exit 0 clean, 3 a rule is broken, 4 unreadable. Safe while the service runs."""
+    """Audit the ledger, read-only, also while the service runs.
+
+    Exit 0 clean, 2 there is no line to begin after, 3 a rule is broken, 4 unreadable.
+    """
     config = load_ledger_or_exit(path)
     try:
         with progress("checking", is_on=not as_json) as tell:
             findings = verify_ledger(config.ledger.url, on_rule=tell, since=since)
+    except NoSuchLine as error:
+        failing(f"{error}; without --since all lines are looked at", status=SINCE_WRONG)
     except Unreadable as error:
         failing(str(error), status=UNREADABLE)
     if as_json:

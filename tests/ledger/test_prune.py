@@ -18,7 +18,7 @@ from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery, iso
 from ledger.upkeep import prune_ledger
 from ledger.values import Lead
-from ledger.verify import verify_ledger
+from ledger.verify import NoSuchLine, verify_ledger
 from tests.forked import forked
 from tests.ledger import killed
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
@@ -37,8 +37,8 @@ def prune(home, hours, **options):
     return prune_ledger(home.url, HOUR_0 + hours * HOUR_MS, now_ms=LATER_MS, on_step=lambda _: None, **options)
 
 
-def audit(home):
-    return verify_ledger(home.url, on_rule=lambda _: None)
+def audit(home, *, since=None):
+    return verify_ledger(home.url, on_rule=lambda _: None, since=since)
 
 
 async def spend(home, query=BY_HOUR):
@@ -91,6 +91,14 @@ async def test_detail_goes_and_sums_stay(home):
     async with a_ledger(home, clock=Clock(LATER_MS), ceilings=CEILINGS) as ledger:
         await admit_and_settle(ledger, a_call(now_ms=LATER_MS))
     assert audit(home).violations == ()
+
+
+async def test_an_audit_begins_after_a_line_that_was_not_folded_away(home):
+    await a_history(home, MIXED)
+    folded = prune(home, 5).through_seq
+    assert audit(home, since=folded).postings == 2
+    with pytest.raises(NoSuchLine, match=f"no line 1 to begin after: those up to {folded} were folded away"):
+        audit(home, since=1)
 
 
 async def test_a_report_that_needs_what_is_gone_says_so(home):

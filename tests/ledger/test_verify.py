@@ -15,7 +15,7 @@ from ledger.prices import Price, Tier
 from ledger.sqlite import moment
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
-from ledger.verify import Unreadable, verify_ledger
+from ledger.verify import NoSuchLine, Unreadable, verify_ledger
 from tests.ledger.calls import (
     BEGAN_MS,
     Clock,
@@ -170,8 +170,15 @@ async def test_an_audit_that_begins_at_a_line_trusts_it_and_those_before(home):
     assert [violation.rule for violation in audit(home, since=1).violations] == [CHAIN]
     findings = audit(home, since=2)
     assert (findings.violations, findings.postings) == ((), 1)
-    with pytest.raises(Unreadable, match="no line 9"):
-        audit(home, since=9)
+    assert audit(home, since=3).postings == 0
+    with pytest.raises(NoSuchLine, match="no line 4 to begin after: the newest is 3") as refused:
+        audit(home, since=4)
+    assert (refused.value.seq, refused.value.first_seq, refused.value.last_seq) == (4, 0, 3)
+    with pytest.raises(NoSuchLine, match="lines were lost"):
+        audit(home, since=1 << 80)
+    damage(home, "DELETE FROM postings WHERE seq = 2")
+    with pytest.raises(NoSuchLine, match="no line 2 to begin after: it is missing from those up to 3"):
+        audit(home, since=2)
 
 
 async def test_a_line_whose_price_is_not_on_record_is_counted(home):

@@ -23,6 +23,8 @@ url = "$A_HOOK_THAT_IS_SET_ELSEWHERE"
 # {command: what it says of an empty ledger, its exit status}
 COMMANDS = {
     "verify": ("clean", 0),
+    "verify --since 0": ("clean", 0),
+    "verify --since 7": ("no line 7 to begin after: the newest is 0", 2),
     "spend": ("total", 0),
     "latency": ("latency", 0),
     "explain gen_1": ("there is no call 'gen_1'", 1),
