@@ -26,7 +26,8 @@ from ledger.operations.admissions import (
 )
 from ledger.operations.ceilings import CeilingsInForce
 from ledger.operations.settle import SQL as SETTLE
-from ledger.postgres.connection import Connection, ServerFailed, Session
+from ledger.postgres.connection import Connection, Session
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import SCHEMA_STAYS, guard
 from ledger.postgres.store import PostgresWriter, run, run_batch
 from ledger.sql import Migrations, statements

@@ -6,7 +6,6 @@ runs as a greenlet: where it waits for the server, a coroutine of the loop waits
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,8 @@ import asyncpg
 import uvloop
 from greenlet import getcurrent, greenlet
 
-from ledger.database import RuleBroken
 from ledger.postgres.address import Address
+from ledger.postgres.failures import DRIVER_ERRORS, told, unreached
 from ledger.postgres.words import own_words, storable, translated
 
 Result = TypeVar("Result")
@@ -27,27 +26,6 @@ CONNECT_S: Final = 5.0
 # Longer than the server's own limits: a server that says nothing at all by then is not there any more.
 SILENCE_S: Final = 5.0
 STATEMENTS_KEPT: Final = 512
-# Classes of SQLSTATE by which a statement is refused for what is in it. Source: PostgreSQL, appendix A.
-_REFUSALS: Final = ("22", "23")
-_LOST: Final = "08"
-# What the driver raises. Its DataError, for a value that no such column holds, is an InterfaceError and a ValueError.
-# InternalClientError is what it says of a server that took its leave between two messages.
-_DRIVERS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    OverflowError,
-    UnicodeError,
-)
-
-
-class ServerFailed(ConnectionError):
-    """The server did not do what it was asked for a reason of its own. sqlstate None: it did not answer."""
-
-    def __init__(self, words: str, sqlstate: str | None = None) -> None:
-        super().__init__(words)
-        self.sqlstate = sqlstate
 
 
 class Found:
@@ -92,9 +70,9 @@ class Session:
                 records = self._ask(self._connection.fetch(statement.text, *values))
                 return Found(records, len(records))
             status = self._ask(self._connection.execute(statement.text, *values))
-        except _DRIVERS as error:
+        except DRIVER_ERRORS as error:
             self.changes += 1
-            raise _told(error) from error
+            raise told(error) from error
         count = status.rpartition(" ")[2]
         return Found(rowcount=int(count) if count.isdigit() else -1)
 
@@ -106,8 +84,8 @@ class Session:
         self.changes += 1
         try:
             self._ask(self._connection.executemany(statement.text, rows))
-        except _DRIVERS as error:
-            raise _told(error) from error
+        except DRIVER_ERRORS as error:
+            raise told(error) from error
         return Found()
 
     def add_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -116,8 +94,8 @@ class Session:
         records = [tuple(map(storable, row)) for row in rows]
         try:
             self._ask(self._connection.copy_records_to_table(table, columns=columns, records=records))
-        except _DRIVERS as error:
-            raise _told(error) from error
+        except DRIVER_ERRORS as error:
+            raise told(error) from error
 
     def find_each(self, sql: str, parameters: Iterable[Any], /) -> Found:
         """What the statement finds for each of these parameters, all of it in order, by one journey to the server."""
@@ -128,9 +106,9 @@ class Session:
         self.changes += not statement.reads
         try:
             records = self._ask(self._connection.fetchmany(statement.text, rows))
-        except _DRIVERS as error:
+        except DRIVER_ERRORS as error:
             self.changes += 1
-            raise _told(error) from error
+            raise told(error) from error
         return Found(records, len(records))
 
     def change_each(self, sql: str, parameters: Iterable[Any], _look: str, /) -> Found:
@@ -141,8 +119,8 @@ class Session:
         """Statements without parameters, in one message. within_s: how long the server may take, if not as usual."""
         try:
             self._ask(self._connection.execute(script), within_s)
-        except _DRIVERS as error:
-            raise _told(error) from error
+        except DRIVER_ERRORS as error:
+            raise told(error) from error
 
     def words_of(self, statement: str) -> str:
         """A statement of `sql/sqlite` as it is written for this engine, its parameters still named."""
@@ -231,8 +209,8 @@ class Connection:
                 async with asyncio.timeout(CONNECT_S):
                     with self._address.refusals():
                         self._connection = await self._connect()
-            except _DRIVERS as error:
-                raise _unreached(error) from error
+            except DRIVER_ERRORS as error:
+                raise unreached(error) from error
         return self._connection
 
     async def _connect(self) -> asyncpg.Connection:
@@ -248,7 +226,7 @@ class Connection:
 
     def _close(self) -> None:
         if self._connection is not None:
-            with contextlib.suppress(*_DRIVERS):
+            with contextlib.suppress(*DRIVER_ERRORS):
                 self._loop.run_until_complete(self._connection.close(timeout=CONNECT_S))
         self._loop.close()
 
@@ -291,26 +269,3 @@ async def _as_greenlet(work: Callable[[Session], Result], session: Session) -> R
             waits_for = running.switch(answer)
     result: Result = waits_for
     return result
-
-
-def _unreached(error: Exception) -> Exception:
-    """The same, of a connection that was never there: in the system's words, without the driver's."""
-    if not isinstance(error, OSError) or isinstance(error, TimeoutError):
-        return _told(error)
-    number = error.errno or 0  # Of a name that is not found it is below 0, and no system's.
-    words = os.strerror(number) if number > 0 else error.strerror or type(error).__name__
-    return ServerFailed(f"no connection ({words})")
-
-
-def _told(error: Exception) -> Exception:
-    """A driver's exception in the ledger's words. A value of ours may be in a server's detail, which is left out."""
-    if isinstance(error, asyncpg.PostgresError):
-        words, sqlstate = error.args[0], error.sqlstate
-        if sqlstate.startswith(_LOST):
-            return ServerFailed(words)
-        return RuleBroken(words) if sqlstate[:2] in _REFUSALS else ServerFailed(f"{words} ({sqlstate})", sqlstate)
-    if isinstance(error, ValueError | OverflowError):
-        return RuleBroken("a value does not fit its column")
-    if isinstance(error, TimeoutError):
-        return ServerFailed("the server does not answer")
-    return ServerFailed(f"the connection was lost ({type(error).__name__})")

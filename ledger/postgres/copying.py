@@ -11,7 +11,8 @@ from ledger.errors import NotALedger
 from ledger.operations import unfinished
 from ledger.operations.rows import Row, Table
 from ledger.postgres.address import Address
-from ledger.postgres.connection import Connection, ServerFailed, Session, open_blocking_connection
+from ledger.postgres.connection import Connection, Session, open_blocking_connection
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import check_current, check_identity, check_server, known_here, lock_schema, make_schema
 from ledger.postgres.months import SQL as MONTHS
 from ledger.postgres.words import storable

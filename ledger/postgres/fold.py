@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger.postgres.connection import ServerFailed, Session
+from ledger.postgres.connection import Session
+from ledger.postgres.failures import ServerFailed
 from ledger.sql import statements
 from ledger.sqlite.prune import SQL as ROWS
 

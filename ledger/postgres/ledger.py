@@ -17,7 +17,8 @@ from ledger.operations.owners import LeaseRule
 from ledger.postgres.address import Address
 from ledger.postgres.beside import SQL as SLICES
 from ledger.postgres.beside import BesideWriter, admit_beside
-from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
+from ledger.postgres.connection import Session, open_connection, run_to_end
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import check_clock, check_identity, check_server
 from ledger.postgres.months import months_kept
 from ledger.postgres.readers import open_readers

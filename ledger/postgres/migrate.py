@@ -17,7 +17,8 @@ from typing import Final
 from ledger.database import RuleBroken
 from ledger.errors import NotALedger
 from ledger.operations import unfinished
-from ledger.postgres.connection import ServerFailed, Session
+from ledger.postgres.connection import Session
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.patience import LOCK_MS, patiently
 from ledger.postgres.prepare import prepared
 from ledger.sql import Migrations, migrations, oldest_beside

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ledger.postgres.connection import ServerFailed
+from ledger.postgres.failures import ServerFailed
 
 # For a lock on a table that calls write to: who comes behind waits, too.
 LOCK_MS: Final = 500

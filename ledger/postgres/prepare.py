@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final
 
 from ledger.database import RuleBroken
-from ledger.postgres.connection import ServerFailed, Session
+from ledger.postgres.connection import Session
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.patience import LOCK_MS, patiently
 from ledger.sql import statements
 

@@ -10,7 +10,8 @@ import msgspec
 from ledger.database import Database
 from ledger.errors import NotALedger
 from ledger.postgres.address import Address
-from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection, run_to_end
+from ledger.postgres.connection import Connection, Session, open_connection, run_to_end
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.fold import Folded, drop_empty_parts, fold_parts
 from ledger.postgres.migrate import check_current
 from ledger.postgres.snapshot import begin_snapshot

@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 from ledger.database import Snapshot
 from ledger.errors import NotALedger
 from ledger.postgres.address import Address
-from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.postgres.connection import Connection, Session, open_connection
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.snapshot import begin_snapshot, end, failure_of, open_snapshot
 
 Result = TypeVar("Result")

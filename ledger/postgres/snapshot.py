@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable, NotALedger, ReadingTooLong
 from ledger.postgres.address import Address
-from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.postgres.connection import Connection, Session, open_connection
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import begin_guarded, guard, known_here
 from ledger.store import transaction
 from ledger.store.transaction import StoreTransaction

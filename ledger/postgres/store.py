@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 from ledger.errors import NotALedger
 from ledger.figures import Batch
 from ledger.postgres.address import Address
-from ledger.postgres.connection import Connection, ServerFailed, Session, open_connection
+from ledger.postgres.connection import Connection, Session, open_connection
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import begin_guarded, guard, known_here, migrate
 from ledger.sql import Migrations
 from ledger.store.works import BatchLost, Committed, Spoilt, Work, run_works

@@ -8,7 +8,8 @@ from ledger.database import named
 from ledger.errors import NotALedger
 from ledger.operations.lines import LineAudit, first_place, last_seq
 from ledger.postgres.address import Address
-from ledger.postgres.connection import ServerFailed, Session, open_connection, run_to_end
+from ledger.postgres.connection import Session, open_connection, run_to_end
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.migrate import check_identity
 from ledger.sql import statements
 from ledger.sqlite.proofs import HOURS, REFERENCES

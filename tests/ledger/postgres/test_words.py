@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ledger.postgres.address import address_of
-from ledger.postgres.connection import ServerFailed, open_connection
+from ledger.postgres.connection import open_connection
+from ledger.postgres.failures import ServerFailed
 from ledger.postgres.words import own_words, translated
 from ledger.sql import migrations, statements
 from ledger.sqlite.proofs import REFERENCES
