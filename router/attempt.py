@@ -24,7 +24,7 @@ from router.journey import Attempt, Journey
 from router.lessons import CHAT
 from router.limits import AttemptLimits, StreamLimits
 from router.plan import Candidate
-from router.providers.client import Upstream
+from router.providers.upstream import Upstream
 from router.ratelimit import wait_after_success_s
 from router.until import Until
 from telemetry import new_span_id

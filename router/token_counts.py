@@ -21,7 +21,7 @@ from router.faults import Fault
 from router.gates import Gates, NoPlace
 from router.health import Health
 from router.large import aside
-from router.providers.client import CountsTokens
+from router.providers.upstream import CountsTokens
 
 # Who asks for a count wants to go on by it: a better one is not worth more time.
 WITHIN_S: Final = 5.0

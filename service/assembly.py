@@ -27,12 +27,12 @@ from router.health import Health, open_health
 from router.limits import StreamLimits
 from router.memory import Memory
 from router.ordering import Ordering
-from router.providers.client import Upstream
 from router.providers.local import LocalModel, open_local_model
 from router.providers.local.upstream import LocalUpstream
 from router.providers.post import post_over
 from router.providers.remote import remote_counts, remote_dialects
 from router.providers.transport import AiohttpTransport, open_transport
+from router.providers.upstream import Upstream
 from router.status import RouterStatus
 from router.token_counts import Counts
 from router.tokens import TokenCounter

@@ -1,21 +1,17 @@
-"""What a dialect is to the router, and what all dialects over HTTP share: one exchange, bounded and in our own errors.
-
-A dialect is one file: it says what to send and how to read the answer. Whatever goes wrong comes out as a Fault.
-"""
+"""What all dialects over HTTP share: one exchange, bounded and in our own errors. Whatever goes wrong is a Fault."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
-from router.answer import Closing, Delta
-from router.deployments import Deployment, Provider
+from router.deployments import Provider
 from router.faults import Fault, Outcome, classify_status
 from router.json_text import json_text
 from router.large import LARGE_BYTES, aside
@@ -40,44 +36,6 @@ SHORTEST_SECRET: Final = 8
 
 # Errors that prove that no byte of the request left this machine (see router/providers/transport.py).
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.LocalProtocolError, httpx.UnsupportedProtocol)
-
-
-class Upstream(Protocol):
-    """One dialect, ready to speak to any provider of that dialect."""
-
-    def attempt(
-        self,
-        deployment: Deployment,
-        body: dict[str, Any],
-        *,
-        stream: bool,
-        headers: dict[str, str],
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
-        endpoint: str = "",
-        keeps_events: bool = False,
-        body_bytes: int = 0,
-    ) -> AsyncGenerator[Delta | Closing, None]:
-        """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
-
-        Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
-        at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
-        endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
-        keeps_events: deltas of a stream carry the events that they came from, as `Delta.raw`, where the dialect can.
-        body_bytes: about how long the body is. Not to hold up other calls, a large one is written aside.
-        """
-
-    async def list_models(self, provider: Provider) -> list[str]:
-        """The names of the models that the provider offers. Raises Fault; time is the caller's."""
-
-
-class CountsTokens(Protocol):
-    """One dialect that has a question for how long a call is, ready to ask any provider that answers it for nothing."""
-
-    async def count_tokens(self, deployment: Deployment, body: dict[str, Any], *, headers: dict[str, str]) -> int:
-        """The tokens that the deployment would read of this call. Raises Fault; time is the caller's.
-
-        body: as `router.dialects.fitted` gave it.
-        """
 
 
 class Http:

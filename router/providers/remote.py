@@ -5,10 +5,10 @@ import httpx
 from router.deployments import Dialect
 from router.providers.anthropic.counting import AnthropicCount
 from router.providers.anthropic.dialect import AnthropicDialect
-from router.providers.client import CountsTokens, Upstream
 from router.providers.gemini.counting import GeminiCount
 from router.providers.gemini.dialect import GeminiDialect
 from router.providers.openai import OpenAIDialect
+from router.providers.upstream import CountsTokens, Upstream
 
 
 def remote_dialects(transport: httpx.AsyncBaseTransport) -> dict[str, Upstream]:

@@ -44,9 +44,9 @@ from router.habits import Habits
 from router.health import Health
 from router.limits import StreamLimits
 from router.ordering import Ordering
-from router.providers.client import Upstream
 from router.providers.remote import remote_dialects
 from router.providers.transport import open_transport
+from router.providers.upstream import Upstream
 from router.reply import Finished, Reply
 from router.strategy import Strategy
 from router.tokens import TokenCounter

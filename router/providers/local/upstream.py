@@ -9,8 +9,8 @@ import msgspec
 from router.answer import Closing, Delta
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome
-from router.providers.client import Upstream
 from router.providers.local.model import LocalModel
+from router.providers.upstream import Upstream
 
 # The attempt's own limits are shorter; this only ends a wait that nobody bounds.
 START_WITHIN_S: Final = 600.0
