@@ -11,6 +11,8 @@ import msgspec
 from ledger.usage import Usage
 from router.call import EventFormat
 
+# What a Delta takes beside its texts.
+_DELTA_BYTES: Final = 200
 # A function call in its legacy form, and sound.
 _SAID_IN_EXTRA: Final = frozenset({"function_call", "audio"})
 
@@ -131,3 +133,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
     format: EventFormat = ""
+
+
+def size_of(delta: Delta) -> int:
+    """About how many bytes it takes; exact where texts are long."""
+    size = _DELTA_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal)
+    for piece in delta.tool_calls:
+        size += len(piece.arguments)
+    if delta.raw is not None:
+        size += len(delta.raw)
+    elif delta.extra is not None:
+        size += len(msgspec.json.encode(delta.extra))
+    return size

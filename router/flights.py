@@ -8,9 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from router.answer import Answer, Delta
+from router.answer import Answer, Delta, size_of
 from router.assemble import replay
 from router.call import EventFormat
 from router.errors import RouterError, SlowReader
@@ -20,8 +18,6 @@ from router.landing import Landing, LeadPassed
 BEHIND_BYTES: Final = 2**20
 # … while the first of all listeners sets the pace: no more is read than it takes, but for this much.
 AHEAD_BYTES: Final = 2**18
-# What an event takes beside its texts.
-_EVENT_BYTES: Final = 200
 
 
 class Flight:
@@ -121,7 +117,7 @@ class Flight:
                 listener.drop()
         for delta in deltas:
             self.deltas.append(delta)
-            self.size += _size_of(delta)
+            self.size += size_of(delta)
             self._ends.append(self.size)
         for listener in self._listeners:
             listener.wake_for_events()
@@ -288,15 +284,3 @@ class Listener:
             await self._waiting
         finally:
             self._waiting = None
-
-
-def _size_of(delta: Delta) -> int:
-    """About how many bytes an event takes; exact where texts are long."""
-    size = _EVENT_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal)
-    for piece in delta.tool_calls:
-        size += len(piece.arguments)
-    if delta.raw is not None:
-        size += len(delta.raw)
-    elif delta.extra is not None:
-        size += len(msgspec.json.encode(delta.extra))
-    return size
