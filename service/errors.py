@@ -35,7 +35,7 @@ from router.errors import (
     UpstreamFailed,
     UpstreamRejected,
 )
-from service import ceiling_wording, wording
+from service import ceiling_wording, edge_wording, wording
 from service.refusals import (
     BodyTimeout,
     BodyTooLarge,
@@ -77,16 +77,16 @@ class Rule(NamedTuple):
 RULES: Final[dict[type[BaseException], Rule]] = {
     rule_for: Rule(*rule)
     for rule_for, rule in (
-        (InvalidRequest, (400, "invalid_request", "The request is not valid", wording.invalid_request)),
+        (InvalidRequest, (400, "invalid_request", "The request is not valid", edge_wording.invalid_request)),
         (ContextTooLong, (400, "invalid_request", "The request is too long", wording.context_too_long)),
         (Inexpressible, (400, "invalid_request", "The request cannot be passed on", wording.inexpressible)),
-        (Unauthenticated, (401, "unauthenticated", "The key is not known", wording.unauthenticated)),
-        (ApiKeyOver, (401, ApiKeyOver.code, "The key is not known", wording.api_key_over)),
-        (Forbidden, (403, "forbidden", "Not allowed", wording.forbidden)),
+        (Unauthenticated, (401, "unauthenticated", "The key is not known", edge_wording.unauthenticated)),
+        (ApiKeyOver, (401, ApiKeyOver.code, "The key is not known", edge_wording.api_key_over)),
+        (Forbidden, (403, "forbidden", "Not allowed", edge_wording.forbidden)),
         (RouteForbidden, (403, "forbidden", "Not allowed", wording.route_forbidden)),
-        (NotFound, (404, "not_found", "No such thing", wording.not_found)),
-        (MethodNotAllowed, (405, "method_not_allowed", "Method not allowed", wording.method_not_allowed)),
-        (BodyTimeout, (408, "body_timeout", "The body did not arrive", wording.body_timeout)),
+        (NotFound, (404, "not_found", "No such thing", edge_wording.not_found)),
+        (MethodNotAllowed, (405, "method_not_allowed", "Method not allowed", edge_wording.method_not_allowed)),
+        (BodyTimeout, (408, "body_timeout", "The body did not arrive", edge_wording.body_timeout)),
         (SlowReader, (408, "slow_reader", "The stream was not read", wording.slow_reader)),
         (
             IdempotencyInProgress,
@@ -97,8 +97,11 @@ RULES: Final[dict[type[BaseException], Rule]] = {
             (409, "idempotency_result_not_kept", "The result was not kept", wording.result_not_kept, False),
         ),
         (PepperDiffers, (409, PepperDiffers.code, "Another pepper", wording.pepper_differs, False)),
-        (BodyTooLarge, (413, "body_too_large", "The body is too large", wording.body_too_large)),
-        (UnsupportedMediaType, (415, "unsupported_media_type", "The body is not JSON", wording.unsupported_media_type)),
+        (BodyTooLarge, (413, "body_too_large", "The body is too large", edge_wording.body_too_large)),
+        (
+            UnsupportedMediaType,
+            (415, "unsupported_media_type", "The body is not JSON", edge_wording.unsupported_media_type),
+        ),
         (
             IdempotencyMismatch,
             (422, "idempotency_mismatch", "The key stands for another request", wording.idempotency_mismatch, False),

@@ -1,9 +1,12 @@
-"""What each refusal says: the words, the typed fields beside them, and when to come back. The table is errors.py's."""
+"""What a refusal of the router or the ledger says: words, typed fields beside them, and when to come back.
+
+The table is errors.py's; what ceilings and the edge refuse have files of their own.
+"""
 
 import math
 from typing import Any, Final, NamedTuple
 
-from ledger.apikeys import ApiKeyOver, PepperDiffers
+from ledger.apikeys import PepperDiffers
 from ledger.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
@@ -29,17 +32,6 @@ from router.errors import (
 )
 from router.faults import FAULT_RULES, Learns, Outcome
 from router.receipt import AttemptReport
-from service.refusals import (
-    BodyTimeout,
-    BodyTooLarge,
-    Forbidden,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    Unauthenticated,
-    UnsupportedMediaType,
-    WhyNot,
-)
 
 _STAYS: Final = frozenset({Learns.KEY_REFUSED, Learns.OUT_OF_CREDIT, Learns.NOT_SUPPORTED})
 
@@ -51,10 +43,6 @@ class Told(NamedTuple):
     fields: dict[str, Any] = {}  # noqa: RUF012  # Never written to.
     retry_after_s: int | None = None
     headers: tuple[tuple[bytes, str], ...] = ()
-
-
-def invalid_request(error: InvalidRequest, _now_ms: int) -> Told:
-    return Told(f"{error.where}: {error.detail}" if error.where else error.detail, {"param": error.where or None})
 
 
 def context_too_long(error: ContextTooLong, _now_ms: int) -> Told:
@@ -74,33 +62,6 @@ def inexpressible(error: Inexpressible, _now_ms: int) -> Told:
     )
 
 
-_WHY_NOT: Final = {
-    WhyNot.MISSING: "A key is needed here: send `Authorization: Bearer fk_…`, or `x-api-key: fk_…`. "
-    "`farthing keys create` makes one.",
-    WhyNot.UNKNOWN: "This key is not known here.",
-    WhyNot.TWO: "Authorization and x-api-key hold different keys: send one of them.",
-    WhyNot.REVOKED: "This key was revoked.",
-    WhyNot.EXPIRED: "This key has expired.",
-}
-
-
-def unauthenticated(error: Unauthenticated, _now_ms: int) -> Told:
-    return _not_known(_WHY_NOT[error.why])
-
-
-def api_key_over(_error: ApiKeyOver, _now_ms: int) -> Told:
-    return _not_known("This key was revoked, or has expired.")
-
-
-def _not_known(detail: str) -> Told:
-    """Source of the header: RFC 9110 §11.6.1, a 401 names its scheme."""
-    return Told(detail, headers=((b"www-authenticate", 'Bearer realm="farthing"'),))
-
-
-def forbidden(error: Forbidden, _now_ms: int) -> Told:
-    return Told(error.detail)
-
-
 def route_forbidden(error: RouteForbidden, _now_ms: int) -> Told:
     return Told(
         f"This key may not ask for {error.route!r}, but for: {', '.join(error.allowed)}.",
@@ -113,34 +74,6 @@ def pepper_differs(_error: PepperDiffers, _now_ms: int) -> Told:
         "Keys in force here were made under another pepper ($FARTHING_PEPPER, or the file farthing.pepper beside the "
         "ledger): use that one, or revoke them first.",
     )
-
-
-def not_found(error: NotFound, _now_ms: int) -> Told:
-    return Told(f"There is no {error.what} here. GET {error.listed_at} lists those that there are.")
-
-
-def method_not_allowed(error: MethodNotAllowed, _now_ms: int) -> Told:
-    allowed = ", ".join(error.allowed)
-    return Told(f"This path takes {allowed}.", {"allowed": error.allowed}, headers=((b"allow", allowed),))
-
-
-def body_timeout(error: BodyTimeout, _now_ms: int) -> Told:
-    return Told(f"The body has to arrive whole within {error.timeout_s:g} s.")
-
-
-def body_too_large(error: BodyTooLarge, _now_ms: int) -> Told:
-    return Told(
-        f"At most {error.limit_bytes} bytes are read; raise server.max_body_bytes to take more.",
-        {"limit_bytes": error.limit_bytes},
-    )
-
-
-def unsupported_media_type(error: UnsupportedMediaType, _now_ms: int) -> Told:
-    if error.is_encoded:
-        return Told(
-            "Send the body as it is: no content-encoding is taken.", {}, None, ((b"accept-encoding", "identity"),)
-        )
-    return Told("Send JSON in UTF-8, with the header `content-type: application/json`.")
 
 
 def idempotency_in_progress(error: IdempotencyInProgress, _now_ms: int) -> Told:
