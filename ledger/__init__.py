@@ -16,7 +16,8 @@ The reports are made of the same readings. A program that only reads may take `o
 lease, makes no file and offers the same `transaction()`. Both are safe beside a running service.
 """
 
-from ledger.ledger import Ledger, LedgerReports, Transaction, open_ledger, open_reports
+from ledger.faces import LedgerReports, Transaction
+from ledger.ledger import Ledger, open_ledger, open_reports
 from ledger.reports import Latency, Spans, Spend
 
 __all__ = ["Latency", "Ledger", "LedgerReports", "Spans", "Spend", "Transaction", "open_ledger", "open_reports"]

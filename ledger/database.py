@@ -71,7 +71,7 @@ def words_of(db: Database, statement: str) -> str:
 
 
 class Snapshot(Protocol):
-    """See `ledger.ledger.Transaction`."""
+    """See `ledger.faces.Transaction`."""
 
     async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]: ...
 
@@ -90,4 +90,4 @@ class Readings(Protocol):
         """One moment that several readings are of."""
 
     async def free_bytes(self) -> int | None:
-        """See `ledger.ledger.Rates`."""
+        """See `ledger.faces.Rates`."""

@@ -2,18 +2,17 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 from ledger.apikeys import ApiKey, KeptKey
 from ledger.bodies import Bodies
-from ledger.ceilings import Ceiling, CeilingStatus
-from ledger.events import EVENTS_KEPT_MS, Delivery, EventRaised, EventsQuery, Try
+from ledger.ceilings import Ceiling
+from ledger.events import EVENTS_KEPT_MS
+from ledger.faces import LedgerReports, Outbox, Rates
 from ledger.figures import Batch, LedgerFigures
-from ledger.latest import MOST_LATEST, CallSummary
 from ledger.prices import Price
-from ledger.reports import GenerationsQuery, Latency, LatencyQuery, Spend, SpendQuery
 from ledger.url import is_on_server, path_of, server_of
 from ledger.values import (
     Admission,
@@ -32,99 +31,6 @@ from ledger.values import (
 )
 
 log = logging.getLogger(__name__)
-
-
-class Transaction(Protocol):
-    """One moment of the ledger. Raises LedgerUnavailable when a reading takes too long, or after ten seconds."""
-
-    async def get_all_spend(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Spend]:
-        """{`provider:model`: what was spent on it}, as the spend report by model has it. Moments in ms UTC."""
-
-    async def get_all_latency(self, *, since_ms: int | None = None, until_ms: int | None = None) -> dict[str, Latency]:
-        """{`provider:model`: how long it took}, as the latency report by model has it. Moments in ms UTC."""
-
-
-class LedgerReports(Protocol):
-    """What a ledger tells readers. Raises LedgerUnavailable when a reading takes too long."""
-
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """A snapshot: all that is read within is of the moment at which it began, whatever is written meanwhile."""
-
-    async def spend(self, query: SpendQuery) -> dict[str, Any]:
-        """The spend report of CONTRACT §5."""
-
-    async def latency(self, query: LatencyQuery) -> dict[str, Any]:
-        """The latency report of CONTRACT §5."""
-
-    async def generation(self, generation_id: str) -> dict[str, Any] | None:
-        """One call's whole story: every attempt, hold and posting. None: no such generation."""
-
-    async def generations(self, query: GenerationsQuery) -> dict[str, Any]:
-        """A page of calls, newest first: {"generations": […], "next": where it goes on}. Raises UnknownPage."""
-
-    async def latest_calls(self, *, also: Sequence[str] = (), most: int = MOST_LATEST) -> list[CallSummary]:
-        """The calls that began last, the open ones, and those whose attempts began last: at most so many of each.
-
-        also: ids of further ones. Oldest first.
-        """
-
-    async def ceilings(self, top: int = 0) -> list[dict[str, Any]]:
-        """Limit, spent, held, room and window end of every ceiling in force. top: of so many, the fullest first."""
-
-    async def api_keys(self) -> list[ApiKey]:
-        """Every API key there ever was, the oldest first."""
-
-    async def events(self, query: EventsQuery) -> dict[str, Any]:
-        """A page of events with their deliveries, newest first: {"alerts": […], "next": …}. Raises UnknownPage."""
-
-
-class Outbox(Protocol):
-    """What people want to be told of, and how far it has got. Raises LedgerUnavailable, as a Ledger does."""
-
-    async def raise_event(self, raised: EventRaised) -> bool:
-        """Put an event on record. False: it was told before, and nothing is changed."""
-
-    async def acknowledge(self, event_id: str, by: str) -> bool:
-        """Note that somebody has seen to an event; who said so first stays. False: there is no such event."""
-
-    async def due_deliveries(self, targets: Mapping[str, Sequence[str]], now_ms: int, limit: int) -> list[Delivery]:
-        """What this process is to deliver now, at most `limit` for each target, the oldest first. Asking is cheap.
-
-        targets: {name: patterns of event types}. A target gets what happens after its first sight here; what happens
-        while it is not among the targets waits for it. Empty also while another process on the ledger delivers: the
-        right to passes on once that process's lease is over.
-        """
-
-    async def record_tries(self, tries: Sequence[Try]) -> None:
-        """Say how tries went. One whose delivery has ended changes nothing."""
-
-    async def fold_deliveries(self, target: str, event_ids: Sequence[str], digest: EventRaised) -> None:
-        """Have a digest, due at once, delivered to this target in the place of these events. Repeats change nothing.
-
-        They count as delivered by way of it. digest: of the type `digest`, which is delivered to no other target.
-        """
-
-    async def retry_delivery(self, event_id: str, target: str | None = None) -> list[str]:
-        """Begin again where an event's delivery is dead, by hand. target None: everywhere. Returns the targets."""
-
-    async def take_duty(self, duty: str) -> bool:
-        """Whether it is this process that does what one process does for all on the ledger. It is asked each time."""
-
-
-class Rates(Protocol):
-    """What is looked at every now and then to see where spending goes. Raises LedgerUnavailable."""
-
-    async def ceiling_statuses(self) -> list[CeilingStatus]:
-        """Every ceiling in force in its current window; of a template, those of the names that were seen."""
-
-    async def spend_by_key_hour(self, *, since_ms: int, until_ms: int) -> dict[str, dict[int, int]]:
-        """{key: {hour: nano-dollars}} of the hours that begin within these moments, those without spend left out."""
-
-    async def spend_by_scope(self, *, since_ms: int, until_ms: int) -> Mapping[str, int]:
-        """{scope: nano-dollars} of the hours that begin within these moments; none for users, workflows and runs."""
-
-    async def free_bytes(self) -> int | None:
-        """How much room is left where the ledger is kept. None: that cannot be seen from here."""
 
 
 class Ledger(LedgerReports, Outbox, Rates, Protocol):
@@ -252,42 +158,43 @@ async def open_ledger(
     ledger. slice_above_per_s: on a server, calls a second of this process from which on it keeps a slice of a ceiling;
     0: never. Raises NotALedger for what cannot serve as one.
     """
-    bounds = cache_bounds or CacheBounds()
-    opened: AbstractAsyncContextManager[Ledger]
+    shared = _Shared(
+        clock_ms=clock_ms,
+        bounds=cache_bounds or CacheBounds(),
+        verify_every_s=verify_every_s,
+        events_kept_ms=events_kept_ms,
+        tell=tell,
+        bodies=bodies,
+    )
+    async with _ledger_at(url, shared, synchronous=synchronous, slice_above_per_s=slice_above_per_s) as ledger:
+        yield ledger
+
+
+class _Shared(TypedDict):
+    """What both engines are told, as `open_ledger` is."""
+
+    clock_ms: Callable[[], int]
+    bounds: CacheBounds
+    verify_every_s: float | None
+    events_kept_ms: int
+    tell: Callable[[Batch], None] | None
+    bodies: Bodies | None
+
+
+def _ledger_at(
+    url: str, shared: _Shared, *, synchronous: Literal["full", "normal"], slice_above_per_s: int
+) -> AbstractAsyncContextManager[Ledger]:
     if is_on_server(url):
         address = server_of(url)
         from ledger.postgres.ledger import open_postgres_ledger
 
-        opened = open_postgres_ledger(
-            address,
-            clock_ms=clock_ms,
-            bounds=bounds,
-            verify_every_s=verify_every_s,
-            events_kept_ms=events_kept_ms,
-            tell=tell,
-            bodies=bodies,
-            slice_above_per_s=slice_above_per_s,
-        )
-    else:
-        from ledger.sqlite.ledger import open_sqlite_ledger
+        return open_postgres_ledger(address, slice_above_per_s=slice_above_per_s, **shared)
+    from ledger.sqlite.ledger import open_sqlite_ledger
 
-        path = path_of(url)
-        if slice_above_per_s:
-            log.warning(
-                "slice_above_per_s changes nothing on a file: only replicas on a server keep slices of ceilings"
-            )
-        opened = open_sqlite_ledger(
-            path,
-            clock_ms=clock_ms,
-            synchronous=synchronous,
-            bounds=bounds,
-            verify_every_s=verify_every_s,
-            events_kept_ms=events_kept_ms,
-            tell=tell,
-            bodies=bodies,
-        )
-    async with opened as ledger:
-        yield ledger
+    path = path_of(url)
+    if slice_above_per_s:
+        log.warning("slice_above_per_s changes nothing on a file: only replicas on a server keep slices of ceilings")
+    return open_sqlite_ledger(path, synchronous=synchronous, **shared)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from ledger.store.writer import Writer
 
 
 class StoreOutbox(StoreReports):
-    """See `ledger.ledger.Outbox`, which it implements for the process that holds the lease of `owner_id`."""
+    """See `ledger.faces.Outbox`, which it implements for the process that holds the lease of `owner_id`."""
 
     def __init__(self, store: Writer, readers: Readings, *, clock_ms: Callable[[], int]) -> None:
         super().__init__(readers, clock_ms)

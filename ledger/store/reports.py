@@ -22,7 +22,7 @@ from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 
 
 class StoreReports:
-    """See `ledger.ledger.LedgerReports`, which it implements."""
+    """See `ledger.faces.LedgerReports`, which it implements."""
 
     def __init__(self, readers: Readings, clock_ms: Callable[[], int]) -> None:
         self._readers = readers

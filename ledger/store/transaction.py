@@ -21,7 +21,7 @@ class Read(Protocol):
 
 
 class StoreTransaction:
-    """See `ledger.ledger.Transaction`, which it implements. Made by an engine's `open_snapshot`."""
+    """See `ledger.faces.Transaction`, which it implements. Made by an engine's `open_snapshot`."""
 
     def __init__(self, read: Read) -> None:
         self._read = read

@@ -11,7 +11,7 @@ from typing import Final
 
 from ledger.errors import LedgerError
 from ledger.events import Delivery, Try
-from ledger.ledger import Outbox
+from ledger.faces import Outbox
 from service.alerts.answers import TRANSITIONS, Answer, Outcome, outcome_of, wait_s
 from service.alerts.message import Message
 from service.alerts.pace import Next, Pace, digest_of

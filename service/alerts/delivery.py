@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from ledger.ledger import Outbox
+from ledger.faces import Outbox
 from router.providers.post import Post
 from service.alerts.courier import Courier
 from service.alerts.sending import sending_by

@@ -15,7 +15,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from ledger.errors import LedgerError, LedgerUnavailable
-from ledger.ledger import LedgerReports, open_reports
+from ledger.faces import LedgerReports
+from ledger.ledger import open_reports
 from ledger.reports import LatencyQuery, SpendQuery, UnknownDimension, check_query, parse_moment
 from service.clock import now_ms
 from service.commands.failing import failing, load_ledger_or_exit

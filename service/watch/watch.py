@@ -13,7 +13,7 @@ from ledger.apikeys import KeptKey
 from ledger.ceilings import DAY_MS, HOUR_MS, MINUTE_MS
 from ledger.errors import LedgerError
 from ledger.events import EventRaised
-from ledger.ledger import Outbox, Rates
+from ledger.faces import Outbox, Rates
 from ledger.loops import running
 from router.status import Standing
 from service.watch.anomaly import HISTORY_MS, anomalies, may_be_unusual, usual_nanousd
