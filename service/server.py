@@ -22,13 +22,14 @@ from granian.server.embed import Server
 
 from ledger.loops import running
 from service.app import create_app
-from service.assembly import Draining, open_parts
+from service.assembly import open_parts
 from service.config import Config
 from service.hangup import take_hangups
 from service.http.generation import Slots
 from service.overflow import connection_cap, turning_away
 from service.parts import Parts
 from service.reachability import log_reachable
+from service.readiness import Draining
 from service.workers import WORKER
 
 BACKLOG: Final = 2048
