@@ -119,14 +119,8 @@ def _reckon_and_drop(db: Session, part: Part, bounds: dict[str, int], folded: Fo
     between = _between(db, place, after_seq)
     if between is None:
         return False
-    db.execute(ROWS["close_lines"], place)
-    db.run_script(SQL["make_sums"])
-    db.execute(SQL["sum_lines"], place)
-    db.execute(SQL["sum_attempts"], place)
     others = [{"hold_id": hold_id} for hold_id in between]
-    for other in others:
-        db.execute(SQL["sum_attempt"], other)
-    db.run_script("ANALYZE folded")
+    _reckon(db, place, others)
     if (db.execute(SQL["count_windows"]).fetchone() or (0,))[0] > MOST_WINDOWS:
         return False
 
@@ -143,6 +137,17 @@ def _reckon_and_drop(db: Session, part: Part, bounds: dict[str, int], folded: Fo
     folded.holds += holds + len(others)
     folded.generations += generations
     return True
+
+
+def _reckon(db: Session, place: dict[str, Any], others: list[dict[str, str]]) -> None:
+    """Write down the balance, and add up what goes, of these other attempts too, in the tables of `make_sums`."""
+    db.execute(ROWS["close_lines"], place)
+    db.run_script(SQL["make_sums"])
+    db.execute(SQL["sum_lines"], place)
+    db.execute(SQL["sum_attempts"], place)
+    for other in others:
+        db.execute(SQL["sum_attempt"], other)
+    db.run_script("ANALYZE folded")
 
 
 def _between(db: Session, place: dict[str, Any], after_seq: int) -> list[str] | None:
