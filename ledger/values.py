@@ -1,4 +1,7 @@
-"""What is asked of the ledger and what it answers, engine apart."""
+"""What is asked of the ledger and what it answers, engine apart.
+
+Long, for each of these small values is read beside the one that answers it, and next to none has any logic.
+"""
 
 from typing import Literal
 
