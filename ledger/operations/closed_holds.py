@@ -9,7 +9,7 @@ from ledger.database import Database
 from ledger.operations.crossings import tell_crossings
 from ledger.sql import statements
 
-SQL: Final = statements("sqlite", "settle")
+SQL: Final = statements("sqlite", "closed_holds")
 
 # {what a window counts: so much of it}
 Amounts = dict[Counts, int]

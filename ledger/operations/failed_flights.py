@@ -6,7 +6,7 @@ from ledger.database import Database
 from ledger.sql import statements
 from ledger.values import Settlement
 
-SQL: Final = statements("sqlite", "settle")
+SQL: Final = statements("sqlite", "failed_flights")
 # Followers elsewhere look five times a second; this much longer, a busy process may still be on its way to look.
 FAILURE_SHARED_MS: Final = 15_000
 FAILURES_SHARED: Final = 5000

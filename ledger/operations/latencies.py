@@ -11,7 +11,7 @@ from ledger.operations.closed_holds import ClosedHold
 from ledger.sql import statements
 from ledger.values import AttemptResult
 
-SQL: Final = statements("sqlite", "settle")
+SQL: Final = statements("sqlite", "latencies")
 
 # How long something took: its deployment, hour, kind and bucket, and the microseconds.
 Span = tuple[tuple[str, int, str, int], int]

@@ -6,7 +6,7 @@ from ledger.database import Database
 from ledger.sql import statements
 from ledger.values import CacheBounds, Storing
 
-SQL: Final = statements("sqlite", "settle")
+SQL: Final = statements("sqlite", "responses")
 EXPIRED_PER_SWEEP: Final = 500
 
 

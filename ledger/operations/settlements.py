@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ledger.database import BatchDatabase
+from ledger.operations.closed_holds import SQL as CLOSED_HOLDS
 from ledger.operations.closed_holds import ClosedHold, came_to_of, held_of
 from ledger.operations.crossings import tell_crossings
 from ledger.operations.failed_flights import share_failure
@@ -19,6 +20,7 @@ from ledger.operations.generations import ending_row
 from ledger.operations.idempotency import keep
 from ledger.operations.latencies import count_latencies, latencies_of
 from ledger.operations.postings import post_all
+from ledger.operations.responses import SQL as RESPONSES
 from ledger.operations.responses import store, storing_row
 from ledger.operations.settle import (
     SQL,
@@ -89,7 +91,9 @@ def _close(
 def _move_room(db: BatchDatabase, closed: list[_Closed]) -> None:
     """Put what the holds came to in the place of what they held, and tell what that crossed."""
     of_holds = defaultdict(list)
-    for hold_id, *window in db.find_each(SQL["windows_of_holds"], [{"hold_id": one.hold.hold_id} for one in closed]):
+    for hold_id, *window in db.find_each(
+        CLOSED_HOLDS["windows_of_holds"], [{"hold_id": one.hold.hold_id} for one in closed]
+    ):
         of_holds[hold_id].append(window)
     given_back, came_to, warn_at = Counter[tuple[str, int]](), Counter[tuple[str, int]](), {}
     for one in closed:
@@ -105,7 +109,7 @@ def _move_room(db: BatchDatabase, closed: list[_Closed]) -> None:
         {"ceiling_id": place[0], "starts_at_ms": place[1], "given_back": given_back[place], "came_to": came_to[place]}
         for place in warn_at
     ]
-    db.executemany(SQL["move_room"], moves)
+    db.executemany(CLOSED_HOLDS["move_room"], moves)
     crossing = [place for place, short in warn_at.items() if short is not None and came_to[place] >= short]
     if crossing:
         tell_crossings(db, crossing, now_ms=max(one.now_ms for one in closed))
@@ -139,7 +143,7 @@ def _store(db: BatchDatabase, settlements: Sequence[Settlement], bounds: CacheBo
     storing = [(one.storing, one.ending.finished_at_ms) for one in settlements if one.storing is not None]
     if _fits(db, [answer for answer, _ in storing], bounds):
         rows = [storing_row(answer, now_ms=now_ms) for answer, now_ms in storing]
-        db.executemany(SQL["store_response"], rows)
+        db.executemany(RESPONSES["store_response"], rows)
         return
     for answer, now_ms in storing:
         store(db, answer, bounds, now_ms=now_ms)
@@ -147,7 +151,7 @@ def _store(db: BatchDatabase, settlements: Sequence[Settlement], bounds: CacheBo
 
 def _fits(db: BatchDatabase, answers: list[Storing], bounds: CacheBounds) -> bool:
     keys = [{"cache_key": answer.cache_key} for answer in answers]
-    totals: list[tuple[Any, ...]] = list(db.find_each(SQL["stored_totals_each"], keys))
+    totals: list[tuple[Any, ...]] = list(db.find_each(RESPONSES["stored_totals_each"], keys))
     if not totals or any(replaced is not None for _, _, replaced in totals):
         return False
     entries, stored_bytes, _ = totals[0]

@@ -29,7 +29,7 @@ from ledger.database import Database
 from ledger.sql import statements
 
 SQL: Final = statements("sqlite", "slices")
-MOVE_ROOM: Final = statements("sqlite", "settle")["move_room"]
+MOVE_ROOM: Final = statements("sqlite", "closed_holds")["move_room"]
 
 
 def recall_slices(db: Database, ceiling_id: str, starts_at_ms: int) -> int:

@@ -9,7 +9,10 @@ from ledger.sql import schema, statements
 from ledger.sqlite.session import ROWS_AT_ONCE, Session, _with_rows
 
 ASKED = [
-    (need, name) for need in ("admit", "settle") for name, sql in statements("sqlite", need).items() if "asked." in sql
+    (need, name)
+    for need in ("admit", "settle", "closed_holds", "responses")
+    for name, sql in statements("sqlite", need).items()
+    if "asked." in sql
 ]
 
 
