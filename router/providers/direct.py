@@ -15,12 +15,16 @@ import aiohttp
 from aiohttp import http_exceptions
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
+from aiohttp.hdrs import SERVER
 from aiohttp.helpers import TimerNoop
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
 ORIGINS_KEPT: Final = 256
+# Whose server ends a stream and closes the connection a moment later, without having said so. Who used it again at once
+# would meet its end, in one case of twenty; its promise (`Keep-Alive: timeout=5`) holds for whole answers alone.
+CLOSES_AFTER_STREAMS: Final = "llama.cpp"
 _NO_TIMER: Final = TimerNoop()
 # One header's line. Neither side has what would end it: a name a colon, either any control character but a tab.
 _LINE: Final = rb"[^:\x00-\x08\x0a-\x1f\x7f-\xff]*: [^\x00-\x08\x0a-\x1f\x7f]*"
@@ -171,6 +175,8 @@ async def _exchange(connection: Connection, data: bytes) -> Answer:
         except http_exceptions.HttpProcessingError as error:
             raise NotHttp from error
         if not 100 <= message.code <= 199 or message.code == 101:
+            if message.chunked and message.headers.get(SERVER) == CLOSES_AFTER_STREAMS:
+                protocol.force_close()
             return Answer(connection, message, content)
 
 

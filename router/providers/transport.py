@@ -21,6 +21,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from router.providers.direct import (
+    CLOSES_AFTER_STREAMS,
     ORIGINS_KEPT,
     Answer,
     ClosedUnused,
@@ -163,6 +164,17 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
+class _Answer(aiohttp.ClientResponse):
+    """Does not give a connection back that its server is about to close."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        await super().start(connection)
+        if "Content-Length" not in self.headers and self.headers.get("Server") == CLOSES_AFTER_STREAMS:
+            assert connection.protocol is not None
+            connection.protocol.force_close()
+        return self
+
+
 class Response(httpx.AsyncByteStream):
     """One response, and its own body: chunks as they come, raw.
 
@@ -222,6 +234,7 @@ async def open_transport(*, limit: int, tls: ssl.SSLContext | None = None) -> As
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         request_class=_Request,
+        response_class=_Answer,
         auto_decompress=False,
     ) as session:
         yield AiohttpTransport(session)

@@ -16,6 +16,8 @@ from router.providers.transport import AiohttpTransport, fixed_headers, open_tra
 from tests.certificates import NEEDS_OPENSSL, a_certificate
 from tests.proxy import a_proxy
 from tests.upstream import (
+    Connection,
+    Request,
     Script,
     ScriptedUpstream,
     answer,
@@ -113,6 +115,41 @@ async def test_pooled_connections_that_the_server_closed_are_not_written_to_and_
             server.close_all()
             assert await post(transport, server.url) == b"hi"
             assert len(server.accepted) == server.requests == pooled + number
+
+
+STREAMED = b"transfer-encoding: chunked\r\n\r\n"
+LLAMA, OTHER, LAST_CHUNK = b"Server: llama.cpp\r\n", b"Server: other\r\n", b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("bytes_sent", [10, 2**21])
+@pytest.mark.parametrize(
+    ("headers", "body", "connections"),
+    [
+        (LLAMA + STREAMED, b"2\r\nhi\r\n", 3),
+        (LLAMA + b"content-length: 2\r\n\r\n", b"hi", 1),
+        (OTHER + STREAMED, b"2\r\nhi\r\n", 1),
+    ],
+)
+async def test_a_connection_that_its_server_closes_unsaid_after_a_stream_is_not_used_again(
+    headers: bytes, body: bytes, connections: int, bytes_sent: int
+) -> None:
+    async def script(connection: Connection, request: Request) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\n" + headers + body)
+        if headers.endswith(STREAMED):
+            await heard.wait()
+            await connection.send(LAST_CHUNK)
+
+    async with both() as (upstream, transport):
+        for _ in range(3):
+            heard = asyncio.Event()
+            upstream.plays(script)
+            request = httpx.Request("POST", upstream.url + "/chat/completions", json={"model": "m" * bytes_sent})
+            response = await transport.handle_async_request(request)
+            heard.set()
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            assert [chunk async for chunk in response.stream] == [b"hi"]
+            await response.aclose()
+        assert upstream.connections_made == connections
 
 
 async def test_a_body_larger_than_a_megabyte_arrives_as_it_left() -> None:

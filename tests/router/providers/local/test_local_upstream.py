@@ -19,7 +19,10 @@ from router.providers.transport import open_transport
 
 PROVIDER = Provider(name="local", dialect="local", base_url="")
 DEPLOYMENT = Deployment(provider=PROVIDER, model="smollm2", price=None, encoding="o200k_base")
-BODY = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 6, "temperature": 0}
+BODY = {"messages": [{"role": "user", "content": "Say hello."}], "temperature": 0}
+
+# Of which, on a connection of the one before, one in twenty met its end.
+STREAMS_IN_A_ROW = 40
 
 needs_runtime = pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacpp is not installed")
 needs_model = pytest.mark.skipif(
@@ -34,8 +37,9 @@ async def _upstream(stack: AsyncExitStack, model_path: str | None = None) -> Loc
     return LocalUpstream(OpenAIDialect(transport), {PROVIDER.name: model})
 
 
-async def _answer(upstream: LocalUpstream, *, stream: bool) -> tuple[str, Closing]:
-    async with aclosing(upstream.attempt(DEPLOYMENT, BODY, stream=stream, headers={})) as events:
+async def _answer(upstream: LocalUpstream, *, stream: bool, max_tokens: int = 6) -> tuple[str, Closing]:
+    body = {**BODY, "max_tokens": max_tokens}
+    async with aclosing(upstream.attempt(DEPLOYMENT, body, stream=stream, headers={})) as events:
         *deltas, closing = [event async for event in events]
     assert isinstance(closing, Closing)
     return "".join(delta.text for delta in deltas if isinstance(delta, Delta)), closing
@@ -55,6 +59,16 @@ async def test_a_call_that_comes_before_the_model_is_up_waits_for_it_and_is_answ
     assert closing.usage.prompt_tokens == closing_streamed.usage.prompt_tokens > 3
     assert 1 <= closing.usage.completion_tokens <= 6
     assert names == ["SmolLM2-135M-Instruct.Q4_1"]
+
+
+@needs_model
+async def test_streams_that_follow_each_other_at_once_are_all_answered() -> None:
+    """The model's server closes each connection just after its stream, which a next call on it would often meet."""
+    async with AsyncExitStack() as stack:
+        upstream = await _upstream(stack)
+        for _ in range(STREAMS_IN_A_ROW):
+            text, _ = await _answer(upstream, stream=True, max_tokens=1)
+            assert text
 
 
 @needs_model
