@@ -27,13 +27,13 @@ from router.providers.direct import (
     ClosedUnused,
     FixedHeaders,
     Headers,
-    NotHttp,
     Sender,
     Unsendable,
     is_closed,
     is_sendable,
     next_chunk,
 )
+from router.providers.failures import translated
 
 # Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
 KEEPALIVE_S: Final = 4.0
@@ -110,7 +110,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 await asyncio.sleep(0)
                 answer = await self._send(method, place, fixed, own, body, timeout=timeout, proxy=proxy)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         return Response(answer)
 
     async def _send(
@@ -205,7 +205,7 @@ class Response(httpx.AsyncByteStream):
         try:
             chunk = await next_chunk(self._content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         if not chunk:
             raise StopAsyncIteration
         return chunk
@@ -280,27 +280,3 @@ def _texts(headers: Headers) -> list[tuple[str, str]]:
     if not is_sendable(headers):
         raise httpx.LocalProtocolError("a header cannot be sent")
     return [(name.decode("ascii"), value.decode("utf-8", "replace")) for name, value in headers]
-
-
-# The first line that fits. None: aiohttp's own words, which name the host; its other errors repeat the response.
-_TRANSLATIONS: Final[tuple[tuple[type[Exception], type[httpx.TransportError], str | None], ...]] = (
-    # These are raised while connecting, before a request is written: a name, a route, a refusal, a TLS handshake.
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, None),
-    (aiohttp.ClientConnectorError, httpx.ConnectError, None),
-    (aiohttp.ClientConnectorCertificateError, httpx.ConnectError, None),
-    (aiohttp.ClientHttpProxyError, httpx.ConnectError, "the proxy did not connect to the server"),
-    (ClosedUnused, httpx.ConnectError, "the server closed the connection before the request was sent"),
-    (aiohttp.InvalidURL, httpx.LocalProtocolError, "the URL is not valid"),
-    # From here on the request may have been read.
-    (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError, "the server closed the connection without an answer"),
-    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError, "the response broke off"),
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError, "the response is not valid HTTP"),
-    (NotHttp, httpx.RemoteProtocolError, "the response is not valid HTTP"),
-    (TimeoutError, httpx.ReadTimeout, "the server was silent for too long"),
-    (Exception, httpx.ReadError, "the connection broke off"),
-)
-
-
-def _translated(error: Exception) -> httpx.TransportError:
-    kind, words = next((kind, words) for known, kind, words in _TRANSLATIONS if isinstance(error, known))
-    return kind(words or str(error))
