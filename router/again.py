@@ -86,16 +86,9 @@ class HitsAgain:
         if not self._still_leads_there(again):
             return None
         began_at_ns, began_s = time.time_ns(), time.monotonic()
-        before = again.facts
         asked = HitAgain(
-            facts=GenerationFacts(
-                generation_id=generation_id,
-                created_at_ms=received_at_ms,
-                route=before.route,
-                stream=before.stream,
-                trace_id=trace.trace_id,
-                attribution=before.attribution,
-                tags=before.tags,
+            facts=msgspec.structs.replace(
+                again.facts, generation_id=generation_id, created_at_ms=received_at_ms, trace_id=trace.trace_id
             ),
             cache_key=again.cache_key,
             answer_of=again.answer_of,
@@ -115,7 +108,7 @@ class HitsAgain:
             raise DeadlineExceeded(elapsed_s=elapsed_s, waited_for="the ledger", key=shown(again.cache_key)) from None
         if not is_served:
             return None
-        self._books.count_hit(before.route, again.deployment, again.saved_nanousd)
+        self._books.count_hit(again.facts.route, again.deployment, again.saved_nanousd)
         return Served(
             of=again,
             generation_id=generation_id,
