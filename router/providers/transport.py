@@ -7,7 +7,6 @@ that it may have been sent. Source: DESIGN §9.
 """
 
 import asyncio
-import io
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -34,6 +33,7 @@ from router.providers.direct import (
     next_chunk,
 )
 from router.providers.failures import translated
+from router.providers.long_body import LongBody
 
 # Common servers close an idle connection after 5 s. Ours goes first, so that a request seldom meets a closed one.
 KEEPALIVE_S: Final = 4.0
@@ -41,7 +41,7 @@ DNS_TTL_S: Final = 30
 # Where the system can: unacknowledged bytes end the connection after this long, so that one that is being closed does
 # not linger because its other side stopped reading.
 UNACKNOWLEDGED_MS: Final = 30_000
-# aiohttp writes more than this piece by piece, if given as a file.
+# What is longer is written piece by piece.
 PIECEWISE_BYTES: Final = 2**20
 _IDENTITY: Final = (b"Accept-Encoding", b"identity")
 # All headers are the caller's own.
@@ -132,7 +132,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return await self._session.request(
             method,
             url,
-            data=io.BytesIO(body) if len(body) > PIECEWISE_BYTES else body or None,
+            data=LongBody(body) if len(body) > PIECEWISE_BYTES else body or None,
             headers=_texts([*fixed.pairs, *own]),
             skip_auto_headers=NO_AUTOMATIC_HEADERS,
             allow_redirects=False,

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import re
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -157,6 +159,29 @@ async def test_a_body_larger_than_a_megabyte_arrives_as_it_left() -> None:
         body = {"model": "m", "messages": [{"content": "x" * 3_000_000}]}
         await post(transport, upstream.url, body)
         assert upstream.requests[0].body == body
+
+
+async def test_no_copy_is_made_of_a_long_body() -> None:
+    # By a server of its own, which keeps nothing of what it reads.
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        left = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        while left:
+            left -= len(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi")
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    body = b"x" * 10_000_000
+    async with server, open_transport(limit=1) as transport:
+        tracemalloc.start()
+        try:
+            response = await transport.send("POST", url, fixed_headers([]), [], body, connect_s=None)
+            assert [chunk async for chunk in response] == [b"hi"]
+            assert tracemalloc.get_traced_memory()[1] < len(body) / 2
+        finally:
+            tracemalloc.stop()
 
 
 async def test_a_request_has_the_callers_headers_and_no_others() -> None:
