@@ -27,7 +27,8 @@ INLINE_CHARS: Final = 16_000
 LARGE_CHARS: Final = 200_000
 # As many characters are counted, spread evenly; the rest is taken to be like them.
 SAMPLE_CHARS: Final = 1_000_000
-PIECE_CHARS: Final = 100_000
+# tiktoken gives all tokens of a piece as a list, which is made and freed in one step: of 100,000 emoji in 2 ms.
+PIECE_CHARS: Final = 10_000
 SHORT_CHARS: Final = 16
 GOLDEN_RATIO: Final = 0.618
 DIGITS: Final = "0123456789"
