@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from ledger.sqlite.wal import Wal
+
 log = logging.getLogger(__name__)
 
 
 class WalRule(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the WAL may grow.
+    """How far the WAL may come.
 
     checkpoint_bytes: from here on what no reader needs is moved. restart_bytes: from here on the writer also waits, up
     to restart_wait_ms, for readers to let go, so that the WAL starts over. limit_bytes: from here on nothing new is
@@ -33,16 +35,17 @@ class Checkpoints:
     """
 
     def __init__(self, database: Path, rule: WalRule | None = None) -> None:
-        self._wal = database.with_name(database.name + "-wal")
+        self._database = database
+        self._wal = Wal(database)
         self._rule = rule or WalRule()
         self._due_at_bytes = self._rule.checkpoint_bytes
         self.is_full = False
 
     def run_if_due(self, db: sqlite3.Connection) -> None:
-        """Checkpoint if the WAL has grown enough. Only `stat`: opening the file here would drop SQLite's own locks."""
-        size = self._wal.stat().st_size
-        if size < self._due_at_bytes and not self.is_full:
+        """Checkpoint if the WAL has come far enough."""
+        if not self.is_full and not self._wal.reaches(self._due_at_bytes):
             return
+        size = self._wal.size()
         if size < self._rule.restart_bytes:
             moved_all = self.run(db)
         else:
@@ -59,8 +62,8 @@ class Checkpoints:
         if is_full and not self.is_full:
             log.error(
                 "a process that reads the ledger does not let go of it, and its WAL has grown to %d MiB: nothing is "
-                "admitted until it does; find it with `fuser %s` and end it",
-                size >> 20, self._wal,
+                "admitted until it does; find it with `fuser %s-wal` and end it",
+                size >> 20, self._database,
             )  # fmt: skip
         self.is_full = is_full
 

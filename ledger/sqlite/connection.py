@@ -19,8 +19,9 @@ Result = TypeVar("Result")
 
 BUSY_TIMEOUT_S: Final = 5.0
 WRITER_CACHE_KIB: Final = 64 * 1024
-# The WAL is cut back to this when it starts over, so that its size says how much waits for a checkpoint.
-WAL_KEPT_BYTES: Final = 1 << 20
+# The WAL's file keeps its length when it starts over (`ledger.sqlite.wal` says why). What a reader that stayed, or a
+# very large batch, has made of it beyond this is cut off.
+WAL_KEPT_BYTES: Final = 16 << 20
 # A reader that stays keeps the WAL from shrinking; one statement that takes longer than this is stopped.
 READ_STATEMENT_S: Final = 2.0
 _PROGRESS_STEPS: Final = 20_000

@@ -15,6 +15,7 @@ from ledger.sqlite.connection import Connection, Synchronous, open_writer
 from ledger.sqlite.opening import may_pass, prepare
 from ledger.sqlite.place import Place
 from ledger.sqlite.turns import Turns
+from ledger.sqlite.wal import Wal
 from ledger.store.works import BatchLost, Committed, Work
 from ledger.store.writer import Commit, Writer, run_writer
 
@@ -54,8 +55,7 @@ class SqliteWriter(Writer):
         return may_pass(error)
 
     def wal_bytes(self) -> int:
-        wal = self.path.with_name(self.path.name + "-wal")
-        return wal.stat().st_size if wal.exists() else 0
+        return Wal(self.path).size()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Commit]:
