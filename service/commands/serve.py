@@ -18,7 +18,7 @@ from ledger.prices import load_book
 from router.providers.local import LocalModelUnavailable
 from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
-from service.config import Config, load_config
+from service.config import Config, config_file, load_config
 from service.config.catalog import Catalog
 from service.hangup import hold_hangups
 from service.workers import Workers
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 def serve(path: str | None, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the service."""
     hold_hangups()
+    path = config_file(path, os.environ)
     config = load_or_exit(path, host=host, port=port, workers=workers)
     start_logging(config, "INFO")
     try:

@@ -21,6 +21,15 @@ _WITHOUT_NAMES: Final = {"alerts", "cache", "server", "telemetry"}
 _FOR_REQUESTS: Final = re.compile(r"providers\[\d+\]\.(api_key|proxy|headers|query)\b")
 
 
+def config_file(path: str | None, environ: Mapping[str, str]) -> str | None:
+    """The file that `load_config` reads now. None: there is none, and the environment or zero-config serve.
+
+    Whoever reads the config again asks for this file again: one that is gone by then is an error. To go on without it
+    would be to go on without its ceilings.
+    """
+    return path or environ.get("FARTHING_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+
+
 def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = None) -> Config:
     """`path`, else $FARTHING_CONFIG, else ./farthing.toml if it is there, else the environment, else zero-config.
 
@@ -80,7 +89,7 @@ def _is_for_others(problem: Problem) -> bool:
 
 
 def _chosen(path: str | None, environ: Mapping[str, str]) -> Path | None:
-    chosen = path or environ.get("FARTHING_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    chosen = config_file(path, environ)
     return None if chosen is None else Path(chosen)
 
 

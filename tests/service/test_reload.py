@@ -103,6 +103,23 @@ async def test_a_config_that_is_wrong_changes_nothing_and_is_named_in_the_log(tm
                 assert (await service.generate(model="chat", prompt=f"still here after {words}"))[0] == 200
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_config_file_that_is_gone_changes_nothing_and_frees_nobody_of_a_ceiling(tmp_path, workers):
+    config = tmp_path / "farthing.toml"
+    async with scripted_upstream() as upstream:
+        # Without a file the embedded model would serve everyone, as what this one names it.
+        text = limited(upstream.url, "0") + '[[providers]]\nname = "local"\ndialect = "local"\n'
+        async with farthing_serve(tmp_path, "--workers", str(workers), config=text) as service:
+            await asyncio.gather(*(service.poll("/health/ready", lambda it: it["status"] == "ready") for _ in range(5)))
+            before = await service.get("/v1/models")
+            config.rename(tmp_path / "away.toml")
+            hang_up(service)
+            await said(service, "the config was not taken: farthing.toml: cannot be read", times=workers)
+            assert await service.get("/v1/models") == before
+            code, problem = await service.generate(model="chat", prompt="free now?", user="u")
+            assert (code, problem["code"]) == (402, "ceiling_exceeded")
+
+
 async def test_what_takes_a_restart_is_said_and_the_rest_is_taken(tmp_path):
     async with scripted_upstream() as upstream:
         text = one_route(upstream.url)
