@@ -36,6 +36,8 @@ class Flight:
         self.watchers: set[Callable[[], None]] = set()
         self.stopped_by: RouterError | None = None
         self.is_abandoned = False
+        # Whether the last listener left because its deadline had passed.
+        self.ran_out = False
         self.is_private = False
         # How much it has told, in bytes, about.
         self.size = 0
@@ -66,6 +68,7 @@ class Flight:
         if listener in self._listeners:
             self._listeners.discard(listener)
             self.is_abandoned = not self._listeners
+            self.ran_out = self.is_abandoned and listener.ran_out
             self.deadline_s = max((it.deadline_s for it in self._listeners), default=0.0)
             self._changed()
 
@@ -188,6 +191,8 @@ class Listener:
     def __init__(self, flight: Flight, deadline_s: float, *, is_own: bool) -> None:
         self.deadline_s = deadline_s
         self.is_own = is_own
+        # Whether its deadline passed before it had what it waited for.
+        self.ran_out = False
         self._flight = flight
         self._heard = 0
         self._may_lag: int | None = None

@@ -182,7 +182,8 @@ class AttemptLimits:
         if not self._has_lost and not flight.must_stop:
             return None
         self._unheard_since_s = self._unheard_since_s or self._loop.time()
-        return Stop(self._unheard_since_s, Why.LOST if self._has_lost else Why.ABANDONED)
+        abandoned = Why.DEADLINE if flight.ran_out else Why.ABANDONED
+        return Stop(self._unheard_since_s, Why.LOST if self._has_lost else abandoned)
 
     def _next_heard(self) -> Stop:
         deadline = Stop(self._flight.deadline_s, Why.DEADLINE)

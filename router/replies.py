@@ -166,6 +166,7 @@ class LiveReply:
         return self._successor
 
     def _too_late(self) -> DeadlineExceeded:
+        self._listener.ran_out = True
         elapsed_s = time.monotonic() - self._asked.began_s
         attempts = self._journey.reports if self._journey is not None else ()
         key = shown_key(self._asked.lookup)

@@ -53,6 +53,8 @@ async def test_a_call_nobody_answers_ends_at_its_deadline_and_is_charged_an_esti
             await house.gateway.aclose()
             (hold,) = house.holds(call.generation_id)
             assert (hold["state"], hold["outcome"], hold["cost_basis"]) == ("settled", "aborted", "estimated")
+            # The caller is still there: it is not said to have left.
+            assert hold["error"].startswith("the deadline passed after 0.")
             row = house.generation(call.generation_id)
             assert (row["outcome"], row["error_code"]) == ("aborted", "deadline_exceeded")
 
