@@ -19,10 +19,11 @@ from service.wording import Told
 _WHY_NOT: Final = {
     WhyNot.MISSING: "A key is needed here: send `Authorization: Bearer fk_…`, or `x-api-key: fk_…`. "
     "`farthing keys create` makes one.",
-    WhyNot.UNKNOWN: "This key is not known here.",
+    WhyNot.UNKNOWN: "This key is not known here. `farthing keys list` shows those that are, "
+    "`farthing keys create` makes one.",
     WhyNot.TWO: "Authorization and x-api-key hold different keys: send one of them.",
-    WhyNot.REVOKED: "This key was revoked.",
-    WhyNot.EXPIRED: "This key has expired.",
+    WhyNot.REVOKED: "This key was revoked, for good. `farthing keys create` makes another.",
+    WhyNot.EXPIRED: "This key has expired. `farthing keys create` makes another.",
 }
 
 
@@ -35,7 +36,7 @@ def unauthenticated(error: Unauthenticated, _now_ms: int) -> Told:
 
 
 def api_key_over(_error: ApiKeyOver, _now_ms: int) -> Told:
-    return _not_known("This key was revoked, or has expired.")
+    return _not_known("This key was revoked, or has expired. `farthing keys create` makes another.")
 
 
 def forbidden(error: Forbidden, _now_ms: int) -> Told:

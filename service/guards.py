@@ -24,7 +24,9 @@ def check_host(headers: Headers, configured_host: str) -> None:
         )
     origin = headers.get(b"origin")
     if origin is not None and origin.lower() not in {b"http://" + host, b"https://" + host}:
-        raise Forbidden("Requests of pages from other origins are not answered.")
+        raise Forbidden(
+            "Requests of pages from other origins are not answered: ask from a program, or from this service's page."
+        )
 
 
 def _without_port(host: bytes) -> bytes:

@@ -168,7 +168,7 @@ def _whole(name: str, found: dict[str, str], *, least: int) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 16 and least <= int(text) <= MAX_SPAN):
-        raise InvalidRequest(f"must be a whole number, {least} or more", where=name)
+        raise InvalidRequest(f"must be a whole number from {least} to {MAX_SPAN}", where=name)
     return int(text)
 
 

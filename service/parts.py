@@ -10,7 +10,7 @@ from ledger.events import EventsQuery
 from ledger.latest import MOST_LATEST, CallSummary
 from ledger.reports import GenerationsQuery, LatencyQuery, SpendQuery
 from router.again import HitsAgain
-from router.deployments import Route
+from router.deployments import Deployment, Route
 from router.estimating import Estimates
 from router.reply import Gateway
 from router.token_counts import TokenCounts
@@ -76,6 +76,10 @@ class Catalog(Protocol):
     @property
     def routes(self) -> Sequence[Route]:
         """All configured routes, in order."""
+
+    @property
+    def models(self) -> Sequence[Deployment]:
+        """The deployments that the config says more of, on a route or not."""
 
 
 class Telemetry(Protocol):

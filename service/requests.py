@@ -1,7 +1,7 @@
 """The request as it comes in: its body, read within bounds, and the headers that count."""
 
 import io
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from router.until import Until, within
@@ -18,6 +18,20 @@ _DRAINED_BYTES: Final = 128 * 1024 * 1024
 
 class CallerGone(Exception):
     """The client closed its connection. Nobody is left to answer."""
+
+
+def combined(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The headers by name. One that is there several times has its values in one, separated by commas.
+
+    Source: RFC 9110 §5.3. A list (tags, betas) is then whole, and of two deadlines or cache modes neither wins unseen.
+    """
+    headers = dict(pairs)
+    if len(headers) == len(pairs):
+        return headers
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: b", ".join(several) for name, several in values.items()}
 
 
 async def read_json_body(

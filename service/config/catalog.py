@@ -54,6 +54,7 @@ class Catalog:
             for route in config.routes
         )
         self._routes = {route.name: route for route in self.routes}
+        self.models = tuple(map(self._deployment, self._models))
         self.ceilings = tuple(
             Ceiling(
                 scope=section.scope,
@@ -175,6 +176,11 @@ class CurrentCatalog:
     def routes(self) -> tuple[Route, ...]:
         """All configured routes, in order."""
         return self._catalog.routes
+
+    @property
+    def models(self) -> tuple[Deployment, ...]:
+        """All deployments of [[models]], in order."""
+        return self._catalog.models
 
 
 def _provider(section: ProviderSection) -> Provider:

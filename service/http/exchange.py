@@ -21,7 +21,7 @@ from service.live.told import UNWATCHED, Watched
 from service.openai_chat import error_body
 from service.parts import Parts
 from service.refusals import Forbidden, Unauthenticated
-from service.requests import Headers, Message, Send
+from service.requests import Headers, Message, Send, combined
 from telemetry import names
 from telemetry.context import new_span_id, new_trace_id, parse_traceparent
 from telemetry.facts import ChatFacts, RequestFacts, Scalar
@@ -44,7 +44,7 @@ class Exchange:
     """What is known of one request on its way. Made once for each, by the outermost application."""
 
     def __init__(self, scope: Any, send: Send, parts: Parts) -> None:
-        self.headers: Headers = dict(scope["headers"])
+        self.headers = combined(scope["headers"])
         self.trace, self.parent_span_id = _trace(self.headers, parts)
         self.path: str = scope["path"]
         self.caller = ANONYMOUS

@@ -61,12 +61,13 @@ def _model_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
         # Litestar's `path` parameters keep their leading slash; names such as `hub:org/model` need the rest of it.
         name = request.path_params["model_id"].removeprefix("/")
         allowed = exchange_of(request.scope).caller.routes
-        for model in model_objects(parts, created_s):
-            if model["id"] == name:
-                if allowed and name not in allowed:
-                    raise RouteForbidden(name, allowed)
-                return json_response(anthropic_object(model) if _is_anthropics(request) else model)
-        raise UnknownModel(name, allowed or tuple(route.name for route in parts.catalog.routes))
+        listed = {model["id"]: model for model in model_objects(parts, created_s)}
+        model = listed.get(name) or _priced_object(parts, name, created_s)
+        if model is None:
+            raise UnknownModel(name, allowed or tuple(route.name for route in parts.catalog.routes))
+        if allowed and name not in allowed:
+            raise RouteForbidden(name, allowed)
+        return json_response(anthropic_object(model) if _is_anthropics(request) else model)
 
     return list_models, show_model
 
@@ -132,13 +133,25 @@ def _state_pages(parts: Parts) -> Sequence[HTTPRouteHandler]:
 
 
 def model_objects(parts: Parts, created_s: int) -> list[dict[str, Any]]:
-    """What a caller may name as `model`: the routes, then each of their deployments, in OpenAI's shape."""
+    """The routes, then each of their deployments, then what else the config names under [[models]]: OpenAI's shape.
+
+    A caller may name any other model of a configured provider, too; too many to list have a price.
+    """
     routes = parts.catalog.routes
     objects = {route.name: route_object(route, created_s) for route in routes}
-    for target in (target for route in routes for target in route.targets):
+    for target in (*(target for route in routes for target in route.targets), *parts.catalog.models):
         if target.id not in objects:
             objects[target.id] = deployment_object(target, created_s)
     return list(objects.values())
+
+
+def _priced_object(parts: Parts, name: str, created_s: int) -> dict[str, Any] | None:
+    """A model that is not listed, and whose price is known: then it is one. None: nobody here knows of it."""
+    try:
+        (target,) = parts.catalog.resolve(name).targets
+    except UnknownModel:
+        return None
+    return None if target.price is None else deployment_object(target, created_s)
 
 
 def _is_anthropics(request: AnyRequest) -> bool:

@@ -270,6 +270,7 @@ class OneRoute:
             for provider, model in ((openai, "gpt-4o-mini"), (hub, "org/model:free"))
         )
         self.routes = (Route(name="chat", targets=targets),)
+        self.models = targets
 
     def resolve(self, model: str | None) -> Route:
         for route in self.routes:

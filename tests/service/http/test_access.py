@@ -128,10 +128,12 @@ async def test_a_revoked_and_an_expired_key_say_so_to_who_holds_them_only():
         await keyring.revoke(secret.key_id)
         answer = await client.get("/v1/models", headers=headers)
         assert "was revoked" in answer.json()["error"]["message"]
+        assert "`farthing keys create`" in answer.json()["error"]["message"]
         # The right id with another secret is a key like any unknown one.
         forged = new_secret().text.decode()
         unknown = await client.get("/v1/models", headers={"x-api-key": forged})
         assert "was revoked" not in unknown.text
+        assert "`farthing keys list`" in unknown.json()["error"]["message"]
 
 
 async def test_with_a_key_any_name_of_the_service_will_do_and_without_one_only_its_own():

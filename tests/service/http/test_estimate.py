@@ -20,6 +20,10 @@ input_usd_per_mtok = "1"
 output_usd_per_mtok = "2"
 context_window = 1000
 max_output_tokens = 100
+[[models]]
+id = "openai:aside"
+input_usd_per_mtok = "3"
+output_usd_per_mtok = "4"
 [[routes]]
 name = "chat"
 targets = ["openai:own", "openai:unpriced"]
@@ -76,7 +80,7 @@ async def test_an_estimate_says_what_a_body_would_hold_and_what_would_bind(tmp_p
 async def test_models_are_listed_with_windows_and_prices_for_either_sdk(tmp_path):
     async with scripted_upstream() as upstream, a_service(configured(tmp_path, upstream)) as (_, client):
         models = {it["id"]: it for it in (await client.get("/v1/models")).json()["data"]}
-        assert list(models) == ["chat", "one", "openai:own", "openai:unpriced", "openai:gpt-4o-mini"]
+        assert list(models) == ["chat", "one", "openai:own", "openai:unpriced", "openai:gpt-4o-mini", "openai:aside"]
         assert models["chat"]["deployments"] == ["openai:own", "openai:unpriced"]
         assert (models["chat"]["context_window"], models["chat"]["pricing"]) == (1000, None)
         assert models["one"]["pricing"] == models["openai:gpt-4o-mini"]["pricing"]
@@ -85,6 +89,12 @@ async def test_models_are_listed_with_windows_and_prices_for_either_sdk(tmp_path
         assert own["version"] == "config: input 1, output 2"
         assert models["openai:unpriced"]["pricing"] is None
         assert (await client.get("/v1/models/openai:own")).json() == models["openai:own"]
+
+        # What is on no route can be asked for by name, and is shown where its price is known.
+        shown = (await client.get("/v1/models/openai:gpt-4o")).json()
+        assert (shown["id"], shown["deployments"]) == ("openai:gpt-4o", ["openai:gpt-4o"])
+        assert shown["pricing"]["output_usd_per_mtok"] == "10.000000000"
+        assert (await client.get("/v1/models/openai:nobody-knows-it")).status_code == 404
 
         where = str(client.base_url)
         async with openai.AsyncOpenAI(base_url=f"{where}/v1", api_key="unused") as sdk:

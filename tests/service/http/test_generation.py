@@ -63,6 +63,20 @@ async def test_headers_say_who_answered_at_what_cost_and_where_the_time_went():
         assert headers["server-timing"].startswith("queue;dur=0.500, ledger;dur=0.250, upstream;dur=80.000, total;dur=")
 
 
+async def test_a_header_that_comes_in_several_lines_is_one_list():
+    lines = [
+        ("x-farthing-tags", "a=1"),
+        ("x-farthing-tags", "b=2,c=3"),
+        ("OpenAI-Beta", "assistants=v2"),
+        ("OpenAI-Beta", "responses=v1"),
+    ]
+    async with an_edge() as (edge, client):
+        assert (await client.post("/generate", json={"prompt": "hello"}, headers=lines)).status_code == 200
+        (call,) = edge.gateway.calls
+        assert call.attribution.tags == {"a": "1", "b": "2", "c": "3"}
+        assert call.forwarded_headers == {"OpenAI-Beta": "assistants=v2, responses=v1"}
+
+
 async def test_wishes_in_headers_reach_the_call_unless_the_body_says_otherwise():
     wishes = {
         "x-farthing-user": "header user",

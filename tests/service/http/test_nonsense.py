@@ -86,6 +86,29 @@ async def test_the_vendors_path_says_the_same_in_the_vendors_shape():
 
 
 @pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("x-farthing-cache", "use", "bypass"),
+        ("x-farthing-deadline-ms", "1000", "60000"),
+        ("x-farthing-max-cost-usd", "0.01", "5"),
+    ],
+)
+async def test_of_a_wish_that_is_there_twice_neither_is_taken_unseen(name, first, second):
+    async with an_edge() as (edge, client):
+        lines = [(name, first), (name, second)]
+        answer = await client.post("/generate", json={"prompt": "x"}, headers=lines)
+        assert (answer.status_code, answer.json()["param"]) == (400, name)
+        assert edge.gateway.calls == []
+
+
+async def test_a_number_out_of_bounds_is_told_both_of_them():
+    async with an_edge() as (_, client):
+        answer = await client.post("/generate", json={"prompt": "x"}, headers={"x-farthing-deadline-ms": "9" * 40})
+        said = "x-farthing-deadline-ms: must be a whole number from 1 to 1099511627776"
+        assert answer.json()["detail"] == said
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("x-farthing-cache", "maybe"),
