@@ -62,7 +62,9 @@ def verify_file(
     except NotALedger as error:
         raise Unreadable(str(error)) from error
     except sqlite3.DatabaseError as error:
-        raise Unreadable(f"{path} cannot be read: {error}") from error
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        advice = ": put a backup in its place (`farthing backup` makes them)" if is_damaged else ""
+        raise Unreadable(f"{path} cannot be read: {error}{advice}") from error
 
 
 def _findings(moment: Moment, on_rule: OnRule, since: int | None) -> Findings:

@@ -55,7 +55,14 @@ def report_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option("--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml."),
-            click.option("--by", default="model", show_default=True, help="Dimensions, separated by commas."),
+            click.option(
+                "--by",
+                multiple=True,
+                default=("model",),
+                show_default=True,
+                callback=lambda _context, _option, several: ",".join(several),
+                help="Dimensions, separated by commas, or one --by for each.",
+            ),
             click.option("--since", help="2026-11-21, 2026-11-21T10:00:00Z, 24h, 7d."),
             click.option("--until", help="As --since; not included."),
             click.option("--json", "as_json", is_flag=True, help="The report as JSON."),

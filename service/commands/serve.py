@@ -105,7 +105,9 @@ def _loading() -> Iterator[None]:
 def _why(error: OSError) -> str:
     """In the system's words, without Python's, which repeat the address."""
     words = str(error.strerror).partition(" (while ")[0]
-    return f"{words}; --port takes another one" if error.errno == errno.EADDRINUSE else words
+    if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+        return f"{words}; --port takes another one"
+    return f"{words}; --host takes another one: 127.0.0.1 is this machine alone, 0.0.0.0 every address that it has"
 
 
 def _arguments(path: str | None, host: str, port: int) -> list[str]:

@@ -255,6 +255,15 @@ async def test_an_address_that_is_taken_is_told_with_the_way_out(tmp_path):
     assert err.splitlines() == [f"farthing: cannot listen on 127.0.0.1:{port}: {why}"]
 
 
+async def test_an_address_that_is_not_this_machines_is_told_with_the_way_out(tmp_path):
+    # Of the block for documentation (RFC 5737): nobody has it.
+    code, _, err = await run_farthing(tmp_path, "serve", "--host", "192.0.2.1", "--port", "0")
+    assert code == 1
+    (line,) = err.splitlines()
+    assert line.startswith("farthing: cannot listen on 192.0.2.1:0: ")
+    assert "; --host takes another one: 127.0.0.1 is this machine alone" in line
+
+
 async def test_what_one_service_learns_of_a_deployment_the_others_on_its_ledger_know_also_after_a_restart(tmp_path):
     def is_open(found):
         (deployment,) = found["deployments"]

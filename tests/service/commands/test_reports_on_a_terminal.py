@@ -216,3 +216,12 @@ def test_a_report_has_one_form_and_a_window_the_right_way_round(folder: Path) ->
         refused = CliRunner().invoke(spend, [*config, *wrong])
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert refused.stderr.startswith(f"farthing: {said}")
+
+
+def test_several_bys_are_one_with_commas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    together = CliRunner().invoke(spend, ["--csv", "--by", "model,hour"])
+    assert together.stdout.startswith("model,hour,cost_usd,")
+    apart = CliRunner().invoke(spend, ["--csv", "--by", "model", "--by", "hour"])
+    assert (apart.exit_code, apart.stdout) == (0, together.stdout)
+    assert CliRunner().invoke(spend, ["--csv"]).stdout.startswith("model,cost_usd,")
