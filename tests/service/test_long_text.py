@@ -16,7 +16,9 @@ def test_it_is_the_text_that_join_makes_down_to_how_wide_it_is_kept(pieces):
     text, expected = joined(pieces), "".join(pieces)
     assert text == expected
     assert hash(text) == hash(expected)
-    assert sys.getsizeof(text) == sys.getsizeof(expected)
+    # All texts of one letter of Latin-1 are one, which may bear its UTF-8 as well, for others that asked for that.
+    if len(text) > 1:
+        assert sys.getsizeof(text) == sys.getsizeof(expected)
 
 
 def test_one_that_a_debugger_holds_on_to_is_made_all_the_same():
