@@ -172,7 +172,7 @@ def _may_pass(attempt: AttemptReport) -> bool:
 def none_available(error: NoDeploymentAvailable, _now_ms: int) -> Told:
     retry_after_s = whole_seconds(error.retry_after_s)
     return Told(
-        f"All deployments of this route are resting or blocked; the first returns in {retry_after_s} s.",
+        f"All deployments of this route are resting or blocked: ask again in {retry_after_s} s.",
         {"retry_after_s": retry_after_s},
         retry_after_s,
     )

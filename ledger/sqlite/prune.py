@@ -63,7 +63,7 @@ def bounds_of(before_ms: int, now_ms: int) -> dict[str, int]:
     """What is to be folded: all before this moment, back to a whole hour. Raises TooRecent."""
     before_ms -= before_ms % HOUR_MS
     if before_ms > now_ms - DAY_MS:
-        raise TooRecent(f"{iso(before_ms)} is less than a day ago: such calls may still be repeated or mended")
+        raise TooRecent(f"{iso(before_ms)} is not a day ago yet: such calls may still be repeated or mended")
     return {"before_ms": before_ms, "now_ms": now_ms}
 
 

@@ -141,7 +141,8 @@ def _route_problems(place: str, route: RouteSection, providers: set[str]) -> Ite
 def _ceiling_problems(place: str, ceiling: CeilingSection, providers: set[str]) -> Iterator[Problem]:
     yield from _limit_problems(place, ceiling)
     kind, _, name = ceiling.scope.partition(":")
-    if name.endswith(":*"):
+    # A pattern taken for a name would be a ceiling that nobody is ever under.
+    if name.endswith("*") and name != "*":
         yield Problem(
             f"{place}.scope",
             f"{ceiling.scope!r}: a * stands alone, as in {kind}:*, or for a provider's models provider:P",

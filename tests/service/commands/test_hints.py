@@ -22,6 +22,8 @@ async def test_what_a_service_learned_is_shown_and_an_operators_word_is_heard(tm
         await service.poll("/router/hints", lambda known: known["hints"][0]["block"])
         refused, problem = await service.generate(model="chat", prompt="three")
         assert (refused, problem["code"]) == (503, "no_deployment_available")
+        # When it comes back is the operator's to say: nothing is promised.
+        assert "ask again in 3600 s" in problem["detail"]
         code, out, _ = await run_farthing(tmp_path, "hints")
         assert (code, "by hand since" in out, "a test" in out) == (0, True, True)
 

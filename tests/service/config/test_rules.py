@@ -115,6 +115,8 @@ def provider(url: str, more: str = "") -> str:
         (ceiling("user:"), "ceilings[0].scope: 'user:' must be global, or one of provider:P, model:P:M, key:ID"),
         (ceiling("model:local:*"), "ceilings[0].scope: 'model:local:*': a * stands alone, as in model:*"),
         (ceiling("user:a:*"), "ceilings[0].scope: 'user:a:*': a * stands alone, as in user:*"),
+        (ceiling("team:research-*"), "ceilings[0].scope: 'team:research-*': a * stands alone, as in team:*"),
+        (ceiling("model:local:smol*"), "ceilings[0].scope: 'model:local:smol*': a * stands alone, as in model:*"),
         (ceiling("everything"), "ceilings[0].scope: 'everything' must be global, or one of provider:P"),
         (ceiling("everyone:*"), "ceilings[0].scope: 'everyone:*' must be global, or one of provider:P"),
         (
