@@ -52,7 +52,8 @@ def _verify(db: Session, on_rule: OnRule, since: int | None, *, is_unfinished: b
         audit = LineAudit(first_place(db, since))
         rules = {**RULES, REFERENCES: OWN[REFERENCES]}
         found = [_check(db, rule, statement, on_rule) for rule, statement in rules.items()]
-        found.append(check_hours(db, on_rule))
+        on_rule(HOURS)
+        found.append(check_hours(db))
         newest = last_seq(db)
         for _ in audit.look(db):
             on_rule(f"lines: {audit.place.seq:,} of {newest:,}")

@@ -4,108 +4,89 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from ledger.operations.spend import FAR_MS
 from ledger.operations.spend_sources import NAMES
 from ledger.sql import statements
-from ledger.sqlite.weights import Weights, draw_weights, lay_out
+from ledger.sqlite.links import lay_out_windows
+from ledger.sqlite.weights import Seed, factors, lay_out
 
 SQL: Final = statements("sqlite", "proofs")
 PERIODS: Final = statements("sqlite", "reports")["periods_kept"]
-# Sorted together: a database sorts many short lists faster than a long one.
-PART: Final = 2000
 LINES_AT_ONCE: Final = 10_000
 # The generations of so many lines are one part.
 GENERATIONS_AT_ONCE: Final = 10_000
-
-Place = tuple[str, int]
-
-
-class Linked(msgspec.Struct):
-    """The holds that a window counts: what they came to in each thing that it may add up, and how many they are."""
-
-    nanousd: int
-    tokens: int
-    calls: int
-    attempts: int
-    links: int
-    first_ms: int
-    last_ms: int
-    first_deployment: str
-    last_deployment: str
-
-    def join(self, other: "Linked") -> None:
-        """Add the holds of another part."""
-        self.nanousd += other.nanousd
-        self.tokens += other.tokens
-        self.calls += other.calls
-        self.attempts += other.attempts
-        self.links += other.links
-        self.first_ms, self.last_ms = min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms)
-        self.first_deployment = min(self.first_deployment, other.first_deployment)
-        self.last_deployment = max(self.last_deployment, other.last_deployment)
+# What the rows of each weighing come to, and generations that are weighed after them: how many, and which.
+_WEIGHED: Final = ("hours", "names", "days", "pairs")
+_CALLS: Final = ("elsewhere", "calls")
 
 
 class Gathered:
     """What was found. `counted` has numbers by name, so that parts are joined by adding them up.
 
-    Of sums, each times its weight (`ledger.sqlite.weights`): `hours` and `names`, by lines, holds and generations;
-    `hours_kept` and `names_kept`, by what is kept; `days`, by the hours that are kept by name, and `days_kept`;
-    `pairs`, by the lines, holds and generations that are added up by pair, and `pairs_kept`.
+    Of sums, each times its weight (`ledger.sqlite.weights`): `hours`, `names` and `days`, by lines, holds and
+    generations; `hours_kept`, `names_kept` and `days_kept`, by what is kept. Where detail is gone there are `days` by
+    the hours that are kept by name. `pairs`, by lines, holds and generations that are added up by pair, and
+    `pairs_kept`.
     `strangers`, `strange_days` and `strange_pairs`: rows that have no weight, so that the former say nothing of them.
     `rows`: lines; `closing`: closing ones among them; `seen`: those that close their hold as its state says;
     `without_line`: holds that have no such line; `whole`: of all these, how many have a hold and a generation.
-    `latency`: days whose latency is not what its hours come to. linked: by window.
+    `ended`: generations that have ended; `called`: how many of them were weighed.
+    `linked`: what lines and holds come to in their windows (`ledger.sqlite.links`); `links`: how many there are.
+    `holds`: how many there are. `latency`: days whose latency is not what its hours come to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: Seed) -> None:
+        self.seed = seed
         self.counted: Counter[str] = Counter()
-        self.linked: dict[Place, Linked] = {}
 
-    def gather_lines(self, db: sqlite3.Connection, weights: Weights, *, after_seq: int, through_seq: int) -> None:
+    def gather_lines(self, db: sqlite3.Connection, *, after_seq: int, through_seq: int) -> None:
         """The lines after one number and through another. Raises sqlite3.DatabaseError, and TypeError at a NULL."""
-        lines = {"after_seq": after_seq, "through_seq": through_seq}
-        names = ("hours", "names", "pairs", "rows", "whole", "seen", "closing", "strangers")
-        self._count(db, weights, "weigh_lines", names, lines)
-        for after in range(after_seq, through_seq, PART):
-            part = {"after_seq": after, "through_seq": min(after + PART, through_seq)}
-            for row in db.execute(SQL["lines_by_window"], part):
-                self._link(row[:2], Linked(*row[2:]))
+        names = ("linked", "rows", "whole", "seen", "closing", "strangers", "called")
+        self._count(db, "weigh_lines", (*_WEIGHED, *names, *_CALLS), after_seq=after_seq, through_seq=through_seq)
 
-    def gather_holds(self, db: sqlite3.Connection, weights: Weights) -> None:
+    def gather_holds(self, db: sqlite3.Connection) -> None:
         """The holds without a closing line. Raises as above."""
-        names = ("hours", "names", "pairs", "without_line", "whole", "strangers")
-        self._count(db, weights, "weigh_holds", names, {})
-        for row in db.execute(SQL["holds_without_line_by_window"]):
-            self._link(row[:2], Linked(*row[2:]))
+        names = ("linked", "without_line", "whole", "strangers")
+        self._count(db, "weigh_holds", (*_WEIGHED, *names, *_CALLS))
 
-    def gather_generations(self, db: sqlite3.Connection, weights: Weights, *, after_id: str, through_id: str) -> None:
-        """The generations after one id and through another. Raises as above."""
-        part = {"after_id": after_id, "through_id": through_id}
-        self._count(db, weights, "weigh_generations", ("hours", "names", "pairs", "strangers"), part)
+    def gather_counts(self, db: sqlite3.Connection) -> None:
+        """How many holds, links and generations there are. Raises as above."""
+        self._count(db, "counts", ("holds", "links"))
+        self._count(db, "ended_generations", ("ended",))
 
-    def gather_hours_kept(self, db: sqlite3.Connection, weights: Weights) -> None:
+    def gather_generations(
+        self, db: sqlite3.Connection, *, after_id: str, through_id: str, is_shared: bool = True
+    ) -> None:
+        """The generations after one id and through another that have no attempt. Raises as above."""
+        names = (*_WEIGHED, "strangers", "called")
+        self._count(db, "weigh_generations", names, after_id=after_id, through_id=through_id, is_shared=is_shared)
+
+    def gather_what_is_left(self, db: sqlite3.Connection) -> None:
+        """Generations without an attempt though no other call answered them, if there are any. Raises as above."""
+        (last_id,) = db.execute(SQL["last_generation"]).fetchone()
+        if self.counted["called"] < self.counted["ended"]:
+            self.gather_generations(db, after_id="", through_id=last_id, is_shared=False)
+
+    def gather_hours_kept(self, db: sqlite3.Connection) -> None:
         """What is kept by the hour. Raises as above."""
-        self._count(db, weights, "weigh_hours_kept", ("hours_kept",), {})
+        self._count(db, "weigh_hours_kept", ("hours_kept",))
 
-    def gather_names_kept(self, db: sqlite3.Connection, weights: Weights, *, dimension: str, period_ms: int) -> None:
+    def gather_names_kept(self, db: sqlite3.Connection, *, dimension: str, period_ms: int) -> None:
         """What is kept of one dimension in one period. Raises as above."""
-        part = {"dimension": dimension, "period_ms": period_ms}
-        self._count(db, weights, "weigh_names_kept", ("names_kept", "days", "strange_days"), part)
+        names = ("names_kept", "days", "strange_days")
+        self._count(db, "weigh_names_kept", names, dimension=dimension, period_ms=period_ms)
 
-    def gather_days_kept(self, db: sqlite3.Connection, weights: Weights, *, dimension: str) -> None:
+    def gather_days_kept(self, db: sqlite3.Connection, *, dimension: str) -> None:
         """What is kept of one dimension by the day. Raises as above."""
-        part = {"dimension": dimension}
-        self._count(db, weights, "weigh_days_kept", ("days_kept", "strange_days"), part)
+        self._count(db, "weigh_days_kept", ("days_kept", "strange_days"), dimension=dimension)
 
-    def gather_pairs_kept(self, db: sqlite3.Connection, weights: Weights) -> None:
+    def gather_pairs_kept(self, db: sqlite3.Connection) -> None:
         """What is kept of users and workflows together. Raises as above."""
-        self._count(db, weights, "weigh_pairs_kept", ("pairs_kept", "strange_pairs"), {})
+        self._count(db, "weigh_pairs_kept", ("pairs_kept", "strange_pairs"))
 
-    def gather_latency(self, db: sqlite3.Connection, _: Weights) -> None:
+    def gather_latency(self, db: sqlite3.Connection) -> None:
         """Latency by the day, beside that by the hour. Raises as above."""
         (rows,) = db.execute(SQL["latency_rows"]).fetchone()
         for (day_ms,) in db.execute(SQL["latency_days"]).fetchall():
@@ -118,44 +99,37 @@ class Gathered:
     def join(self, other: "Gathered") -> None:
         """Add what was gathered of other parts."""
         self.counted.update(other.counted)
-        for place, part in other.linked.items():
-            self._link(place, part)
 
-    def _count(
-        self, db: sqlite3.Connection, weights: Weights, statement: str, names: tuple[str, ...], part: dict[str, Any]
-    ) -> None:
+    def _count(self, db: sqlite3.Connection, statement: str, names: tuple[str, ...], **part: str | int) -> None:
         """Add the numbers of the one row that a statement comes to, by these names."""
-        spans = {name: getattr(weights, name) for name in ("since_ms", "paired_since_ms", "paired_until_ms")}
-        given = {**part, **weights.factors, **spans}
-        for name, number in zip(names, db.execute(SQL[statement], given).fetchone(), strict=True):
+        given = {**part, **factors(db, self.seed)}
+        found = dict(zip(names, db.execute(SQL[statement], given).fetchone(), strict=True))
+        calls, there_are = found.pop("calls", None), found.pop("elsewhere", 0)
+        for name, number in found.items():
             self.counted[name] += number or 0
-
-    def _link(self, place: Place, part: Linked) -> None:
-        before = self.linked.get(place)
-        if before is None:
-            self.linked[place] = part
-        else:
-            before.join(part)
+        if there_are:
+            self._count(db, "weigh_calls", (*_WEIGHED, "strangers", "called"), calls=calls)
 
 
 # Gathers one part, on a connection that is prepared for it.
-Gathering = Callable[[Gathered, sqlite3.Connection, Weights], None]
+Gathering = Callable[[Gathered, sqlite3.Connection], None]
 
 
-def prepare(db: sqlite3.Connection, weights: Weights) -> None:
+def prepare(db: sqlite3.Connection, seed: Seed) -> None:
     """What the statements need of a connection, once. Raises sqlite3.DatabaseError."""
     if db.execute(SQL["is_corrected_noted"]).fetchone() is None:
-        lay_out(db, weights)
+        lay_out(db, seed)
+        lay_out_windows(db, seed)
         db.execute(SQL["note_corrected"])
         db.execute(SQL["corrected"])
 
 
-def gather_all(db: sqlite3.Connection, since_ms: int) -> Gathered:
-    """All that there is, on one connection. since_ms: from when on all detail is there. Raises as `Gathered` does."""
-    found, weights = Gathered(), draw_weights(db, since_ms)
-    prepare(db, weights)
+def gather_all(db: sqlite3.Connection, seed: Seed) -> Gathered:
+    """All that there is, on one connection. Raises as `Gathered` does."""
+    found = Gathered(seed)
+    prepare(db, seed)
     for gather in plan(db):
-        gather(found, db, weights)
+        gather(found, db)
     return found
 
 
@@ -165,11 +139,9 @@ def plan(db: sqlite3.Connection) -> Iterator[Gathering]:
     Lines that are not numbered one after the other are left out: nothing that they are part of is proved then.
     """
     lines, first, last = db.execute(SQL["lines"]).fetchone()
-    through = last if lines == last - first + 1 else first - 1
-    for after_seq in range(first - 1, through, LINES_AT_ONCE):
-        yield partial(Gathered.gather_lines, after_seq=after_seq, through_seq=min(after_seq + LINES_AT_ONCE, last))
-    yield Gathered.gather_holds
+    # Large parts go first, so that none is left when all else is done.
     yield Gathered.gather_latency
+    yield Gathered.gather_holds
     for dimension in NAMES:
         yield partial(Gathered.gather_days_kept, dimension=dimension)
         periods = {"dimension": dimension, "since_ms": -FAR_MS, "until_ms": FAR_MS}
@@ -177,6 +149,10 @@ def plan(db: sqlite3.Connection) -> Iterator[Gathering]:
             yield partial(Gathered.gather_names_kept, dimension=dimension, period_ms=period_ms)
     yield Gathered.gather_pairs_kept
     yield Gathered.gather_hours_kept
+    yield Gathered.gather_counts
+    through = last if lines == last - first + 1 else first - 1
+    for after_seq in range(first - 1, through, LINES_AT_ONCE):
+        yield partial(Gathered.gather_lines, after_seq=after_seq, through_seq=min(after_seq + LINES_AT_ONCE, last))
     ids = _some_ids(db, range(first + GENERATIONS_AT_ONCE, through, GENERATIONS_AT_ONCE))
     for after_id, through_id in zip(("", *ids), ids, strict=False):
         yield partial(Gathered.gather_generations, after_id=after_id, through_id=through_id)

@@ -1,34 +1,76 @@
-"""One moment of a ledger file, read by several threads at once, each on a connection of its own.
+"""One moment of a ledger file, read on several connections at once.
 
-SQLite lets go of the interpreter while it works, so that as many cores are used as there are connections. Where there
-is little to read, to open them and to hand work over takes longer than all of it: there whoever asks reads by himself.
+Each has a process of its own where there is much to read: within one, threads wait for each other at every function of
+Python's that a statement calls, and at SQLite's count of the memory that it has (an eighth of all time, and as much
+waiting). Of less, threads read: SQLite lets go of the interpreter while it works, and a process takes 0.1 s to start.
+Where there is little, to hand work over takes longer than all of it: there whoever asks reads by himself.
 """
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Final, Protocol, TypeVar
+
+from ledger.sqlite.apart import Apart, ConnectionLost, roll_back
+from ledger.sqlite.reading import begin, connect
 
 Result = TypeVar("Result")
 
 MOST_CONNECTIONS: Final = 8
 # A file has to be larger by so much for another connection: it takes 3 ms to open one, and to hand works over.
 CONNECTION_BYTES: Final = 1 << 20
+# From so many bytes on each connection has a process.
+APART_BYTES: Final = 64 << 20
 # Writers that commit between two connections' first looks: so often it is tried again.
 _TRIES: Final = 200
-_CACHE_KIB: Final = 32 * 1024
+
+
+def _nothing() -> None:
+    pass
 
 
 class Moment(Protocol):
     """Works are run on its connections, which all see the same. Made by `open_moment`."""
 
-    def submit(self, work: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
-        """Run `work` as soon as a connection is free, in the order that works came in."""
+    def submit(
+        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+    ) -> "Future[Result]":
+        """Run `work` as soon as a connection is free, in the order that works came in.
+
+        It may be run in another process, so it has to be picklable, and so has its result. begun: is called in this
+        one, on any thread, right before.
+        """
         ...
+
+
+class _Reader(Protocol):
+    """One of the connections."""
+
+    def begin(self) -> None: ...
+    def roll_back(self) -> None: ...
+    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result: ...
+
+
+class _Here:
+    """A connection of this process."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def begin(self) -> None:
+        begin(self._connection)
+
+    def roll_back(self) -> None:
+        roll_back(self._connection)
+
+    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        return work(self._connection)
 
 
 class _Alone:
@@ -37,9 +79,12 @@ class _Alone:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def submit(self, work: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
+    def submit(
+        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+    ) -> "Future[Result]":
         done: Future[Result] = Future()
         try:
+            begun()
             done.set_result(work(self._connection))
         except Exception as error:  # noqa: BLE001  # It is for whoever asks for the result.
             done.set_exception(error)
@@ -47,23 +92,50 @@ class _Alone:
 
 
 class _Together:
-    """A moment of several connections, each lent to one thread at a time."""
+    """A moment of several connections, each lent to one thread at a time. spare: goes on for one that is lost."""
 
-    def __init__(self, connections: list[sqlite3.Connection], threads: ThreadPoolExecutor) -> None:
-        self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        for connection in connections:
-            self._idle.put(connection)
+    def __init__(self, readers: list[_Reader], spare: _Reader | None, threads: ThreadPoolExecutor) -> None:
+        self._idle: SimpleQueue[_Reader] = SimpleQueue()
+        for reader in readers:
+            self._idle.put(reader)
+        self._spare = spare
+        self._changing = Lock()
         self._threads = threads
+        self._is_over = False
 
-    def submit(self, work: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
-        return self._threads.submit(self._lend, work)
+    def submit(
+        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+    ) -> "Future[Result]":
+        return self._threads.submit(self._lend, work, begun)
 
-    def _lend(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        db = self._idle.get()
-        try:
-            return work(db)
-        finally:
-            self._idle.put(db)
+    def _lend(self, work: Callable[[sqlite3.Connection], Result], begun: Callable[[], object]) -> Result:
+        begun()
+        while True:
+            reader = self._idle.get()
+            try:
+                result = reader.run(work)
+            except ConnectionLost:
+                if self._is_over:
+                    self._idle.put(reader)
+                    raise
+                self._replace()
+                continue
+            except BaseException:
+                self._idle.put(reader)
+                raise
+            self._idle.put(reader)
+            return result
+
+    def _replace(self) -> None:
+        """Once: the spare connection is of this process, and never lost."""
+        with self._changing:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            self._idle.put(spare)
+
+    def end(self) -> None:
+        """What is lost from now on is lost."""
+        self._is_over = True
 
 
 @contextmanager
@@ -72,20 +144,35 @@ def open_moment(path: Path, *, is_still: bool, connections: int | None = None) -
 
     Raises sqlite3.DatabaseError.
     """
-    wanted = connections or min(MOST_CONNECTIONS, len(os.sched_getaffinity(0)), 1 + _size(path) // CONNECTION_BYTES)
+    size = _size(path)
+    wanted = connections or min(MOST_CONNECTIONS, len(os.sched_getaffinity(0)), 1 + size // CONNECTION_BYTES)
     with ExitStack() as stack:
+
+        def here() -> sqlite3.Connection:
+            return stack.enter_context(closing(connect(path, is_still=is_still)))
+
         if wanted == 1:
-            alone = stack.enter_context(closing(connect(path, is_still=is_still)))
+            alone = here()
             begin(alone)
             yield _Alone(alone)
             return
-        opened = [stack.enter_context(closing(connect(path, is_still=is_still))) for _ in range(wanted)]
-        witness = stack.enter_context(closing(connect(path, is_still=is_still)))
-        together = _begin_together(opened, witness)
+        is_apart = size >= APART_BYTES and bool(sys.executable)
+        apart = [stack.enter_context(closing(Apart(path, is_still=is_still))) for _ in range(wanted * is_apart)]
+        neighbours = [_Here(here()) for _ in range(1 if is_apart else wanted)]
+        try:
+            # One of this process goes first, for it may have to do alone.
+            readers = _begin_together([*neighbours, *apart], witness=here())
+        except ConnectionLost:
+            readers = _begin_together([_Here(here())], witness=here())
+        spare = readers.pop(0) if len(readers) > wanted else None
         # Ends before the connections are closed. What was not begun by then is not wanted: something failed.
-        threads = ThreadPoolExecutor(len(together), "ledger moment")
+        threads = ThreadPoolExecutor(len(readers), "ledger moment")
         stack.callback(threads.shutdown, cancel_futures=True)
-        yield _Together(together, threads)
+        together = _Together(readers, spare, threads)
+        for process in apart:
+            stack.callback(process.close)
+        stack.callback(together.end)
+        yield together
 
 
 def _size(path: Path) -> int:
@@ -96,21 +183,7 @@ def _size(path: Path) -> int:
     return size
 
 
-def connect(path: Path, *, is_still: bool) -> sqlite3.Connection:
-    """A connection that only reads, lent from thread to thread."""
-    uri = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if is_still else "")
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return db
-
-
-def begin(db: sqlite3.Connection) -> None:
-    """A snapshot begins with its first reading."""
-    db.execute("BEGIN")
-    db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-
-
-def _begin_together(opened: list[sqlite3.Connection], witness: sqlite3.Connection) -> list[sqlite3.Connection]:
+def _begin_together(opened: Sequence[_Reader], witness: sqlite3.Connection) -> list[_Reader]:
     """Those of them that see the same moment: all, or the first if others never stop writing.
 
     What a witness saw before and after, if nothing was committed between, is what each one saw.
@@ -118,11 +191,11 @@ def _begin_together(opened: list[sqlite3.Connection], witness: sqlite3.Connectio
     """
     for _ in range(_TRIES):
         (before,) = witness.execute("PRAGMA data_version").fetchone()
-        for db in opened:
-            begin(db)
+        for reader in opened:
+            reader.begin()
         if witness.execute("PRAGMA data_version").fetchone() == (before,):
-            return opened
-        for db in opened:
-            db.execute("ROLLBACK")
-    begin(opened[0])
-    return opened[:1]
+            return [*opened]
+        for reader in opened:
+            reader.roll_back()
+    opened[0].begin()
+    return [opened[0]]

@@ -30,7 +30,7 @@ from ledger.sqlite.gathered import LINES_AT_ONCE, Gathered, Gathering, plan, pre
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.moment import Moment, open_moment
 from ledger.sqlite.proofs import HOURS, PROVABLE, REFERENCES, proved
-from ledger.sqlite.weights import draw_weights
+from ledger.sqlite.weights import Seed, draw_seed
 from ledger.verify import Findings, Unreadable, Violation
 
 RULES: Final = statements("sqlite", "verify")
@@ -70,15 +70,15 @@ def verify_file(
 def _findings(moment: Moment, on_rule: OnRule, since: int | None) -> Findings:
     first = moment.submit(partial(first_place, since=since)).result()
     # What takes longest goes first, and cannot be divided.
-    file = moment.submit(partial(_check, rule=FILE, statement="PRAGMA integrity_check", on_rule=on_rule))
+    file = _later(moment, FILE, "PRAGMA integrity_check", on_rule)
     gathering = _gather(moment)
     audits = _look(moment, first, on_rule)
     rules = {REFERENCES: "PRAGMA foreign_key_check", **RULES}
     checks = {rule: _later(moment, rule, rules[rule], on_rule) for rule in rules if rule not in PROVABLE}
     found = _joined(gathering)
-    certain = moment.submit(partial(proved, on_rule=on_rule, found=found)).result() if found else frozenset()
+    certain = frozenset() if found is None else _compared(moment, found, on_rule)
     checks |= {rule: _later(moment, rule, rules[rule], on_rule) for rule in PROVABLE - certain - {HOURS}}
-    hours = None if HOURS in certain else moment.submit(partial(check_hours, on_rule=on_rule))
+    hours = None if HOURS in certain else moment.submit(check_hours, begun=partial(on_rule, HOURS))
     looks = [audit.result() for audit in audits]
     broken = [file.result(), *(checks[rule].result() for rule in rules if rule in checks)]
     broken.append(None if hours is None else hours.result())
@@ -97,31 +97,39 @@ def _gather(moment: Moment) -> list["Future[Gathered]"] | None:
     """None: what there is to gather cannot be read."""
     try:
         since_ms = moment.submit(pruned_before).result() or 0
-        weights = moment.submit(partial(draw_weights, since_ms=since_ms)).result()
-        parts = moment.submit(lambda db: list(plan(db))).result()
+        parts = moment.submit(_parts).result()
     except sqlite3.DatabaseError:
         return None
+    seed = draw_seed(since_ms)
+    return [moment.submit(partial(_gather_part, seed=seed, part=part)) for part in parts]
 
-    def gather(db: sqlite3.Connection, part: Gathering) -> Gathered:
-        prepare(db, weights)
-        gathered = Gathered()
-        part(gathered, db, weights)
-        return gathered
 
-    return [moment.submit(partial(gather, part=part)) for part in parts]
+def _parts(db: sqlite3.Connection) -> list[Gathering]:
+    return list(plan(db))
+
+
+def _gather_part(db: sqlite3.Connection, *, seed: Seed, part: Gathering) -> Gathered:
+    prepare(db, seed)
+    gathered = Gathered(seed)
+    part(gathered, db)
+    return gathered
 
 
 def _joined(gathering: list["Future[Gathered]"] | None) -> Gathered | None:
     """All parts together. None: one of them could not be gathered."""
-    found = Gathered()
     if gathering is None:
         return None
-    for part in gathering:
-        try:
-            found.join(part.result())
-        except (sqlite3.DatabaseError, TypeError):
-            return None  # A page that cannot be read, or a NULL where none can be.
-    return found
+    try:
+        first, *others = [part.result() for part in gathering]
+    except (sqlite3.DatabaseError, TypeError):
+        return None  # A page that cannot be read, or a NULL where none can be.
+    for other in others:
+        first.join(other)
+    return first
+
+
+def _compared(moment: Moment, found: Gathered, on_rule: OnRule) -> frozenset[str]:
+    return moment.submit(partial(proved, found=found), begun=partial(on_rule, "sums: compared")).result()
 
 
 def _look(moment: Moment, first: Place, on_rule: OnRule) -> list["Future[LineAudit]"]:
@@ -133,25 +141,29 @@ def _look(moment: Moment, first: Place, on_rule: OnRule) -> list["Future[LineAud
         newest, places = first.seq, [first]
     ends = (*(place.seq for place in places[1:]), None)
     audits = [LineAudit(place, through_seq) for place, through_seq in zip(places, ends, strict=True)]
-    return [moment.submit(partial(_look_at, audit=audit, newest=newest, on_rule=on_rule)) for audit in audits]
+    return [
+        moment.submit(
+            partial(_look_at, audit=audit), begun=partial(on_rule, f"lines: {audit.place.seq:,} of {newest:,}")
+        )
+        for audit in audits
+    ]
 
 
-def _look_at(db: sqlite3.Connection, *, audit: LineAudit, newest: int, on_rule: OnRule) -> LineAudit:
+def _look_at(db: sqlite3.Connection, *, audit: LineAudit) -> LineAudit:
     try:
         audit.prepare(db)
         for _ in audit.look(db):
-            on_rule(f"lines: {audit.place.seq:,} of {newest:,}")
+            pass
     except sqlite3.DatabaseError as error:
         audit.broken.append((CHAIN, {"after_seq": audit.place.seq, "unreadable": str(error)}))
     return audit
 
 
 def _later(moment: Moment, rule: str, statement: str, on_rule: OnRule) -> "Future[Violation | None]":
-    return moment.submit(partial(_check, rule=rule, statement=statement, on_rule=on_rule))
+    return moment.submit(partial(_check, rule=rule, statement=statement), begun=partial(on_rule, rule))
 
 
-def _check(db: sqlite3.Connection, *, rule: str, statement: str, on_rule: OnRule) -> Violation | None:
-    on_rule(rule)
+def _check(db: sqlite3.Connection, *, rule: str, statement: str) -> Violation | None:
     try:
         cursor = db.execute(statement)
         names = [column[0] for column in cursor.description]
@@ -162,9 +174,8 @@ def _check(db: sqlite3.Connection, *, rule: str, statement: str, on_rule: OnRule
     return Violation(rule=rule, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None
 
 
-def check_hours(db: Database, on_rule: OnRule) -> Violation | None:
+def check_hours(db: Database) -> Violation | None:
     """Reports read sums kept by the hour: they have to be what detail comes to, wherever there is detail."""
-    on_rule(HOURS)
     query = SpendQuery(since_ms=pruned_before(db), group_by=HOUR_DIMENSIONS)
     try:
         kept, detail = spend_by(db, query), spend_by(db, query, by_hour=False)

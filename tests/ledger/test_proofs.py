@@ -21,9 +21,9 @@ from ledger.operations.lines import CHAIN, LineAudit, rates_of
 from ledger.operations.lines import PRICE as PRICED
 from ledger.operations.pairs import add_up_pairs
 from ledger.prices import Price, Tier
-from ledger.sqlite import gathered, verify
-from ledger.sqlite.moment import connect
+from ledger.sqlite import gathered, links, moment, verify
 from ledger.sqlite.proofs import (
+    CALLED,
     COUNTED,
     DAYS,
     HOURS,
@@ -33,8 +33,10 @@ from ledger.sqlite.proofs import (
     PROVABLE,
     REFERENCES,
     REFERENCES_PROVED,
+    SPENT,
     proved,
 )
+from ledger.sqlite.reading import connect
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
 from ledger.verify import verify_ledger
@@ -106,6 +108,15 @@ UPDATE spend_hours SET attempts = attempts - 1
     SELECT h.taken_at_ms - h.taken_at_ms % 3600000, h.deployment, p.cost_basis, h.outcome
       FROM postings AS p JOIN holds AS h USING (hold_id) WHERE p.seq = 1);
 """
+# Two holds of one cost, each in the other's hour: as many there, and as much.
+SWAPPED = """
+UPDATE hold_windows
+   SET starts_at_ms = -starts_at_ms
+       + (SELECT SUM(starts_at_ms) FROM hold_windows JOIN postings USING (hold_id)
+           WHERE ceiling_id = 'hour model:p:m' AND kind = 'settlement' AND cost_nanousd = 400)
+ WHERE ceiling_id = 'hour model:p:m'
+   AND hold_id IN (SELECT hold_id FROM postings WHERE kind = 'settlement' AND cost_nanousd = 400)
+"""
 # At a place that nothing is kept of.
 HITS_ELSEWHERE = """
 UPDATE generations SET team = 'another' WHERE cache = 'hit';
@@ -172,15 +183,24 @@ def found_without_proofs(path):
 def found_in_small_parts(path):
     with (
         mock.patch.object(verify, "LINES_AT_ONCE", 3),
-        mock.patch.multiple(gathered, PART=2, LINES_AT_ONCE=3, GENERATIONS_AT_ONCE=3),
+        mock.patch.multiple(gathered, LINES_AT_ONCE=3, GENERATIONS_AT_ONCE=3),
+        mock.patch.object(links, "PART", 2),
     ):
         return found(path)
+
+
+def found_in_processes(path):
+    """And which rules were looked at row by row."""
+    told = []
+    with mock.patch.multiple(moment, APART_BYTES=0, CONNECTION_BYTES=1):
+        violations = verify_ledger(f"sqlite:{path}", on_rule=told.append).violations
+    return {it.rule: (it.count, it.rows) for it in violations}, PROVABLE & {*told}
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_all_of_a_sound_ledger_is_proved(histories, number):
     with closing(connect(histories[number], is_still=False)) as db:
-        assert proved(db, lambda _: None) == PROVABLE
+        assert proved(db) == PROVABLE
         # A line that names a price without tiers is proved together with its neighbours.
         audit = LineAudit(verify.first_place(db))
         audit.prepare(db)
@@ -201,8 +221,8 @@ def test_no_rule_that_a_row_breaks_is_proved(histories, number, tmp_path):
             spoil(db, table, column, row, change)
             rules = {**{rule: verify.RULES[rule] for rule in PROVABLE - {HOURS, REFERENCES}}, REFERENCES: FOREIGN_KEYS}
             broken = {rule for rule, statement in rules.items() if db.execute(statement).fetchone()}
-            broken |= {HOURS} if verify.check_hours(db, lambda _: None) else set()
-            assert not broken & proved(db, lambda _: None), (table, column, row, change)
+            broken |= {HOURS} if verify.check_hours(db) else set()
+            assert not broken & proved(db), (table, column, row, change)
             unproved |= broken
             db.execute("ROLLBACK")
     assert unproved == PROVABLE
@@ -216,6 +236,7 @@ def test_no_rule_that_a_row_breaks_is_proved(histories, number, tmp_path):
         (0, NAMES, "UPDATE spend_hours_by_name SET dimension = 'run' WHERE dimension = 'workflow'"),
         (0, NAMES, HITS_ELSEWHERE),
         (0, COUNTED, UNCOUNTED),
+        (0, COUNTED, SWAPPED),
         (0, LATENCY, "INSERT INTO latency_buckets VALUES ('p:m', 'total', -3600000, 1, 1, 1, 1)"),
         (1, NUMBERED, "UPDATE closings SET through_seq = through_seq - 1"),
     ],
@@ -227,7 +248,64 @@ def test_what_no_weight_tells_is_told_otherwise(histories, number, rule, script,
         without_rules(db)
         db.executescript(script)
         assert db.execute(verify.RULES[rule]).fetchone() is not None
-        assert rule not in proved(db, lambda _: None)
+        assert rule not in proved(db)
+
+
+@pytest.mark.parametrize(
+    ("script", "unproved"),
+    [
+        ("UPDATE ceiling_windows SET spent_amount = spent_amount + 1 WHERE counts = 'nanousd'", {SPENT}),
+        ("UPDATE ceiling_windows SET spent_amount = spent_amount + 1 WHERE counts = 'calls'", {CALLED}),
+        ("UPDATE spend_hours SET attempts = attempts + 1", {HOURS, COUNTED}),
+        ("UPDATE spend_hours_by_name SET attempts = attempts + 1", {NAMES, DAYS}),
+        ("UPDATE spend_days_by_name SET attempts = attempts + 1", {DAYS}),
+        ("DELETE FROM hold_windows WHERE ceiling_id = 'total global'", {SPENT, COUNTED}),
+    ],
+)
+def test_what_is_broken_leaves_the_other_proofs_standing(histories, script, unproved, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[0], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        db.executescript(script)
+        assert proved(db) == PROVABLE - unproved
+
+
+# Neither is how the service writes it, but it adds up.
+HOLD_OF_ANOTHER_NAME = "UPDATE {} SET hold_id = 'another' WHERE hold_id = (SELECT MIN(hold_id) FROM holds);"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "".join(HOLD_OF_ANOTHER_NAME.format(table) for table in ("postings", "hold_windows", "holds")),
+        """
+        INSERT INTO ceiling_windows
+        SELECT ceiling_id, starts_at_ms + 3600000, ends_at_ms + 3600000, counts, limit_amount, excused_amount, 0, 0, 0,
+               NULL
+          FROM ceiling_windows WHERE ceiling_id LIKE 'hour%' ORDER BY 2 DESC LIMIT 1
+        """,
+    ],
+)
+def test_what_is_written_otherwise_but_adds_up_is_proved_all_the_same(histories, script, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[0], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        db.executescript(script)
+        assert proved(db) == PROVABLE
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_processes_that_each_draw_their_weights_prove_what_one_does(histories, number, tmp_path):
+    assert found_in_processes(histories[number]) == ({}, frozenset())
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[number], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        db.execute("UPDATE spend_hours SET cost_nanousd = cost_nanousd + 1")
+        db.execute("UPDATE postings SET cost_nanousd = cost_nanousd + 1 WHERE seq = (SELECT MAX(seq) FROM postings)")
+    assert found_in_processes(path)[0] == found_without_proofs(path)[0]
 
 
 @given(
