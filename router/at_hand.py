@@ -66,7 +66,7 @@ class StoredReply:
         self._asked = asked
         self._response = response
         self.deployment_id = response.deployment
-        self.dropped_params: tuple[str, ...] = ()
+        self.dropped_params = stored.dropped_params
         self.clamped: dict[str, int] = {}
         if latency_s is None:
             latency_s = time.monotonic() - asked.began_s
@@ -174,7 +174,7 @@ def _first_call(call: Call, found: Replay) -> Call:
 def _kept_hit(first: Call, response: StoredResponse, stored: Stored, *, latency_s: float) -> Kept:
     return Kept(
         deployment_id=response.deployment,
-        dropped_params=(),
+        dropped_params=stored.dropped_params,
         cache="hit",
         answer=stored.answer,
         receipt=hit_receipt(first, response, stored, latency_s=latency_s, ledger_s=0.0),

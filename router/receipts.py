@@ -113,10 +113,10 @@ def hit_receipt(call: Call, response: StoredResponse, stored: Stored, *, latency
         usage=stored.answer.usage,
         estimated_prompt_tokens=stored.estimated_prompt_tokens,
         attempts=(),
-        dropped_params=(),
+        dropped_params=stored.dropped_params,
         latency_ms=round(latency_s * 1000, 3),
         timing=Timing(queue_ms=0.0, ledger_ms=round(ledger_s * 1000, 3), upstream_ms=0.0),
-        router=router_facts(call, "closed", 0),
+        router=router_facts(call, "closed", 0, stored.dropped_params),
     )
 
 

@@ -181,7 +181,11 @@ def _storing(journey: Journey, last: Attempt, now_ms: int) -> Storing | None:
     assert answer is not None
     if not is_storable(answer):
         return None
-    body = encode_stored(answer, estimated_prompt_tokens=journey.estimated_prompt_tokens)
+    body = encode_stored(
+        answer,
+        estimated_prompt_tokens=journey.estimated_prompt_tokens,
+        dropped_params=last.candidate.dropped_params,
+    )
     if body is None:
         return None
     response = StoredResponse(

@@ -10,20 +10,24 @@ _FORMAT: Final = 1
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer and what was known of its prompt."""
+    """An answer, what was known of its prompt, and which parameters were not sent with that."""
 
     format: int = _FORMAT
     answer: Answer
     estimated_prompt_tokens: int
+    dropped_params: tuple[str, ...] = ()
 
 
-def encode_stored(answer: Answer, *, estimated_prompt_tokens: int) -> bytes | None:
+def encode_stored(
+    answer: Answer, *, estimated_prompt_tokens: int, dropped_params: tuple[str, ...] = ()
+) -> bytes | None:
     """Bytes that `decode_stored` gives the same answer back from.
 
     None: there are none, for what the provider added in fields of its own is too deep, or a number too large, to keep.
     """
+    stored = Stored(answer=answer, estimated_prompt_tokens=estimated_prompt_tokens, dropped_params=dropped_params)
     try:
-        return msgspec.msgpack.encode(Stored(answer=answer, estimated_prompt_tokens=estimated_prompt_tokens))
+        return msgspec.msgpack.encode(stored)
     except (OverflowError, RecursionError):
         return None
 

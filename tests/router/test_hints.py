@@ -39,7 +39,7 @@ from router.lessons import Adaptation, Lesson, lesson_of
 from router.memory import Memory
 from router.orders import ACTIONS, WrongOrder, allowed, blocked_by_hand, forgotten, order, preferring
 from router.reply import Finished
-from tests.router.gateways import a_call, a_deployment, open_gateway, text_of
+from tests.router.gateways import a_call, a_deployment, closed_at_the_end, open_gateway, text_of
 from tests.scripts import json_response
 from tests.upstream import answer, scripted_upstream, status
 
@@ -337,6 +337,9 @@ async def test_a_call_is_mended_as_its_refusal_says_and_that_is_remembered(
         finished = await house.ask(a_call(body=given, stream=is_stream))
         assert told(finished) == [("a", "rejected"), ("a", "ok")]
         assert finished.receipt.dropped_params == dropped
+        async with closed_at_the_end(await house.gateway.generate(a_call(body=given, stream=is_stream))) as reply:
+            assert (reply.cache, reply.dropped_params) == ("hit", dropped)
+            assert (await reply.finished()).receipt.dropped_params == dropped
         again = await house.ask(a_call("another", body=given, stream=is_stream))
         assert told(again) == [("a", "ok")]
         for request in upstream.requests[1:]:

@@ -38,6 +38,14 @@ def test_an_answer_that_was_stored_before_its_usage_had_all_classes_has_none_of_
     assert stored.answer == answer
 
 
+def test_an_answer_that_was_stored_before_it_said_what_was_not_sent_is_still_read():
+    body = encode_stored(ANSWER, estimated_prompt_tokens=1, dropped_params=("seed",))
+    assert body is not None
+    before = msgspec.msgpack.decode(body)
+    assert before.pop("dropped_params") == ["seed"]
+    assert decode_stored(msgspec.msgpack.encode(before)) == Stored(answer=ANSWER, estimated_prompt_tokens=1)
+
+
 def test_bytes_of_another_format_or_cut_short_are_a_miss_at_every_length():
     body = encode_stored(ANSWER, estimated_prompt_tokens=1)
     assert body is not None
