@@ -130,17 +130,24 @@ class UpstreamRejected(RouterError):
 class DeadlineExceeded(RouterError):
     """The caller's deadline passed. elapsed_s: how long it was waited; waited_for: what for.
 
-    key: the beginning of the key that equal calls share, by which to find those that waited together; empty: no key.
+    provider: whose turn it was; empty: that of its last attempt, if there was any. key: the beginning of the key that equal calls share, by which to find those that waited together; empty: no key.
     """
 
     code = "deadline_exceeded"
 
     def __init__(
-        self, *, elapsed_s: float, waited_for: str, attempts: tuple[AttemptReport, ...] = (), key: str = ""
+        self,
+        *,
+        elapsed_s: float,
+        waited_for: str,
+        attempts: tuple[AttemptReport, ...] = (),
+        key: str = "",
+        provider: str = "",
     ) -> None:
         super().__init__(elapsed_s, waited_for)
         self.elapsed_s = elapsed_s
         self.waited_for = waited_for
+        self.provider = provider
         self.key = key
         self.attempts = attempts
 

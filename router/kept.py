@@ -32,6 +32,7 @@ class KeptError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     elapsed_s: float = 0.0
     waited_for: str = ""
     key: str = ""
+    provider: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +131,11 @@ def raised_again(kept: KeptError) -> RouterError:
             return UpstreamRejected(kept.status, kept.message, kept.error_body, kept.attempts)
         case DeadlineExceeded.code:
             return DeadlineExceeded(
-                elapsed_s=kept.elapsed_s, waited_for=kept.waited_for, attempts=kept.attempts, key=kept.key
+                elapsed_s=kept.elapsed_s,
+                waited_for=kept.waited_for,
+                attempts=kept.attempts,
+                key=kept.key,
+                provider=kept.provider,
             )
         case _:
             return UpstreamFailed(kept.attempts)
@@ -154,6 +159,7 @@ def kept_error(error: RouterError | LedgerError) -> KeptError | None:
                 elapsed_s=error.elapsed_s,
                 waited_for=error.waited_for,
                 key=error.key,
+                provider=error.provider,
             )
         case UpstreamFailed():
             return KeptError(code=error.code, attempts=error.attempts)

@@ -169,8 +169,13 @@ class LiveReply:
         self._listener.ran_out = True
         elapsed_s = time.monotonic() - self._asked.began_s
         attempts = self._journey.reports if self._journey is not None else ()
-        key = shown_key(self._asked.lookup)
-        error = DeadlineExceeded(elapsed_s=elapsed_s, waited_for=self._flight.waited_for, attempts=attempts, key=key)
+        error = DeadlineExceeded(
+            elapsed_s=elapsed_s,
+            waited_for=self._flight.waited_for,
+            attempts=attempts,
+            key=shown_key(self._asked.lookup),
+            provider=self._flight.deployment_id.partition(":")[0],
+        )
         self._note(error)
         return error
 

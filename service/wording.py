@@ -154,9 +154,16 @@ def upstream_failed(error: UpstreamFailed, _now_ms: int) -> Told:
     )
 
 
-def last_attempt_fields(attempts: tuple[AttemptReport, ...], *, is_retryable: bool) -> dict[str, Any]:
-    """Who failed last and with which status, and whether the same call may fare better later."""
+def last_attempt_fields(
+    attempts: tuple[AttemptReport, ...], *, is_retryable: bool, waited_for: str = ""
+) -> dict[str, Any]:
+    """Who failed last and with which status, and whether the same call may fare better later.
+
+    waited_for: the provider that has not answered yet, if there is one.
+    """
     last = attempts[-1] if attempts else None
+    if waited_for and (last is None or last.provider != waited_for):
+        return {"provider": waited_for, "provider_status": None, "retryable": is_retryable}
     return {
         "provider": None if last is None else last.provider,
         "provider_status": None if last is None else last.status,
@@ -215,7 +222,7 @@ def deadline_exceeded(error: DeadlineExceeded, _now_ms: int) -> Told:
         f"Too late for {error.waited_for}: {key}status: waiting, elapsed {error.elapsed_s:.1f} s. Give more time "
         "(deadline_ms) or ask for less.",
         {
-            **last_attempt_fields(error.attempts, is_retryable=False),
+            **last_attempt_fields(error.attempts, is_retryable=False, waited_for=error.provider),
             "elapsed_ms": round(error.elapsed_s * 1000, 1),
             "waited_for": error.waited_for,
             "key": error.key or None,

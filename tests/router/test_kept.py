@@ -154,7 +154,7 @@ def test_what_another_version_wrote_is_not_guessed_at(result):
         UpstreamFailed((REPORT, REPORT)),
         UpstreamRejected(422, "no", {"error": {"code": None, "param": ["a", 1]}}, (REPORT,)),
         UpstreamRejected(400, "no", None, ()),
-        DeadlineExceeded(elapsed_s=1.25, waited_for="p:m to answer", attempts=(REPORT,), key="abc123"),
+        DeadlineExceeded(elapsed_s=1.25, waited_for="q:m to answer", attempts=(REPORT,), key="abc123", provider="q"),
     ],
     ids=repr,
 )

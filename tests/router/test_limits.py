@@ -46,7 +46,7 @@ async def test_a_call_nobody_answers_ends_at_its_deadline_and_is_charged_an_esti
                 await house.ask(call)
             elapsed_s = time.monotonic() - began_s
             assert 0.3 - EARLY_S <= elapsed_s < 0.35 + LATE_S
-            assert raised.value.waited_for == "a:model-a to answer"
+            assert (raised.value.provider, raised.value.waited_for) == ("a", "a:model-a to answer")
             assert re.fullmatch("[0-9a-f]{6}", raised.value.key)
             assert 0.3 - EARLY_S <= raised.value.elapsed_s <= elapsed_s
             await upstream.closed(upstream.requests[0])

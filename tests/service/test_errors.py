@@ -148,6 +148,8 @@ def test_a_deadline_says_whose_and_what_was_waited_for_and_how_long():
     assert "p:m to answer: key abc123\u2026, status: waiting, elapsed 30.2 s." in problem.detail
     told = {name: problem.fields[name] for name in ("provider", "provider_status", "retryable", "key", "elapsed_ms")}
     assert told == {"provider": "p", "provider_status": 500, "retryable": False, "key": "abc123", "elapsed_ms": 30240.0}
+    second = problem_of(DeadlineExceeded(elapsed_s=0.5, waited_for="q:m", attempts=(ATTEMPT,), provider="q"), NOW_MS)
+    assert (second.fields["provider"], second.fields["provider_status"]) == ("q", None)
     alone = problem_of(DeadlineExceeded(elapsed_s=0.5, waited_for="the ledger"), NOW_MS)
     assert (alone.fields["provider"], alone.fields["key"]) == (None, None)
     assert "the ledger: status: waiting" in alone.detail
