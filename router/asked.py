@@ -1,6 +1,8 @@
 """One call while it is being admitted, and what it shares with equal calls."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -28,6 +30,7 @@ class Asked(msgspec.Struct, kw_only=True):
     turn: what it took from its weighted route's other calls, to be given back unless it leads.
     pressed_by: the nearly full ceiling for whose sake it goes to a cheaper target first.
     was_paced: it waited until its provider wanted to be asked again.
+    queued_s: how long it stood in line for room, or waited for its provider's word, before it was admitted.
     has_followed: it was told to follow another call, and has taken its Idempotency-Key, if any, without leading.
     events: what its trace says of it before it leads.
     """
@@ -51,11 +54,21 @@ class Asked(msgspec.Struct, kw_only=True):
     missed: str = ""
     has_followed: bool = False
     was_paced: bool = False
+    queued_s: float = 0.0
     behind: str = ""
     line: Line | None = None
     skips_line: bool = False
     clamps: int = 0
     events: list[Event] = []
+
+    @contextmanager
+    def queueing(self) -> Iterator[None]:
+        """Within, it waits for others."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.queued_s += time.monotonic() - began_s
 
     def give_up_stored(self) -> None:
         """What is stored cannot be read by this version: ask for a new answer, to take its place."""
@@ -146,6 +159,7 @@ def journey_of(asked: Asked, flight: Flight, *, ledger_s: float) -> Journey:
         began_s=asked.began_s,
         ledger_s=ledger_s,
         was_paced=asked.was_paced,
+        queued_s=asked.queued_s,
         hedge=asked.route.hedge if len(asked.candidates) > 1 and is_repeatable(asked.call.body) else None,
     )
 

@@ -14,7 +14,7 @@ from router.call import Call, EventFormat
 from router.errors import ResultNotKept
 from router.journey import Facts
 from router.kept import Kept, decode_kept, raised_again
-from router.receipt import CacheOutcome
+from router.receipt import CacheOutcome, Timing
 from router.receipts import hit_receipt
 from router.reply import Finished, Origin, Reply
 from router.stored import Stored, decode_stored
@@ -73,6 +73,10 @@ class StoredReply:
         receipt = hit_receipt(asked.call, response, stored, latency_s=latency_s, ledger_s=ledger_s)
         self._finished = Finished(answer=stored.answer, receipt=receipt)
 
+    @property
+    def timing(self) -> Timing | None:
+        return self._finished.receipt.timing
+
     async def finished(self) -> Finished:
         return self._finished
 
@@ -124,6 +128,7 @@ class ReplayedReply:
 
     has_next = False  # An error may be.
     again: Again | None = None
+    timing: Timing | None = None
 
     def __init__(self, asked: Asked, found: Replay, kept: Kept) -> None:
         self._asked = asked

@@ -211,5 +211,7 @@ class Dispatcher:
         if wait_s is None:
             return False
         flight.waited_for = f"room under the ceiling {refused.tight.ceiling_id}"
+        began_s = time.monotonic()
         await self.lines.room_may_be_there(flight.deadline_s, within_s=wait_s)
+        journey.queued_s += time.monotonic() - began_s
         return not flight.must_stop and asyncio.get_running_loop().time() < flight.deadline_s - LAST_TRY_S

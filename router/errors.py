@@ -130,7 +130,8 @@ class UpstreamRejected(RouterError):
 class DeadlineExceeded(RouterError):
     """The caller's deadline passed. elapsed_s: how long it was waited; waited_for: what for.
 
-    provider: whose turn it was; empty: that of its last attempt, if there was any. key: the beginning of the key that equal calls share, by which to find those that waited together; empty: no key.
+    provider: whose turn it was; empty: that of its last attempt, if there was any.
+    key: the beginning of the key that equal calls share, by which to find those that waited together; empty: no key.
     """
 
     code = "deadline_exceeded"

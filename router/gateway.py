@@ -179,7 +179,8 @@ class LedgerGateway:
             case Missing():
                 await self._wait(asked)
             case Refused() as refused:
-                await self._room.make(asked, refused)
+                with asked.queueing():
+                    await self._room.make(asked, refused)
 
     async def _look_for(self, asked: Asked, elsewhere: StoredElsewhere) -> None:
         """Have the body of a stored answer at hand for the next admission, or pass that answer over."""
@@ -194,10 +195,12 @@ class LedgerGateway:
         """For its plan, whoever came before it, or its provider's word. Raises its refusal if it may not go out."""
         if not asked.is_planned:
             await self._planner.plan(asked)
-        elif asked.behind:
-            await self._room.stand_in_line(asked)
-        else:
-            await self._planner.wait_out_pacing(asked)
+            return
+        with asked.queueing():
+            if asked.behind:
+                await self._room.stand_in_line(asked)
+            else:
+                await self._planner.wait_out_pacing(asked)
 
     async def _follow(self, asked: Asked, follow: Follow) -> Flight | None:
         """The flight to join. None: it is over, ask the ledger again."""

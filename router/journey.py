@@ -146,7 +146,7 @@ class Journey(msgspec.Struct, kw_only=True):
     told: the error that its own caller was told before it was over. receipt: its account, once it is kept under a key.
     hedge: when to start a further attempt beside a slow one. winner: the attempt under way whose output came first.
     late: those that have lost and still drain. last_number: of the attempt that was numbered last. ending: what the
-    ledger was told of its end.
+    ledger was told of its end. queued_s: how long it waited, other than for a place at a provider.
     """
 
     call: Call
@@ -170,6 +170,7 @@ class Journey(msgspec.Struct, kw_only=True):
     breaker_status: str = "closed"
     breaker_open_count: int = 0
     was_paced: bool = False
+    queued_s: float = 0.0
     told: RouterError | LedgerError | None = None
     receipt: Receipt | None = None
 
@@ -219,13 +220,19 @@ class Journey(msgspec.Struct, kw_only=True):
 
     @property
     def timing(self) -> Timing:
-        """Where its time went."""
-        upstream_s = _together([(it.began_s, it.ended_s) for it in self.attempts if it.began_s and it.ended_s])
-        queued_s = sum(attempt.queued_s for attempt in self.attempts)
+        """Where its time went, in attempts that are over."""
+        return self._timing([(it.began_s, it.ended_s) for it in self.attempts if it.began_s and it.ended_s])
+
+    def timing_until(self, now_s: float) -> Timing:
+        """Where its time went until now, on the monotonic clock: in the attempt under way, too."""
+        return self._timing([(it.began_s, it.ended_s or now_s) for it in self.attempts if it.began_s])
+
+    def _timing(self, spans: list[tuple[float, float]]) -> Timing:
+        queued_s = self.queued_s + sum(attempt.queued_s for attempt in self.attempts)
         return Timing(
             queue_ms=round(queued_s * 1000, 3),
             ledger_ms=round(self.ledger_s * 1000, 3),
-            upstream_ms=round(upstream_s * 1000, 3),
+            upstream_ms=round(_together(spans) * 1000, 3),
         )
 
 

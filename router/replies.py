@@ -19,7 +19,7 @@ from router.flights import Flight, Listener
 from router.journey import Journey
 from router.kept import freeing, keeping_of_answer
 from router.landing import Landing, LeadPassed
-from router.receipt import CacheOutcome, Receipt
+from router.receipt import CacheOutcome, Receipt, Timing
 from router.receipts import follower_receipt, leader_receipt
 from router.reply import Finished, Origin, Reply
 from router.tracing import chat_facts
@@ -69,6 +69,12 @@ class LiveReply:
     @property
     def clamped(self) -> dict[str, int]:
         return self._flight.clamped if self._successor is None else self._successor.clamped
+
+    @property
+    def timing(self) -> Timing | None:
+        if self._successor is not None:
+            return self._successor.timing
+        return None if self._journey is None else self._journey.timing_until(time.monotonic())
 
     @property
     def event_format(self) -> EventFormat:

@@ -8,7 +8,7 @@ import msgspec
 from router.again import Again
 from router.answer import Answer, Delta
 from router.call import Call, EventFormat
-from router.receipt import CacheOutcome, Receipt
+from router.receipt import CacheOutcome, Receipt, Timing
 from telemetry import ChatFacts
 
 
@@ -49,6 +49,10 @@ class Reply(Protocol):
     @property
     def clamped(self) -> dict[str, int]:
         """{field: its value}, where the answer was made shorter to fit under a ceiling."""
+
+    @property
+    def timing(self) -> Timing | None:
+        """Where its time has gone so far. None: most of it in a call that another caller leads, or before this one."""
 
     @property
     def event_format(self) -> EventFormat:

@@ -136,9 +136,11 @@ def answering_headers(
     return pairs
 
 
-def total_timing(total_ms: float) -> tuple[bytes, bytes]:
-    """The time so far, where its parts are not known yet."""
-    return (b"server-timing", b"total;dur=%.3f" % total_ms)
+def timing_so_far(timing: Timing | None, *, total_ms: float) -> tuple[bytes, bytes]:
+    """The time so far, with its parts where they are known."""
+    if timing is None:
+        return (b"server-timing", b"total;dur=%.3f" % total_ms)
+    return timing_header(timing, total_ms=total_ms)
 
 
 def _safe(text: str) -> bytes:

@@ -8,7 +8,7 @@ from router.errors import SlowReader
 from router.reply import Finished, Reply
 from service.asked import Asked, Wire
 from service.form import Forms, Names
-from service.headers import HeaderPairs, answering_headers, cost_header, total_timing
+from service.headers import HeaderPairs, answering_headers, cost_header
 from service.http.exchange import Exchange
 from service.http.repeats import ENTRY_BYTES, LONGEST_ANSWER_BYTES, Repeat, Repeats, RequestKey
 from service.ids import new_generation_id
@@ -55,11 +55,11 @@ class ShortWay:
             latency_ms=served.latency_ms,
         )
         body = repeat.form.filled(names)
+        headers = [*repeat.headers, (b"server-timing", _TIMING % (served.latency_ms, exchange.total_ms))]
         if repeat.again.facts.stream:
-            await self._stream(exchange, repeat, body, send)
+            await self._stream(exchange, headers, body, send)
         else:
-            timing = _TIMING % (served.latency_ms, exchange.total_ms)
-            await exchange.answer(body, [*repeat.headers, (b"server-timing", timing)])
+            await exchange.answer(body, headers)
         return True
 
     def remember(self, key: RequestKey, call: Call, finished: Finished, reply: Reply, asked: Asked) -> None:
@@ -83,9 +83,9 @@ class ShortWay:
                 headers.append(cost_header(finished.receipt))
             self._repeats.keep(key, Repeat(again=again, form=form, headers=headers, size=size))
 
-    async def _stream(self, exchange: Exchange, repeat: Repeat, body: bytes, send: Send) -> None:
+    async def _stream(self, exchange: Exchange, pairs: HeaderPairs, body: bytes, send: Send) -> None:
         def headers() -> HeaderPairs:
-            return [*exchange.id_headers(), *repeat.headers, total_timing(exchange.total_ms)]
+            return [*exchange.id_headers(), *pairs]
 
         limits = self._parts.limits
         line = EventLine(send, headers, keep_alive_s=limits.keep_alive_s, reader_timeout_s=limits.reader_timeout_s)

@@ -15,7 +15,7 @@ from service.anthropic.errors import error_body as anthropic_error_body
 from service.auth.callers import ANONYMOUS
 from service.auth.secret import without_secrets
 from service.errors import CALLER_GONE_STATUS, INTERNAL_ERROR, PROBLEM_MEDIA_TYPE, Problem, problem_body, problem_of
-from service.headers import HeaderPairs, answering_headers, total_timing
+from service.headers import HeaderPairs, answering_headers, timing_so_far
 from service.http.dashboard import refusal_page
 from service.live.told import UNWATCHED, Watched
 from service.openai_chat import error_body
@@ -140,7 +140,8 @@ class Exchange:
                 self.reply.deployment_id, self.reply.cache, self.reply.dropped_params, self.reply.clamped
             )
         if self.generation_id:
-            headers.append(total_timing(self.total_ms))
+            timing = None if self.reply is None else self.reply.timing
+            headers.append(timing_so_far(timing, total_ms=self.total_ms))
         return problem, headers, msgspec.json.encode(shape(problem))
 
     def _page(self, error: Exception) -> tuple[HeaderPairs, bytes] | None:

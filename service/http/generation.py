@@ -14,7 +14,7 @@ from router.reply import Finished, Reply
 from router.until import Deadlines
 from service.asked import Asked, EventWriter, Wire, build_call
 from service.disconnect import while_connected
-from service.headers import HeaderPairs, answering_headers, receipt_headers, total_timing
+from service.headers import HeaderPairs, answering_headers, receipt_headers, timing_so_far
 from service.http.again import ShortWay
 from service.http.exchange import CALLER_GONE, Exchange, exchange_of
 from service.http.repeats import Repeats, key_of
@@ -165,7 +165,7 @@ class GenerationApp:
     ) -> None:
         def headers() -> HeaderPairs:
             answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)
-            return [*exchange.id_headers(), *answering, total_timing(exchange.total_ms)]
+            return [*exchange.id_headers(), *answering, timing_so_far(reply.timing, total_ms=exchange.total_ms)]
 
         limits = self._parts.limits
         line = EventLine(send, headers, keep_alive_s=limits.keep_alive_s, reader_timeout_s=limits.reader_timeout_s)

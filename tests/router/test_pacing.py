@@ -46,6 +46,7 @@ async def test_a_call_waits_for_the_first_return_that_lies_within_its_deadline(t
             finished = await house.ask(a_call("waits"))
             assert finished.receipt.provider == "b"
             assert finished.receipt.router.router_pacing_delay
+            assert finished.receipt.timing.queue_ms > 0
 
 
 @pytest.mark.parametrize("mode", ["use", "bypass"])

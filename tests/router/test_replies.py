@@ -107,7 +107,10 @@ async def test_whoever_joins_a_stream_late_hears_it_from_its_first_word(tmp_path
         events = leader.events()
         await anext(events)
         await anext(events)
+        assert leader.timing is not None
+        assert leader.timing.upstream_ms > 0
         late = await house.gateway.generate(a_call(stream=True))
+        assert late.timing is None
         whole = await house.gateway.generate(a_call())
         gate.set()
         async with closed_at_the_end(leader), closed_at_the_end(late):

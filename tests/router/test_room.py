@@ -51,6 +51,9 @@ async def test_calls_wait_for_holds_to_settle_first_come_first_served(tmp_path: 
             gate.set()
         heard = await asyncio.gather(*tasks)
         assert [it.answer.choices[0].text for it in heard] == [str(n) for n in range(6)]
+        # The last one stood in line while those between it and the first were answered, each for some time.
+        assert heard[-1].receipt.timing.queue_ms > sum(it.receipt.timing.upstream_ms for it in heard[1:-1]) - 1
+        assert heard[-1].receipt.timing.queue_ms > 0
         assert house.waiting() == 0
         assert house.rows("SELECT * FROM refusals") == []
 
@@ -261,10 +264,9 @@ async def test_a_fallback_waits_for_room_too(tmp_path: Path):
             fails.set()
             await house.until(lambda: [hold["state"] for hold in house.holds(call.generation_id)] == ["released"])
             settles.set()
-            assert [(it.provider, it.outcome) for it in (await asking).receipt.attempts] == [
-                ("a", "upstream_error"),
-                ("b", "ok"),
-            ]
+            receipt = (await asking).receipt
+            assert [(it.provider, it.outcome) for it in receipt.attempts] == [("a", "upstream_error"), ("b", "ok")]
+            assert receipt.timing.queue_ms > 0
             assert text_of(await other) == "the other"
 
 

@@ -98,6 +98,7 @@ class ScriptedReply:
         self.deployment_id = "openai:gpt-4o-mini"
         self.dropped_params = ("logit_bias",)
         self.clamped: dict[str, int] = {}
+        self.timing = Timing(queue_ms=0.5, ledger_ms=0.25, upstream_ms=40.0)
         self.event_format = ""
         self.closed = asyncio.Event()
         self.played = 0

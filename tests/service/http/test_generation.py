@@ -118,6 +118,7 @@ async def test_a_stream_is_deltas_and_exactly_one_done():
         assert events[2].json().keys() == GENERATED.keys() - {"output"}
         assert headers["x-farthing-cache"] == "miss"
         assert "x-farthing-cost-usd" not in headers
+        assert headers["server-timing"].startswith("queue;dur=0.500, ledger;dur=0.250, upstream;dur=40.000, total;dur=")
 
 
 async def test_a_streamed_tool_call_comes_whole_before_done():
