@@ -124,8 +124,12 @@ def max_cost_exceeded(error: MaxCostExceeded, _now_ms: int) -> Told:
 
 
 def unbounded_cost(error: UnboundedCost, _now_ms: int) -> Told:
+    # It is not what the call says, but what it leaves open.
+    lets = "nothing says how long its answer may be. Give `max_tokens`."
+    if error.field != "max_tokens":
+        lets = f"`{error.field}` lets it cost any amount. Leave it out or bound it."
     return Told(
-        f"A limit applies to this call, and `{error.field}` lets it cost any amount. Leave it out or bound it.",
+        f"A limit applies to this call, and {lets}",
         {"param": error.field, "field": error.field},
     )
 

@@ -142,6 +142,12 @@ def test_a_failure_is_retryable_unless_somebody_has_to_mend_something(outcome):
     assert problem_of(UpstreamFailed((ATTEMPT, failed)), NOW_MS).fields["retryable"] is True
 
 
+def test_a_call_without_a_length_is_told_to_give_one_not_to_leave_it_out():
+    lacking, hosted = (problem_of(UnboundedCost(field), NOW_MS).detail for field in ("max_tokens", "tools"))
+    assert "Give `max_tokens`." in lacking
+    assert "Leave it out or bound it." in hosted
+
+
 def test_a_deadline_says_whose_and_what_was_waited_for_and_how_long():
     late = DeadlineExceeded(elapsed_s=30.24, waited_for="p:m to answer", attempts=(ATTEMPT,), key="abc123")
     problem = problem_of(late, NOW_MS)
