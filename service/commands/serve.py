@@ -53,14 +53,15 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
     bound = listening.getsockname()
     click.echo(f"farthing listens on http://{config.server.host}:{bound[1]} — routes: {_names(config)}", err=True)
     if config.server.workers == 1:
-        sys.exit(run_worker(config, listening, partial(read, path, host=host, port=port, workers=workers)))
+        sys.exit(run_worker(config, listening, partial(read_again, path, host=host, port=port, workers=workers)))
     arguments = _arguments(path, config.server.host, bound[1])
     sys.exit(Workers(config.server.workers, arguments, os.environ, listening).run(drain_s=config.server.drain_s))
 
 
-def read(path: str | None, **overrides: object) -> Config:
+def read_again(path: str | None, **overrides: object) -> Config:
     """The config as it is now; from here on none of its keys is logged. Raises ConfigInvalid."""
-    config = load_config(path, os.environ, overrides={k: v for k, v in overrides.items() if v is not None})
+    given = {key: value for key, value in overrides.items() if value is not None}
+    config = load_config(path, os.environ, overrides=given, is_again=True)
     start_logging(config, "INFO")
     return config
 
@@ -68,19 +69,19 @@ def read(path: str | None, **overrides: object) -> Config:
 def run_with_arguments(arguments: Sequence[str], listening: socket.socket) -> int:
     """Serve as a worker, with the arguments that its parent gave it. Returns the exit status."""
     host, port, *path = arguments
-    read_again = partial(read, path[0] if path else None, host=host, port=int(port))
+    reading = partial(read_again, path[0] if path else None, host=host, port=int(port))
     config = load_or_exit(path[0] if path else None, host=host, port=int(port))
     start_logging(config, "INFO")
-    return run_worker(config, listening, read_again)
+    return run_worker(config, listening, reading)
 
 
-def run_worker(config: Config, listening: socket.socket, read_again: Callable[[], Config]) -> int:
+def run_worker(config: Config, listening: socket.socket, reading: Callable[[], Config]) -> int:
     """Serve on this socket until told to stop. Returns the exit status."""
     with _loading():
         from service.server import serve as serve_on
 
     try:
-        serve_on(config, read_again, os.environ, listening)
+        serve_on(config, reading, os.environ, listening)
     except (NotALedger, LocalModelUnavailable) as error:
         failing(str(error))
     return 0

@@ -30,15 +30,25 @@ def config_file(path: str | None, environ: Mapping[str, str]) -> str | None:
     return path or environ.get("FARTHING_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
 
 
-def load_config(path: str | None, environ: Mapping[str, str], *, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | None,
+    environ: Mapping[str, str],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    is_again: bool = False,
+) -> Config:
     """`path`, else $FARTHING_CONFIG, else ./farthing.toml if it is there, else the environment, else zero-config.
 
-    overrides: {key of [server]: value} from the command line. Raises ConfigInvalid with every problem at once.
+    overrides: {key of [server]: value} from the command line. is_again: another one is in force, so that a file that
+    says nothing is one that is just being written. Raises ConfigInvalid with every problem at once.
     """
     chosen = _chosen(path, environ)
     if chosen is not None:
+        document = _document(chosen)
+        if is_again and not document:
+            raise ConfigInvalid(Problem(str(chosen), "says nothing: to serve the embedded model alone takes a restart"))
         decoding = Decoding(environ)
-        config = _with_someone_to_ask(decoding.config(_document(chosen)), environ)
+        config = _with_someone_to_ask(decoding.config(document), environ)
     else:
         decoding = Decoding({})
         config = config_from_environment(environ)

@@ -104,7 +104,15 @@ async def test_a_config_that_is_wrong_changes_nothing_and_is_named_in_the_log(tm
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_config_file_that_is_gone_changes_nothing_and_frees_nobody_of_a_ceiling(tmp_path, workers):
+@pytest.mark.parametrize(
+    ("away", "words"),
+    [
+        (lambda config: config.rename(config.with_name("away.toml")), "cannot be read"),
+        (lambda config: config.write_text("\n"), "says nothing"),
+    ],
+    ids=["gone", "empty"],
+)
+async def test_a_config_file_that_is_gone_changes_nothing_and_frees_nobody_of_a_ceiling(tmp_path, workers, away, words):
     config = tmp_path / "farthing.toml"
     async with scripted_upstream() as upstream:
         # Without a file the embedded model would serve everyone, as what this one names it.
@@ -112,9 +120,9 @@ async def test_a_config_file_that_is_gone_changes_nothing_and_frees_nobody_of_a_
         async with farthing_serve(tmp_path, "--workers", str(workers), config=text) as service:
             await asyncio.gather(*(service.poll("/health/ready", lambda it: it["status"] == "ready") for _ in range(5)))
             before = await service.get("/v1/models")
-            config.rename(tmp_path / "away.toml")
+            away(config)
             hang_up(service)
-            await said(service, "the config was not taken: farthing.toml: cannot be read", times=workers)
+            await said(service, f"the config was not taken: farthing.toml: {words}", times=workers)
             assert await service.get("/v1/models") == before
             code, problem = await service.generate(model="chat", prompt="free now?", user="u")
             assert (code, problem["code"]) == (402, "ceiling_exceeded")
