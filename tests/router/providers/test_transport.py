@@ -277,13 +277,13 @@ def refusing_url() -> str:
 async def test_a_refused_connection_proves_that_nothing_was_sent() -> None:
     async with open_transport(limit=10) as transport:
         # Callers are told, who need not know what stands where behind us.
-        with pytest.raises(httpx.ConnectError, match="^cannot connect: connection refused$"):
+        with pytest.raises(httpx.ConnectError, match=r"^cannot connect: connection refused$"):
             await post(transport, refusing_url())
 
 
 async def test_an_unknown_name_proves_that_nothing_was_sent() -> None:
     async with open_transport(limit=10) as transport:
-        with pytest.raises(httpx.ConnectError, match="^cannot connect: its name leads to no address$"):
+        with pytest.raises(httpx.ConnectError, match=r"^cannot connect: its name leads to no address$"):
             await post(transport, "http://nobody.invalid/v1")
 
 
@@ -321,7 +321,7 @@ async def test_a_certificate_nobody_vouches_for_proves_that_nothing_was_sent(tmp
     tls, certificate = a_certificate(tmp_path)
     async with tls_port(PlainTalker, tls) as url:
         async with open_transport(limit=10) as transport:
-            with pytest.raises(httpx.ConnectError, match="^cannot connect: its certificate is not trusted$"):
+            with pytest.raises(httpx.ConnectError, match=r"^cannot connect: its certificate is not trusted$"):
                 await post(transport, url)
         async with open_transport(limit=10, tls=ssl.create_default_context(cafile=certificate)) as transport:
             assert await post(transport, url) == b""
