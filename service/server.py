@@ -30,6 +30,7 @@ from service.overflow import connection_cap, turning_away
 from service.parts import Parts
 from service.reachability import log_reachable
 from service.readiness import Draining
+from service.timeslice import ask_for_short_slices
 from service.workers import WORKER
 
 BACKLOG: Final = 2048
@@ -93,6 +94,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(config: Config, read: Callable[[], Config], environ: Mapping[str, str], listening: socket.socket) -> None:
     """Serve until a SIGTERM or SIGINT; a SIGHUP reads the config again. Raises what keeps the parts from opening."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ask_for_short_slices()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, read, environ, listening))
 
