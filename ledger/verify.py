@@ -70,14 +70,18 @@ class NoSuchLine(LedgerError):
 
     code = "no_such_line"
 
-    def __init__(self, seq: int, *, first_seq: int, last_seq: int) -> None:
-        if seq > last_seq:
-            why = f"the newest is {last_seq:,}; if there was one, this is an older copy, or newer lines were lost"
-        elif seq < first_seq:
-            why = f"those up to {first_seq:,} were folded away"
-        else:
-            why = f"it is missing from those up to {last_seq:,}"
-        super().__init__(f"there is no line {seq:,} to begin after: {why}")
+    def __init__(self, seq: int, first_seq: int, last_seq: int) -> None:
+        # All of it: a process that reads for another one has to be able to pass it on.
+        super().__init__(seq, first_seq, last_seq)
         self.seq = seq
         self.first_seq = first_seq
         self.last_seq = last_seq
+
+    def __str__(self) -> str:
+        if self.seq > self.last_seq:
+            why = f"the newest is {self.last_seq:,}; if there was one, this is an older copy, or newer lines were lost"
+        elif self.seq < self.first_seq:
+            why = f"those up to {self.first_seq:,} were folded away"
+        else:
+            why = f"it is missing from those up to {self.last_seq:,}"
+        return f"there is no line {self.seq:,} to begin after: {why}"

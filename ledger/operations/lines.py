@@ -187,7 +187,7 @@ def first_place(db: Database, since: int | None = None) -> Place:
     # A number may be larger than any that a database takes.
     row = None if since > newest else db.execute(SQL["chain_at"], {"seq": since}).fetchone()
     if row is None:
-        raise NoSuchLine(since, first_seq=start.seq, last_seq=newest)
+        raise NoSuchLine(since, start.seq, newest)
     return Place(since, row[0])
 
 

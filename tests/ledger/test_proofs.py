@@ -37,9 +37,10 @@ from ledger.sqlite.proofs import (
     proved,
 )
 from ledger.sqlite.reading import connect
+from ledger.sqlite.weights import draw_seed
 from ledger.upkeep import prune_ledger
 from ledger.usage import Usage
-from ledger.verify import verify_ledger
+from ledger.verify import NoSuchLine, verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 
 PRICE = Price(version="v1", base=Tier(input=100_000_000, output=50_000_000))
@@ -296,6 +297,17 @@ def test_what_is_written_otherwise_but_adds_up_is_proved_all_the_same(histories,
         assert proved(db) == PROVABLE
 
 
+def test_what_is_left_to_weigh_is_weighed_on_whichever_connection_compares(histories, tmp_path):
+    path = tmp_path / "farthing.db"
+    shutil.copy(histories[0], path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        without_rules(db)
+        for table in ("postings", "hold_windows", "holds"):
+            db.execute(HOLD_OF_ANOTHER_NAME.format(table))
+    with closing(connect(path, is_still=False)) as one, closing(connect(path, is_still=False)) as other:
+        assert proved(other, gathered.gather_all(one, draw_seed(0))) == PROVABLE
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_processes_that_each_draw_their_weights_prove_what_one_does(histories, number, tmp_path):
     assert found_in_processes(histories[number]) == ({}, frozenset())
@@ -306,6 +318,17 @@ def test_processes_that_each_draw_their_weights_prove_what_one_does(histories, n
         db.execute("UPDATE spend_hours SET cost_nanousd = cost_nanousd + 1")
         db.execute("UPDATE postings SET cost_nanousd = cost_nanousd + 1 WHERE seq = (SELECT MAX(seq) FROM postings)")
     assert found_in_processes(path)[0] == found_without_proofs(path)[0]
+
+
+def test_what_a_process_refuses_is_told_as_by_whoever_asks(histories):
+    with (
+        mock.patch.multiple(moment, APART_BYTES=0, CONNECTION_BYTES=1),
+        pytest.raises(
+            NoSuchLine, match=r"no line 1,000 to begin after: the newest is [0-9]+; if there was one"
+        ) as refused,
+    ):
+        verify_ledger(f"sqlite:{histories[0]}", on_rule=str, since=1000)
+    assert (refused.value.seq, refused.value.first_seq) == (1000, 0)
 
 
 @given(
