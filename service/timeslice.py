@@ -3,7 +3,8 @@
 A small request is handed through four threads. Each that wakes waits until the one that runs has had its slice, which
 is one that counts the tokens of ten megabytes, say; and the HTTP server's gives up its whole slice each time that it
 yields. With short slices all of them take their turns soon: beside such prompts a small request's p99 fell from 5.8 to
-4.3 ms, and what is served otherwise cost the same. Source: Linux 6.12, `Documentation/scheduler/sched-eevdf.rst`.
+4.3 ms; hits took 6 % less processor time, misses 1 % and streams 3 % more.
+Source: Linux 6.12, `Documentation/scheduler/sched-eevdf.rst`.
 """
 
 import ctypes

@@ -64,9 +64,13 @@ class Gathered:
         self._count(db, "weigh_generations", names, after_id=after_id, through_id=through_id, is_shared=is_shared)
 
     def gather_what_is_left(self, db: sqlite3.Connection) -> None:
-        """Generations without an attempt though no other call answered them, if there are any. Raises as above."""
-        (last_id,) = db.execute(SQL["last_generation"]).fetchone()
+        """Generations without an attempt though no other call answered them, if there are any. Raises as above.
+
+        On whatever connection, for it is known once all parts are together.
+        """
         if self.counted["called"] < self.counted["ended"]:
+            prepare(db, self.seed)
+            (last_id,) = db.execute(SQL["last_generation"]).fetchone()
             self.gather_generations(db, after_id="", through_id=last_id, is_shared=False)
 
     def gather_hours_kept(self, db: sqlite3.Connection) -> None:

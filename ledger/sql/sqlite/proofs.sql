@@ -35,7 +35,6 @@ WITH line AS (
             + CASE WHEN g.outcome IS NOT NULL AND p.kind <> 'correction' AND p.hold_id = h.generation_id || '.1'
                     AND g.created_at_ms = h.taken_at_ms AND g.deployment = h.deployment AND g.outcome = h.outcome
                     AND g.cost_basis = COALESCE(c.cost_basis, p.cost_basis)
-             
               THEN g.saved_nanousd % 2147483647 * :saved_nanousd + :generations + (g.cache = 'hit') * :cache_hits
                    + (g.cache = 'coalesced') * :coalesced ELSE 0 END) % 2147483647
            * place.weight % 2147483647 AS placed,
@@ -214,7 +213,8 @@ WITH named AS (
                 + kept.cached_tokens % 2147483647 * :cached_tokens
                 + kept.reasoning_tokens % 2147483647 * :reasoning_tokens) % 2147483647
                * hour.weight % 2147483647) % 2147483647 AS by_hour,
-           SUM(CASE WHEN hour.weight IS NULL THEN (kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
+           SUM(CASE WHEN hour.weight IS NULL
+               THEN (kept.cost_nanousd % 2147483647 * :cost_nanousd + kept.saved_nanousd % 2147483647 * :saved_nanousd
                 + kept.generations % 2147483647 * :generations + kept.attempts % 2147483647 * :attempts
                 + kept.cache_hits % 2147483647 * :cache_hits + kept.coalesced % 2147483647 * :coalesced
                 + kept.prompt_tokens % 2147483647 * :prompt_tokens
