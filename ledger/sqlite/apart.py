@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import IO, Any, Final, TypeVar
 
 from ledger.sqlite.reading import begin, connect
@@ -30,7 +30,10 @@ class ConnectionLost(Exception):  # As the fact.
 
 
 class Apart:
-    """Works have to be picklable, and so have their results. `close` ends the process, whatever it does."""
+    """Works have to be picklable, and so have their results. `close` ends the process, whatever it does.
+
+    Any thread may close it beneath one that runs a work.
+    """
 
     def __init__(self, path: Path, *, is_still: bool) -> None:
         # Modules are looked for where we found them, and not in whatever folder we were called in.
@@ -40,6 +43,7 @@ class Apart:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._asked, self._answers = self._process.stdin, self._process.stdout
+        self._using_pipes = Lock()
         with suppress(OSError):  # The first work tells.
             _send(self._asked, (path, is_still))
 
@@ -53,11 +57,14 @@ class Apart:
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` there. Raises what it raises, or ConnectionLost."""
-        try:
-            _send(self._asked, work)
-            is_done, result = pickle.load(self._answers)  # noqa: S301
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise ConnectionLost from error
+        with self._using_pipes:
+            if self._answers.closed:
+                raise ConnectionLost
+            try:
+                _send(self._asked, work)
+                is_done, result = pickle.load(self._answers)  # noqa: S301
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                raise ConnectionLost from error
         if not is_done:
             raise result
         return result  # type: ignore[no-any-return]  # As `work` returned it.
@@ -66,9 +73,10 @@ class Apart:
         """Idempotent."""
         self._process.kill()
         self._process.wait()
-        self._answers.close()
-        with suppress(OSError):  # What it was to be asked.
-            self._asked.close()
+        with self._using_pipes:  # Whoever waited for an answer has found their end.
+            self._answers.close()
+            with suppress(OSError):  # What it was to be asked.
+                self._asked.close()
 
 
 def roll_back(db: sqlite3.Connection) -> None:

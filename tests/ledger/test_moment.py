@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import threading
+from collections import Counter
 from contextlib import closing, suppress
 from functools import partial
 
@@ -153,6 +154,33 @@ def test_whoever_leaves_waits_for_no_process(path):
         assert begun.wait(30)
     with pytest.raises(ConnectionLost):
         asked.result()
+
+
+def test_whoever_asks_after_its_end_is_told_so(path):
+    apart = Apart(path, is_still=False)
+    apart.close()
+    with pytest.raises(ConnectionLost):
+        apart.run(process_of)
+
+
+def test_whoever_goes_on_asking_while_it_ends_is_told_so(path):
+    apart, asking, is_closed, failures = Apart(path, is_still=False), threading.Event(), threading.Event(), Counter()
+
+    def ask():
+        while not is_closed.is_set():
+            asking.set()
+            try:
+                apart.run(process_of)
+            except Exception as error:  # noqa: BLE001  # Counted.
+                failures[type(error)] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert asking.wait(30)
+    apart.close()
+    is_closed.set()
+    thread.join(30)
+    assert set(failures) == {ConnectionLost}
 
 
 def count_for_ever(db):
