@@ -1,13 +1,13 @@
 """A connection in a process of its own: it shares neither the interpreter nor SQLite's memory with its neighbours.
 
-It reads the file where the system has mapped it, which takes an eighth less. What a disk cannot read is a signal then
-that ends the process, and no error: `run` raises ConnectionLost, and whoever asked can still read it as an error.
+It is by a newer SQLite than most systems', and reads the file where the system has mapped it. What a disk cannot read
+is a signal then that ends the process, and no error: `run` raises ConnectionLost, and whoever asked can still read it
+as an error.
 """
 
 import os
 import pickle  # Of our own processes, over their pipes.
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,10 +17,12 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any, Final, TypeVar
 
-from ledger.sqlite.reading import begin, connect
+from ledger.database import Database
+from ledger.sqlite.bundled import connect_mapped
+from ledger.sqlite.reading import Connection, begin
 
 Result = TypeVar("Result")
-Work = Callable[[sqlite3.Connection], Any]
+Work = Callable[[Connection], Any]
 
 _SERVE: Final = "from ledger.sqlite.apart import serve; serve()"
 
@@ -55,7 +57,7 @@ class Apart:
         """Raises as above."""
         self.run(roll_back)
 
-    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def run(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` there. Raises what it raises, or ConnectionLost."""
         with self._using_pipes:
             if self._answers.closed:
@@ -79,7 +81,7 @@ class Apart:
                 self._asked.close()
 
 
-def roll_back(db: sqlite3.Connection) -> None:
+def roll_back(db: Database) -> None:
     """End the snapshot."""
     db.execute("ROLLBACK")
 
@@ -99,12 +101,12 @@ def serve() -> None:
 
 
 def _work_off(path: Path, is_still: bool, works: SimpleQueue[Work], answers: IO[bytes]) -> None:
-    db: sqlite3.Connection | None = None
+    db: Connection | None = None
     while True:
         work = works.get()
         answer: tuple[bool, Any]
         try:
-            db = db or connect(path, is_still=is_still, is_mapped=True)
+            db = db or connect_mapped(path, is_still=is_still)
             answer = True, work(db)
         except Exception as error:  # noqa: BLE001  # It is for whoever asked.
             answer = False, error

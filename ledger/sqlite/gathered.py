@@ -1,6 +1,5 @@
 """What one pass over lines, holds and generations comes to, gathered in parts and on several connections at once."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,6 +9,7 @@ from ledger.operations.spend import FAR_MS
 from ledger.operations.spend_sources import NAMES
 from ledger.sql import statements
 from ledger.sqlite.links import lay_out_windows
+from ledger.sqlite.reading import Connection
 from ledger.sqlite.weights import Seed, factors, lay_out
 
 SQL: Final = statements("sqlite", "proofs")
@@ -41,29 +41,27 @@ class Gathered:
         self.seed = seed
         self.counted: Counter[str] = Counter()
 
-    def gather_lines(self, db: sqlite3.Connection, *, after_seq: int, through_seq: int) -> None:
+    def gather_lines(self, db: Connection, *, after_seq: int, through_seq: int) -> None:
         """The lines after one number and through another. Raises sqlite3.DatabaseError, and TypeError at a NULL."""
         names = ("linked", "rows", "whole", "seen", "closing", "strangers", "called")
         self._count(db, "weigh_lines", (*_WEIGHED, *names, *_CALLS), after_seq=after_seq, through_seq=through_seq)
 
-    def gather_holds(self, db: sqlite3.Connection) -> None:
+    def gather_holds(self, db: Connection) -> None:
         """The holds without a closing line. Raises as above."""
         names = ("linked", "without_line", "whole", "strangers")
         self._count(db, "weigh_holds", (*_WEIGHED, *names, *_CALLS))
 
-    def gather_counts(self, db: sqlite3.Connection) -> None:
+    def gather_counts(self, db: Connection) -> None:
         """How many holds, links and generations there are. Raises as above."""
         self._count(db, "counts", ("holds", "links"))
         self._count(db, "ended_generations", ("ended",))
 
-    def gather_generations(
-        self, db: sqlite3.Connection, *, after_id: str, through_id: str, is_shared: bool = True
-    ) -> None:
+    def gather_generations(self, db: Connection, *, after_id: str, through_id: str, is_shared: bool = True) -> None:
         """The generations after one id and through another that have no attempt. Raises as above."""
         names = (*_WEIGHED, "strangers", "called")
         self._count(db, "weigh_generations", names, after_id=after_id, through_id=through_id, is_shared=is_shared)
 
-    def gather_what_is_left(self, db: sqlite3.Connection) -> None:
+    def gather_what_is_left(self, db: Connection) -> None:
         """Generations without an attempt though no other call answered them, if there are any. Raises as above.
 
         On whatever connection, for it is known once all parts are together.
@@ -73,24 +71,24 @@ class Gathered:
             (last_id,) = db.execute(SQL["last_generation"]).fetchone()
             self.gather_generations(db, after_id="", through_id=last_id, is_shared=False)
 
-    def gather_hours_kept(self, db: sqlite3.Connection) -> None:
+    def gather_hours_kept(self, db: Connection) -> None:
         """What is kept by the hour. Raises as above."""
         self._count(db, "weigh_hours_kept", ("hours_kept",))
 
-    def gather_names_kept(self, db: sqlite3.Connection, *, dimension: str, period_ms: int) -> None:
+    def gather_names_kept(self, db: Connection, *, dimension: str, period_ms: int) -> None:
         """What is kept of one dimension in one period. Raises as above."""
         names = ("names_kept", "days", "strange_days")
         self._count(db, "weigh_names_kept", names, dimension=dimension, period_ms=period_ms)
 
-    def gather_days_kept(self, db: sqlite3.Connection, *, dimension: str) -> None:
+    def gather_days_kept(self, db: Connection, *, dimension: str) -> None:
         """What is kept of one dimension by the day. Raises as above."""
         self._count(db, "weigh_days_kept", ("days_kept", "strange_days"), dimension=dimension)
 
-    def gather_pairs_kept(self, db: sqlite3.Connection) -> None:
+    def gather_pairs_kept(self, db: Connection) -> None:
         """What is kept of users and workflows together. Raises as above."""
         self._count(db, "weigh_pairs_kept", ("pairs_kept", "strange_pairs"))
 
-    def gather_latency(self, db: sqlite3.Connection) -> None:
+    def gather_latency(self, db: Connection) -> None:
         """Latency by the day, beside that by the hour. Raises as above."""
         (rows,) = db.execute(SQL["latency_rows"]).fetchone()
         for (day_ms,) in db.execute(SQL["latency_days"]).fetchall():
@@ -104,7 +102,7 @@ class Gathered:
         """Add what was gathered of other parts."""
         self.counted.update(other.counted)
 
-    def _count(self, db: sqlite3.Connection, statement: str, names: tuple[str, ...], **part: str | int) -> None:
+    def _count(self, db: Connection, statement: str, names: tuple[str, ...], **part: str | int) -> None:
         """Add the numbers of the one row that a statement comes to, by these names."""
         given = {**part, **factors(db, self.seed)}
         found = dict(zip(names, db.execute(SQL[statement], given).fetchone(), strict=True))
@@ -116,10 +114,10 @@ class Gathered:
 
 
 # Gathers one part, on a connection that is prepared for it.
-Gathering = Callable[[Gathered, sqlite3.Connection], None]
+Gathering = Callable[[Gathered, Connection], None]
 
 
-def prepare(db: sqlite3.Connection, seed: Seed) -> None:
+def prepare(db: Connection, seed: Seed) -> None:
     """What the statements need of a connection, once. Raises sqlite3.DatabaseError."""
     if db.execute(SQL["is_corrected_noted"]).fetchone() is None:
         lay_out(db, seed)
@@ -128,7 +126,7 @@ def prepare(db: sqlite3.Connection, seed: Seed) -> None:
         db.execute(SQL["corrected"])
 
 
-def gather_all(db: sqlite3.Connection, seed: Seed) -> Gathered:
+def gather_all(db: Connection, seed: Seed) -> Gathered:
     """All that there is, on one connection. Raises as `Gathered` does."""
     found = Gathered(seed)
     prepare(db, seed)
@@ -137,7 +135,7 @@ def gather_all(db: sqlite3.Connection, seed: Seed) -> Gathered:
     return found
 
 
-def plan(db: sqlite3.Connection) -> Iterator[Gathering]:
+def plan(db: Connection) -> Iterator[Gathering]:
     """All that there is to gather, in parts that may be gathered anywhere. Raises sqlite3.DatabaseError.
 
     Lines that are not numbered one after the other are left out: nothing that they are part of is proved then.
@@ -162,7 +160,7 @@ def plan(db: sqlite3.Connection) -> Iterator[Gathering]:
         yield partial(Gathered.gather_generations, after_id=after_id, through_id=through_id)
 
 
-def _some_ids(db: sqlite3.Connection, seqs: range) -> list[str]:
+def _some_ids(db: Connection, seqs: range) -> list[str]:
     """Generations in their order: those of these lines, and the last of all."""
     (last_id,) = db.execute(SQL["last_generation"]).fetchone()
     if last_id is None:

@@ -8,7 +8,6 @@ otherwise they are once in PRIME at most (`ledger.sqlite.weights`). Where they a
 which of these rules hold.
 """
 
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
@@ -17,6 +16,7 @@ import msgspec
 
 from ledger.ceilings import Counts, Span, Window, window_span
 from ledger.sql import statements
+from ledger.sqlite.reading import Connection
 from ledger.sqlite.weights import PRIME, Seed
 
 SQL: Final = statements("sqlite", "proofs")
@@ -104,7 +104,7 @@ class Linked(msgspec.Struct):
         self.last_deployment = max(self.last_deployment, other.last_deployment)
 
 
-def lay_out_windows(db: sqlite3.Connection, seed: Seed) -> None:
+def lay_out_windows(db: Connection, seed: Seed) -> None:
     """Have the weights of windows at hand on this connection. Raises sqlite3.DatabaseError."""
     windows = _windows(db)
     rows = [
@@ -115,7 +115,7 @@ def lay_out_windows(db: sqlite3.Connection, seed: Seed) -> None:
     db.executemany(WEIGHTS["add_window_weight"], rows)
 
 
-def prove_links(db: sqlite3.Connection, seed: Seed, linked: int, *, links: int, taken: Taken) -> LinkProofs:
+def prove_links(db: Connection, seed: Seed, linked: int, *, links: int, taken: Taken) -> LinkProofs:
     """linked: what lines and holds came to in windows' weights. links: how many there are. taken: holds by the hour.
 
     Raises sqlite3.DatabaseError, and TypeError at a NULL where none can be.
@@ -131,7 +131,7 @@ def prove_links(db: sqlite3.Connection, seed: Seed, linked: int, *, links: int, 
     return _by_window(db, windows, expected, links=links)
 
 
-def _windows(db: sqlite3.Connection) -> list[WindowRow]:
+def _windows(db: Connection) -> list[WindowRow]:
     return [WindowRow(*row) for row in db.execute(SQL["windows"])]
 
 
@@ -190,9 +190,7 @@ def _holds_by_window(of: WindowRow, by_deployment: dict[str, list[tuple[int, int
     return counts
 
 
-def _by_window(
-    db: sqlite3.Connection, windows: list[WindowRow], expected: dict[Place, int], *, links: int
-) -> LinkProofs:
+def _by_window(db: Connection, windows: list[WindowRow], expected: dict[Place, int], *, links: int) -> LinkProofs:
     linked = _add_up(db)
     there = {it.place for it in windows if it.scope is not None}
     whole = [it for it in windows if it.has_to_be_whole]
@@ -206,7 +204,7 @@ def _by_window(
     )
 
 
-def _add_up(db: sqlite3.Connection) -> dict[Place, Linked]:
+def _add_up(db: Connection) -> dict[Place, Linked]:
     lines, first, last = db.execute(SQL["lines"]).fetchone()
     parts = [{"after_seq": seq, "through_seq": min(seq + PART, last)} for seq in range(first - 1, last, PART) if lines]
     found: dict[Place, Linked] = {}

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Final, Protocol, TypeVar
 
 from ledger.sqlite.apart import Apart, ConnectionLost, roll_back
-from ledger.sqlite.reading import begin, connect
+from ledger.sqlite.reading import Connection, begin, connect
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,7 @@ class Moment(Protocol):
     """Works are run on its connections, which all see the same. Made by `open_moment`."""
 
     def submit(
-        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+        self, work: Callable[[Connection], Result], *, begun: Callable[[], object] = _nothing
     ) -> "Future[Result]":
         """Run `work` as soon as a connection is free, in the order that works came in.
 
@@ -54,13 +54,13 @@ class _Reader(Protocol):
 
     def begin(self) -> None: ...
     def roll_back(self) -> None: ...
-    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result: ...
+    def run(self, work: Callable[[Connection], Result]) -> Result: ...
 
 
 class _Here:
     """A connection of this process."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def begin(self) -> None:
@@ -69,18 +69,18 @@ class _Here:
     def roll_back(self) -> None:
         roll_back(self._connection)
 
-    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def run(self, work: Callable[[Connection], Result]) -> Result:
         return work(self._connection)
 
 
 class _Alone:
     """A moment of one connection, on the thread of whoever asks."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def submit(
-        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+        self, work: Callable[[Connection], Result], *, begun: Callable[[], object] = _nothing
     ) -> "Future[Result]":
         done: Future[Result] = Future()
         try:
@@ -104,11 +104,11 @@ class _Together:
         self._is_over = False
 
     def submit(
-        self, work: Callable[[sqlite3.Connection], Result], *, begun: Callable[[], object] = _nothing
+        self, work: Callable[[Connection], Result], *, begun: Callable[[], object] = _nothing
     ) -> "Future[Result]":
         return self._threads.submit(self._lend, work, begun)
 
-    def _lend(self, work: Callable[[sqlite3.Connection], Result], begun: Callable[[], object]) -> Result:
+    def _lend(self, work: Callable[[Connection], Result], begun: Callable[[], object]) -> Result:
         begun()
         while True:
             reader = self._idle.get()
@@ -183,7 +183,7 @@ def _size(path: Path) -> int:
     return size
 
 
-def _begin_together(opened: Sequence[_Reader], witness: sqlite3.Connection) -> list[_Reader]:
+def _begin_together(opened: Sequence[_Reader], witness: Connection) -> list[_Reader]:
     """Those of them that see the same moment: all, or the first if others never stop writing.
 
     What a witness saw before and after, if nothing was committed between, is what each one saw.

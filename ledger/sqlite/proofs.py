@@ -11,6 +11,7 @@ from ledger.operations.lines import pruned_before
 from ledger.operations.pairs import pairs_kept
 from ledger.sqlite.gathered import SQL, Gathered, gather_all
 from ledger.sqlite.links import prove_links
+from ledger.sqlite.reading import Connection
 from ledger.sqlite.weights import PRIME, draw_seed
 
 REFERENCES: Final = "references lead somewhere"
@@ -35,7 +36,7 @@ REFERENCES_PROVED: Final = frozenset({
 _FEW_ROWS: Final = ("api_key_routes", "api_key_ceilings", "deliveries", "slices", "postponing")
 
 
-def proved(db: sqlite3.Connection, found: Gathered | None = None) -> frozenset[str]:
+def proved(db: Connection, found: Gathered | None = None) -> frozenset[str]:
     """The rules that hold for certain, of those that there is a proof for. found: what was gathered, if it was."""
     try:
         since_ms = pruned_before(db) or 0

@@ -1,28 +1,41 @@
 """A connection for a long reading, and its snapshot."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+
+from ledger.database import Database
 
 _CACHE_KIB: Final = 32 * 1024
-# Of the largest file, as much as SQLite maps.
-_MAPPED_BYTES: Final = 0x7FFF0000
 
 
-def connect(path: Path, *, is_still: bool, is_mapped: bool = False) -> sqlite3.Connection:
-    """A connection that only reads, lent from thread to thread.
+class Connection(Database, Protocol):
+    """What a reading asks of one, by whichever copy of SQLite."""
 
-    is_mapped: the system reads the file into our memory by itself; what it cannot read ends the process.
-    """
-    uri = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if is_still else "")
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    if is_mapped:
-        db.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+    def create_function(
+        self, name: str, narg: int, func: Callable[..., int], /, *, deterministic: bool = ...
+    ) -> object: ...
+
+
+def connect(path: Path, *, is_still: bool) -> sqlite3.Connection:
+    """A connection that only reads, lent from thread to thread."""
+    db = sqlite3.connect(uri_of(path, is_still=is_still), uri=True, isolation_level=None, check_same_thread=False)
+    prepare(db)
     return db
 
 
-def begin(db: sqlite3.Connection) -> None:
+def uri_of(path: Path, *, is_still: bool) -> str:
+    """A file's name, for a connection that only reads. is_still: nobody else has it open."""
+    return f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if is_still else "")
+
+
+def prepare(db: Database) -> None:
+    """For a long reading."""
+    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def begin(db: Database) -> None:
     """A snapshot begins with its first reading."""
     db.execute("BEGIN")
     db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()

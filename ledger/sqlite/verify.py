@@ -30,6 +30,7 @@ from ledger.sqlite.gathered import LINES_AT_ONCE, Gathered, Gathering, plan, pre
 from ledger.sqlite.migrate import check_identity
 from ledger.sqlite.moment import Moment, open_moment
 from ledger.sqlite.proofs import HOURS, PROVABLE, REFERENCES, proved
+from ledger.sqlite.reading import Connection
 from ledger.sqlite.weights import Seed, draw_seed
 from ledger.verify import Findings, Unreadable, Violation
 
@@ -104,11 +105,11 @@ def _gather(moment: Moment) -> list["Future[Gathered]"] | None:
     return [moment.submit(partial(_gather_part, seed=seed, part=part)) for part in parts]
 
 
-def _parts(db: sqlite3.Connection) -> list[Gathering]:
+def _parts(db: Connection) -> list[Gathering]:
     return list(plan(db))
 
 
-def _gather_part(db: sqlite3.Connection, *, seed: Seed, part: Gathering) -> Gathered:
+def _gather_part(db: Connection, *, seed: Seed, part: Gathering) -> Gathered:
     prepare(db, seed)
     gathered = Gathered(seed)
     part(gathered, db)
@@ -149,7 +150,7 @@ def _look(moment: Moment, first: Place, on_rule: OnRule) -> list["Future[LineAud
     ]
 
 
-def _look_at(db: sqlite3.Connection, *, audit: LineAudit) -> LineAudit:
+def _look_at(db: Connection, *, audit: LineAudit) -> LineAudit:
     try:
         audit.prepare(db)
         for _ in audit.look(db):
@@ -163,7 +164,7 @@ def _later(moment: Moment, rule: str, statement: str, on_rule: OnRule) -> "Futur
     return moment.submit(partial(_check, rule=rule, statement=statement), begun=partial(on_rule, rule))
 
 
-def _check(db: sqlite3.Connection, *, rule: str, statement: str) -> Violation | None:
+def _check(db: Connection, *, rule: str, statement: str) -> Violation | None:
     try:
         cursor = db.execute(statement)
         names = [column[0] for column in cursor.description]
@@ -189,7 +190,7 @@ def check_hours(db: Database) -> Violation | None:
     return Violation(rule=HOURS, count=len(rows), rows=rows[:MOST_ROWS]) if rows else None
 
 
-def _count_holds(db: sqlite3.Connection) -> int:
+def _count_holds(db: Connection) -> int:
     try:
         (holds,) = db.execute("SELECT COUNT(*) FROM holds").fetchone()
     except sqlite3.DatabaseError:

@@ -8,7 +8,6 @@ whatever process, draws the same ones by itself; a name's weight is its keyed ha
 """
 
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -21,6 +20,7 @@ from ledger.ceilings import DAY_MS
 from ledger.operations.pairs import pairs_kept
 from ledger.operations.spend_sources import NAMES
 from ledger.sql import statements
+from ledger.sqlite.reading import Connection
 
 SQL: Final = statements("sqlite", "weights")
 # Written into proofs.sql: remainders of it multiply within 64 bits.
@@ -62,7 +62,7 @@ def draw_seed(since_ms: int) -> Seed:
     return Seed(secrets.token_bytes(32), since_ms)
 
 
-def factors(db: sqlite3.Connection, seed: Seed) -> dict[str, int]:
+def factors(db: Connection, seed: Seed) -> dict[str, int]:
     """What the statements of proofs.sql are given: {a sum: its factor}, and since when what is added up.
 
     Raises sqlite3.DatabaseError.
@@ -73,7 +73,7 @@ def factors(db: sqlite3.Connection, seed: Seed) -> dict[str, int]:
     return {**drawn, **spans}
 
 
-def lay_out(db: sqlite3.Connection, seed: Seed) -> None:
+def lay_out(db: Connection, seed: Seed) -> None:
     """Have the weights of hours, places and names at hand on this connection. Raises sqlite3.DatabaseError."""
     _lay_out_names(db, seed)
     # Not strict: weights are drawn without end.
@@ -91,7 +91,7 @@ def lay_out(db: sqlite3.Connection, seed: Seed) -> None:
         db.executemany(SQL[f"add_{name}_weight"], rows)
 
 
-def _lay_out_names(db: sqlite3.Connection, seed: Seed) -> None:
+def _lay_out_names(db: Connection, seed: Seed) -> None:
     hashed = lru_cache(NAMES_KEPT)(seed.of_name)
 
     def of_one(dimension: str, name: str) -> int:

@@ -6,7 +6,6 @@ APSW brings the VFS; `Face` gives its connection the face of sqlite3's, so that 
 import contextlib
 import os
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ from typing import Any
 import apsw
 import msgspec
 
+from ledger.sqlite.bundled import as_sqlite3
 from ledger.sqlite.session import Asking
 
 SECTOR_BYTES = 512
-TRANSACTION_ERRORS = {
-    apsw.SQLITE_CONSTRAINT: sqlite3.IntegrityError,
-    apsw.SQLITE_CORRUPT: sqlite3.DatabaseError,
-    apsw.SQLITE_NOTADB: sqlite3.DatabaseError,
-}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -245,7 +240,7 @@ class Face(Asking):
         try:
             rows = self._db.execute(sql, parameters or None).fetchall()
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise as_sqlite3(error) from error
         return Rows(rows, self._db.changes())
 
     def executemany(self, sql: str, many: Any) -> None:
@@ -256,14 +251,6 @@ class Face(Asking):
         # SQLite closes whatever the last checkpoint met; APSW alone passes on what its VFS raised meanwhile.
         with contextlib.suppress(apsw.Error):
             self._db.close()
-
-
-def _translated(error: apsw.Error) -> sqlite3.Error:
-    """APSW's exception as sqlite3 would have said it."""
-    code = getattr(error, "result", apsw.SQLITE_ERROR)
-    told = TRANSACTION_ERRORS.get(code, sqlite3.OperationalError)(str(error))
-    told.sqlite_errorcode = getattr(error, "extendedresult", code)
-    return told
 
 
 def recording_fsync(disk: Disk, folder: Path, fsync: Callable[[int], None]) -> Callable[[int], None]:
