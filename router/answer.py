@@ -4,7 +4,7 @@ Events and answers are shaped after chat completions, the widest of the formats 
 is kept in `extra` and goes back out as it came, so that an answer replays without loss.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -90,6 +90,13 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
     format: EventFormat = ""
+
+
+class SaysUsage(Protocol):
+    """Reads an answer, and may be asked before it is whole."""
+
+    def usage_so_far(self) -> Usage | None:
+        """What the provider has said that it counted up to here. None: nothing, or nothing that can be."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -147,6 +147,7 @@ class AttemptRunner:
                 stream=is_streamed,
                 headers=journey.headers_of(attempt),
                 on_headers=partial(self._hear_limits, deployment.id),
+                on_reading=attempt.hear,
                 endpoint=attempt.candidate.endpoint,
                 keeps_events=journey.keeps_events(attempt),
                 body_bytes=journey.call.body_bytes,

@@ -1,5 +1,7 @@
 """What an attempt is charged. Source: DESIGN §4, invariant 7."""
 
+import msgspec
+
 from ledger.usage import Usage
 from ledger.values import AttemptResult, CostBasis
 from router.faults import Fault, Outcome, is_charged
@@ -16,6 +18,18 @@ def needs_count(attempt: Attempt) -> bool:
 def reported_usage(attempt: Attempt) -> Usage | None:
     """What the provider said of it. None: nothing."""
     return None if attempt.closing is None else attempt.closing.usage
+
+
+def count(told: Usage | None, *, read: int, written: int) -> Usage:
+    """What stands in for what the provider did not say of the whole answer: read and written tokens, as counted here.
+
+    told: what it had said by then. Where there is such, what was read is by its price, and no less was written. Some
+    say only at the end what they read, and zero before. Pure.
+    """
+    if told is None or not told.prompt_tokens:
+        return Usage(input_tokens=read, output_tokens=written)
+    other = told.completion_tokens - told.output_tokens
+    return msgspec.structs.replace(told, output_tokens=max(told.output_tokens, written - other))
 
 
 def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:

@@ -9,7 +9,6 @@ import msgspec
 
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.ledger import Ledger
-from ledger.usage import Usage
 from ledger.values import Lead, Refused
 from router import charge
 from router.assemble import delivered_text
@@ -154,7 +153,7 @@ class Dispatcher:
             assert attempt.answer is not None
             written = await self.counter.count_output(delivered_text(attempt.answer), encoding)
             written_tokens = self._estimates.written_tokens(deployment_id, written)
-            counted = Usage(input_tokens=estimated, output_tokens=written_tokens)
+            counted = charge.count(attempt.usage_so_far, read=estimated, written=written_tokens)
         attempt.result = charge.close(attempt, counted)
         reported = charge.reported_usage(attempt)
         if reported is not None and not attempt.candidate.reads_more:

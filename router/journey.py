@@ -6,8 +6,9 @@ import time
 import msgspec
 
 from ledger.errors import LedgerError
+from ledger.usage import Usage
 from ledger.values import AttemptResult, Ending, GenerationFacts, Lookup
-from router.answer import Answer, Closing
+from router.answer import Answer, Closing, SaysUsage
 from router.breaker import Breaker
 from router.call import Call
 from router.deployments import Deployment, HedgeRule
@@ -35,7 +36,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
-    gaps: between what came of its answer, once it is over. is_closed: the ledger has its end.
+    gaps: between what came of its answer, once it is over. is_closed: the ledger has its end. reading: of its answer.
     breaker, asked_as: its deployment's, as they stood when it was begun.
     """
 
@@ -62,6 +63,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     limits: AttemptLimits | None = None
     is_closed: bool = False
     gaps: Gaps | None = None
+    reading: SaysUsage | None = None
 
     @property
     def deployment(self) -> Deployment:
@@ -72,6 +74,10 @@ class Attempt(msgspec.Struct, kw_only=True):
         """It is about to be sent."""
         self.started_at_ns = time.time_ns()
         self.began_s = time.monotonic()
+
+    def hear(self, reading: SaysUsage) -> None:
+        """Its answer has begun."""
+        self.reading = reading
 
     def end(self, outcome: Outcome, fault: Fault | None = None) -> None:
         """It is over. An attempt that never got through its gate began and ended at once."""
@@ -84,6 +90,11 @@ class Attempt(msgspec.Struct, kw_only=True):
         """There is no place for it in time. It was not sent, so the next deployment may be tried."""
         self.was_let_through, self.full_for_s = False, full_for_s
         self.end(fault.outcome, fault)
+
+    @property
+    def usage_so_far(self) -> Usage | None:
+        """What its provider has said that it counted. None: nothing."""
+        return None if self.reading is None else self.reading.usage_so_far()
 
     @property
     def latency_s(self) -> float:

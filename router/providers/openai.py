@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import httpx
 import msgspec
 
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.deployments import Deployment, Provider
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.providers import openai_responses
@@ -40,6 +40,7 @@ class OpenAIDialect:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_reading: Callable[[SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -60,6 +61,8 @@ class OpenAIDialect:
                 reading = there.whole(provider, response.status_code, body)
             else:
                 reading = there.events(provider, response.status_code, body, keeps_events=keeps_events)
+            if on_reading is not None:
+                on_reading(reading)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 deltas = reading.feed(chunk)

@@ -45,6 +45,9 @@ class Reading(Protocol):
     def closing(self) -> Closing:
         """The end of a whole answer. Raises Fault if it is not whole."""
 
+    def usage_so_far(self) -> Usage | None:
+        """See `router.answer.SaysUsage`."""
+
 
 class BodyReading:
     """What one response said of itself, and its fields by the kind that they must be of.
@@ -75,6 +78,10 @@ class BodyReading:
             extra=self.extra or None,
             format=self.FORMAT,
         )
+
+    def usage_so_far(self) -> Usage | None:
+        """See `router.answer.SaysUsage`."""
+        return self.usage
 
     def note(self, said: dict[str, Any], *, created: Any) -> None:
         """Keep the names in this object. created: the moment in it, in seconds, if it is one."""

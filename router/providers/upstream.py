@@ -6,7 +6,7 @@ Whatever goes wrong comes out as a Fault.
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Protocol
 
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.deployments import Deployment, Provider
 
 
@@ -21,6 +21,7 @@ class Upstream(Protocol):
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_reading: Callable[[SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -29,6 +30,7 @@ class Upstream(Protocol):
 
         Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
         at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
+        on_reading: told what reads its body, which knows more than the deltas say.
         endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
         keeps_events: deltas of a stream carry the events that they came from, as `Delta.raw`, where the dialect can.
         body_bytes: about how long the body is. Not to hold up other calls, a large one is written aside.

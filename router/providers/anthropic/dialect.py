@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import httpx
 
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.deployments import Deployment, Provider
 from router.providers.anthropic.reading import MessageReader
 from router.providers.anthropic.request import request_of
@@ -33,6 +33,7 @@ class AnthropicDialect:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_reading: Callable[[SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -50,6 +51,8 @@ class AnthropicDialect:
             if on_headers is not None:
                 on_headers(response.headers)
             reader = MessageReader(provider, response.status_code, keeps_events=keeps_events)
+            if on_reading is not None:
+                on_reading(reader)
             if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
                 for delta in reader.whole(await read_whole(response)):
                     yield delta

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.usage import Usage
 from router.answer import Block, Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
@@ -103,6 +104,10 @@ class MessageReader(EventsReading):
             raise Fault(Outcome.CUT, "the stream ended before the answer did", status=self.status)
         self.usage = self._counts.usage()
         return super().closing()
+
+    def usage_so_far(self) -> Usage | None:
+        """See `router.answer.SaysUsage`: an answer begins with what was read, by its price."""
+        return self._counts.so_far()
 
     def _deltas(self, events: list[SseEvent]) -> Iterator[Delta]:
         for event in events:

@@ -36,13 +36,17 @@ class Counts:
         self._take("thinking_tokens", thinking)
 
     def usage(self) -> Usage | None:
-        """In our classes. None: the provider did not say, or said what cannot be.
+        """Of the whole answer, in our classes. None: the provider did not say, or said what cannot be.
 
         Input excludes what caches read and wrote; output includes thinking. Calls of the vendor's own tools, counted
         in `server_tool_use`, are no tokens.
         """
+        return self.so_far() if self._is_final else None
+
+    def so_far(self) -> Usage | None:
+        """The same of what came until now; its output may be no more than the beginning."""
         counts = self._counts
-        if not (self._is_believable and self._is_final and {"input_tokens", "output_tokens"} <= counts.keys()):
+        if not (self._is_believable and {"input_tokens", "output_tokens"} <= counts.keys()):
             return None
         reasoning = min(counts.get("thinking_tokens", 0), counts["output_tokens"])
         short, long = (counts.get(name, 0) for name in _CACHE_LIVES)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.deployments import Deployment, Provider
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.faults import Fault, Outcome
@@ -44,6 +44,7 @@ class GeminiDialect:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_reading: Callable[[SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -65,6 +66,8 @@ class GeminiDialect:
             reader: GeminiReader | GeminiEmbeddings = GeminiReader(provider, response.status_code)
             if is_embedding:
                 reader = GeminiEmbeddings(provider, response.status_code, body)
+            if on_reading is not None:
+                on_reading(reader)
             if (
                 not isinstance(reader, GeminiReader)
                 or not stream

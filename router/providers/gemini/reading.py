@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ledger.usage import Usage
 from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
@@ -76,6 +77,10 @@ class GeminiReader(EventsReading):
                 raise Fault(Outcome.CUT, "the stream ended before the answer did", status=self.status)
         self.usage = self._counts.usage()
         return super().closing()
+
+    def usage_so_far(self) -> Usage | None:
+        """See `router.answer.SaysUsage`."""
+        return self._counts.usage()
 
     def _deltas(self, events: list[SseEvent]) -> Iterator[Delta]:
         for event in events:

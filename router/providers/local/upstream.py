@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.deployments import Deployment, Provider
 from router.faults import Fault, Outcome
 from router.providers.local.model import LocalModel
@@ -33,6 +33,7 @@ class LocalUpstream:
         stream: bool,
         headers: dict[str, str],
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_reading: Callable[[SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -46,6 +47,7 @@ class LocalUpstream:
             stream=stream,
             headers=headers,
             on_headers=on_headers,
+            on_reading=on_reading,
             endpoint=endpoint,
             keeps_events=keeps_events,
             body_bytes=body_bytes,
