@@ -1,8 +1,8 @@
 """The one place that writes: many calls' transactions in one commit, each whole or not at all.
 
 While one batch commits, the next one gathers, and goes on gathering until it runs those that go together, or its last
-work has run; no artificial delay. Requests never own a connection, so a caller that goes away only stops waiting.
-Source: DESIGN §4, "Writer".
+work has run; where the processor is busy, it waits for company first (`ledger.store.company`). Requests never own a
+connection, so a caller that goes away only stops waiting. Source: DESIGN §4, "Writer".
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 
 from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.figures import Batch
+from ledger.store.company import LOOK_S, Clocks, Company, read_clocks
 from ledger.store.works import BatchLost, Committed, Work
 
 Result = TypeVar("Result")
@@ -71,10 +72,11 @@ class Writer(ABC):
 
     place: where the ledger is, for people. tell: hears of each batch that was committed. batch_limit: how many works
     share a commit at most. failures: what the engine raises where the database failed, and not one transaction.
-    reopen_delays_s: how long it waits before it opens it again, and again.
+    reopen_delays_s: how long it waits before it opens it again, and again. clocks: what tells how busy we are.
     """
 
     batch_limit = BATCH_LIMIT
+    clocks: Callable[[], Clocks] = staticmethod(read_clocks)
     failures: ClassVar[tuple[type[Exception], ...]] = (OSError,)
     reopen_delays_s: ClassVar[tuple[float, ...]] = REOPEN_DELAYS_S
 
@@ -86,6 +88,8 @@ class Writer(ABC):
         # Asking for it takes a system call.
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        # So many works have to wait for it to be set.
+        self._wakes_at = 1
         self._closing = False
         self._is_open = False
 
@@ -122,7 +126,8 @@ class Writer(ABC):
             raise LedgerUnavailable
         done: asyncio.Future[Result] = self._loop.create_future()
         (self._first if is_settlement else self._second).append(Job(work, done, time.monotonic()))
-        self._wake.set()
+        if self.queue_depth >= self._wakes_at:
+            self._wake.set()
         return await done
 
     async def run(self, opened: asyncio.Future[None]) -> None:
@@ -193,6 +198,7 @@ class Writer(ABC):
             await self._wake.wait()
 
     async def _commit_batches(self, commit: Commit) -> None:
+        company = Company()
         while True:
             if not self.queue_depth:
                 if self._closing:
@@ -200,6 +206,7 @@ class Writer(ABC):
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            await self._wait_for(company)
             began_s = time.monotonic()
             batch = Gathering(self._take, self.batch_limit)
             try:
@@ -213,6 +220,7 @@ class Writer(ABC):
             except Exception:
                 _answer_all(batch.jobs, LedgerUnavailable(unknown=True))
                 raise
+            company.committed(len(batch.jobs))
             for job, result in zip(batch.jobs, results, strict=True):
                 _answer(job, result)
             if self._tell is not None:
@@ -220,6 +228,18 @@ class Writer(ABC):
                 self._tell(Batch(len(batch.jobs), waited_s, time.monotonic() - began_s))
             if trouble is not None:
                 raise trouble
+
+    async def _wait_for(self, company: Company) -> None:
+        """As long as it is worth while, and nobody closes us."""
+        while company.waits(self.queue_depth, self.clocks()) and not self._closing:
+            self._wakes_at = company.wanted
+            self._wake.clear()
+            timer = self._loop.call_later(LOOK_S, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+                self._wakes_at = 1
 
     def _take(self, most: int) -> list[Job]:
         """From the queue, in the order in which they are to run. For any thread."""

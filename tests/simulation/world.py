@@ -18,6 +18,7 @@ from ledger.loops import running
 from ledger.operations.owners import LeaseRule, Owner
 from ledger.sqlite.readers import Readers
 from ledger.sqlite.writer import open_store
+from ledger.store.company import Clocks
 from ledger.store.ledger import StoreLedger
 from ledger.store.writer import REOPEN_DELAYS_S, Writer
 from ledger.values import CacheBounds
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stalls: tuple[tuple[float, int, float], ...]
     jumps: tuple[tuple[float, int], ...]
     leave_rate: float
+    busy: float
 
     @property
     def ends_s(self) -> float:
@@ -71,6 +73,7 @@ def a_plan(chance: random.Random) -> Plan:
         stalls=tuple((at_s, other, chance.choice((1.0, 6.0, 17.0))) for at_s, other in stalls),
         jumps=tuple(jumps) if chance.random() < 0.3 else (),
         leave_rate=chance.choice((0, 0.2, 0.6)),
+        busy=chance.choice((0, 0.9, 1)),
     )
 
 
@@ -128,6 +131,7 @@ class World:
         async with AsyncExitStack() as stack:
             opening = partial(open_connection, make=partial(self._connection, name))
             store = await stack.enter_async_context(open_store(self._path, "normal", lambda path, _: opening(path)))
+            store.clocks = self._clocks
             ledger = await self._until_taken(partial(self._join, store))
             stack.push_async_callback(ledger.lease.leave)
             await self._until_taken(partial(ledger.configure_ceilings, CEILINGS))
@@ -210,6 +214,11 @@ class World:
             self._undisturbed_s = self._loop.time() + REOPEN_DELAYS_S[-1]
         for connection in itertools.chain(*self._connections.values()):
             connection.fault_rate = 0.0
+
+    def _clocks(self) -> Clocks:
+        """The processor is busy all the time, or never, or now and then."""
+        now_s = self._loop.time()
+        return Clocks(now_s, now_s * self._plan.busy if self._plan.busy < 1 else now_s + self._chance.random())
 
     def _clock_ms(self) -> int:
         now_ms = BEGAN_MS + int(self._loop.time() * 1000) + self._offset_ms
