@@ -1,7 +1,7 @@
 """What an operation sees of its database, whichever engine keeps it.
 
 The operations are plain functions over a `Database`: each is part of one transaction, and knows neither whose it is nor
-how statements get there. `sqlite3.Connection` is one as it is.
+how statements get there. `sqlite3.Connection` is one as it is, and `ledger.sqlite.bundled` has another.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -20,16 +20,16 @@ def reported_usage(attempt: Attempt) -> Usage | None:
     return None if attempt.closing is None else attempt.closing.usage
 
 
-def count(told: Usage | None, *, read: int, written: int) -> Usage:
+def count(told: Usage | None, *, read: int, written: int, thought_aloud: bool) -> Usage:
     """What stands in for what the provider did not say of the whole answer: read and written tokens, as counted here.
 
     told: what it had said by then. Where there is such, what was read is by its price, and no less was written. Some
-    say only at the end what they read, and zero before. Pure.
+    say only at the end what they read, and zero before. thought_aloud: what was written holds its thoughts. Pure.
     """
     if told is None or not told.prompt_tokens:
         return Usage(input_tokens=read, output_tokens=written)
-    other = told.completion_tokens - told.output_tokens
-    return msgspec.structs.replace(told, output_tokens=max(told.output_tokens, written - other))
+    words = written - told.reasoning_tokens if thought_aloud else written
+    return msgspec.structs.replace(told, output_tokens=max(told.output_tokens, words))
 
 
 def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:

@@ -153,7 +153,11 @@ class Dispatcher:
             assert attempt.answer is not None
             written = await self.counter.count_output(delivered_text(attempt.answer), encoding)
             written_tokens = self._estimates.written_tokens(deployment_id, written)
-            counted = charge.count(attempt.usage_so_far, read=estimated, written=written_tokens)
+            thought_aloud = any(choice.reasoning for choice in attempt.answer.choices)
+            counted = charge.count(
+                attempt.usage_so_far, read=estimated, written=written_tokens, thought_aloud=thought_aloud
+            )
+        attempt.reading = None
         attempt.result = charge.close(attempt, counted)
         reported = charge.reported_usage(attempt)
         if reported is not None and not attempt.candidate.reads_more:

@@ -36,8 +36,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
     was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
-    gaps: between what came of its answer, once it is over. is_closed: the ledger has its end. reading: of its answer.
-    breaker, asked_as: its deployment's, as they stood when it was begun.
+    gaps: between what came of its answer, once it is over. is_closed: the ledger has its end.
+    breaker, asked_as: its deployment's, as they stood when it was begun. reading: of its answer, until it is charged.
     """
 
     number: int

@@ -39,30 +39,40 @@ class Bundled:
 
     def execute(self, sql: str, parameters: Any = None, /) -> "BundledRows":
         """All rows are read at once."""
-        return self._rows(self._db.execute, sql, parameters)
+        return self._rows(apsw.Cursor.execute, sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> "BundledRows":
         """As above."""
-        return self._rows(self._db.executemany, sql, parameters)
+        return self._rows(apsw.Cursor.executemany, sql, parameters)
 
     def create_function(
         self, name: str, narg: int, func: Callable[..., int], /, *, deterministic: bool = False
     ) -> None:
         """As sqlite3's."""
-        self._db.create_scalar_function(name, func, narg, deterministic=deterministic)
+        try:
+            self._db.create_scalar_function(name, func, narg, deterministic=deterministic)
+        except apsw.Error as error:
+            raise as_sqlite3(error) from error
 
     def close(self) -> None:
         """Idempotent."""
         self._db.close()
 
-    def _rows(self, execute: Callable[[str, Any], apsw.Cursor], sql: str, parameters: Any) -> "BundledRows":
+    def _rows(
+        self, execute: Callable[[apsw.Cursor, str, Any], apsw.Cursor], sql: str, parameters: Any
+    ) -> "BundledRows":
+        cursor = self._db.cursor()
         try:
-            cursor = execute(sql, parameters)
+            execute(cursor, sql, parameters)
             return BundledRows(_columns(cursor), cursor.fetchall(), self._db.changes())
+        except (apsw.NoMemError, MemoryError) as error:
+            raise MemoryError from error  # As sqlite3: it says nothing of the file.
         except apsw.Error as error:
             raise as_sqlite3(error) from error
         except Exception as error:  # APSW passes on what a function, or a text that is none, raised.
             raise sqlite3.OperationalError(str(error)) from error
+        finally:
+            cursor.close(force=True)  # Whatever kept its statement from its end.
 
 
 class BundledRows:

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from ledger.database import Database
 from ledger.errors import NotALedger
 from ledger.operations import unfinished
 from ledger.sql import migrations, schema
@@ -38,7 +39,7 @@ def scripts(*, since: int, to: int) -> list[str]:
     return [script for number, script in numbered if since < number <= to]
 
 
-def check_identity(db: sqlite3.Connection, *, is_unfinished: bool = False) -> int:
+def check_identity(db: Database, *, is_unfinished: bool = False) -> int:
     """The schema version of the file, 0 for an empty one. Raises NotALedger for a foreign or a newer file.
 
     is_unfinished: a copy that is not whole passes as well, which is no ledger to anybody else.

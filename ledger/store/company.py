@@ -2,7 +2,7 @@
 
 A commit takes as much processor time as three or four calls' writes. Where calls come as fast as the process can take
 them, a batch that begins at once takes that time from those who would have joined it a moment later. So there it waits
-for as many works as the last one had, until they are there, or there is nothing else to do, or MOST_S have passed.
+for as many works as the last one had, until they are there, or no thread has much else to do, or MOST_S have passed.
 Measured in benchmarks/README.md.
 """
 

@@ -65,6 +65,17 @@ def test_what_cannot_be_done_is_an_operational_error(db, statement, parameters, 
     with pytest.raises(sqlite3.OperationalError) as failed:
         db.execute(statement, parameters).fetchall()
     assert code is None or failed.value.sqlite_errorcode == code
+    db.create_function("fails", 1, lambda n: n)  # Which no statement may be using.
+    assert db.execute("SELECT fails(3)").fetchall() == [(3,)]
+
+
+def test_want_of_memory_says_nothing_of_the_file(db):
+    def wants(n):
+        raise MemoryError
+
+    db.create_function("wants", 1, wants)
+    with pytest.raises(MemoryError):
+        db.execute("SELECT wants(n) FROM numbers").fetchall()
 
 
 def test_a_broken_rule_is_an_integrity_error(db):

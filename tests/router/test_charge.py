@@ -46,19 +46,31 @@ def test_without_a_report_what_was_counted_is_estimated_never_above_the_hold():
 
 
 @pytest.mark.parametrize(
-    ("told", "counted"),
+    ("told", "thought_aloud", "counted"),
     [
-        (None, Usage(input_tokens=8, output_tokens=20)),
+        (None, False, Usage(input_tokens=8, output_tokens=20)),
         # Some say only at the end what they read.
-        (Usage(output_tokens=1), Usage(input_tokens=8, output_tokens=20)),
-        (Usage(input_tokens=3, cached_tokens=9), Usage(input_tokens=3, cached_tokens=9, output_tokens=20)),
-        (Usage(cached_tokens=9, output_tokens=21), Usage(cached_tokens=9, output_tokens=21)),
-        (Usage(input_tokens=3, reasoning_tokens=15), Usage(input_tokens=3, reasoning_tokens=15, output_tokens=5)),
-        (Usage(input_tokens=3, reasoning_tokens=30), Usage(input_tokens=3, reasoning_tokens=30)),
+        (Usage(output_tokens=1), False, Usage(input_tokens=8, output_tokens=20)),
+        (Usage(input_tokens=3, cached_tokens=9), False, Usage(input_tokens=3, cached_tokens=9, output_tokens=20)),
+        (Usage(cached_tokens=9, output_tokens=21), False, Usage(cached_tokens=9, output_tokens=21)),
+        (Usage(input_tokens=3, reasoning_tokens=15), True, Usage(input_tokens=3, reasoning_tokens=15, output_tokens=5)),
+        (Usage(input_tokens=3, reasoning_tokens=30), True, Usage(input_tokens=3, reasoning_tokens=30)),
+        (
+            Usage(input_tokens=3, reasoning_tokens=30),
+            False,
+            Usage(input_tokens=3, reasoning_tokens=30, output_tokens=20),
+        ),
+        (
+            Usage(input_tokens=3, output_image_tokens=30),
+            True,
+            Usage(input_tokens=3, output_image_tokens=30, output_tokens=20),
+        ),
     ],
 )
-def test_what_a_provider_said_before_its_answer_broke_off_goes_before_our_count(told: Usage | None, counted: Usage):
-    assert charge.count(told, read=8, written=20) == counted
+def test_what_a_provider_said_before_its_answer_broke_off_goes_before_our_count(
+    told: Usage | None, thought_aloud: bool, counted: Usage
+):
+    assert charge.count(told, read=8, written=20, thought_aloud=thought_aloud) == counted
 
 
 @pytest.mark.parametrize(
