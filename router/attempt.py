@@ -10,7 +10,7 @@ from functools import partial
 
 from ledger.values import Lead
 from router.alternatives import Alternatives
-from router.answer import Closing, Delta
+from router.answer import Closing, Delta, SaysUsage
 from router.assemble import Assembly
 from router.breaker import BreakerEvent
 from router.deployments import HedgeRule
@@ -146,8 +146,7 @@ class AttemptRunner:
                 attempt.candidate.body,
                 stream=is_streamed,
                 headers=journey.headers_of(attempt),
-                on_headers=partial(self._hear_limits, deployment.id),
-                on_reading=attempt.hear,
+                on_answer=partial(self._hear, attempt),
                 endpoint=attempt.candidate.endpoint,
                 keeps_events=journey.keeps_events(attempt),
                 body_bytes=journey.call.body_bytes,
@@ -226,10 +225,11 @@ class AttemptRunner:
             if attempt.ttft_s is not None:
                 speeds.answered(deployment_id, attempt.ttft_s, is_streamed=True, allowed_tokens=allowed)
 
-    def _hear_limits(self, deployment_id: str, headers: Mapping[str, str]) -> None:
+    def _hear(self, attempt: Attempt, headers: Mapping[str, str], reading: SaysUsage) -> None:
+        attempt.reading = reading
         wait_s = wait_after_success_s(headers, now_ms=self._clock_ms())
         if wait_s is not None:
-            self._health.pacing.pace(deployment_id, wait_s)
+            self._health.pacing.pace(attempt.deployment.id, wait_s)
 
 
 def _endpoint_of(journey: Journey, attempt: Attempt) -> str:

@@ -75,10 +75,6 @@ class Attempt(msgspec.Struct, kw_only=True):
         self.started_at_ns = time.time_ns()
         self.began_s = time.monotonic()
 
-    def hear(self, reading: SaysUsage) -> None:
-        """Its answer has begun."""
-        self.reading = reading
-
     def end(self, outcome: Outcome, fault: Fault | None = None) -> None:
         """It is over. An attempt that never got through its gate began and ended at once."""
         if self.began_s is None:

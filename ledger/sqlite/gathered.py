@@ -58,8 +58,7 @@ class Gathered:
 
     def gather_generations(self, db: Connection, *, after_id: str, through_id: str, is_shared: bool = True) -> None:
         """The generations after one id and through another that have no attempt. Raises as above."""
-        names = (*_WEIGHED, "strangers", "called")
-        self._count(db, "weigh_generations", names, after_id=after_id, through_id=through_id, is_shared=is_shared)
+        self._count(db, "generations_apart", _CALLS, after_id=after_id, through_id=through_id, is_shared=is_shared)
 
     def gather_what_is_left(self, db: Connection) -> None:
         """Generations without an attempt though no other call answered them, if there are any. Raises as above.
@@ -110,7 +109,7 @@ class Gathered:
         for name, number in found.items():
             self.counted[name] += number or 0
         if there_are:
-            self._count(db, "weigh_calls", (*_WEIGHED, "strangers", "called"), calls=calls)
+            self._count(db, "weigh_generations", (*_WEIGHED, "strangers", "called"), ids=calls)
 
 
 # Gathers one part, on a connection that is prepared for it.

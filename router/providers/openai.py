@@ -39,8 +39,7 @@ class OpenAIDialect:
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
-        on_reading: Callable[[SaysUsage], None] | None = None,
+        on_answer: Callable[[Mapping[str, str], SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -55,14 +54,12 @@ class OpenAIDialect:
             headers=_headers(provider, headers, accept=accept),
             body=await written(lambda: there.request(deployment, body, stream=stream), size=body_bytes),
         ) as response:
-            if on_headers is not None:
-                on_headers(response.headers)
             if there.events is None or not stream or _is_whole(response):
                 reading = there.whole(provider, response.status_code, body)
             else:
                 reading = there.events(provider, response.status_code, body, keeps_events=keeps_events)
-            if on_reading is not None:
-                on_reading(reading)
+            if on_answer is not None:
+                on_answer(response.headers, reading)
             chunks = chunks_of(response)
             async for chunk in chunks:
                 deltas = reading.feed(chunk)

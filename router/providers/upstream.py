@@ -20,8 +20,7 @@ class Upstream(Protocol):
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
-        on_reading: Callable[[SaysUsage], None] | None = None,
+        on_answer: Callable[[Mapping[str, str], SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -29,8 +28,8 @@ class Upstream(Protocol):
         """One request to one deployment. Deltas as they come, then exactly one Closing: the answer is whole.
 
         Raises Fault, and nothing else of its own. Time is the caller's: cancelling, or `aclose`, closes the connection
-        at once. Consume under `aclosing`. on_headers: told the headers of a successful response.
-        on_reading: told what reads its body, which knows more than the deltas say.
+        at once. Consume under `aclosing`. on_answer: told the headers of a successful response, and
+        what reads its body, which knows more than the deltas say.
         endpoint: as `Candidate.endpoint`; a dialect that has only its own takes no notice of it.
         keeps_events: deltas of a stream carry the events that they came from, as `Delta.raw`, where the dialect can.
         body_bytes: about how long the body is. Not to hold up other calls, a large one is written aside.

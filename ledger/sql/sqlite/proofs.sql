@@ -120,45 +120,28 @@ SELECT SUM(placed * weight % 2147483647),
        COUNT(call), json_group_array(call) FILTER (WHERE call IS NOT NULL)
   FROM attempt;
 
--- name: weigh_generations
--- The generations in (:after_id, :through_id] that have ended and have no first attempt, as weigh_lines has them, how many
--- have no weight, though their hour is all there, and how many they are. What another call answered has no attempt; of all
--- else there is one, if all is well, so that it need not be looked for: is_shared says which of the two to look at.
-WITH ended AS (
-    SELECT (g.saved_nanousd % 2147483647 * :saved_nanousd + :generations + (g.cache = 'hit') * :cache_hits
-            + (g.cache = 'coalesced') * :coalesced) % 2147483647 * place.weight % 2147483647 AS placed,
-           hour.weight, hour.day_weight,
-           g.created_at_ms >= :paired_since_ms AND g.created_at_ms < :paired_until_ms AS is_paired,
-           names_weight(g.user_id, g.workflow, g.run) AS named, g.created_at_ms >= :since_ms AS is_whole
-      FROM generations AS g
-      LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = g.created_at_ms - g.created_at_ms % 3600000
-      LEFT JOIN temp.place_weights AS place
-        ON place.deployment = g.deployment AND place.route = g.route AND place.key_id = g.key_id
-       AND place.team = g.team AND place.basis = COALESCE(g.cost_basis, 'unknown') AND place.outcome = g.outcome
-     WHERE g.generation_id > :after_id AND g.generation_id <= :through_id AND g.outcome IS NOT NULL
-       AND (g.cache = 'hit' OR g.cache = 'coalesced') = :is_shared
-       AND NOT EXISTS (SELECT 1 FROM holds AS h
-                        WHERE h.hold_id = g.generation_id || '.1' AND h.generation_id = g.generation_id)
-     LIMIT -1
-)
-SELECT SUM(placed * weight % 2147483647),
-       SUM(placed * weight % 2147483647 * (named & 2147483647) % 2147483647),
-       SUM(CASE WHEN weight IS NOT NULL
-           THEN placed * day_weight % 2147483647 * (named & 2147483647) % 2147483647 END),
-       SUM(CASE WHEN is_paired THEN placed * day_weight % 2147483647 * (named >> 31) % 2147483647 END),
-       SUM(placed * weight IS NULL AND is_whole), COUNT(*)
-  FROM ended;
+-- name: generations_apart
+-- The generations in (:after_id, :through_id] that have ended and have no first attempt: how many, and the list of them. What
+-- another call answered has no attempt; of all else there is one, if all is well, so that it need not be looked for:
+-- is_shared says which of the two to look at.
+SELECT COUNT(*), json_group_array(g.generation_id)
+  FROM generations AS g
+ WHERE g.generation_id > :after_id AND g.generation_id <= :through_id AND g.outcome IS NOT NULL
+   AND (g.cache = 'hit' OR g.cache = 'coalesced') = :is_shared
+   AND NOT EXISTS (SELECT 1 FROM holds AS h
+                    WHERE h.hold_id = g.generation_id || '.1' AND h.generation_id = g.generation_id);
 
--- name: weigh_calls
--- The same of the generations of a list.
+-- name: weigh_generations
+-- The generations of a list, which have ended, as weigh_lines has them; how many have no weight, though their hour is all
+-- there, and how many they are.
 WITH ended AS (
     SELECT (g.saved_nanousd % 2147483647 * :saved_nanousd + :generations + (g.cache = 'hit') * :cache_hits
             + (g.cache = 'coalesced') * :coalesced) % 2147483647 * place.weight % 2147483647 AS placed,
            hour.weight, hour.day_weight,
            g.created_at_ms >= :paired_since_ms AND g.created_at_ms < :paired_until_ms AS is_paired,
            names_weight(g.user_id, g.workflow, g.run) AS named, g.created_at_ms >= :since_ms AS is_whole
-      FROM json_each(:calls) AS call
-     CROSS JOIN generations AS g ON g.generation_id = call.value
+      FROM json_each(:ids) AS listed
+     CROSS JOIN generations AS g ON g.generation_id = listed.value
       LEFT JOIN temp.hour_weights AS hour ON hour.hour_ms = g.created_at_ms - g.created_at_ms % 3600000
       LEFT JOIN temp.place_weights AS place
         ON place.deployment = g.deployment AND place.route = g.route AND place.key_id = g.key_id

@@ -32,8 +32,7 @@ class AnthropicDialect:
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
-        on_reading: Callable[[SaysUsage], None] | None = None,
+        on_answer: Callable[[Mapping[str, str], SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -48,11 +47,9 @@ class AnthropicDialect:
             headers=headers_of(provider, headers, accept=accept),
             body=await written(lambda: request_of(body, deployment.model, stream=stream), size=body_bytes),
         ) as response:
-            if on_headers is not None:
-                on_headers(response.headers)
             reader = MessageReader(provider, response.status_code, keeps_events=keeps_events)
-            if on_reading is not None:
-                on_reading(reader)
+            if on_answer is not None:
+                on_answer(response.headers, reader)
             if not stream or response.headers.get("content-type", "").startswith(("application/json", "text/html")):
                 for delta in reader.whole(await read_whole(response)):
                     yield delta

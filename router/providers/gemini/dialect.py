@@ -43,8 +43,7 @@ class GeminiDialect:
         *,
         stream: bool,
         headers: dict[str, str],
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
-        on_reading: Callable[[SaysUsage], None] | None = None,
+        on_answer: Callable[[Mapping[str, str], SaysUsage], None] | None = None,
         endpoint: str = "",
         keeps_events: bool = False,
         body_bytes: int = 0,
@@ -61,13 +60,11 @@ class GeminiDialect:
             headers=headers_of(provider, headers, accept="text/event-stream" if stream else "application/json"),
             body=await written(lambda: request(body, deployment.model), size=body_bytes),
         ) as response:
-            if on_headers is not None:
-                on_headers(response.headers)
             reader: GeminiReader | GeminiEmbeddings = GeminiReader(provider, response.status_code)
             if is_embedding:
                 reader = GeminiEmbeddings(provider, response.status_code, body)
-            if on_reading is not None:
-                on_reading(reader)
+            if on_answer is not None:
+                on_answer(response.headers, reader)
             if (
                 not isinstance(reader, GeminiReader)
                 or not stream

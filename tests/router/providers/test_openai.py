@@ -142,7 +142,7 @@ async def test_the_begin_of_a_successful_response_is_told_before_its_first_delta
         told: list[str] = []
         it.upstream.plays(answer("a"), status(500))
         attempt = it.dialect.attempt(
-            it.deployment, BODY, stream=True, headers={}, on_headers=lambda _: told.append("headers")
+            it.deployment, BODY, stream=True, headers={}, on_answer=lambda headers, _: told.append("headers")
         )
         async with aclosing(attempt):
             async for _ in attempt:
