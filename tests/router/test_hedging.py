@@ -131,7 +131,7 @@ async def test_an_answer_in_time_has_no_other_beside_it(tmp_path: Path):
 
 async def test_no_other_attempt_begins_once_there_is_output(tmp_path: Path):
     # Long enough for an output on a machine with much else to do.
-    rule = HedgeRule(after_s=1.0, stagger_s=0.01, max_ratio=10.0)
+    rule = HedgeRule(after_s=3.0, stagger_s=0.01, max_ratio=10.0)
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, hedge=rule) as house:
         more = asyncio.Event()
         upstream.plays(stream(["Once ", more, "upon"]))
@@ -139,7 +139,7 @@ async def test_no_other_attempt_begins_once_there_is_output(tmp_path: Path):
         async with closed_at_the_end(await house.gateway.generate(a_call(stream=True))) as reply:
             hearing = asyncio.create_task(note(reply, deltas))
             await house.until(lambda: any(delta.is_output for delta in deltas))
-            asyncio.get_running_loop().call_later(1.0 + 5 * rule.stagger_s, more.set)
+            asyncio.get_running_loop().call_later(rule.after_s + 5 * rule.stagger_s, more.set)
             assert told(await hearing) == [("a", "ok", False)]
         assert len(upstream.requests) == 1
 

@@ -84,7 +84,7 @@ async def test_a_call_does_not_spend_its_deadline_in_one_line_while_another_prov
             if is_known:
                 # More than half of the deadline, which is what one provider may have of it.
                 say_what_is_usual(house, "a", 15.0)
-            call = a_call("second", deadline_s=20.0 if is_known else 1.0)
+            call = a_call("second", deadline_s=20.0 if is_known else 3.0)
             finished = await house.ask(call)
             assert text_of(finished) == "from b"
             told = [(report.provider, report.outcome) for report in finished.receipt.attempts]
@@ -102,7 +102,7 @@ async def test_a_wait_that_nobody_could_foresee_ends_with_the_deadline(tmp_path:
             occupied(upstream, gate)
             first = await the_first(house, upstream)
             with pytest.raises(DeadlineExceeded) as late:
-                await house.ask(a_call("second", deadline_s=0.2))
+                await house.ask(a_call("second", deadline_s=1.0))
             assert late.value.waited_for == "a free place at a"
             gate.set()
             await first

@@ -119,7 +119,7 @@ async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # Enough for a ledger on a machine with much else to do.
-    monkeypatch.setattr(room, "LAST_TRY_S", 0.6)
+    monkeypatch.setattr(room, "LAST_TRY_S", 2.6)
     async with (
         scripted_upstream() as upstream,
         open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE + ONE // 2),)) as house,
@@ -129,7 +129,7 @@ async def test_a_wait_ends_at_the_deadline_and_is_then_counted_as_refused(
         await upstream.until(lambda it: len(it.requests) == 1)
         for number in (1, 2):
             with pytest.raises(CeilingHeld):
-                await house.ask(a_call(f"call {number}", deadline_s=1.0))
+                await house.ask(a_call(f"call {number}", deadline_s=3.0))
         assert house.waiting() == 0
         assert [(row["code"], row["count"]) for row in house.rows("SELECT * FROM refusals")] == [("ceiling_held", 2)]
         holds.cancel()

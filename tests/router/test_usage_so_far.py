@@ -74,7 +74,7 @@ async def test_who_leaves_before_the_first_word_pays_for_what_was_read(tmp_path:
         async with open_gateway(tmp_path, upstream, targets=(target,)) as house:
             begun = anthropic.start(usage={"input_tokens": 2, "cache_read_input_tokens": 500, "output_tokens": 1})
             upstream.plays(raw(anthropic.HEAD + anthropic.encoded([begun]), then="hang"))
-            call = a_call("word " * 500, stream=True, deadline_s=1.0)
+            call = a_call("word " * 500, stream=True, deadline_s=3.0)
             with pytest.raises(DeadlineExceeded):
                 await house.ask(call)
             await house.gateway.aclose()

@@ -171,7 +171,7 @@ async def test_a_streaming_caller_who_hangs_up_pays_for_what_it_got_and_nothing_
                 while read.count(b"event: delta") < 3:
                     read += await response.content.readany()
                 response.close()
-            await upstream.closed(upstream.requests[0], within_s=1.0)
+            await upstream.closed(upstream.requests[0])
             spend = await service.poll("/ledger/spend?group_by=outcome", lambda it: it["total"]["held_nanousd"] == 0)
             (row,) = [row for row in spend["rows"] if row["attempts"]]
             assert row["outcome"] == "aborted"

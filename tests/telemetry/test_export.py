@@ -197,12 +197,13 @@ async def test_a_busy_collector_is_asked_again(collector: Any, facts_of: FactsOf
 
 
 async def test_between_tries_there_is_a_pause_and_closing_ends_it(collector: Any, facts_of: FactsOf) -> None:
-    collector.statuses = [502] * 10
-    async with telemetry_to(collector.url, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}) as telemetry:
+    collector.statuses, collector.retry_after = [503] * 10, "60"
+    environ = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1", "OTEL_EXPORTER_OTLP_TIMEOUT": "120"}
+    async with telemetry_to(collector.url, environ) as telemetry:
         telemetry.record(facts_of())
         assert await asyncio.to_thread(collector.took.wait, 10)
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 0.7
+    assert time.monotonic() - began_s < 30
     assert len(collector.bodies) == 1
     assert telemetry.dropped == SPANS_A_CALL
 
@@ -242,8 +243,7 @@ async def test_a_collector_that_hangs_fills_the_queue_and_nothing_else(silent_en
     async with telemetry_to(silent_endpoint, environ) as telemetry:
         for _ in range(10):
             telemetry.record(facts_of())
-        assert telemetry.dropped == 8 * SPANS_A_CALL
-        assert time.monotonic() - began_s < 1
+        assert telemetry.dropped == 8 * SPANS_A_CALL, "nobody waited until it took something"
     assert telemetry.dropped == 10 * SPANS_A_CALL
     assert time.monotonic() - began_s < CLOSE_S
 
@@ -251,18 +251,17 @@ async def test_a_collector_that_hangs_fills_the_queue_and_nothing_else(silent_en
 def test_closing_does_not_wait_for_a_request_that_hangs(
     silent_server: socket.socket, silent_endpoint: str, facts_of: FactsOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = CollectorSettings(url=silent_endpoint, headers={}, timeout_s=1.5, compression="none")
+    settings = CollectorSettings(url=silent_endpoint, headers={}, timeout_s=3, compression="none")
     encoder = SpanEncoder({}, scope_name="farthing", scope_version="")
     exporter = SpanExporter(
         Collector(settings, user_agent="x"), encoder, BatchSettings(batch_spans=1), capture_content=False
     )
     exporter.record(facts_of())
     connection, _ = silent_server.accept()
-    began_s = time.monotonic()
     exporter.close(0.1)
-    assert time.monotonic() - began_s < 1
+    assert exporter._thread.is_alive(), "the request hangs on"
     assert "given up" in caplog.text
-    exporter._thread.join(5)
+    exporter._thread.join(30)
     assert not exporter._thread.is_alive()
     connection.close()
     assert exporter.dropped == SPANS_A_CALL

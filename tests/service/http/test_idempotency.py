@@ -545,7 +545,7 @@ async def test_the_sdks_own_retry_after_a_timeout_gets_an_answer_and_pays_for_no
     messages = [{"role": "user", "content": "hello"}]
     async with a_service(tmp_path) as (_, upstream, client):
         upstream.plays(hang(), answer("at the second try"))
-        sdk = openai.AsyncOpenAI(base_url=f"{client.base_url}/v1", api_key="sk-any", max_retries=4, timeout=1.0)
+        sdk = openai.AsyncOpenAI(base_url=f"{client.base_url}/v1", api_key="sk-any", max_retries=4, timeout=2.0)
         async with sdk:
             named = {"x-farthing-cache": "bypass", "Idempotency-Key": "k"}
             completion = await sdk.chat.completions.create(model="chat", messages=messages, extra_headers=named)
