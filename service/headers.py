@@ -180,5 +180,6 @@ def _tags(text: str) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise InvalidRequest("must be k=v pairs, separated by commas", where="x-farthing-tags")
-        tags[name] = value
+        if tags.setdefault(name, value) != value:
+            raise InvalidRequest(f"names {name!r} twice, with two values", where="x-farthing-tags")
     return bounded_tags("x-farthing-tags", tags)

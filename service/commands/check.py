@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,6 +15,7 @@ from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from ledger.valkey.address import cache_server_of
 from router.deployments import Deployment, Provider, Route
+from router.providers.local import LocalModelUnavailable, find_model
 from service.alerts.targets import Target, targets_of
 from service.clock import now_ms
 from service.commands.failing import load_or_exit
@@ -46,7 +47,7 @@ def check(path: str | None, *, probe: bool) -> None:
         console.print(
             f"stored answers: at {cache_server_of(config.cache.url)}, and in the ledger while that takes none"
         )
-    for warning in catalog.warnings:
+    for warning in (*catalog.warnings, *_missing_models(catalog.providers)):
         console.print(f"warning: {warning}", style="yellow")
     console.print("The config is valid.", style="green")
     if probe:
@@ -54,6 +55,16 @@ def check(path: str | None, *, probe: bool) -> None:
         console.print(_probe_table(answers))
         if not all(reached.is_well for reached in answers):
             sys.exit(PROBE_FAILED)
+
+
+def _missing_models(providers: Iterable[Provider]) -> Iterator[str]:
+    """What to do where a local model's file is not on this machine. It may be on the one that is to serve it."""
+    for provider in providers:
+        if provider.dialect == "local":
+            try:
+                find_model(provider.model_path)
+            except LocalModelUnavailable as error:
+                yield f"{provider.name}: {error}"
 
 
 def _route_table(route: Route) -> Table:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,22 @@ def test_what_has_no_price_is_warned_of_and_names_are_no_markup() -> None:
     result = run(PRIMARY_OPENAI_MODEL="fire:[red]m", PRIMARY_OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     assert cells(result, "primary:fire:[red]m")[-1] == "unpriced: free"
     assert "warning: primary:fire:[red]m has no price, so calls to it count as free" in result.stdout
+
+
+@pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacpp is not installed")
+def test_a_local_models_file_that_is_not_here_is_warned_of() -> None:
+    local = '[[providers]]\nname = "own"\ndialect = "local"\nmodel_path = "{0}"\n'
+    Path("other.gguf").write_bytes(b"GGUF")
+    for path, warning in {
+        "gone.gguf": "warning: own: cannot read the local model gone.gguf: No such file or directory",
+        "other.gguf": None,
+    }.items():
+        Path("farthing.toml").write_text(local.format(path) + '[[routes]]\nname = "r"\ntargets = ["own:m"]\n', "utf-8")
+        result = run()
+        assert result.exit_code == 0
+        assert [line for line in result.stdout.splitlines() if "own:" in line and "warning" in line] == (
+            [warning] if warning else []
+        )
 
 
 @asynccontextmanager

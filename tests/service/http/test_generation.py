@@ -66,7 +66,7 @@ async def test_headers_say_who_answered_at_what_cost_and_where_the_time_went():
 async def test_a_header_that_comes_in_several_lines_is_one_list():
     lines = [
         ("x-farthing-tags", "a=1"),
-        ("x-farthing-tags", "b=2,c=3"),
+        ("x-farthing-tags", "b=2,c=3,a=1"),
         ("OpenAI-Beta", "assistants=v2"),
         ("OpenAI-Beta", "responses=v1"),
     ]

@@ -119,6 +119,7 @@ async def test_a_number_out_of_bounds_is_told_both_of_them():
         ("x-farthing-max-cost-usd", "a lot"),
         ("x-farthing-tags", "novalue"),
         ("x-farthing-tags", "=v"),
+        ("x-farthing-tags", "a=1, a=2"),
         ("x-farthing-user", "u" * 300),
         ("x-farthing-run", b"\xff\xfe"),
     ],
