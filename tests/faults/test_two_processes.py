@@ -24,8 +24,10 @@ from tests.upstream import Connection, Request, ScriptedUpstream, hang, scripted
 SERVICES = {"sqlite": 2, "postgresql": 3}
 TURNS = 300
 TURNS_TAKE_S = 60
-# A turn of the other that is under way, and those that it squeezes in before a process that was woken is running.
-OTHERS_TURNS = 25
+# So few may wait for more than one turn of the other. With one lock it is every fifth.
+LONGER_SHARE = 0.05
+# A machine may stop one of them just after it said that it asks, and before it does. Not each time.
+ROUNDS = 5
 CANARY = {"error": {"message": "canary of a prompt", "type": "some_error", "code": "some_code"}}
 
 
@@ -169,12 +171,22 @@ async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(s
         campaign.audit()
 
 
-async def test_of_two_busy_processes_neither_waits_for_more_than_a_few_turns_of_the_other(tmp_path: Path):
-    (tmp_path / "log").touch()
+async def test_two_busy_processes_take_turns(tmp_path: Path):
+    for _ in range(ROUNDS):
+        waits = await waits_of_two(tmp_path)
+        longer, alternating = sum(wait > 1 for wait in waits), sum(wait >= 1 for wait in waits)
+        if is_fair := longer <= LONGER_SHARE * len(waits) and alternating >= len(waits) / 2:
+            break
+    assert is_fair, Counter(waits)
+
+
+async def waits_of_two(folder: Path) -> list[int]:
+    """How many turns of the other each process waited for, turn by turn."""
+    (folder / "log").write_bytes(b"")
     context, children = fork_context(), []
     for name in "ab":
         reading, writing = Pipe()
-        child = context.Process(target=take_turns, args=(str(tmp_path), name, writing), daemon=True)
+        child = context.Process(target=take_turns, args=(str(folder), name, writing), daemon=True)
         child.start()
         children.append((child, reading))
     for _, reading in children:
@@ -186,16 +198,15 @@ async def test_of_two_busy_processes_neither_waits_for_more_than_a_few_turns_of_
         assert child.exitcode == 0
         reading.close()
         child.close()
-    events = (tmp_path / "log").read_text().split()
+    events = (folder / "log").read_text().split()
     assert Counter(events) == {f"{name}{what}": TURNS for name in "ab" for what in ("?", "!")}
     last = min(len(events) - 1 - events[::-1].index(f"{name}!") for name in "ab")
-    for name, other in ("ab", "ba"):
-        waits = [
-            sum(event == f"{other}!" for event in events[asked : events.index(f"{name}!", asked)])
-            for asked, event in enumerate(events[:last])
-            if event == f"{name}?"
-        ]
-        assert max(waits) <= OTHERS_TURNS, sorted(waits)[-5:]
+    return [
+        sum(event == f"{other}!" for event in events[asked : events.index(f"{name}!", asked)])
+        for name, other in ("ab", "ba")
+        for asked, event in enumerate(events[:last])
+        if event == f"{name}?"
+    ]
 
 
 def take_turns(folder: str, name: str, parent: PipeEnd) -> None:
