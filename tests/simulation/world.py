@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ledger.ceilings import Ceiling
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.loops import running
 from ledger.operations.owners import LeaseRule, Owner
 from ledger.sqlite.readers import Readers
@@ -130,7 +130,9 @@ class World:
         """As `open_sqlite_ledger` puts it together, with callers instead of a service."""
         async with AsyncExitStack() as stack:
             opening = partial(open_connection, make=partial(self._connection, name))
-            store = await stack.enter_async_context(open_store(self._path, "normal", lambda path, _: opening(path)))
+            store = await self._until_open(
+                partial(open_store, self._path, "normal", lambda path, _: opening(path)), stack
+            )
             store.clocks = self._clocks
             ledger = await self._until_taken(partial(self._join, store))
             stack.push_async_callback(ledger.lease.leave)
@@ -161,6 +163,16 @@ class World:
         )
         await ledger.lease.join()
         return ledger
+
+    async def _until_open(self, opening, stack: AsyncExitStack) -> Writer:
+        """A process whose disk fails at each of its tries does not start, and is started again."""
+        while True:
+            try:
+                return await stack.enter_async_context(opening())
+            except NotALedger:
+                if self._loop.time() >= TROUBLE_ENDS_S:
+                    raise
+                self._say("could not start")
 
     async def _until_taken(self, write) -> None:
         while True:
