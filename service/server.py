@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import uvloop
@@ -106,7 +107,7 @@ async def _serve(
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, draining, stopping)
+        loop.add_signal_handler(number, partial(_stop, draining, stopping, is_minded=WORKER in environ))
     port = listening.getsockname()[1]
     max_connections = connection_cap(config.server.max_connections, max_in_flight=config.server.max_in_flight)
     async with (
@@ -165,9 +166,13 @@ def _settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _stop(draining: Draining, stopping: asyncio.Event) -> None:
-    """The first signal drains; a second one, while that goes on, is obeyed at once."""
-    if draining.is_on:
+def _stop(draining: Draining, stopping: asyncio.Event, *, is_minded: bool) -> None:
+    """The first signal drains; a second one, while that goes on, is obeyed at once.
+
+    is_minded: it is one of several workers. What is sent to all processes of a group reaches such a one twice, for
+    whoever minds it passes it on; that one knows a second signal when it gets one.
+    """
+    if draining.is_on and not is_minded:
         os._exit(1)
     draining.is_on = True
     stopping.set()

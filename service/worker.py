@@ -16,6 +16,7 @@ def main() -> None:
     """Serve on the inherited socket until told to stop, or until the parent is gone."""
     descriptor, parent, *arguments = sys.argv[1:]
     hold_hangups()  # Its parent did, in whatever way it was started.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches its parent, too, which passes it on.
     _die_with(int(parent))
     from service.commands.serve import run_with_arguments
 

@@ -39,6 +39,7 @@ class Workers:
         # By number.
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
+        self._is_forced = False
 
     def run(self, *, drain_s: float) -> int:
         """Mind the workers until a SIGTERM or SIGINT. Returns the process's exit status."""
@@ -69,7 +70,7 @@ class Workers:
             worker = subprocess.Popen(command, env=environ, pass_fds=(self._listening.fileno(),))  # noqa: S603
         self._running[index] = worker
         if self._is_stopping:  # When that was said, it was not there to be told.
-            worker.terminate()
+            self._tell(worker)
 
     def _replace_dead(self) -> None:
         for index, worker in list(self._running.items()):
@@ -79,10 +80,15 @@ class Workers:
                 self._start(index)
 
     def _stop(self, _number: int, _frame: object) -> None:
+        """The first signal has them drain; a second one, while they do, is obeyed at once."""
+        self._is_forced = self._is_stopping
         self._is_stopping = True
         for worker in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                worker.terminate()
+            self._tell(worker)
+
+    def _tell(self, worker: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            worker.send_signal(signal.SIGKILL if self._is_forced else signal.SIGTERM)
 
     def _pass_on(self, number: int, _frame: object) -> None:
         for worker in self._running.values():
@@ -98,5 +104,7 @@ class Workers:
                 worker.kill()
                 worker.wait()
         statuses: list[int] = [worker.returncode for worker in self._running.values()]
+        if self._is_forced:
+            return 1
         # One that was told to stop before it could listen to that has done so, too.
         return max(0 if status == -signal.SIGTERM else abs(status) for status in statuses)

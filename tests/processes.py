@@ -47,6 +47,11 @@ class Service:
         async with self.http.post(f"{self.url}/generate", json=body) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def stream(self, **body: Any) -> bytes:
+        """POST /generate: all that it streams. Raises aiohttp.ClientError where it breaks off."""
+        async with self.http.post(f"{self.url}/generate", json={**body, "stream": True}) as answer:
+            return await answer.content.read()
+
     async def get(self, path: str) -> Any:
         """GET as JSON."""
         async with self.http.get(self.url + path) as answer:
@@ -69,6 +74,10 @@ class Service:
         """As if the power were cut for this process."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGKILL)
+
+    def signal_group(self, number: int) -> None:
+        """As Ctrl-C in a terminal: to it and to all that it started. Of an installed one."""
+        os.killpg(self.process.pid, number)
 
     def terminate(self) -> None:
         """Ask it to drain and leave."""
@@ -141,7 +150,7 @@ def run_command(*arguments: str) -> None:
 @asynccontextmanager
 async def _installed(*arguments: str, folder: Path, environ: Mapping[str, str]) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        FARTHING, *arguments, cwd=folder, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        FARTHING, *arguments, cwd=folder, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
     )
     try:
         yield process

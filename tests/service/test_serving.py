@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import signal
 import socket
 import sqlite3
 from collections import Counter
 from contextlib import closing
+
+import aiohttp
+import pytest
 
 from tests.processes import START_WITHIN_S, farthing_serve, one_route, run_farthing
 from tests.upstream import answer, garbage, scripted_upstream, status, stream
@@ -223,9 +227,7 @@ async def test_a_sigterm_lets_a_stream_end_and_takes_nothing_new(tmp_path):
                 service.terminate()
                 # Who only watches is let go at once.
                 assert (await watching.content.read()).endswith(b'event: end\ndata: {"code":"draining"}\n\n')
-                async with asyncio.timeout(5):
-                    while (await service.http.get(f"{service.url}/health/ready")).status != 503:
-                        await asyncio.sleep(0.02)
+                await ready_no_more(service)
                 code, problem = await service.generate(model="chat", prompt="new")
                 assert (code, problem["code"]) == (503, "overloaded")
                 gate.set()
@@ -234,6 +236,48 @@ async def test_a_sigterm_lets_a_stream_end_and_takes_nothing_new(tmp_path):
             assert b"event: done" in rest
             assert await service.ended() == 0
     assert rows(tmp_path, "SELECT COUNT(*) FROM holds WHERE state = 'held'") == [(0,)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_to_all_of_its_processes_lets_the_streams_of_workers_end(tmp_path, number):
+    gate = asyncio.Event()
+    async with scripted_upstream() as upstream:
+        upstream.default = stream(["begun ", gate, "ended"])
+        config = one_route(upstream.url)
+        async with farthing_serve(tmp_path, "--workers", "2", config=config, installed=True) as service:
+            asked = [asyncio.create_task(service.stream(model="chat", prompt=f"long {count}")) for count in range(6)]
+            await upstream.until(lambda it: len(it.requests) == len(asked))
+            service.signal_group(number)
+            # It is told once: who was told by it and by the group alike lets them end all the same.
+            await ready_no_more(service)
+            gate.set()
+            for events in await asyncio.gather(*asked):
+                assert b"ended" in events
+                assert b"event: done" in events
+            assert await service.ended() == 0
+            assert "Traceback" not in service.log
+    assert rows(tmp_path, "SELECT COUNT(*) FROM holds WHERE state = 'held'") == [(0,)]
+
+
+async def test_a_second_signal_to_workers_is_obeyed_at_once(tmp_path):
+    async with scripted_upstream() as upstream:
+        upstream.default = stream(["begun "], then="hang")
+        config = one_route(upstream.url)
+        async with farthing_serve(tmp_path, "--workers", "2", config=config, installed=True) as service:
+            asked = asyncio.create_task(service.stream(model="chat", prompt="long"))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            service.terminate()
+            await ready_no_more(service)
+            service.terminate()
+            assert await service.ended() == 1
+            with pytest.raises(aiohttp.ClientError):
+                await asked
+
+
+async def ready_no_more(service):
+    async with asyncio.timeout(20):
+        while (await service.http.get(f"{service.url}/health/ready")).status != 503:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_wrong_config_is_told_whole_and_exits_with_2(tmp_path):
