@@ -1,7 +1,9 @@
 """What the router knows of its deployments, for people: `GET /router/status`."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -13,6 +15,9 @@ from router.health import Health
 from router.hints import Block, LastError
 from router.orders import order
 from router.planning import Routes
+
+# Callers choose their names.
+MOST_CALLED_BY_NAME: Final = 200
 
 
 class Deployments(Routes, Protocol):
@@ -33,7 +38,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouterStatus:
-    """Breaker, gate, success rate and latency of every deployment of every route, as this process sees them."""
+    """Breaker, gate, success rate and latency of deployments, as this process sees them."""
 
     def __init__(self, deployments: Deployments, health: Health, gates: Gates) -> None:
         self._deployments = deployments
@@ -41,8 +46,8 @@ class RouterStatus:
         self._gates = gates
 
     def status(self) -> dict[str, Any]:
-        """The object of CONTRACT §7, "Names in the open"."""
-        return {"deployments": [self._one(deployment) for deployment in self._configured().values()]}
+        """The object of CONTRACT §7, "Names in the open": of deployments of routes, and of others that were called."""
+        return {"deployments": [self._one(it) for it in (*self._configured().values(), *self._called_by_name())]}
 
     def hints(self, provider: str = "") -> dict[str, Any]:
         """The object of `GET /router/hints`: of deployments of routes and of those that anything is known of."""
@@ -67,6 +72,16 @@ class RouterStatus:
 
     def _configured(self) -> dict[str, Deployment]:
         return {target.id: target for route in self._deployments.routes for target in route.targets}
+
+    def _called_by_name(self) -> Iterator[Deployment]:
+        """Those that anything is known of though no route has them, of providers that are still configured."""
+        configured = self._configured()
+        others = (name for name in self._health.hints.known() if name not in configured)
+        for name in islice(others, MOST_CALLED_BY_NAME):
+            with suppress(UnknownModel):
+                found = self._deployments.resolve(name).targets[0]
+                if found.id == name:
+                    yield found
 
     def _standing(self, deployment_id: str) -> Standing:
         hint = self._health.hints.get(deployment_id)

@@ -308,6 +308,22 @@ async def test_an_address_that_is_not_this_machines_is_told_with_the_way_out(tmp
     assert "; --host takes another one: 127.0.0.1 is this machine alone" in line
 
 
+async def test_a_deployment_of_no_route_is_told_of_once_it_was_called(tmp_path):
+    async with scripted_upstream() as upstream:
+        upstream.default = status(500)
+        config = one_route(upstream.url, more='[router]\nunpriced = "free"\n')
+        async with farthing_serve(tmp_path, config=config) as service:
+            for number in range(3):
+                assert (await service.generate(model="up:other", prompt=f"call {number}"))[0] == 502
+            found = (await service.get("/router/status"))["deployments"]
+            assert [(it["deployment"], it["breaker"]["state"]) for it in found] == [
+                ("up:m", "closed"),
+                ("up:other", "open"),
+            ]
+            async with service.http.get(f"{service.url}/metrics") as metrics:
+                assert 'farthing_breaker_state{deployment="up:other",state="open"} 1.0' in await metrics.text()
+
+
 async def test_what_one_service_learns_of_a_deployment_the_others_on_its_ledger_know_also_after_a_restart(tmp_path):
     def is_open(found):
         (deployment,) = found["deployments"]
