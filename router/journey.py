@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, kw_only=True):
 
     was_let_through: False where its deployment's breaker, closed when the call was planned, had opened since, and where
     its provider's gate had no place for it in time; full_for_s: then, how long that may go on.
-    was_cut_short: it was stopped for the sake of the next deployment, too soon to say anything about its own.
+    was_cut_short: it was stopped by a limit of ours that says nothing about its deployment.
     hedges: the span of the attempt that it was started beside; empty: of none. limits: while it is under way.
     gaps: between what came of its answer, once it is over. is_closed: the ledger has its end.
     breaker, asked_as: its deployment's, as they stood when it was begun. reading: of its answer, until it is charged.

@@ -215,8 +215,11 @@ class AttemptLimits:
 
     @property
     def was_cut_short(self) -> bool:
-        """Whether it was stopped for the sake of the next deployment, too soon to say anything about this one."""
-        return self._stop.why is Why.TURN and self._is_cut_short
+        """Whether a limit of ours stopped it that says nothing about the deployment.
+
+        So is a turn that was too short for that, and a stream's greatest length: until then it was told.
+        """
+        return self._stop.why is Why.LENGTH or (self._stop.why is Why.TURN and self._is_cut_short)
 
     def fault(self, *, waited_s: float) -> Fault:
         """What the attempt ended by, after the timer fired: as things were then, whoever came or left since."""

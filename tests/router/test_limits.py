@@ -156,6 +156,9 @@ async def test_a_stream_that_never_ends_is_cut_at_its_length(tmp_path: Path):
             await house.ask(a_call(stream=True))
         assert "too long" in (raised.value.attempts[0].error or "")
         assert raised.value.attempts[0].latency_ms < LATE_S * 1000
+        # It was not its provider who wanted it ended.
+        assert house.health.breaker("a:model-a").consecutive_failures == 0
+        assert house.health.hints.report("a:model-a")["block"] is None
 
 
 async def test_a_followers_later_deadline_keeps_the_flight_alive_after_the_leaders(tmp_path: Path):
