@@ -12,7 +12,8 @@ PARAMETERS: Final = {
     "json_schema": ("response_format",),
     "reasoning_effort": ("reasoning_effort",),
     "reasoning_summary": ("reasoning",),
-    "thinking_budget": ("thinking_budget",),
+    # The latter is how Claude is asked for one.
+    "thinking_budget": ("thinking_budget", "thinking"),
     "include_thoughts": ("include_thoughts",),
     # Who samples by himself takes none of what shapes it.
     "temperature": (

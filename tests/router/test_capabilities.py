@@ -36,6 +36,8 @@ def deployment_of(model: str, **more: Any) -> Deployment:
         ("gpt-5-chat-latest", {"reasoning_effort": "low", "temperature": 0.2}, ("reasoning_effort",)),
         ("o3", {"reasoning_effort": "high", "thinking_budget": 100}, ("thinking_budget",)),
         ("o4-mini", {"reasoning_effort": "high", "logprobs": True}, ("logprobs",)),
+        ("gpt-4o", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, ("thinking",)),
+        ("claude-sonnet-4-5", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, ()),
         ("o1-mini", {"tools": [], "reasoning_effort": "low"}, ("tools", "reasoning_effort")),
         ("gemini-2.5-pro", {"thinking_budget": 100, "include_thoughts": True}, ()),
         ("gemini-2.0-flash", {"thinking_budget": 100, "temperature": 0}, ("thinking_budget",)),
