@@ -134,7 +134,9 @@ class Dispatcher:
             return NoDeploymentAvailable(max(1.0, self._alternatives.returns_in_s(journey)))
         if last.outcome == Outcome.REJECTED:
             assert fault.status is not None
-            return UpstreamRejected(fault.status, fault.message, fault.error_body, reports)
+            # What is wrong is the call, whatever its provider calls it.
+            status = fault.status if fault.status < 500 else 400
+            return UpstreamRejected(status, fault.message, fault.error_body, reports)
         if last.outcome == Outcome.ABORTED and last.was_let_through:
             elapsed_s = time.monotonic() - journey.began_s
             key = shown_key(journey.lookup)

@@ -183,6 +183,7 @@ def _outcome(status: int, error: Said) -> Outcome:
         (Outcome.REJECTED, status in _LIMIT_STATUSES and error.mentions(said.TOO_LARGE_FOR_THE_LIMIT)),
         # Some say 498 when they are full.
         (Outcome.RATE_LIMITED, status == 429 or (status in {413, 498} and error.says(said.RATE_LIMITED))),
+        (Outcome.REJECTED, status == 500 and error.says(said.UNFIT)),
         (Outcome.UPSTREAM_ERROR, status >= 500 or status in {408, 409, 425, 499}),
         (Outcome.REJECTED, status == 404 and error.mentions(said.NAMED_BY_CALLER)),
         (Outcome.NOT_SUPPORTED, status in {404, 405, 410} or error.says(said.NOT_SUPPORTED)),

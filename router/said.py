@@ -103,6 +103,11 @@ POLICY: Final = Meaning(
         "content[ _-](policy|filter|management policy)|content violates|usage (polic|guideline)|moderation|flagged"
     ),
 )
+# llama.cpp's server says 500 of these, whose call is wrong or not for its model.
+UNFIT: Final = Meaning(
+    codes=re.compile("(?!)"),
+    words=re.compile("^(image|audio|video) input is not supported|^failed to parse (tools|messages)"),
+)
 TIMEOUT: Final = Meaning(codes=re.compile("timeout|deadline_exceeded"), words=re.compile("timed?[ -]?out"))
 
 # Where a message begins to repeat the request: at a quotation mark that opens, or after these words.

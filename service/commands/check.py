@@ -14,6 +14,7 @@ from ledger.ceilings import Ceiling
 from ledger.money import format_usd
 from ledger.prices import Tier, load_book
 from ledger.valkey.address import cache_server_of
+from router.capabilities import CAPABILITIES
 from router.deployments import Deployment, Provider, Route
 from router.providers.local import LocalModelUnavailable, find_model
 from service.alerts.targets import Target, targets_of
@@ -105,7 +106,10 @@ def _count(number: int | None) -> str:
 
 
 def _supports(target: Deployment) -> str:
-    return "" if target.supports is None else ", ".join(sorted(target.supports)) or "nothing"
+    if target.supports is None:
+        return ""
+    lacks = CAPABILITIES - target.supports
+    return f"all but {', '.join(lacks)}" if len(lacks) == 1 else ", ".join(sorted(target.supports)) or "nothing"
 
 
 def _source(target: Deployment) -> str:

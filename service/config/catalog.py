@@ -8,9 +8,10 @@ from ledger.ceilings import Ceiling
 from ledger.money import parse_usd
 from ledger.prices import FREE, Price, PriceBook, Tier
 from router.breaker import BreakerRule
+from router.capabilities import CAPABILITIES, VISION
 from router.deployments import Deployment, HedgeRule, Provider, Route
 from router.errors import UnknownModel
-from router.registry import facts_of
+from router.registry import ModelFacts, facts_of
 from router.tokens import encoding_for
 from router.vendors import usual_of
 from service.config.environment import DEFAULT_ROUTE
@@ -138,7 +139,7 @@ class Catalog:
             encoding=section.encoding or encoding_for(model),
             context_window=section.context_window or known_window or facts.context_window,
             max_output_tokens=section.max_output_tokens or facts.max_output_tokens,
-            supports=facts.supports if section.supports is None else frozenset(section.supports),
+            supports=_supports(provider, facts) if section.supports is None else frozenset(section.supports),
             adaptation=facts.adaptation,
             latency_threshold_s=None if section.latency_threshold_ms is None else section.latency_threshold_ms / 1000,
         )
@@ -181,6 +182,13 @@ class CurrentCatalog:
     def models(self) -> tuple[Deployment, ...]:
         """All deployments of [[models]], in order."""
         return self._catalog.models
+
+
+def _supports(provider: Provider, facts: ModelFacts) -> frozenset[str] | None:
+    """What is known of it, where the config does not say it. Beside a local model's file there is none for images."""
+    if provider.dialect != "local":
+        return facts.supports
+    return (CAPABILITIES if facts.supports is None else facts.supports) - {VISION}
 
 
 def _provider(section: ProviderSection) -> Provider:

@@ -76,6 +76,27 @@ async def test_zero_config_answers_a_prompt_for_free(tmp_path):
         assert (again["cache_hit"], again["output"]) == (True, body["output"])
 
 
+async def test_what_the_embedded_model_cannot_take_is_the_callers_mistake_and_closes_it_to_nobody(tmp_path):
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    async with (
+        farthing_serve(tmp_path) as service,
+        openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        await service.poll("/health/ready", lambda it: it["status"] == "ready", within_s=60)
+        for stream in (False, True, False):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.chat.completions.create(
+                    model="default", messages=[{"role": "user", "content": [picture]}], stream=stream
+                )
+            assert refused.value.code == "upstream_rejected"
+            assert "image input is not supported" in refused.value.message
+            with pytest.raises(openai.BadRequestError, match="Failed to parse tools"):
+                await client.chat.completions.create(
+                    model="default", messages=[{"role": "user", "content": "x"}], tools=[{"type": "nope"}]
+                )
+        assert (await service.generate(prompt="Name a colour.", params={"max_tokens": 4}))[0] == 200
+
+
 async def test_ask_prints_the_answer_and_what_it_cost(tmp_path):
     # How long the embedded model speaks, unless it is told, is chance; and on a busy machine it speaks slowly.
     async with scripted_upstream() as upstream:

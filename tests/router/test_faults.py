@@ -102,6 +102,10 @@ REFUSALS = [
     (503, b"", Outcome.UPSTREAM_ERROR),
     (524, b"", Outcome.UPSTREAM_ERROR),
     (529, error("Overloaded", None, "overloaded_error"), Outcome.UPSTREAM_ERROR),
+    # llama.cpp's server, of a call that is wrong or not for its model.
+    (500, error("image input is not supported - hint: you may need to provide the mmproj", 500), Outcome.REJECTED),
+    (500, error("Failed to parse tools: Unsupported tool type; tools = []", 500), Outcome.REJECTED),
+    (500, error("Internal error, but image input is not supported", 500), Outcome.UPSTREAM_ERROR),
     (301, b"", Outcome.BAD_ANSWER),
     (308, b"", Outcome.BAD_ANSWER),
     (101, b"", Outcome.BAD_ANSWER),
