@@ -12,6 +12,7 @@ from service.alerts.targets import targets_of
 from service.auth.keyring import open_keyring
 from service.clock import now_ms
 from service.config import Config
+from service.config.addresses import in_url
 from service.ground import Ground, open_ground
 from service.live.board import LiveBoard
 from service.live.elsewhere import telling_of_others
@@ -122,5 +123,4 @@ def public_url(config: Config, *, port: int | None = None) -> str:
     host = config.server.host
     if host in ANYWHERE:
         host = "localhost"
-    at = f"[{host}]" if ":" in host else host
-    return f"http://{at}:{config.server.port if port is None else port}"
+    return f"http://{in_url(host)}:{config.server.port if port is None else port}"

@@ -37,6 +37,8 @@ MAX_CONTAINERS: Final = 50_000
 MAX_VALUES: Final = 500_000
 # To look for a key that is given twice takes one step, which is too long for a larger body.
 MAX_NAMED_BYTES: Final = 1_048_576
+# The decoder reads on for the other half, and says that the text is cut off.
+_HALF_AT_THE_END: Final = re.compile(rb'(?i)(?<!\\)\\ud[89ab][0-9a-f]{2}"')
 _DECODER: Final = msgspec.json.Decoder()
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # Opening adds one to the depth, closing takes one: +1 and -1 as signed bytes.
@@ -68,7 +70,7 @@ def _decode(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequest("the body is not UTF-8") from error
     except msgspec.DecodeError as error:
-        raise InvalidRequest(str(error) if raw.strip() else "the body is empty: send a JSON object") from error
+        raise InvalidRequest(_undecodable(raw, str(error))) from error
     except Malformed as error:
         raise InvalidRequest("the JSON is malformed") from error
     except LongKey as error:
@@ -117,6 +119,15 @@ def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, w
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
             raise InvalidRequest(f"unknown {kind}; {hint}", where=f"{within}{name}")
+
+
+def _undecodable(raw: bytes, words: str) -> str:
+    """What is wrong with a text that is no JSON: in the decoder's words, where they do not lead astray."""
+    if not raw.strip():
+        return "the body is empty: send a JSON object"
+    if _HALF_AT_THE_END.search(raw) is not None and raw.rstrip().endswith(b"}"):
+        return "JSON is malformed: a string ends with half of a utf-16 surrogate pair"
+    return words
 
 
 def _without_strings(raw: bytes) -> bytes:

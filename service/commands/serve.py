@@ -19,6 +19,7 @@ from router.providers.local import LocalModelUnavailable
 from service.clock import now_ms
 from service.commands.failing import failing, load_or_exit, start_logging
 from service.config import Config, config_file, load_config
+from service.config.addresses import in_url
 from service.config.catalog import Catalog
 from service.hangup import hold_hangups
 from service.workers import Workers
@@ -47,11 +48,13 @@ def serve(path: str | None, host: str | None, port: int | None, workers: int | N
 
         listening = listen(config.server.host, config.server.port)
     except OSError as error:
-        failing(f"cannot listen on {config.server.host}:{config.server.port}: {_why(error)}")
+        failing(f"cannot listen on {in_url(config.server.host)}:{config.server.port}: {_why(error)}")
     for warning in Catalog(config, load_book(), now_ms=now_ms()).warnings:
         log.warning("%s", warning)
     bound = listening.getsockname()
-    click.echo(f"farthing listens on http://{config.server.host}:{bound[1]} — routes: {_names(config)}", err=True)
+    click.echo(
+        f"farthing listens on http://{in_url(config.server.host)}:{bound[1]} — routes: {_names(config)}", err=True
+    )
     if config.server.workers == 1:
         sys.exit(run_worker(config, listening, partial(read_again, path, host=host, port=port, workers=workers)))
     arguments = _arguments(path, config.server.host, bound[1])

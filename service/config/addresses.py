@@ -1,4 +1,4 @@
-"""What addresses in a config must look like. None is ever shown: a misplaced secret may be in it. Pure."""
+"""What addresses in a config must look like. Wrong ones are never shown: a secret may be in them. Pure."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -32,3 +32,8 @@ def is_proxy(url: str) -> bool:
     except ValueError:
         return False
     return is_address and is_model_name(url) and parts.path in {"", "/"} and not parts.query and not parts.fragment
+
+
+def in_url(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

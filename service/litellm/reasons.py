@@ -8,7 +8,7 @@ _KEYS: Final = "make keys with `farthing keys create`; none are in the config"
 _LOGS: Final = "every call is in the ledger, and in OpenTelemetry's traces if [telemetry] or OTEL_* say where to"
 _ALWAYS: Final = "what a model does not take is always left out, and named in the answer"
 _RETRIES: Final = "the same deployment is not asked twice; the route's next one is, at once"
-_REDIS: Final = "processes share what they know by the ledger's file; there is no other server"
+_REDIS: Final = "processes share what they know by the ledger; a server for stored answers is [cache] url"
 _RATE: Final = "a limit is a whole number, of a deployment that could be taken"
 _CALLERS: Final = "what a call asks for is the caller's to say"
 _PER_ENTRY: Final = "[[providers]] max_concurrency is for all models of a provider together"
@@ -22,8 +22,8 @@ _BY_NAME: Final = {
     "salt_key": _KEYS,
     "ui_username": "there are no passwords here",
     "ui_password": "there are no passwords here",
-    "database_url": "the ledger is a file, [ledger] url",
-    "database_connection_pool_limit": "the ledger is a file, [ledger] url",
+    "database_url": "the ledger is a file, or a PostgreSQL database: [ledger] url says which",
+    "database_connection_pool_limit": "the ledger is a file, or a PostgreSQL database: [ledger] url says which",
     "store_model_in_db": "the config is this file alone; SIGHUP reads it again",
     "store_prompts_in_spend_logs": "prompts are never kept",
     "disable_spend_logs": "every attempt is a line of the ledger",
@@ -45,14 +45,14 @@ _BY_NAME: Final = {
     "redis_port": _REDIS,
     "redis_password": _REDIS,
     "redis_url": _REDIS,
-    "cache_params": "answers are stored in the ledger's file, and given again for exactly equal calls only",
+    "cache_params": "answers are stored in the ledger, or where [cache] url says; only exactly equal calls get them",
     "callbacks": _LOGS,
     "success_callback": _LOGS,
     "failure_callback": _LOGS,
     "service_callback": _LOGS,
     "turn_off_message_logging": "prompts are in no log, and in traces only with [telemetry] capture_content",
-    "alerting": "this version sends no alerts",
-    "alerting_threshold": "this version sends no alerts",
+    "alerting": "who is told of what is said under [[alerts]], with an address for each",
+    "alerting_threshold": "who is told of what is said under [[alerts]], with an address for each",
     "fallbacks": "it is of no route here",
     "weight": "calls are spread by weights where all deployments of a name have one",
     "extra_headers": "headers are names and values in text, and none that is sent anyway",

@@ -86,7 +86,9 @@ class Routes:
         if len(own) < 2 or group not in self._weights:
             strategy = "ordered"
         elif fallbacks:
-            notes.append("Its deployments are asked in order, not spread: what is only a fallback must come last.")
+            notes.append(
+                "Its deployments are asked in order, whatever routing_strategy says: a fallback must come last."
+            )
             strategy = "ordered"
         values: dict[str, Any] = {"name": group, "targets": [*own, *fallbacks], "strategy": strategy}
         if strategy == "weighted" and self._weights[group]:

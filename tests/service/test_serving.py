@@ -290,6 +290,21 @@ async def test_a_wrong_config_is_told_whole_and_exits_with_2(tmp_path):
     assert "Traceback" not in err
 
 
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="IPv6 is switched off here")
+async def test_where_it_listens_is_told_as_a_url_also_of_ipv6(tmp_path):
+    async with farthing_serve(tmp_path, "--host", "::1") as service:
+        assert service.url.startswith("http://[::1]:")
+        assert await service.get("/health/live") == {"status": "live"}
+
+
 async def test_an_address_that_is_taken_is_told_with_the_way_out(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

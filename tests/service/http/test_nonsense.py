@@ -20,7 +20,7 @@ NONSENSE = [
     (b'{"prompt":"x","params":{"temperature":1e999}}', "Number out of range"),
     (b'{"prompt":"x","params":{"seed":' + b"9" * 5000 + b"}}", "out of range"),
     (b'{"prompt":"\xff"}', "not UTF-8"),
-    (b'{"prompt":"\\ud800"}', "truncated"),
+    (b'{"prompt":"\\ud800"}', "a string ends with half of a utf-16 surrogate pair"),
     (b'{"prompt":"\\udc00"}', "surrogate"),
     (b"\xef\xbb\xbf{}", "invalid character"),
     (b'{"prompt":"x","prompt":"y"}', "'prompt' is given twice"),
