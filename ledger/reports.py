@@ -64,9 +64,13 @@ class GenerationsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spans(msgspec.Struct, frozen=True, kw_only=True):
-    """Spans of time in milliseconds; None where nothing was measured. Quantiles are within 2 %."""
+    """Spans of time in milliseconds; None where nothing was measured. Quantiles are within 2 %.
+
+    errors: attempts that failed, which have no part in it.
+    """
 
     count: int
+    errors: int
     mean_ms: float | None
     p50_ms: float | None
     p90_ms: float | None

@@ -48,7 +48,7 @@ class Group(msgspec.Struct):
 
     def latency(self) -> Latency:
         """The group's figures."""
-        ttft = Spans(count=self.ttft.count, **self.ttft.summary())
+        ttft = Spans(count=self.ttft.count, errors=self.errors, **self.ttft.summary())
         return Latency(count=self.total.count, errors=self.errors, **self.total.summary(), ttft=ttft)
 
 

@@ -85,6 +85,8 @@ async def check(home, calls, since, length):
         good = sorted(call[5] for call in inside if call[2] == "ok")
         assert latency["count"] == len(good)
         assert latency["errors"] == sum(call[2] == "upstream_error" for call in inside)
+        assert latency["ttft"].keys() == latency.keys() - {"ttft"}
+        assert latency["ttft"]["errors"] == latency["errors"]
         if good:
             exact_ms = good[math.ceil(0.5 * len(good)) - 1] / 1000
             assert latency["p50_ms"] == pytest.approx(exact_ms, rel=0.02, abs=0.002)

@@ -34,7 +34,7 @@ _QUANTILES: Final[dict[str, Any]] = {
     "p99_ms": 812.1,
     "max_ms": 812.4,
 }
-_TOOK: Final[dict[str, Any]] = {"count": 1, "errors": 0, **_QUANTILES, "ttft": {"count": 1, **_QUANTILES}}
+_TOOK: Final[dict[str, Any]] = {"count": 1, "errors": 0, **_QUANTILES, "ttft": {"count": 1, "errors": 0, **_QUANTILES}}
 TOOK: Final[dict[str, Any]] = {
     "since": None,
     "until": None,
