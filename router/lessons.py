@@ -18,7 +18,7 @@ ENDPOINTS: Final = frozenset({CHAT, RESPONSES})
 SPARABLE: Final = frozenset(
     {
         "temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs",
-        "seed", "reasoning_effort", "reasoning", "thinking_budget", "include_thoughts", "verbosity",
+        "seed", "reasoning_effort", "reasoning", "thinking_budget", "thinking", "include_thoughts", "verbosity",
         "parallel_tool_calls", "user", "metadata", "store", "stop",
     }
 )  # fmt: skip

@@ -208,6 +208,7 @@ def test_names_of_workflows_are_bounded_and_all_are_counted():
          Lesson(dropped="reasoning_effort", is_lasting=False)),
         ("Unrecognized request argument supplied: reasoning_effort", {"reasoning_effort": "low"},
          Lesson(dropped="reasoning_effort")),
+        ("Unknown parameter: 'thinking'.", {"thinking": {}}, Lesson(dropped="thinking")),
         # What would change the meaning of the call is never left out for a provider's word.
         ("Unsupported parameter: 'tools'", {"tools": []}, None),
         ("Unsupported parameter: 'response_format'", {"response_format": {}}, None),
