@@ -346,13 +346,13 @@ async def test_a_provider_is_not_silent_while_it_is_made_to_wait():
 
 
 async def test_a_stream_that_goes_on_is_not_cut_and_one_that_falls_silent_is():
-    now_s, limits = asyncio.get_running_loop().time, a_streams_limits(StreamLimits(gap_s=0.1))
+    now_s, limits = asyncio.get_running_loop().time, a_streams_limits(StreamLimits(gap_s=1.0))
     last_s = 0.0
 
     async def listen():
         nonlocal last_s
         began_s = now_s()
-        while now_s() < began_s + 0.25:
+        while now_s() < began_s + 1.5:
             limits.heard(is_output=True)
             last_s = now_s()
             await asyncio.sleep(0.01)
@@ -360,7 +360,7 @@ async def test_a_stream_that_goes_on_is_not_cut_and_one_that_falls_silent_is():
 
     with pytest.raises(TimeoutError), watched(limits):
         await listen()
-    assert now_s() - last_s > 0.09
+    assert now_s() - last_s > 0.9
     assert limits.fault(waited_s=0.1).outcome is Outcome.CUT
 
 
