@@ -26,6 +26,8 @@ TURNS = 300
 TURNS_TAKE_S = 60
 # So few may wait for more than one turn of the other. With one lock it is every fifth.
 LONGER_SHARE = 0.05
+# And none for more than those that the other squeezes in before a process that was woken is running.
+OTHERS_TURNS = 25
 # A machine may stop one of them just after it said that it asks, and before it does. Not each time.
 ROUNDS = 5
 CANARY = {"error": {"message": "canary of a prompt", "type": "some_error", "code": "some_code"}}
@@ -174,8 +176,8 @@ async def test_two_workers_drain_together_and_the_service_leaves_in_good_order(s
 async def test_two_busy_processes_take_turns(tmp_path: Path):
     for _ in range(ROUNDS):
         waits = await waits_of_two(tmp_path)
-        longer, alternating = sum(wait > 1 for wait in waits), sum(wait >= 1 for wait in waits)
-        if is_fair := longer <= LONGER_SHARE * len(waits) and alternating >= len(waits) / 2:
+        longer = sum(wait > 1 for wait in waits)
+        if is_fair := longer <= LONGER_SHARE * len(waits) and max(waits) <= OTHERS_TURNS:
             break
     assert is_fair, Counter(waits)
 
