@@ -116,7 +116,7 @@ async def test_the_last_listeners_leaving_closes_the_connection_charges_what_cam
             await events.aclose()
             assert not upstream.requests[0].closed
             await reply.aclose()
-        await upstream.closed(upstream.requests[0])
+        await upstream.closed(upstream.requests[0], within_s=1)
         await house.gateway.aclose()
 
         (hold,) = house.holds(call.generation_id)
@@ -385,7 +385,7 @@ async def test_an_abandoned_call_that_never_ends_by_itself_still_ends(tmp_path: 
         await upstream.until(lambda it: len(it.requests) == 20)
         for reply in replies:
             await reply.aclose()
-        await upstream.until(lambda it: all(request.closed for request in it.requests))
+        await upstream.until(lambda it: all(request.closed for request in it.requests), within_s=1)
 
 
 async def test_a_deadline_that_passes_while_the_ledger_is_asked_holds_nothing(tmp_path: Path):

@@ -175,7 +175,7 @@ async def test_a_streaming_caller_who_hangs_up_pays_for_what_it_got_and_nothing_
                 while read.count(b"event: delta") < 3:
                     read += await response.content.readany()
                 response.close()
-            await upstream.closed(upstream.requests[0])
+            await upstream.closed(upstream.requests[0], within_s=1.0)
             spend = await service.poll("/ledger/spend?group_by=outcome", lambda it: it["total"]["held_nanousd"] == 0)
             (row,) = [row for row in spend["rows"] if row["attempts"]]
             assert row["outcome"] == "aborted"
@@ -275,7 +275,7 @@ async def test_a_second_signal_to_workers_is_obeyed_at_once(tmp_path):
 
 
 async def ready_no_more(service):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(5):
         while (await service.http.get(f"{service.url}/health/ready")).status != 503:
             await asyncio.sleep(0.02)
 

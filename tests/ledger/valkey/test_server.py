@@ -88,7 +88,7 @@ async def test_one_that_says_nothing_costs_one_wait_however_many_ask():
         server.stop()
         began_s = time.monotonic()
         assert await asyncio.gather(*(bodies.find(stored) for _ in range(200))) == [None] * 200
-        assert time.monotonic() - began_s < 200 * 0.1 / 2
+        assert time.monotonic() - began_s < 1.0
         for _ in range(200):
             assert await bodies.find(stored) is None
         assert outcomes["find", "slow"] <= 200

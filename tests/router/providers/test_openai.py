@@ -259,7 +259,7 @@ async def test_a_server_that_keeps_the_body_open_after_done_does_not_hold_the_an
         it.upstream.plays(stream(["a", b"data: [DONE]\n\n"], then="hang"))
         *_, closing = await it.events(stream=True)
         assert isinstance(closing, Closing)
-        await it.upstream.closed(it.upstream.requests[0])
+        await it.upstream.closed(it.upstream.requests[0], within_s=1.0)
 
 
 NOT_WHOLE = {
@@ -388,7 +388,7 @@ async def test_a_cancelled_attempt_closes_its_connection_and_passes_the_cancel_o
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await it.upstream.closed(it.upstream.requests[0])
+        await it.upstream.closed(it.upstream.requests[0], within_s=1.0)
 
 
 async def test_an_attempt_that_is_left_midway_closes_its_connection() -> None:
@@ -397,7 +397,7 @@ async def test_an_attempt_that_is_left_midway_closes_its_connection() -> None:
         attempt = it.dialect.attempt(it.deployment, BODY, stream=True, headers={})
         async with aclosing(attempt):
             assert await anext(attempt) == Delta(text="a")
-        await it.upstream.closed(it.upstream.requests[0])
+        await it.upstream.closed(it.upstream.requests[0], within_s=1.0)
 
 
 async def test_a_timer_around_an_attempt_sees_its_own_timeout() -> None:

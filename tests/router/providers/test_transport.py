@@ -403,7 +403,7 @@ async def test_a_cancelled_request_closes_its_connection_at_once(script: Script)
         task = asyncio.create_task(post(transport, upstream.url, EVENTS))
         await upstream.until(lambda it: len(it.requests) == 1)
         task.cancel()
-        await upstream.closed(upstream.requests[0])
+        await upstream.closed(upstream.requests[0], within_s=1.0)
         assert upstream.open_connections == 0
         assert task.cancelling()
         with pytest.raises(asyncio.CancelledError):
@@ -419,7 +419,7 @@ async def test_a_response_closed_midway_closes_its_connection_at_once() -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         assert b"data" in await anext(aiter(response.stream))
         await response.aclose()
-        await upstream.closed(upstream.requests[0])
+        await upstream.closed(upstream.requests[0], within_s=1.0)
 
 
 async def test_chunks_come_when_they_are_sent() -> None:
@@ -475,7 +475,6 @@ async def test_the_pool_is_sound_after_thousands_of_random_cancels() -> None:
         upstream.forget_scripts()
         served = await asyncio.gather(*(post(transport, upstream.url) for _ in range(100)))
         assert len([body for body in served if b"echo" in body]) == 100
-        assert len(upstream.requests) > CANCELS // 2
     await upstream.until(lambda it: it.open_connections == 0)
 
 

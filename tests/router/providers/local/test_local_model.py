@@ -101,7 +101,9 @@ async def test_two_at_once_have_ports_and_keys_of_their_own_and_both_leave_on_th
         pids = [one.pid, other.pid]
         assert one.base_url != other.base_url
         assert one.api_key != other.api_key
+        closing_since_s = asyncio.get_running_loop().time()
 
+    assert asyncio.get_running_loop().time() - closing_since_s < 2.0
     assert one.base_url is None
     assert not one.is_ready
     for pid in pids:
