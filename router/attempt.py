@@ -4,7 +4,7 @@ Nobody cancels an attempt from outside: its own timer fires, and then it is aske
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 
@@ -140,18 +140,7 @@ class AttemptRunner:
             attempt.begin()
             self._health.speeds.asked(deployment.id, is_streamed=journey.call.stream)
             flight.waited_for = f"{deployment.id} to answer"
-            upstream = self._upstreams[deployment.provider.dialect]
-            events = upstream.attempt(
-                deployment,
-                attempt.candidate.body,
-                stream=is_streamed,
-                headers=journey.headers_of(attempt),
-                on_answer=partial(self._hear, attempt),
-                endpoint=attempt.candidate.endpoint,
-                keeps_events=journey.keeps_events(attempt),
-                body_bytes=journey.call.body_bytes,
-            )
-            async with aclosing(events):
+            async with aclosing(self._events(journey, attempt)) as events:
                 async for event in events:
                     if isinstance(event, Closing):
                         attempt.closing = event
@@ -174,6 +163,20 @@ class AttemptRunner:
             raise Fault(Outcome.CUT, "the answer ended without saying so")
         journey.win(attempt)
         _tell(journey, attempt, untold)
+
+    def _events(self, journey: Journey, attempt: Attempt) -> AsyncGenerator[Delta | Closing, None]:
+        """What its provider answers. Nothing is asked before the first of them is."""
+        deployment, candidate = attempt.deployment, attempt.candidate
+        return self._upstreams[deployment.provider.dialect].attempt(
+            deployment,
+            candidate.body,
+            stream=journey.streams_upstream,
+            headers=journey.headers_of(attempt),
+            on_answer=partial(self._hear, attempt),
+            endpoint=candidate.endpoint,
+            keeps_events=journey.keeps_events(attempt),
+            body_bytes=journey.call.body_bytes,
+        )
 
     def _queue(self, flight: Flight, attempt: Attempt, limits: AttemptLimits) -> Pass:
         """A place at the provider for the length of a block. However the wait for it ends, it is told."""

@@ -176,19 +176,18 @@ def _affordable(
         elif limit is not None and bound.nanousd > limit:
             too_dear.append(bound.nanousd)
         else:
-            candidates.append(
-                Candidate(
-                    deployment=deployment,
-                    held_nanousd=bound.nanousd,
-                    held_tokens=bound.tokens,
-                    read_tokens=bound.read_tokens,
-                    body=body,
-                    dropped_params=dropped,
-                    endpoint=endpoint,
-                    reads_more=whole_culprit is not None,
-                    allowed_tokens=bound.allowed_tokens,
-                )
+            candidate = Candidate(
+                deployment=deployment,
+                held_nanousd=bound.nanousd,
+                held_tokens=bound.tokens,
+                read_tokens=bound.read_tokens,
+                body=body,
+                dropped_params=dropped,
+                endpoint=endpoint,
+                reads_more=whole_culprit is not None,
+                allowed_tokens=bound.allowed_tokens,
             )
+            candidates.append(candidate)
     if not candidates:
         raise _why_none(limit, too_dear, unbounded, unsaid)
     return candidates

@@ -100,14 +100,7 @@ def build_call(
         stream=asked.stream,
         received_at_ms=received_at_ms,
         deadline_s=asked_ms / 1000,
-        attribution=Attribution(
-            key_id=caller.key_id,
-            team=caller.team,
-            user=wishes.user,
-            workflow=wishes.workflow,
-            run=wishes.run,
-            tags=wishes.tags,
-        ),
+        attribution=_attribution(caller, wishes),
         cache=CacheWish(mode=wishes.cache_mode or "use", ttl_s=wishes.cache_ttl_s),
         trace=trace,
         forwarded_headers=forwarded(headers),
@@ -117,4 +110,16 @@ def build_call(
         body_bytes=body_bytes,
         allowed_routes=caller.routes,
         event_format=asked.event_format,
+    )
+
+
+def _attribution(caller: Caller, wishes: Wishes) -> Attribution:
+    """Whose call it is, by its key and its own words."""
+    return Attribution(
+        key_id=caller.key_id,
+        team=caller.team,
+        user=wishes.user,
+        workflow=wishes.workflow,
+        run=wishes.run,
+        tags=wishes.tags,
     )

@@ -101,18 +101,7 @@ class GenerationApp:
         if key is not None and await self._short_way.answered(exchange, key, send):
             return
         asked, idempotency = await aside(lambda: self._read(exchange, raw), size=len(raw))
-        now_ms = self._parts.now_ms()
-        call = build_call(
-            asked,
-            exchange.headers,
-            generation_id=new_generation_id(now_ms),
-            trace=exchange.trace,
-            received_at_ms=now_ms,
-            deadline_ms=limits.deadline_ms,
-            body_bytes=len(raw),
-            idempotency=idempotency,
-            caller=exchange.caller,
-        )
+        call = self._call(exchange, asked, idempotency, body_bytes=len(raw))
         exchange.generation_id = call.generation_id
         exchange.live = watched(self._parts.live, call, exchange.caller, route_of=self._route_of)
         reply = exchange.reply = await self._admitted(exchange, call)
@@ -132,6 +121,20 @@ class GenerationApp:
             await reply.aclose()
             if exchange.is_traced and reply.origin is None:
                 exchange.chat = reply.chat_facts()
+
+    def _call(self, exchange: Exchange, asked: Asked, idempotency: IdempotencyKey | None, *, body_bytes: int) -> Call:
+        now_ms = self._parts.now_ms()
+        return build_call(
+            asked,
+            exchange.headers,
+            generation_id=new_generation_id(now_ms),
+            trace=exchange.trace,
+            received_at_ms=now_ms,
+            deadline_ms=self._parts.limits.deadline_ms,
+            body_bytes=body_bytes,
+            idempotency=idempotency,
+            caller=exchange.caller,
+        )
 
     async def _admitted(self, exchange: Exchange, call: Call) -> Reply:
         try:

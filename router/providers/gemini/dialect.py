@@ -65,11 +65,7 @@ class GeminiDialect:
                 reader = GeminiEmbeddings(provider, response.status_code, body)
             if on_answer is not None:
                 on_answer(response.headers, reader)
-            if (
-                not isinstance(reader, GeminiReader)
-                or not stream
-                or response.headers.get("content-type", "").startswith(("application/json", "text/html"))
-            ):
+            if isinstance(reader, GeminiEmbeddings) or not (stream and _comes_in_events(response)):
                 for delta in reader.whole(await read_whole(response)):
                     yield delta
             else:
@@ -107,6 +103,11 @@ class _Model(msgspec.Struct):
 class _Models(msgspec.Struct):
     models: list[_Model] | None = None
     publisher_models: list[_Model] | None = msgspec.field(default=None, name="publisherModels")
+
+
+def _comes_in_events(response: httpx.Response) -> bool:
+    """Whether what was asked for as a stream is one: some answer whole, or with a page of their own."""
+    return not response.headers.get("content-type", "").startswith(("application/json", "text/html"))
 
 
 def root_of(provider: Provider) -> str:
