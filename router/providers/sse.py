@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-EVENT_BYTES: Final = 2**20
+# As much as a whole answer may have: a picture, a page that was fetched, instructions that are echoed are one event.
+EVENT_BYTES: Final = 64 * 2**20
 STREAM_BYTES: Final = 2**28
 BOM: Final = b"\xef\xbb\xbf"
 

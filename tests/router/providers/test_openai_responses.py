@@ -17,6 +17,7 @@ from router.faults import Fault, Outcome
 from router.providers.openai import OpenAIDialect
 from router.providers.openai_responses import ENDPOINT, fit, request_of
 from router.providers.openai_responses_reading import ResponseStream, WholeResponse
+from router.providers.sse import EVENT_BYTES
 from router.providers.transport import open_transport
 from tests.openai_scripts import a_response, event_stream, events, last, responded, text_events, text_item
 from tests.upstream import Script, scripted_upstream, status
@@ -377,6 +378,18 @@ def test_usage_that_was_not_said_is_unknown_and_newly_cached_tokens_are_a_class_
     assert said.usage == Usage(input_tokens=4, cached_tokens=2, cache_write_tokens=3, output_tokens=1)
 
 
+async def test_events_with_much_in_them_are_read_as_a_whole_answer_is() -> None:
+    """What it echoes of the request, and a picture that it made, are one event each."""
+    echo = {"type": "response.created", "response": a_response(status="in_progress", instructions="x" * 3_000_000)}
+    done = a_response(text_item("Hi"), instructions="x" * 3_000_000)
+    async with scripted_upstream() as upstream, open_transport(limit=10) as transport:
+        provider = Provider(name="p", dialect="openai", base_url=upstream.url, api_key="sk-test-0123456789")
+        deployment = Deployment(provider=provider, model="gpt-test", price=None, encoding="")
+        upstream.plays(event_stream(events(echo, *text_events("Hi")[:-1], last(done))))
+        told = await heard(OpenAIDialect(transport), deployment, is_stream=True)
+    assert "".join(event.text for event in told if isinstance(event, Delta)) == "Hi"
+
+
 ERROR = {"code": "server_error", "message": "The key sk-test-0123456789 broke."}
 QUOTA = {"type": "error", "code": "insufficient_quota", "message": "You exceeded your quota."}
 FAULTS: list[tuple[Script, bool, Outcome, str]] = [
@@ -390,7 +403,7 @@ FAULTS: list[tuple[Script, bool, Outcome, str]] = [
     (event_stream(events({"type": "response.completed"})), True, Outcome.BAD_ANSWER, "holds no response"),
     (event_stream(events(*text_events("Hi")[:-1])), True, Outcome.CUT, "ended before"),
     (event_stream(b"data: [DONE]\n\n"), True, Outcome.CUT, "ended before"),
-    (event_stream(b"data: " + b"x" * 2**20 + b"\n\n"), True, Outcome.BAD_ANSWER, "longer than"),
+    (event_stream(b"data: " + b"x" * EVENT_BYTES + b"\n\n"), True, Outcome.BAD_ANSWER, "longer than"),
     (status(200, a_response(status="in_progress")), False, Outcome.BAD_ANSWER, "did not come to an end"),
     (status(200, {"error": {"message": "boom"}}), False, Outcome.BAD_ANSWER, "boom"),
     (status(200, {"detail": "boom"}), False, Outcome.BAD_ANSWER, "boom"),

@@ -8,7 +8,8 @@ from httpx_sse import EventSource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.providers.sse import EventParser, SseEvent, StreamTooLarge
+from router.providers.client import ANSWER_BYTES
+from router.providers.sse import EVENT_BYTES, EventParser, SseEvent, StreamTooLarge
 
 GOLDEN = (
     b"\xef\xbb\xbfdata: first\n\n: comment\r\n"
@@ -113,6 +114,13 @@ def test_a_line_without_an_end_stops_at_its_bound() -> None:
     parser.feed(b"data: " + b"x" * 94)
     with pytest.raises(StreamTooLarge):
         parser.feed(b"x")
+
+
+def test_an_event_may_be_as_long_as_a_whole_answer() -> None:
+    assert EVENT_BYTES == ANSWER_BYTES
+    written, parser = b"data: " + b"x" * 3_000_000 + b"\n\n", EventParser()
+    found = [event for at in range(0, len(written), 65_536) for event in parser.feed(written[at : at + 65_536])]
+    assert found == [SseEvent(b"", b"x" * 3_000_000)]
 
 
 def test_an_event_of_many_lines_stops_at_its_bound() -> None:
