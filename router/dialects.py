@@ -11,7 +11,9 @@ from router.providers.anthropic import request as anthropic
 from router.providers.anthropic.in_chat import in_chat as from_anthropic
 from router.providers.gemini import embeddings as gemini_embeddings
 from router.providers.gemini import request as gemini
+from router.responses import THOUGHT_FIELDS
 from router.responses import in_chat as from_responses
+from router.vendors import takes_own_fields_alone
 
 # The body as this format can say it, still in the shape of a chat completion, and the names of what it leaves unsaid.
 Fit = Callable[[dict[str, Any], Deployment], tuple[dict[str, Any], tuple[str, ...]]]
@@ -54,13 +56,28 @@ def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, 
     return body, ()
 
 
+def _in_openais_words(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What answers of Claude's and Gemini's say of their thoughts goes back to them alone."""
+    messages = body.get("messages")
+    given = messages if isinstance(messages, list) else []
+    said = [name for name in THOUGHT_FIELDS if any(isinstance(message, dict) and name in message for message in given)]
+    if not said or not takes_own_fields_alone(deployment.provider.base_url):
+        return body, ()
+    left = [_without(message, said) if isinstance(message, dict) else message for message in given]
+    return {**body, "messages": left}, tuple(f"messages.{name}" for name in said)
+
+
+def _without(message: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name not in names}
+
+
 def _embeddings(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
     fit = gemini_embeddings.fitted if deployment.provider.dialect == "gemini" else openai_embeddings.fit
     return fit(body, deployment)
 
 
 _FITS: Final[Mapping[Dialect, Fit]] = {
-    "openai": _as_it_is,
+    "openai": _in_openais_words,
     "anthropic": anthropic.fitted,
     "gemini": gemini.fitted,
     "local": _as_it_is,

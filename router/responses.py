@@ -111,11 +111,17 @@ def sealed_thoughts(fields: dict[str, Any]) -> str:
     return _OURS + base64.urlsafe_b64encode(msgspec.json.encode(fields)).decode()
 
 
+def is_sealed_here(item: Any) -> bool:
+    """Whether this is what carries thoughts that were sealed here: their provider alone can use them."""
+    sealed = item.get("encrypted_content") if isinstance(item, dict) else None
+    return isinstance(sealed, str) and sealed.startswith(_OURS)
+
+
 def opened_thoughts(item: dict[str, Any]) -> dict[str, Any] | None:
     """What `sealed_thoughts` sealed. None: this item is of another's making."""
-    sealed = item.get("encrypted_content")
-    if not isinstance(sealed, str) or not sealed.startswith(_OURS):
+    if not is_sealed_here(item):
         return None
+    sealed: str = item["encrypted_content"]
     try:
         fields = msgspec.json.decode(base64.urlsafe_b64decode(sealed.removeprefix(_OURS)), type=dict[str, list[Any]])
     except (ValueError, RecursionError):

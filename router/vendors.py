@@ -39,6 +39,11 @@ _GO_ON: Final = re.compile(
     re.IGNORECASE,
 )
 
+# Who refuses a message with a field that is not theirs. At other addresses there may be a gateway that made it, and
+# wants it back. Sources: BerriAI/litellm #30835, NousResearch/hermes-agent #253 (Mistral, 422); BerriAI/litellm #32188.
+_TAKES_ITS_OWN_ALONE: Final = re.compile(
+    r"https://api\.(openai\.com|mistral\.ai|groq\.com|cerebras\.ai)(:\d+)?(/|$)", re.IGNORECASE
+)
 # Whose formats have a question for how long a call is.
 COUNTING_DIALECTS: Final[frozenset[Dialect]] = frozenset({"anthropic", "gemini"})
 # Who publishes that counting a call's tokens is free, under limits of its own.
@@ -69,6 +74,11 @@ def usual_of(dialect: Dialect, base_url: str) -> Usual:
         return Usual(on_abort, "authorization", counts_tokens=dialect == "gemini")
     is_free = dialect in COUNTING_DIALECTS and _COUNT_FOR_NOTHING.match(base_url) is not None
     return Usual(on_abort, counts_tokens=is_free)
+
+
+def takes_own_fields_alone(base_url: str) -> bool:
+    """Whether messages with other vendors' fields are refused at this address."""
+    return _TAKES_ITS_OWN_ALONE.match(base_url) is not None or AZURE.match(base_url) is not None
 
 
 def credentials(provider: Provider, header: str) -> dict[str, str]:

@@ -7,8 +7,10 @@ Source: the request types of the `openai` package, version 3.52.
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from router.deployments import Deployment
-from router.responses import AS_SENT, BOUNDED_TOOLS, ENDPOINT, as_sent_of, origin_of
+from router.responses import AS_SENT, BOUNDED_TOOLS, ENDPOINT, AsSent, as_sent_of, is_sealed_here, origin_of
 
 __all__ = ["ENDPOINT", "fields_of", "fit", "request_of"]
 
@@ -34,11 +36,25 @@ def fit(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], 
     as_sent = as_sent_of(body)
     # What came in this endpoint's words is sent as it came.
     messages = _objects(body.get("messages")) if as_sent is None else []
-    lost |= set() if as_sent is None else set(as_sent.gone)
+    if as_sent is not None:
+        body, sealed = _without_sealed(body, as_sent)
+        lost |= {*as_sent.gone, *sealed}
     for message in messages:
         lost |= {f"messages.{name}" for name in _NO_PLACE_IN_A_MESSAGE if message.get(name) is not None}
     said = {name: value for name, value in body.items() if name not in _NO_PLACE} if unsaid else body
     return said, tuple(sorted(lost))
+
+
+def _without_sealed(body: dict[str, Any], as_sent: AsSent) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Without the thoughts of others that were sealed here, which OpenAI would take for its own and refuse."""
+    given = as_sent.fields.get("input")
+    items, messages = (given if isinstance(given, list) else []), body["messages"]
+    if not any(map(is_sealed_here, (*items, *messages))):
+        return body, ()
+    fields = {**as_sent.fields, "input": [item for item in items if not is_sealed_here(item)]} if items else {}
+    kept = msgspec.structs.replace(as_sent, fields=fields or as_sent.fields)
+    left = [message for message in messages if not is_sealed_here(message)]
+    return {**body, "messages": left, AS_SENT: kept}, ("input.reasoning",)
 
 
 def request_of(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:

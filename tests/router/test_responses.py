@@ -177,6 +177,17 @@ def test_a_provider_that_speaks_it_is_asked_in_its_words():
     assert a_plan({"messages": [USER]}, has_responses=True).endpoint == ""
 
 
+def test_thoughts_that_were_sealed_here_are_not_sent_to_a_provider_that_would_take_them_for_its_own():
+    items = [THOUGHT, OURS, USER]
+    body = sent(messages=items, **{AS_SENT: AsSent(fields={"input": items})})
+    candidate = a_plan(body, has_responses=True)
+    assert candidate.dropped_params == ("input.reasoning",)
+    assert request_of(candidate.deployment, candidate.body, stream=False)["input"] == [THOUGHT, USER]
+    kept_apart = a_plan(sent(messages=items), has_responses=True)
+    assert request_of(kept_apart.deployment, kept_apart.body, stream=False)["input"][0] == THOUGHT
+    assert len(kept_apart.body["messages"]) == 2
+
+
 def test_what_a_capability_forbids_is_not_sent_as_it_came_either():
     tools = [{"type": "function", "name": "f"}]
     body = sent(tools=[FUNCTION], **{AS_SENT: AsSent(fields={"tools": tools})})

@@ -25,6 +25,9 @@ _CALLERS_NAMES: Final = {
     "stop": "stop_sequences",
     "user": "metadata.user_id",
 }
+# OpenAI refuses a longer `user`, others one of twice that; Claude Code's has 150 characters.
+# Sources: maximhq/bifrost #1000, looplj/axonhub #1669.
+USER_CHARS: Final = 64
 # The nearest that every model with an effort knows.
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 # Percent of an answer's length up to which a budget for thoughts is a low or a medium effort. OpenRouter's figures.
@@ -57,6 +60,9 @@ def in_chat(body: dict[str, Any], dialect: Dialect) -> tuple[dict[str, Any], tup
     effort = config.pop("effort", None)
     form = config.pop("format", None) or form
     words.lose(config, within="output_config")
+    if dialect == "openai" and len(str(said.get("user", ""))) > USER_CHARS:
+        words.lost[_CALLERS_NAMES["user"]] = None
+        del said["user"]
     _say_thinking(said, body.get("thinking"), effort, dialect, words)
     _say_format(said, form, words)
     _say_tools(said, body.get("tools"), words)

@@ -12,7 +12,7 @@ from router.capabilities import NEUTRAL
 from router.deployments import Deployment
 from router.providers.anthropic.messages import check_messages, continues_a_tool_call_unthought, messages_of
 from router.providers.anthropic.models import Model, model_of
-from router.providers.anthropic.native import Own, native_messages, own_of
+from router.providers.anthropic.native import Own, native_messages, own_of, without_unsigned
 from router.providers.anthropic.tools import Tools, tools_of
 
 # How long an answer may be where neither the caller nor the config says: the API must be told.
@@ -35,13 +35,16 @@ def fitted(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any]
     """See `router.dialects.fitted`."""
     if all(body.get(name) is None for name in _LIMITS):
         body = {**body, "max_tokens": _default_limit(body, deployment.max_output_tokens)}
-    reading = _Reading(body, deployment.model)
+    gone: tuple[str, ...] = ()
     if own_of(body) is None:
         check_messages(body.get("messages"))
+    else:
+        body, gone = without_unsigned(body)
+    reading = _Reading(body, deployment.model)
     names = frozenset(reading.dropped)
     if not names.isdisjoint(body):
         body = {name: value for name, value in body.items() if name not in names}
-    return body, tuple(reading.dropped)
+    return body, (*gone, *reading.dropped)
 
 
 def request_of(body: dict[str, Any], model: str, *, stream: bool) -> dict[str, Any]:

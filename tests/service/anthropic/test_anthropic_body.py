@@ -120,6 +120,28 @@ def test_every_kind_of_block_reaches_it(block: dict[str, Any]):
     assert sent(messages=messages)[0]["messages"] == messages
 
 
+def test_thoughts_that_nobody_signed_are_left_out_and_named():
+    """They are another vendor's, told in this format; Claude refuses a thought that it did not sign."""
+    foreign, own = ({"type": "thinking", "thinking": "Hm.", "signature": sign} for sign in ("", "sig"))
+    text, call = {"type": "text", "text": "So."}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    asked = {"role": "user", "content": "hello"}
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+
+    def told(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+        return [asked, {"role": "assistant", "content": list(blocks)}]
+
+    given = {"max_tokens": 4000, "thinking": thinking}
+    request, dropped = sent(messages=[*told(foreign), *told(foreign, text), *told(own, text), asked], **given)
+    assert request["messages"] == [asked, *told(text), *told(own, text), asked]
+    assert (request["thinking"], dropped) == (thinking, ("messages.thinking",))
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "r"}]}
+    request, dropped = sent(messages=[*told(foreign, call), result], **given)
+    assert request["messages"] == [*told(call), result]
+    assert ("thinking" in request, dropped) == (False, ("messages.thinking", "thinking"))
+    assert sent(messages=[*told(own, call), result], **given)[1] == ()
+    assert sent(messages=[*told(call), result], **given)[1] == ()
+
+
 def test_tools_and_choices_that_only_anthropic_has_reach_it():
     native: dict[str, Any] = {
         "tools": [{"type": "web_search_20250305", "name": "w"}, {"type": "mcp_toolset", "mcp_server_name": "m"}],
@@ -150,6 +172,9 @@ def test_tools_and_choices_that_only_anthropic_has_reach_it():
         ("local", {"top_k": 4}, {"top_k": 4}, ()),
         ("openai", {"metadata": {"user_id": "u"}, "service_tier": "standard_only"},
          {"user": "u", "service_tier": "default"}, ()),
+        ("openai", {"metadata": {"user_id": "u" * 65}}, {}, ("metadata.user_id",)),
+        ("local", {"metadata": {"user_id": "u" * 65}}, {"user": "u" * 65}, ()),
+        ("openai", {"metadata": {"user_id": "u" * 64}}, {"user": "u" * 64}, ()),
         ("openai", {"metadata": {"user_id": "u", "x": 1}, "container": "c", "cache_control": CACHED}, {},
          ("container", "metadata", "cache_control")),
         ("openai", {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
