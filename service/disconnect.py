@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from service.requests import CallerGone, Message, Receive
 
@@ -12,46 +12,58 @@ WATCH_AFTER_S: Final = 0.1
 
 
 async def while_connected(work: Awaitable[T], receive: Receive) -> T:
-    """What this work returns or raises, unless the client leaves first.
-
-    Raises CallerGone then, with the work cancelled and ended. The request's body must have been read. The work runs in
-    the caller's own task; who leaves sooner than WATCH_AFTER_S is noticed then.
-    """
-    working = asyncio.current_task()
-    assert working is not None
-    watch = _Watch(receive, working)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        # Ours, unless somebody else wants this task to end as well.
-        if watch.has_left and working.uncancel() == 0:
-            raise CallerGone from None
-        raise
-    finally:
-        watch.end()
+    """As `Watch.over`, for the one work of a request."""
+    with Watch(receive) as watch:
+        return await watch.over(work)
 
 
-class _Watch:
-    """Waits for the word that the client has gone, and cancels the task that works for it then.
+class Watch:
+    """Notices that a client leaves, for the works of one request, until its block ends. Its body must have been read.
 
-    What a server's `receive` returns is mostly a future: asked by callbacks, it takes no task of its own.
+    What a server's `receive` returns is mostly a future: asked by callbacks, it takes no task of its own. The same one
+    serves all works, for not each server tells again what nobody took.
     """
 
-    def __init__(self, receive: Receive, working: asyncio.Task[Any]) -> None:
-        self.has_left = False
+    def __init__(self, receive: Receive) -> None:
+        self._has_left = False
         self._is_over = False
         self._receive = receive
-        self._working = working
+        self._working: asyncio.Task[Any] | None = None
         self._word: asyncio.Future[Message] | None = None
-        self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._listen)
+        self._begin: asyncio.TimerHandle | None = None
 
-    def end(self) -> None:
-        """Wait no more."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._is_over = True
-        self._begin.cancel()
+        if self._begin is not None:
+            self._begin.cancel()
         if self._word is not None:
             self._word.remove_done_callback(self._hear)
             self._word.cancel()
+
+    async def over(self, work: Awaitable[T]) -> T:
+        """What this work returns or raises, unless the client leaves first.
+
+        Raises CallerGone then, with the work cancelled and ended. It runs in the caller's own task; who leaves sooner
+        than WATCH_AFTER_S after the first of the works began is noticed then.
+        """
+        working = self._working = asyncio.current_task()
+        assert working is not None
+        if self._begin is None:
+            self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._listen)
+        if self._has_left:
+            working.cancel()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            # Ours, unless somebody else wants this task to end as well.
+            if self._has_left and working.uncancel() == 0:
+                raise CallerGone from None
+            raise
+        finally:
+            self._working = None
 
     def _listen(self) -> None:
         try:
@@ -70,5 +82,6 @@ class _Watch:
             self._leave()
 
     def _leave(self) -> None:
-        self.has_left = True
-        self._working.cancel()
+        self._has_left = True
+        if self._working is not None:
+            self._working.cancel()

@@ -13,7 +13,7 @@ from router.large import aside
 from router.reply import Finished, Reply
 from router.until import Deadlines
 from service.asked import Asked, EventWriter, Wire, build_call
-from service.disconnect import while_connected
+from service.disconnect import Watch
 from service.headers import HeaderPairs, answering_headers, receipt_headers, timing_so_far
 from service.http.again import ShortWay
 from service.http.exchange import CALLER_GONE, Exchange, exchange_of
@@ -104,16 +104,21 @@ class GenerationApp:
         call = self._call(exchange, asked, idempotency, body_bytes=len(raw))
         exchange.generation_id = call.generation_id
         exchange.live = watched(self._parts.live, call, exchange.caller, route_of=self._route_of)
-        reply = exchange.reply = await self._admitted(exchange, call)
+        with Watch(receive) as watch:
+            reply = await self._answer(exchange, asked, call, watch, send)
+        if key is not None and reply.again is not None:
+            self._short_way.remember(key, call, await reply.finished(), reply, asked)
+
+    async def _answer(self, exchange: Exchange, asked: Asked, call: Call, watch: Watch, send: Send) -> Reply:
+        """Admit the call and tell its caller what becomes of it. Returns its reply, which is over."""
+        reply = exchange.reply = await self._admitted(exchange, call, watch)
         if reply.origin is not None:
             call = exchange.replays(call, reply.origin)
         try:
             if call.stream:
-                await self._stream(exchange, reply, self._wire.events(call, reply, asked), receive, send)
+                await self._stream(exchange, reply, self._wire.events(call, reply, asked), watch, send)
             else:
-                await self._whole(exchange, call, reply, receive)
-            if key is not None and reply.again is not None:
-                self._short_way.remember(key, call, await reply.finished(), reply, asked)
+                await self._whole(exchange, call, reply, watch)
         except (RouterError, LedgerError, CallerGone) as error:
             exchange.live.failed(CALLER_GONE if isinstance(error, CallerGone) else error.code)
             raise
@@ -121,6 +126,7 @@ class GenerationApp:
             await reply.aclose()
             if exchange.is_traced and reply.origin is None:
                 exchange.chat = reply.chat_facts()
+        return reply
 
     def _call(self, exchange: Exchange, asked: Asked, idempotency: IdempotencyKey | None, *, body_bytes: int) -> Call:
         now_ms = self._parts.now_ms()
@@ -136,12 +142,12 @@ class GenerationApp:
             caller=exchange.caller,
         )
 
-    async def _admitted(self, exchange: Exchange, call: Call) -> Reply:
+    async def _admitted(self, exchange: Exchange, call: Call, watch: Watch) -> Reply:
         try:
-            # Never cancelled, also if the caller leaves: an admission that nobody hears of would leave its hold behind.
-            reply = await self._parts.gateway.generate(call)
-        except (RouterError, LedgerError) as error:
-            exchange.live.refused(error.code)
+            # Whoever leaves the line takes nobody's room; what was taken for him by then is given back.
+            reply = await watch.over(self._parts.gateway.generate(call))
+        except (RouterError, LedgerError, CallerGone) as error:
+            exchange.live.refused(CALLER_GONE if isinstance(error, CallerGone) else error.code)
             raise
         exchange.live.admitted(reply)
         return reply
@@ -153,19 +159,17 @@ class GenerationApp:
         asked = self._wire.read(raw)
         return asked, read_key(exchange.headers, path=exchange.path, raw=raw, caller=exchange.caller.key_id)
 
-    async def _whole(self, exchange: Exchange, call: Call, reply: Reply, receive: Receive) -> None:
+    async def _whole(self, exchange: Exchange, call: Call, reply: Reply, watch: Watch) -> None:
         if reply.cache == "hit" or reply.origin is not None:
             # It is at hand: watching for the caller's leaving would cost more than the answer.
             finished = await reply.finished()
         else:
-            finished = await while_connected(reply.finished(), receive)
+            finished = await watch.over(reply.finished())
         body = self._wire.answer(call, finished)
         await exchange.answer(body, receipt_headers(finished.receipt, total_ms=exchange.total_ms))
         exchange.live.answered(reply, finished.receipt)
 
-    async def _stream(
-        self, exchange: Exchange, reply: Reply, writer: EventWriter, receive: Receive, send: Send
-    ) -> None:
+    async def _stream(self, exchange: Exchange, reply: Reply, writer: EventWriter, watch: Watch, send: Send) -> None:
         def headers() -> HeaderPairs:
             answering = answering_headers(reply.deployment_id, reply.cache, reply.dropped_params, reply.clamped)
             return [*exchange.id_headers(), *answering, timing_so_far(reply.timing, total_ms=exchange.total_ms)]
@@ -173,7 +177,7 @@ class GenerationApp:
         limits = self._parts.limits
         line = EventLine(send, headers, keep_alive_s=limits.keep_alive_s, reader_timeout_s=limits.reader_timeout_s)
         try:
-            await while_connected(_pump(exchange, reply, writer, line), receive)
+            await watch.over(_pump(exchange, reply, writer, line))
         finally:
             await line.aclose()
 

@@ -150,9 +150,19 @@ class ScriptedGateway:
         self.script: Callable[[Call], list[Step]] = lambda call: [finished(call)]
         self.refusal: Exception | None = None
         self.cache: CacheOutcome = "miss"
+        # Set, calls wait for it before they are admitted; whoever leaves meanwhile is among `left`.
+        self.admits: asyncio.Event | None = None
+        self.left: asyncio.Queue[Call] = asyncio.Queue()
 
     async def generate(self, call: Call) -> ScriptedReply:
         self.calls.append(call)
+        if self.admits is not None:
+            self.asked.set()
+            try:
+                await self.admits.wait()
+            except asyncio.CancelledError:
+                self.left.put_nowait(call)
+                raise
         if self.refusal is not None:
             raise self.refusal
         reply = ScriptedReply(call, self.script(call), self.cache)

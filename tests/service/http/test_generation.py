@@ -11,6 +11,7 @@ import pytest
 from ledger.errors import CeilingExceeded, CeilingHeld, LedgerUnavailable, RateLimited, Tight
 from router.answer import Answer, Choice, Delta, ToolCall, ToolCallDelta
 from router.errors import DeadlineExceeded, UpstreamFailed, UpstreamRejected
+from service import disconnect
 from service.http.operations.call_examples import GENERATE, GENERATED
 from tests.service.http.scripted import an_edge, finished, raw_exchange, text
 
@@ -209,6 +210,39 @@ async def test_a_waiting_caller_that_leaves_is_noticed():
             await edge.gateway.replies[0].closed.wait()
             facts = await edge.telemetry.next()
         assert (facts.status, facts.error_code) == (499, "caller_gone")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_that_leaves_before_it_is_admitted_is_not_admitted(stream: bool):
+    async with an_edge() as (edge, client):
+        edge.gateway.admits = asyncio.Event()
+        waiting = asyncio.create_task(client.post("/generate", json={"prompt": "x", "stream": stream}))
+        async with asyncio.timeout(5):
+            await edge.gateway.asked.wait()
+            waiting.cancel()
+            await edge.gateway.left.get()
+            facts = await edge.telemetry.next()
+        assert (facts.status, facts.error_code) == (499, "caller_gone")
+        assert edge.gateway.replies == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_that_was_watched_while_it_was_admitted_is_watched_on(stream: bool, monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER_S", 0.0)
+    async with an_edge() as (edge, client):
+        edge.gateway.script = lambda _call: [asyncio.Event()]
+        edge.gateway.admits = asyncio.Event()
+        waiting = asyncio.create_task(client.post("/generate", json={"prompt": "x", "stream": stream}))
+        async with asyncio.timeout(5):
+            await edge.gateway.asked.wait()
+            # By now the server has been asked whether the client left.
+            edge.gateway.asked.clear()
+            edge.gateway.admits.set()
+            await edge.gateway.asked.wait()
+            waiting.cancel()
+            await edge.gateway.replies[0].closed.wait()
+            facts = await edge.telemetry.next()
+        assert facts.error_code == "caller_gone"
 
 
 async def test_a_stream_waits_for_a_client_that_does_not_read():
