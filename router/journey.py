@@ -203,8 +203,11 @@ class Journey(msgspec.Struct, kw_only=True):
         return self.call.stream and given != "" and given == self.call.event_format
 
     def win(self, attempt: Attempt) -> bool:
-        """This attempt has output, or its end: whether it is the first to. All others are told that they have lost."""
-        if self.winner is None:
+        """This attempt has output, or its end: whether it is the first to. All others are told that they have lost.
+
+        Who lost in an earlier round, and is read on to learn what it costs, wins no later one.
+        """
+        if self.winner is None and not (attempt.limits is not None and attempt.limits.has_lost):
             self.winner = attempt
             for other in self.attempts:
                 if other is not attempt and other.limits is not None:

@@ -198,6 +198,11 @@ class AttemptLimits:
         return min(gap, length, *([deadline] if self._is_heard_whole else []), key=lambda stop: stop.at_s)
 
     @property
+    def has_lost(self) -> bool:
+        """Whether another attempt was first."""
+        return self._has_lost
+
+    @property
     def is_draining(self) -> bool:
         """Whether it is read on only to learn what it costs."""
         may_drain = self._drains and self._sent_at_s is not None and self._stop.why in _UNHEARD

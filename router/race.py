@@ -82,7 +82,10 @@ class Race:
             self._start(racer, self._run_hedge(racer, first))
 
     def _is_late(self, racer: Racer) -> bool:
+        """Whether the call need not wait for it: it drains, or its hold is still being taken though all is over."""
         winner = self._journey.winner
+        if racer.attempt is None:
+            return winner is not None and winner.ended_s is not None
         return racer.is_draining and winner is not None and winner is not racer.attempt
 
     def _start(self, racer: Racer, work: Coroutine[Any, Any, None]) -> None:

@@ -300,6 +300,28 @@ async def test_an_abandoned_call_is_drained_for_what_its_provider_says(tmp_path:
             assert hold["cost_nanousd"] == 9 * READ_NANOUSD + 3 * WRITTEN_NANOUSD
 
 
+async def test_who_lost_and_is_drained_wins_no_later_round(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        targets = three(upstream, on_abort="drain")
+        rule = HedgeRule(after_s=0.01, stagger_s=30.0, max_ratio=10.0)
+        async with open_gateway(tmp_path, targets=targets, hedge=rule) as house:
+            late, here = asyncio.Event(), asyncio.Event()
+            plays(
+                upstream,
+                a=stream([late, "too late"], then="cut"),
+                b=stream(["half"], then="cut"),
+                c=stream([here, "c"]),
+            )
+            asking = asyncio.create_task(house.ask(a_call()))
+            await arrived(upstream, "c")
+            late.set()
+            await all_closed(upstream, but=1)
+            here.set()
+            assert text_of(await asking) == "c"
+            await house.at_rest()
+            assert house.rows("SELECT COUNT(*) AS n FROM holds WHERE outcome = 'lost'") == [{"n": 0}]
+
+
 async def test_draining_ends_after_its_time_and_costs_no_more_than_was_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

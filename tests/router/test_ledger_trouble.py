@@ -13,10 +13,11 @@ from ledger.ledger import Ledger
 from router.admitting import ADMIT_TRIES
 from router.answer import Closing, Delta
 from router.breaker import BreakerRule, BreakerState
+from router.deployments import HedgeRule
 from router.settling import WRITE_TRIES
 from tests.ledger.calls import an_idempotency_key
 from tests.router.gateways import a_call, a_deployment, closed_at_the_end, open_gateway, text_of
-from tests.upstream import answer, scripted_upstream, status
+from tests.upstream import answer, scripted_upstream, status, stream
 
 
 class Unsteady:
@@ -132,6 +133,30 @@ async def test_callers_do_not_wait_for_a_ledger_that_stays_away_and_the_call_is_
         states = {"hold_next": ["released", "released"], "settle": ["released", "settled"]}
         assert [hold["state"] for hold in house.holds(call.generation_id)] == states[operation]
         assert len(upstream.requests) == (1 if operation == "hold_next" else 2)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_hedge_whose_hold_nobody_knows_of_does_not_keep_an_answer_that_is_there(
+    tmp_path: Path, is_stream: bool
+):
+    between, rule = Between(), HedgeRule(after_s=0.01, stagger_s=30.0, max_ratio=10.0)
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, between=between, hedge=rule) as house,
+    ):
+        unsteady, gate = between.unsteady, asyncio.Event()
+        unsteady.fails_after["hold_next"] = 1_000_000
+        upstream.plays(stream([gate, "answered"]))
+        call = a_call(stream=is_stream)
+        asking = asyncio.create_task(house.ask(call))
+        await house.until(lambda: unsteady.fails_after["hold_next"] < 1_000_000)
+        gate.set()
+        assert text_of(await asyncio.wait_for(asking, 5)) == "answered"
+        unsteady.fails_after["hold_next"] = 0
+        await house.at_rest()
+        # It was taken, and given back: nothing was sent for it.
+        assert sorted(hold["state"] for hold in house.holds(call.generation_id)) == ["released", "settled"]
+        assert len(upstream.requests) == 1
 
 
 async def test_stopping_gives_up_on_a_ledger_that_stays_away(tmp_path: Path):
