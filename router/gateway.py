@@ -165,6 +165,7 @@ class LedgerGateway:
                 case Follow() as follow:
                     asked.has_followed = True
                     asked.events.append(admitted(asked, follow, ledger_s))
+                    self._room.give_up(asked)  # Who follows needs no room.
                     led = await self._follow(asked, follow)
                     if led is not None:
                         return LiveReply(self, asked, led, led.join(deadline_s=asked.deadline_s), journey=None)
@@ -200,7 +201,7 @@ class LedgerGateway:
             if asked.behind:
                 await self._room.stand_in_line(asked)
             else:
-                await self._planner.wait_out_pacing(asked)
+                await self._planner.wait_out_pacing(asked, is_stopped=lambda: self._is_stopped)
 
     async def _follow(self, asked: Asked, follow: Follow) -> Flight | None:
         """The flight to join. None: it is over, ask the ledger again."""

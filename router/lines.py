@@ -38,9 +38,10 @@ class LineTooLong(Exception):
 
 
 class Line:
-    """Who waits for one ceiling. The first in it is the one that tries."""
+    """Who waits for one ceiling, of this id. The first in it is the one that tries."""
 
-    def __init__(self) -> None:
+    def __init__(self, ceiling_id: str) -> None:
+        self.ceiling_id = ceiling_id
         self.length = 0
         self._first = asyncio.Lock()  # Wakes its waiters in the order that they came.
 
@@ -83,7 +84,7 @@ class Lines:
 
     async def enter(self, ceiling_id: str) -> Line:
         """A ceiling's line, once the caller is the first in it. Raises LineTooLong."""
-        line = self._lines.setdefault(ceiling_id, Line())
+        line = self._lines.setdefault(ceiling_id, Line(ceiling_id))
         try:
             await line.enter()
         finally:

@@ -15,7 +15,15 @@ from router.asked import Asked, SharingRules, facts_of, lookup_of
 from router.bounds import input_bound_tokens
 from router.call import Call
 from router.deployments import Deployment, Route
-from router.errors import DeadlineExceeded, NoDeploymentAvailable, NotCached, RouteForbidden, RouterError, UnknownModel
+from router.errors import (
+    DeadlineExceeded,
+    NoDeploymentAvailable,
+    NotCached,
+    Overloaded,
+    RouteForbidden,
+    RouterError,
+    UnknownModel,
+)
 from router.health import Health
 from router.large import aside
 from router.likely import LikelyHits
@@ -150,11 +158,11 @@ class Planner:
         if asked.lookup is not None and asked.lookup.reads:
             self._likely_hits.note(asked.lookup.cache_key, is_hit=isinstance(admission, Hit | StoredElsewhere))
 
-    async def wait_out_pacing(self, asked: Asked) -> None:
+    async def wait_out_pacing(self, asked: Asked, *, is_stopped: Callable[[], bool]) -> None:
         """Wait for the first deployment that only its provider's word keeps calls from, and plan anew.
 
         A newer word may come meanwhile. Raises the call's refusal where there is none to wait for, or all return past
-        the deadline.
+        the deadline, and Overloaded once this process stops.
         """
         paced = self._paced(asked.route)
         if not paced or not isinstance(asked.refusal, NoDeploymentAvailable):
@@ -163,6 +171,8 @@ class Planner:
         while wait_s := min(map(self._health.returns_in_s, paced)):
             if loop.time() + wait_s >= asked.deadline_s:
                 break
+            if is_stopped():
+                raise Overloaded
             asked.was_paced = True
             await asyncio.sleep(min(wait_s, LOOK_S))
         await self._plan_again(asked, left_s=asked.deadline_s - loop.time())

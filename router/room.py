@@ -63,6 +63,9 @@ class RoomMaker:
         wait_s = next_look_s(refused, now_ms=self._clock_ms(), left_s=left_s)
         if wait_s is None:
             raise await self._refusal(asked, refused)
+        if asked.line is not None and asked.line.ceiling_id != refused.tight.ceiling_id:
+            # Its turn at one ceiling is none at the next: there, whoever comes would go before it.
+            self.give_up(asked)
         if asked.line is None:
             await self._enter(asked, refused.tight.ceiling_id, refused)
             return

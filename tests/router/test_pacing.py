@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from router.breaker import BreakerState
-from router.errors import NoDeploymentAvailable, UpstreamFailed
+from router.errors import NoDeploymentAvailable, Overloaded, UpstreamFailed
 from router.memory import Memory
 from router.pacing import LONGEST_MS, Paced, Pacing, newer
 from tests.router.gateways import a_call, a_deployment, open_gateway
@@ -112,6 +112,23 @@ async def test_a_call_that_waits_hears_of_a_newer_word(tmp_path: Path):
         assert 3050.0 < raised.value.retry_after_s <= 3100.0
         pace("a:model-a", 0.0)
         assert (await waiting).receipt.router.router_pacing_delay
+
+
+async def test_a_call_that_waits_for_a_pace_is_told_when_the_process_stops(tmp_path: Path, monkeypatch):
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, targets=(a_deployment("a", upstream.url),)) as house,
+    ):
+        looks, look = [], house.health.returns_in_s
+        monkeypatch.setattr(house.health, "returns_in_s", lambda name: looks.append(name) or look(name))
+        house.health.pacing.pace("a:model-a", 3000.0)
+        waiting = asyncio.create_task(house.ask(a_call("waits", deadline_s=5000.0)))
+        # Once for its plan; then it waits, and looks again.
+        await house.until(lambda: len(looks) >= 3)
+        house.gateway.stop()
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(waiting, 5)
+        assert upstream.requests == []
 
 
 class Shared:

@@ -156,6 +156,62 @@ async def test_a_caller_who_leaves_the_line_lets_the_next_one_pass(tmp_path: Pat
         assert house.waiting() == 0
 
 
+async def test_who_follows_a_call_of_another_process_keeps_no_place_in_line(tmp_path: Path):
+    def a_house():
+        return open_gateway(tmp_path, upstream, ceilings=(ceiling(2 * ONE + ONE // 2),), ends_at_rest=False)
+
+    async with scripted_upstream() as upstream, a_house() as house, a_house() as elsewhere:
+        gates = [asyncio.Event() for _ in range(3)]
+        upstream.plays(*(answer(f"{n}", gate=gate) for n, gate in enumerate(gates)), answer("3"))
+        holders = [asyncio.create_task(elsewhere.ask(a_call(f"holder {number}"))) for number in range(2)]
+        await upstream.until(lambda it: len(it.requests) == 2)
+        equals = [asyncio.create_task(it.ask(a_call("the same"))) for it in (house, elsewhere)]
+        await house.until(lambda: house.waiting() == elsewhere.waiting() == 1)
+        gates[0].set()
+        await upstream.until(lambda it: len(it.requests) == 3)
+        await house.until(lambda: house.waiting() == elsewhere.waiting() == 0)
+        behind = asyncio.create_task(house.ask(a_call("behind")))
+        await house.until(lambda: house.waiting() == 1)
+        gates[1].set()
+        assert text_of(await behind) == "3"
+        assert not any(task.done() for task in equals)
+        gates[2].set()
+        assert {text_of(finished) for finished in await asyncio.gather(*equals)} == {"2"}
+        await asyncio.gather(*holders)
+
+
+async def test_who_comes_to_wait_for_another_ceiling_is_passed_over_by_nobody(tmp_path: Path):
+    big = a_call("big", user="u1", body={"max_tokens": 200})
+    room = PRICE.bound_nanousd(input_bound_tokens(big.body, None), 200)
+    assert room >= 2 * ONE
+    mine, everybodys = ceiling(room + ONE // 2, scope="user:u1"), ceiling(ONE + room + ONE // 2)
+    async with (
+        scripted_upstream() as upstream,
+        open_gateway(tmp_path, upstream, ceilings=(mine, everybodys)) as house,
+    ):
+        gates = [asyncio.Event() for _ in range(3)]
+        upstream.plays(*(answer(f"{n}", gate=gate) for n, gate in enumerate(gates)), answer("3"), answer("4"))
+        lines = house.gateway._room._lines._lines
+        own = asyncio.create_task(house.ask(a_call("call 0", user="u1")))
+        await upstream.until(lambda it: len(it.requests) == 1)
+        waits = asyncio.create_task(house.ask(big))
+        await house.until(lambda: mine.id in lines)
+        others = [asyncio.create_task(house.ask(a_call(f"call {number}", user="u2"))) for number in (1, 2)]
+        await upstream.until(lambda it: len(it.requests) == 3)
+        gates[0].set()
+        await own
+        await house.until(lambda: everybodys.id in lines)
+        # There is room for this one; but whoever came before it waits for more.
+        last = asyncio.create_task(house.ask(a_call("last", user="u3")))
+        await house.until(lambda: house.waiting() == 2)
+        gates[1].set()
+        await asyncio.gather(waits, last)
+        gates[2].set()
+        await asyncio.gather(*others)
+        said = [request.body["messages"][0]["content"] for request in upstream.requests]
+        assert said[3:] == ["big", "last"]
+
+
 async def test_nobody_waits_for_room_that_no_settling_makes(tmp_path: Path):
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, ceilings=(ceiling(ONE - 1),)) as house:
         with pytest.raises(CeilingExceeded):
