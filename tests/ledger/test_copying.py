@@ -345,6 +345,20 @@ def test_a_copy_that_was_meddled_with_is_found(original, ends):
         copy(home, there, now_ms)
 
 
+def test_a_copy_that_was_given_one_more_is_found(original, ends):
+    home, now_ms = original
+    there = ends("sqlite")
+    with pytest.raises(Cut):
+        copy(home, there, now_ms, on_step=cut_at("postings"))
+    with there.database() as db:
+        db.execute(
+            "INSERT INTO api_keys (key_id, digest, pepper_id, name, team, role, created_at_ms)"
+            " SELECT 'zzz', zeroblob(32), pepper_id, 'smuggled', '', 'admin', created_at_ms FROM api_keys LIMIT 1"
+        )
+    with pytest.raises(CopyRefused, match=r"api_keys .* differs"):
+        copy(home, there, now_ms)
+
+
 def test_a_source_that_was_used_meanwhile_is_found(file, original, ends):
     now_ms, there = original[1], ends("sqlite")
 

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger.ceilings import DAY_MS, Ceiling
+from ledger.errors import LedgerUnavailable
 from ledger.operations.sums import HOUR_SUM, WINDOW_SUM
 from ledger.sqlite.proofs import CALLED
+from ledger.store import looks
 from ledger.store.looks import Looks
+from ledger.upkeep import prune_ledger
 from ledger.verify import verify_ledger
 from tests.ledger.calls import BEGAN_MS, Clock, a_call, a_ledger, a_settlement, admit_and_settle
 from tests.ledger.drawn import holds
@@ -29,11 +32,11 @@ CEILINGS = (
 async def a_watched_ledger(home, *, clock=None, ceilings=()):
     clock = clock or Clock()
     async with a_ledger(home, clock=clock, ceilings=ceilings) as ledger:
-        looks = Looks(ledger._store, ledger._readers, clock_ms=clock, owner_id=lambda: ledger.owner_id, every_s=60)
+        its = Looks(ledger._store, ledger._readers, clock_ms=clock, owner_id=lambda: ledger.owner_id, every_s=60)
 
         async def look_a_minute_later():
             clock.at_ms += 60_000
-            await looks.look()
+            await its.look()
             return await ledger.figures()
 
         yield ledger, look_a_minute_later
@@ -75,6 +78,30 @@ async def test_drift_is_logged_and_told_once(home, caplog):
     assert msgspec.json.decode(facts)["row"]["seq"] == 1
 
 
+async def test_lines_that_were_folded_since_the_last_look_are_no_drift(home):
+    clock = Clock()
+    async with a_watched_ledger(home, clock=clock, ceilings=CEILINGS) as (ledger, look):
+        await admit_and_settle(ledger, a_call())
+        await look()
+        for _ in range(3):
+            await admit_and_settle(ledger, a_call(now_ms=clock.at_ms))
+        later_ms = BEGAN_MS + 40 * DAY_MS
+        assert prune_ledger(home.url, BEGAN_MS + DAY_MS, now_ms=later_ms, on_step=lambda _: None).through_seq == 3
+        figures = await look()
+        assert (figures.verified_seq, figures.drift) == (4, 0)
+
+
+async def test_a_look_in_many_parts_compares_sums_once_it_has_them_all(home, monkeypatch):
+    monkeypatch.setattr(looks, "LINES_AT_ONCE", 2)
+    async with a_watched_ledger(home, ceilings=CEILINGS) as (ledger, look):
+        await admit_and_settle(ledger, a_call())
+        await look()
+        for _ in range(5):
+            await admit_and_settle(ledger, a_call())
+        figures = await look()
+        assert (figures.verified_seq, figures.drift) == (6, 0)
+
+
 async def test_a_ledger_that_lost_its_end_is_noticed(home):
     async with a_watched_ledger(home) as (ledger, look):
         await admit_and_settle(ledger, a_call())
@@ -96,6 +123,21 @@ async def test_a_page_that_cannot_be_read_is_drift(sqlite_home):
         with (sqlite_home.path).open("r+b", buffering=0) as file:
             os.pwrite(file.fileno(), b"\xff", (page - 1) * size)
         assert (await look()).drift == 1
+
+
+class Away:
+    """Readers of a ledger that cannot be read just now."""
+
+    async def read(self, work):
+        raise LedgerUnavailable
+
+
+async def test_a_ledger_that_cannot_be_read_just_now_is_no_drift(home):
+    async with a_ledger(home) as ledger:
+        looks = Looks(ledger._store, Away(), clock_ms=Clock(), owner_id=lambda: ledger.owner_id, every_s=60)
+        with pytest.raises(LedgerUnavailable):
+            await looks.look()
+    assert events(home) == []
 
 
 SUMS = {

@@ -16,6 +16,7 @@ from ledger.events import EventRaised
 from ledger.ledger import open_reports
 from ledger.prices import Price, Tier
 from ledger.reports import SpendQuery, iso
+from ledger.sqlite.prune import prune_file
 from ledger.upkeep import prune_ledger
 from ledger.values import Lead
 from ledger.verify import NoSuchLine, verify_ledger
@@ -163,6 +164,13 @@ async def test_a_dry_run_says_what_would_go_and_changes_nothing(home):
     assert prune(home, 5).through_seq == dry.through_seq
 
 
+async def test_a_line_and_its_correction_go_together_however_few_go_at_once(sqlite_home):
+    await a_history(sqlite_home, [(0, "mended"), (1, "settled"), (2, "settled")])
+    before_ms = HOUR_0 + 5 * HOUR_MS
+    found = prune_file(sqlite_home.path, before_ms, now_ms=LATER_MS, dry_run=False, on_step=lambda _: None, at_once=1)
+    assert found.postings == 3
+
+
 async def test_what_is_recent_or_newest_or_open_stays(home):
     await a_history(home, [(0, "open"), (0, "settled"), (1, "settled")])
     with pytest.raises(TooRecent, match="is not a day ago yet"):
@@ -188,6 +196,14 @@ async def test_nothing_else_may_go(home, words, statement):
     prune(home, 5)
     with home.database() as db, pytest.raises(REFUSED, match=words):
         db.execute(statement)
+
+
+async def test_nothing_is_folded_from_where_a_line_is_missing_on(home):
+    await a_history(home, [(hour, "settled") for hour in range(5)])
+    with home.database(ruled=False) as db:
+        db.execute("DELETE FROM postings WHERE seq = 2")
+    assert prune(home, 20).through_seq == 1
+    assert audit(home).violations, "the gap is still there to see"
 
 
 async def test_a_forged_balance_breaks_the_audit(home):

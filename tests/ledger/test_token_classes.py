@@ -70,6 +70,12 @@ async def test_a_line_of_every_class_is_priced_explained_audited_repriced_and_ad
     assert audit(home).violations == ()
 
 
+def test_parts_that_caches_may_hold_are_never_more_of_what_is_fresh_than_there_is():
+    found = Usage.of(10, 1, cached=5, audio=4, image=5)
+    assert (found.input_audio_tokens, found.input_image_tokens, found.input_tokens) == (4, 1, 0)
+    assert (found.cached_tokens, found.prompt_tokens) == (5, 10)
+
+
 def an_old_ledger(path):
     """As it was left by the schema before: two settled calls, in digests over the columns that there were."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

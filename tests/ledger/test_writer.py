@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, NotALedger
 from ledger.sqlite.writer import open_store
+from ledger.store import writer
 from ledger.store.works import Shared
+from ledger.store.writer import START_TRIES, Writer
 from tests.forked import forked
 
 
@@ -196,6 +198,22 @@ async def test_a_batch_takes_no_more_than_its_limit_however_many_come(tmp_path, 
         assert [batch.writes for batch in batches[-3:]] == [4, 4, 2]
 
 
+async def test_so_many_may_wait_and_no_more(tmp_path, monkeypatch):
+    async with open_store(tmp_path / "l.db", "full") as store:
+        monkeypatch.setattr(writer, "QUEUE_LIMIT", 3)
+        results = await asyncio.gather(*(store.write(put(n)) for n in range(5)), return_exceptions=True)
+        assert [type(result) for result in results] == [int] * 3 + [LedgerUnavailable] * 2
+
+
+async def test_settlements_go_before_whatever_came_earlier(tmp_path, monkeypatch):
+    ran = []
+    async with open_store(tmp_path / "l.db", "full") as store:
+        monkeypatch.setattr(store, "batch_limit", 1)
+        admission = store.write(lambda db: ran.append("admission"))
+        await asyncio.gather(admission, store.write(lambda db: ran.append("settlement"), is_settlement=True))
+    assert ran == ["settlement", "admission"]
+
+
 async def until_ready(store, work):
     async with asyncio.timeout(10):
         while True:
@@ -251,3 +269,17 @@ async def test_a_bug_on_opening_is_raised_rather_than_waited_for(tmp_path):
     with pytest.raises(AssertionError, match="a bug"):
         async with asyncio.timeout(5), open_store(tmp_path / "l.db", "full", broken):
             raise RuntimeError("it opened")
+
+
+async def test_a_file_that_never_opens_ends_the_start(tmp_path, monkeypatch):
+    tries = []
+
+    def failing(path, synchronous):
+        tries.append(path)
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(Writer, "reopen_delays_s", (0.0,))
+    with pytest.raises(NotALedger, match="no such disk"):
+        async with asyncio.timeout(5), open_store(tmp_path / "l.db", "full", failing):
+            raise AssertionError("it opened")
+    assert len(tries) == START_TRIES + 1

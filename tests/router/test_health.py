@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ledger.errors import LedgerUnavailable
 from ledger.ledger import open_ledger
 from router.breaker import Breaker, BreakerEvent, BreakerRule, BreakerState
+from router.faults import Fault, Outcome
 from router.health import Health
 from router.health_memory import PROBE_CLAIM_S, Here, recall, remember
+from router.hints import Evidence
 from router.memory import Memory
 from tests.router.gateways import a_call, a_deployment, open_gateway
 from tests.upstream import scripted_upstream
@@ -293,3 +295,24 @@ async def test_who_is_slow_by_its_own_threshold_is_tried_last(tmp_path: Path):
                     house.health.record(slow.id, BreakerEvent.SUCCESS, latency_us=us, ttft_us=us)
                 finished = await house.ask(a_call(f"{us}"))
                 assert finished.receipt.provider == first
+
+
+async def test_a_block_s_probe_that_an_open_breaker_keeps_from_going_is_given_back():
+    clock = Clock()
+    health = Health(RULE, now_s=clock.of_process(0.0), now_ms=clock.now_ms)
+    fault = Fault(Outcome.OUT_OF_CREDIT, "no money", status=402)
+    health.hints.failed(ID, Evidence(outcome=fault.outcome, at_ms=clock.now_ms(), fault=fault))
+    clock.at_s += 30
+    fail(health)
+    clock.at_s += 31
+    assert not await health.admit(ID)  # Its block is over, its breaker is not.
+    clock.at_s += 30
+    assert await health.admit(ID)
+
+
+async def test_who_is_open_and_paced_returns_once_it_is_neither():
+    clock = Clock()
+    health = Health(RULE, now_s=clock.of_process(0.0), now_ms=clock.now_ms)
+    health.pacing.pace(ID, 300.0)
+    fail(health)
+    assert health.returns_in_s(ID) == 300

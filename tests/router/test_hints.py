@@ -153,6 +153,14 @@ def test_who_has_answered_before_is_not_blocked_for_faults_but_for_a_model_that_
     assert gone.cause == Cause.NOT_SUPPORTED
 
 
+def test_who_answered_a_moment_ago_is_not_blocked_for_faults():
+    hints = Hints(now_ms=lambda: NOW_MS)
+    hints.succeeded("p:m", workflow="", endpoint="")
+    for _ in range(FAILURES_THAT_BLOCK):
+        hints.failed("p:m", failed(Outcome.CONNECT_FAILED))
+    assert hints.get("p:m").block is None
+
+
 @pytest.mark.parametrize("cause", PACES)
 def test_a_probe_that_fails_waits_longer_until_the_longest(cause: Cause):
     one = {
@@ -171,12 +179,30 @@ def test_a_probe_that_fails_waits_longer_until_the_longest(cause: Cause):
     assert waits == [min(pace.first_ms * pace.growth**n, pace.longest_ms) for n in range(10)]
 
 
+def test_a_block_lasts_since_its_first_fault_and_another_cause_has_a_pace_of_its_own():
+    down = after_all(Hint(), *[failed(Outcome.CONNECT_FAILED)] * FAILURES_THAT_BLOCK)
+    probing, _ = claimed(down, "me", down.block.until_ms)
+    gone = Evidence(outcome=Outcome.NOT_SUPPORTED, at_ms=down.block.until_ms, fault=Fault(Outcome.NOT_SUPPORTED, ""))
+    block = after(probing, gone).block
+    assert (block.cause, block.since_ms) == (Cause.NOT_SUPPORTED, down.block.since_ms)
+    assert block.wait_ms == PACES[Cause.NOT_SUPPORTED].first_ms
+
+
 def test_one_call_probes_and_another_only_once_that_one_is_given_up():
     hint, may_go = claimed(HINTS[BlockState.BLOCKED], "a", NOW_MS)
     assert may_go
     assert [claimed(hint, process, NOW_MS)[1] for process in "abc"] == [False] * 3
     assert claimed(hint, "b", NOW_MS + PROBE_CLAIM_MS)[1]
     assert claimed(after_neutral(hint), "b", NOW_MS)[1]
+
+
+async def test_who_comes_while_a_probe_is_out_is_told_to_come_back_in_a_moment():
+    now_ms = NOW_MS
+    hints = Hints(now_ms=lambda: now_ms)
+    hints.failed("p:m", evidence(OUT_OF_CREDIT, at_ms=now_ms))
+    now_ms += MINUTE_MS
+    assert await hints.admit("p:m")
+    assert hints.returns_in_s("p:m") == 1
 
 
 def test_a_block_by_hand_stands_until_it_is_lifted_by_hand():
@@ -435,6 +461,9 @@ async def test_what_is_forgotten_by_hand_comes_back_from_no_process_that_had_not
         hints.failed("p:m", evidence(OUT_OF_CREDIT, at_ms=house.clock.now_ms()))
         hints.succeeded("p:m", workflow="w", endpoint="v1/responses")
         await hints.change("p:m", forgotten)
+        hints.succeeded("q:m", workflow="w", endpoint="")
+        await hints.change("q:m", forgotten)
+        assert hints.report("q:m")["successes"] == 0
         assert (hints.get("p:m"), hints.report("p:m")["successes"]) == (Hint(), 0)
         await hints.share_all()
         await memory.learn()

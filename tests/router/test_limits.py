@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from router.breaker import BreakerRule
 from router.deployments import Provider
 from router.errors import DeadlineExceeded, UpstreamFailed
 from router.faults import Outcome
-from router.flights import Flight
+from router.flights import AHEAD_BYTES, Flight
 from router.limits import AttemptLimits, StreamLimits, Why
 from router.speed import ANSWERS_THAT_COUNT
 from router.until import Until
@@ -63,11 +63,12 @@ async def test_the_deadlines_error_of_a_call_that_was_tried_twice_tells_of_both(
     async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
         upstream.default = hang()
         async with closed_at_the_end(await house.gateway.generate(call := a_call(deadline_s=1.5))) as reply:
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(DeadlineExceeded) as raised:
                 await reply.finished()
         await house.gateway.aclose()
         first, second = house.holds(call.generation_id)
         assert (first["outcome"], second["outcome"]) == ("stalled", "aborted")
+        assert raised.value.provider == "b"
 
 
 @pytest.mark.parametrize("script", [hang(), hang_after_headers(), stream([{"role": "assistant"}], then="hang")])
@@ -83,6 +84,7 @@ async def test_half_of_what_is_left_goes_to_the_first_of_two_deployments(tmp_pat
         assert stalled.latency_ms >= (3000 - before_ms) / 2 - EARLY_S * 1000
         # So short a silence says nothing about the deployment.
         assert house.health.breaker("a:model-a").consecutive_failures == 0
+        assert house.health.hints.report("a:model-a")["errors"] == {}
 
 
 async def test_a_deployments_own_timeout_ends_an_attempt_and_counts_against_it(tmp_path: Path):
@@ -143,6 +145,20 @@ async def test_a_stream_that_falls_silent_is_cut_after_its_gap(tmp_path: Path):
         assert house.health.breaker("a:model-a").consecutive_failures == 1
         (hold,) = house.holds(call.generation_id)
         assert hold["cost_basis"] == "estimated"
+
+
+async def test_a_stream_that_was_made_to_wait_and_then_falls_silent_is_cut_after_its_gap(tmp_path: Path):
+    limits = StreamLimits(gap_s=1.0)
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream, stream_limits=limits) as house:
+        upstream.plays(stream(["one", *["x" * AHEAD_BYTES] * 2], then="hang"))
+        reply = await house.gateway.generate(a_call(stream=True))
+        async with closed_at_the_end(reply), aclosing(reply.events()) as events, asyncio.timeout(LATE_S):
+            await anext(events)
+            (flight,) = house.gateway._flights.values()
+            await house.until(lambda: flight.outruns_all)
+            with pytest.raises(UpstreamFailed) as raised:
+                [event async for event in events]
+        assert "no more output" in (raised.value.attempts[0].error or "")
 
 
 async def test_a_stream_that_never_ends_is_cut_at_its_length(tmp_path: Path):

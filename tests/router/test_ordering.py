@@ -1,5 +1,6 @@
 """Routes whose calls are spread: by weight, by speed, by what they probably cost."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -66,6 +67,20 @@ async def test_the_fastest_answers_most_calls(tmp_path: Path):
             await house.ask(a_call("as a stream", stream=True))
             unknown_s, heard_s = sorted(house.health.speeds.expected_s(it.id, is_streamed=True) for it in targets)
             assert unknown_s == 0 < heard_s < GUESS_S / 2
+
+
+async def test_one_that_nobody_knows_is_tried_by_one_call_and_the_others_go_elsewhere(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        targets = (a_deployment("a", upstream.url), a_deployment("b", upstream.url))
+        async with open_gateway(tmp_path, targets=targets, strategy="fastest") as house:
+            house.health.speeds.answered("b:model-b", 1.0, is_streamed=False, allowed_tokens=50)
+            gate = asyncio.Event()
+            upstream.plays(answer("slow", gate=gate))
+            first = asyncio.create_task(house.ask(a_call("tries a")))
+            await upstream.until(lambda it: len(it.requests) == 1)
+            assert await ask_many(house, 3) == {"b": 3}
+            gate.set()
+            assert (await first).receipt.provider == "a"
 
 
 async def test_one_that_stalls_is_no_longer_the_fastest(tmp_path: Path):

@@ -58,6 +58,8 @@ REFUSALS = [
     (openai(reset_requests="20ms", remaining_requests="0"), None, 0.02),
     (openai(reset_requests="1h2m3.5s", remaining_requests="0"), None, 3600.0),
     (openai(reset_tokens="2m59.56s"), None, 179.56),
+    # Both are spent: it will refuse until both are back.
+    (openai(reset_requests="2s", remaining_requests="0", reset_tokens="9s", remaining_tokens="0"), None, 9.0),
     (openai(reset_requests="1s", remaining_requests="9", reset_tokens="30s", remaining_tokens="0"), None, 30.0),
     (openai(reset_requests="10s", reset_tokens="5s"), None, 5.0),
     (openai(reset="1700000012"), None, 12.0),

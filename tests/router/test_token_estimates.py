@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from benchmarks.token_estimates import Counting, calls, cut_by_words, errors, texts
 from ledger.ledger import open_ledger
 from router.bounds import input_bound_tokens
+from router.breaker import BreakerRule
 from router.deployments import Route
 from router.errors import UpstreamFailed
+from router.health import open_health
 from router.memory import Memory
 from router.status import RouterStatus
 from router.token_estimates import (
@@ -62,6 +64,15 @@ def test_before_there_is_enough_to_learn_from_the_plain_count_stands():
     assert weights_of(few) == PLAIN
     assert [estimated_tokens(PLAIN, prompt) for prompt in PROMPTS] == [prompt.tokens for prompt in PROMPTS]
     assert written_tokens(PLAIN, Text(7, 30, 2, 1)) == 7
+
+
+def test_images_are_estimated_as_what_they_are_taken_for():
+    assert estimated_tokens(PLAIN, Prompt(3, Text(40, 160), images=765, is_text=False)) == 3 + 40 + 765
+
+
+def test_no_tokenizer_is_taken_to_cut_five_times_as_finely():
+    of_text = (40.0, 0.0, 0.0, 0.0)
+    assert written_tokens((*PLAIN[:3], *of_text), Text(10, 40)) == 50
 
 
 def test_a_count_that_is_right_stays_as_it_is():
@@ -118,6 +129,14 @@ async def test_after_twenty_calls_the_median_error_is_below_five_percent(countin
     assert learned < 0.05
 
 
+def test_what_else_is_in_a_prompt_than_text_teaches_nothing_of_text():
+    estimates = TokenEstimates(now_ms=lambda: 0)
+    for prompt in PROMPTS:
+        estimates.learn("p:m", Prompt(3, prompt.text, is_text=False), estimated=prompt.tokens, reported=5000)
+    assert estimates.error("p:m") is None
+    assert estimates.estimated_tokens("p:m", PROMPTS[0]) == PROMPTS[0].tokens
+
+
 async def test_what_one_process_learned_all_know_and_keep(tmp_path: Path):
     clock = Clock()
     async with open_ledger(f"sqlite:{tmp_path / 'l.db'}", clock_ms=clock.now_ms, synchronous="normal") as ledger:
@@ -142,6 +161,27 @@ async def test_what_one_process_learned_all_know_and_keep(tmp_path: Path):
         clock.forward_s += SHARE_EVERY_MS / 1000
         await here.share()
         assert ledger_changes(tmp_path) == before + 1
+
+
+async def test_what_a_process_learned_last_outlives_it(tmp_path: Path):
+    clock = Clock()
+    now = {"now_s": clock.now_s, "now_ms": clock.now_ms, "process": "one", "routes": tuple}
+    async with open_ledger(f"sqlite:{tmp_path / 'l.db'}", clock_ms=clock.now_ms, synchronous="normal") as ledger:
+        async with open_health(BreakerRule(), Memory(ledger), **now) as health:
+            await health.share()  # The next counts of successes and estimates are not due for seconds.
+            health.hints.succeeded("p:m", workflow="", endpoint="")
+            health.token_estimates.learn("p:m", PROMPTS[0], estimated=1, reported=50)
+        async with open_health(BreakerRule(), Memory(ledger), **now) as health:
+            assert (health.token_estimates.error("p:m"), health.hints.get("p:m").successes) == (0.98, 1)
+
+
+async def test_what_was_told_is_not_told_again_and_the_newest_answers_count():
+    estimates = TokenEstimates(now_ms=lambda: 0)
+    for reported in (100, 1):
+        for _ in range(REMEMBERED):
+            estimates.learn("p:m", PROMPTS[0], estimated=1, reported=reported)
+        await estimates.share(is_last=True)
+    assert estimates.error("p:m") == 0
 
 
 def ledger_changes(folder: Path) -> int:

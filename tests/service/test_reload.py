@@ -140,6 +140,31 @@ async def test_what_takes_a_restart_is_said_and_the_rest_is_taken(tmp_path):
             assert "a change in [cache] takes effect after a restart" in service.log
 
 
+async def test_what_takes_a_restart_is_not_half_taken(tmp_path):
+    async with scripted_upstream() as upstream:
+        text = one_route(upstream.url, more='[[routes]]\nname = "odd"\ntargets = ["up:made-up"]\n')
+        async with farthing_serve(tmp_path, config=text) as service:
+            await service.poll("/health/ready", lambda it: it["status"] == "ready")
+            (tmp_path / "farthing.toml").write_text(text + '[router]\nunpriced = "free"\n')
+            hang_up(service)
+            await said(service, "the config was read again")
+            assert (await service.generate(model="odd", prompt="at no price"))[0] == 402
+
+
+async def test_what_one_reload_brought_runs_for_the_next(tmp_path):
+    async with scripted_upstream() as upstream:
+        text = one_route(upstream.url)
+        new = f'[[providers]]\nname = "new"\ndialect = "openai"\nbase_url = "{upstream.url}"\napi_key = "sk-new"\n'
+        async with farthing_serve(tmp_path, config=text) as service:
+            await service.poll("/health/ready", lambda it: it["status"] == "ready")
+            (tmp_path / "farthing.toml").write_text(text + new)
+            hang_up(service)
+            await said(service, "the config was read again")
+            (tmp_path / "farthing.toml").write_text(text + new + "max_concurrency = 3\n")
+            hang_up(service)
+            await said(service, "the config was not taken: providers.new can only be changed by a restart")
+
+
 def test_what_runs_since_the_start_is_not_swapped():
     def config(*providers):
         return Config(providers=providers)

@@ -238,6 +238,20 @@ async def test_a_sigterm_lets_a_stream_end_and_takes_nothing_new(tmp_path):
     assert rows(tmp_path, "SELECT COUNT(*) FROM holds WHERE state = 'held'") == [(0,)]
 
 
+async def test_a_stream_that_outlasts_the_drain_is_told_so_and_paid_for(tmp_path):
+    async with scripted_upstream() as upstream:
+        upstream.plays(stream(["begun ", "and on"], then="hang"))
+        config = one_route(upstream.url, more="[server]\ndrain_s = 0.1\n")
+        async with farthing_serve(tmp_path, config=config) as service:
+            body = {"model": "chat", "prompt": "without end", "stream": True}
+            async with service.http.post(f"{service.url}/generate", json=body) as response:
+                assert b"begun" in await response.content.readuntil(b"\n\n")
+                service.terminate()
+                assert b"event: error" in await response.content.read()
+            assert await service.ended() == 0
+    assert rows(tmp_path, "SELECT cost_basis FROM postings") == [("estimated",)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_to_all_of_its_processes_lets_the_streams_of_workers_end(tmp_path, number):
     gate = asyncio.Event()

@@ -155,3 +155,9 @@ def test_a_ratio_that_cannot_be_read_is_all_of_them(argument: str) -> None:
     samples = sampling({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": argument})
     assert samples(None, "f" * 32)
     assert not samples(UNSAMPLED, "f" * 32)
+
+
+def test_whoever_names_other_exporters_alone_gets_none_of_ours() -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "console"}
+    assert collector_settings("", environ) is None
+    assert collector_settings("", {**environ, "OTEL_TRACES_EXPORTER": "console, otlp"}) is not None

@@ -112,6 +112,14 @@ def test_a_hidden_value_is_in_no_part_of_a_line(stream: io.StringIO, secrets: Se
     assert line["deep"] == {"of": [[HIDDEN, {HIDDEN: 1}]]}
 
 
+def test_a_hidden_value_is_not_in_a_stack_either(stream: io.StringIO, secrets: Secrets) -> None:
+    secrets.hide("test_a_hidden_value_is_not_in")
+    log.warning("where are we", stack_info=True)
+    [line] = lines(stream)
+    assert HIDDEN in line["stack"]
+    assert "test_a_hidden_value_is_not_in" not in line["stack"]
+
+
 def test_a_key_that_contains_another_is_hidden_whole(stream: io.StringIO, secrets: Secrets) -> None:
     secrets.hide("abcdef")
     secrets.hide("abcdef-ghijkl")
@@ -160,6 +168,15 @@ def test_chatty_libraries_are_heard_from_warnings_up(stream: io.StringIO, secret
         logging.getLogger(name).info("noise")
         logging.getLogger(name).warning("heard")
     assert [line["message"] for line in lines(stream)] == ["heard"] * 4
+
+
+def test_a_chatty_library_s_own_handler_writes_nothing_more(stream: io.StringIO) -> None:
+    own = io.StringIO()
+    chatty = logging.getLogger(CHATTY_LOGGERS[0])
+    chatty.addHandler(logging.StreamHandler(own))
+    setup_logging(stream, "info").hide(KEY)
+    chatty.warning("refused with %s", KEY)
+    assert (own.getvalue(), KEY in stream.getvalue()) == ("", False)
 
 
 def test_a_second_setup_replaces_the_first(stream: io.StringIO, secrets: Secrets) -> None:

@@ -17,6 +17,8 @@ def test_a_call_that_went_as_usual_is_kept_for_nothing(facts_of: FactsOf, attemp
     assert kept_for(facts_of(chat_attempts=attempts[1:])) == ""
     assert kept_for(facts_of(chat_attempts=(), chat_cache="hit")) == ""
     assert kept_for(facts_of(chat=None, generation_id="")) == ""
+    whole = msgspec.structs.replace(attempts[1], charged_nanousd=attempts[1].held_nanousd)
+    assert kept_for(facts_of(chat_attempts=(whole,))) == "", "what cost its whole hold, or nothing at all"
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,11 @@ async def test_a_target_in_trouble_is_left_alone_and_a_message_that_it_dislikes_
         assert it.got == ["one", "two", "three"]
         await it.look(20)
         assert sorted(it.got[3:]) == ["one", "three", "two"]
+        it.receiver.plays(status(503))
+        await it.happen("four")
+        assert await it.look() == 5, "a trouble of its own"
     assert caplog.text.count("ops takes no alerts: answered 500") == 1
+    assert caplog.text.count("ops takes no alerts: answered 503") == 1
 
 
 async def test_a_target_that_asks_for_time_gets_it(tmp_path):
@@ -228,3 +232,16 @@ async def test_what_waited_out_a_trouble_comes_as_one_digest_that_keeps_its_id_u
         first, second = (request.headers["webhook-id"] for request in it.receiver.requests[2:])
         assert first == second
         assert {stood["state"] for stood in (await it.standing()).values()} == {"delivered"}
+
+
+async def test_whoever_is_told_to_stop_finishes_the_message_under_way_and_takes_no_other(tmp_path):
+    async with a_courier(tmp_path) as it:
+        gate = asyncio.Event()
+        it.receiver.plays(status(200, "", gate=gate))
+        await it.happen("one", "two")
+        looking = asyncio.create_task(it.courier.look())
+        await it.receiver.until(lambda receiver: len(receiver.requests) == 1)
+        it.courier.stop()
+        gate.set()
+        await looking
+        assert it.got == ["one"]

@@ -169,6 +169,18 @@ def test_moments_of_every_kind_are_days_in_utc():
     }
 
 
+def test_an_amount_that_is_a_json_number_is_read_to_the_last_nano_dollar():
+    mapped = Mapped(columns={"day": "day", "model": "model", "cost_usd": "cost"})
+    found = read_export('[{"day": "2026-11-01", "model": "m", "cost": 12345678.123456789}]', mapped, is_json=True)
+    assert found == {("2026-11-01", "m"): Total(cost_nanousd=12_345_678_123_456_789)}
+
+
+def test_less_than_a_nano_dollar_is_one_and_a_byte_order_mark_is_no_part_of_a_name():
+    mapped = Mapped(columns={"day": "day", "model": "model", "cost_usd": "cost"})
+    found = read_export("\ufeffday,model,cost\n2026-11-01,m,0.0000000011\n", mapped, is_json=False)
+    assert found == {("2026-11-01", "m"): Total(cost_nanousd=2)}
+
+
 def test_an_amount_in_cents_is_read_as_cents():
     report = {"data": [{"starting_at": "2026-11-21T00:00:00Z", "results": [{"amount": "123.45", "model": "m"}]}]}
     columns = {"day": "starting_at", "model": "model", "cost_cents": "amount"}

@@ -112,9 +112,19 @@ async def test_its_span_says_what_the_one_before_said(tmp_path):
         again = await house.edge.telemetry.next()
     assert (again.generation_id, again.chat.generation_id) == (again_id, again_id)
     assert again.chat.span_id != read.chat.span_id
+    assert again.chat.started_at_ns < again.chat.ended_at_ns
     assert [it[0] for it in again.chat.events] == [it[0] for it in read.chat.events]
     own = {"generation_id": "", "span_id": "", "started_at_ns": 0, "ended_at_ns": 0, "events": ()}
     assert msgspec.structs.replace(again.chat, **own) == msgspec.structs.replace(read.chat, **own)
+
+
+async def test_it_is_counted_as_the_one_before_was(tmp_path):
+    async with a_service(tmp_path) as (house, _, client):
+        await ask_until_at_hand(client)
+        house.write(SPOIL)
+        await ask(client)
+        counted, reported = house.counted(), await house.reported()
+    assert (counted["cache_hits"], counted["saved_nanousd"]) == (2, reported["saved_nanousd"])
 
 
 async def test_who_asks_for_something_else_is_read(tmp_path):

@@ -194,6 +194,8 @@ async def test_a_keys_hour_far_above_its_usual_is_told(tmp_path):
         await spend(NANOUSD_PER_USD * 99, key="")
         assert await house.told() == []
         await spend(1)
+        await house.later(60_000)
+        assert [kind for kind, _ in await house.told()] == ["spend.anomaly"], "while it goes on"
         await house.later(HOUR_MS)  # What began in an hour may be settled after it.
         ((kind, facts),) = await house.told()
         assert (kind, facts["key"], facts["key_name"]) == ("spend.anomaly", "k", "a name")
