@@ -15,7 +15,7 @@ PER_TOOL: Final = 10
 PER_TOOL_CALL: Final = 6
 # A tile-priced photo of usual size at high detail; the real number depends on model and size and comes with the answer.
 PER_IMAGE: Final = 765
-_IMAGES: Final = ("image_url", "image")
+_IMAGES: Final = ("image_url", "input_image", "image")
 # Parts of which nothing is read but what is counted here.
 _TEXTS: Final = ("text", "refusal", "thinking", "tool_use", "tool_result")
 _SCHEMAS: Final = ("tools", "functions", "response_format")

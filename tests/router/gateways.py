@@ -58,7 +58,6 @@ WRITTEN_NANOUSD: Final = 400
 # A token read costs 100 nano-dollars, a token written 400.
 PRICE: Final = Price(version="test", base=Tier(input=READ_NANOUSD * 10**6, output=WRITTEN_NANOUSD * 10**6))
 _names = itertools.count()
-# Loading one takes longer than most of the tests that need it.
 
 
 def a_call(

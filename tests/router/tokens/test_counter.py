@@ -7,6 +7,7 @@ import pytest
 import tiktoken
 
 from router.tokens import TokenCounter, encoding_for
+from router.tokens.chat import PER_IMAGE, structure_of
 from router.tokens.counter import SAMPLE_CHARS
 from router.tokens.encodings import ENCODINGS, load_encoding
 from tests.router.gateways import a_call
@@ -81,3 +82,9 @@ async def test_beyond_the_sample_the_rest_is_taken_to_be_like_it():
     many = {"messages": [{"role": "user", "content": line * 100}] * (lines // 100)}
     prompt = await counter.count_prompt(a_call(body=many), "o200k_base")
     assert prompt.tokens == pytest.approx(exactly * lines / 1000, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_image", "image"])
+def test_a_picture_is_counted_in_whatever_words_it_comes(kind: str):
+    picture = {"type": kind, kind: {"url": "https://example.com/a.png"}}
+    assert structure_of({"messages": [{"role": "user", "content": [picture]}]}).images == PER_IMAGE
