@@ -22,6 +22,7 @@ from router.providers import reading
 from router.providers.client import ANSWER_BYTES, ERROR_BODY_S
 from router.providers.openai import OpenAIDialect
 from router.providers.openai_reading import EventStream, usage_of
+from router.providers.sse import EVENT_BYTES
 from router.providers.transport import open_transport
 from tests.upstream import (
     Script,
@@ -269,7 +270,7 @@ NOT_WHOLE = {
     "empty body": (sse(end=b""), Outcome.BAD_ANSWER),
     "nothing but done": (sse(), Outcome.BAD_ANSWER),
     "half an event": (sse(chunk("a"), end=b'data: {"choices": [{"ind'), Outcome.BAD_ANSWER),
-    "an event too long": (stream([b"data: " + b"x" * (2**20 + 1)], then="hang"), Outcome.BAD_ANSWER),
+    "an event too long": (stream([b"data: " + b"x" * (EVENT_BYTES + 1)], then="hang"), Outcome.BAD_ANSWER),
     "an error event": (stream(["a", b'event: error\ndata: {"error": {"message": "boom"}}\n\n']), Outcome.BAD_ANSWER),
     "an error without a name": (sse(chunk("a"), {"error": {"message": "boom", "code": 502}}), Outcome.BAD_ANSWER),
     "an error beside choices": (sse(chunk("a", error={"message": "boom"})), Outcome.BAD_ANSWER),
