@@ -6,10 +6,12 @@ import time
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from router.answer import Delta
 from router.breaker import BreakerRule
+from router.call import EventFormat
 from router.deployments import Provider
 from router.errors import DeadlineExceeded, UpstreamFailed
 from router.faults import Outcome
@@ -17,6 +19,7 @@ from router.flights import AHEAD_BYTES, Flight
 from router.limits import AttemptLimits, StreamLimits, Why
 from router.speed import ANSWERS_THAT_COUNT
 from router.until import Until
+from tests import anthropic_scripts as claude
 from tests.router.gateways import (
     House,
     a_call,
@@ -28,7 +31,16 @@ from tests.router.gateways import (
     open_gateway,
     text_of,
 )
-from tests.upstream import answer, hang, hang_after_headers, scripted_upstream, status, stream
+from tests.upstream import (
+    Connection,
+    Request,
+    answer,
+    hang,
+    hang_after_headers,
+    scripted_upstream,
+    status,
+    stream,
+)
 
 # More than a busy machine adds, and less than any other time that could end a call here.
 LATE_S = 20
@@ -159,6 +171,36 @@ async def test_a_stream_that_was_made_to_wait_and_then_falls_silent_is_cut_after
             with pytest.raises(UpstreamFailed) as raised:
                 [event async for event in events]
         assert "no more output" in (raised.value.attempts[0].error or "")
+
+
+@pytest.mark.parametrize("event_format", ["messages", ""])
+async def test_what_a_server_tool_does_is_no_silence(tmp_path: Path, event_format: EventFormat):
+    limits = StreamLimits(gap_s=1.0)
+    start = {"type": "server_tool_use", "id": "srv", "name": "text_editor_code_execution", "input": {}}
+    delta = {"type": "input_json_delta", "partial_json": "1"}
+    said = claude.streamed("Writing.")
+    said[-2:-2] = [
+        {"type": "content_block_start", "index": 1, "content_block": start},
+        *[{"type": "content_block_delta", "index": 1, "delta": delta}] * 8,
+        {"type": "content_block_stop", "index": 1},
+    ]
+    gates = [asyncio.Event() for _ in said]
+
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(claude.HEAD)
+        for event, gate in zip(said, gates, strict=True):
+            await gate.wait()
+            await connection.send(claude.encoded([event]))
+        connection.close()
+
+    async with scripted_upstream() as upstream:
+        target = a_deployment("a", upstream.url, dialect="anthropic")
+        async with open_gateway(tmp_path, upstream, targets=(target,), stream_limits=limits) as house:
+            upstream.plays(script)
+            for number, gate in enumerate(gates):
+                asyncio.get_running_loop().call_later(0.2 * number, gate.set)
+            call = msgspec.structs.replace(a_call(stream=True), event_format=event_format)
+            assert text_of(await house.ask(call)) == "Writing."
 
 
 async def test_a_stream_that_never_ends_is_cut_at_its_length(tmp_path: Path):

@@ -15,6 +15,7 @@ from ledger.usage import Usage
 from router.answer import Block, Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
+from router.providers.anthropic.open_block import OpenBlock
 from router.providers.anthropic.usage import Counts
 from router.providers.client import decode_object, without_key
 from router.providers.reading import EventsReading
@@ -23,6 +24,8 @@ from router.providers.sse import EventParser, SseEvent, framed
 MAX_BLOCKS: Final = 4096
 # A message's last word is for us to say, with what it cost.
 _OURS: Final = ("message_delta", "message_stop")
+# What comes of these is told, or nothing: a keep-alive is silence.
+_NOT_HEARD: Final = (*_OURS, "ping")
 
 # A pause leaves the answer unfinished, to be gone on with: that is nearest to its having reached its length.
 _ENDINGS: Final = {
@@ -52,17 +55,6 @@ _TOKENS: Final = ("_tokens", "_tokens_details", "cache_creation")
 _TOOL_FIELDS: Final = frozenset({"type", "id", "name", "input", "cache_control"})
 
 
-class _Block(msgspec.Struct):
-    """One content block as far as it came. tool: its place among the tool calls."""
-
-    fields: dict[str, Any]
-    tool: int = -1
-    text: list[str] = []
-    json: list[str] = []
-    signature: str = ""
-    citations: int = 0
-
-
 class MessageReader(EventsReading):
     """What one response has said so far. Feed it events or a whole message; a `Reading` of an event stream."""
 
@@ -72,7 +64,7 @@ class MessageReader(EventsReading):
         super().__init__(provider, status, keeps_events=keeps_events)
         self.is_done = False
         self._parser = EventParser()
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, OpenBlock] = {}
         self._seen = 0
         self._tools = 0
         self._has_begun = False
@@ -110,6 +102,7 @@ class MessageReader(EventsReading):
         return self._counts.so_far()
 
     def _deltas(self, events: list[SseEvent]) -> Iterator[Delta]:
+        """At least one delta for each event but keep-alives: it is no silence, and goes on to who reads such events."""
         for event in events:
             if self.is_done:
                 return
@@ -118,13 +111,14 @@ class MessageReader(EventsReading):
             kind = said.get("type") or event.event.decode("utf-8", "replace")
             if kind == "error":
                 raise self.error(data)
-            if not self.keeps_events:
-                yield from self._take(kind, said)
-                continue
-            if kind not in _OURS:
+            if self.keeps_events and kind not in _OURS:
                 self.keep(framed(data, event.event or _name_of(kind)))
+            is_heard = kind not in _NOT_HEARD
             for delta in self._take(kind, said):
-                yield msgspec.structs.replace(delta, raw=self.told())
+                is_heard = False
+                yield msgspec.structs.replace(delta, raw=self.told()) if self.keeps_events else delta
+            if is_heard:
+                yield Delta(raw=self.told())
 
     def _take(self, kind: Any, said: dict[str, Any]) -> Iterator[Delta]:
         match kind:
@@ -156,7 +150,7 @@ class MessageReader(EventsReading):
         self._seen += 1
         if self._seen > MAX_BLOCKS:
             raise self.bad("there are too many content blocks")
-        block = self._blocks[index] = _Block(fields=given)
+        block = self._blocks[index] = OpenBlock(fields=given)
         match given.get("type"):
             case "text":
                 block.text.append(self.text(given, "text"))
@@ -176,7 +170,7 @@ class MessageReader(EventsReading):
                 piece = ToolCallDelta(index=block.tool, id=call_id, name=name, extra=extra or None)
                 yield Delta(tool_calls=(piece,))
 
-    def _grow(self, block: _Block, delta: dict[str, Any]) -> Iterator[Delta]:
+    def _grow(self, block: OpenBlock, delta: dict[str, Any]) -> Iterator[Delta]:
         match delta.get("type"):
             case "text_delta":
                 block.text.append(self.text(delta, "text"))
@@ -215,7 +209,7 @@ class MessageReader(EventsReading):
             case "redacted_thinking":
                 yield Delta(extra={"thinking_blocks": [block.fields]}, block=Block(kind="thinking"))
             case _:
-                yield Delta(extra={"content_blocks": [_with_input(block)]}, block=Block(kind="own"))
+                yield Delta(extra={"content_blocks": [block.whole()]}, block=Block(kind="own"))
 
     def _end(self, said: dict[str, Any]) -> Iterator[Delta]:
         """Why it ended, if that is said here. A word nobody here knows is an ending all the same."""
@@ -250,7 +244,7 @@ class MessageReader(EventsReading):
         fault.outcome = _ERRORS.get(fault.code, fault.outcome)
         return fault
 
-    def _block(self, said: dict[str, Any]) -> _Block:
+    def _block(self, said: dict[str, Any]) -> OpenBlock:
         block = self._blocks.get(self._place(said))
         if block is None:
             raise self.bad("a content block goes on that never began")
@@ -262,7 +256,7 @@ class MessageReader(EventsReading):
             raise self.bad("an index is not a small number")
         return index
 
-    def _input(self, block: _Block) -> ToolCallDelta:
+    def _input(self, block: OpenBlock) -> ToolCallDelta:
         try:
             text = msgspec.json.encode(block.fields.get("input") or {}).decode()
             return ToolCallDelta(index=block.tool, arguments=text)
@@ -284,14 +278,3 @@ def _name_of(kind: Any) -> bytes:
 def _if_any(delta: Delta) -> Iterator[Delta]:
     if delta.is_output:
         yield delta
-
-
-def _with_input(block: _Block) -> dict[str, Any]:
-    """A block as it would stand in a whole message."""
-    if not block.json:
-        return block.fields
-    text = "".join(block.json)
-    try:
-        return {**block.fields, "input": msgspec.json.decode(text)}
-    except (ValueError, RecursionError):
-        return {**block.fields, "input": text}

@@ -98,8 +98,8 @@ ANSWER = Answer(
 )
 
 
-def read(*chunks: bytes) -> tuple[list[Delta], Closing]:
-    reader = MessageReader(PROVIDER, 200)
+def read(*chunks: bytes, keeps_events: bool = False) -> tuple[list[Delta], Closing]:
+    reader = MessageReader(PROVIDER, 200, keeps_events=keeps_events)
     deltas = [delta for chunk in chunks for delta in reader.feed(chunk)]
     return [*deltas, *reader.finish()], reader.closing()
 
@@ -145,7 +145,7 @@ def test_a_stream_gives_the_same_events_wherever_it_is_cut():
 
 def test_deltas_come_with_the_events_that_they_are_of():
     deltas, _ = read(encoded(GOLDEN))
-    assert deltas[:2] == [Delta(reasoning="Let me "), Delta(reasoning="see…")]
+    assert [delta for delta in deltas if delta.is_output][:2] == [Delta(reasoning="Let me "), Delta(reasoning="see…")]
     calls = [delta.tool_calls[0] for delta in deltas if delta.tool_calls]
     assert calls == [
         ToolCallDelta(index=0, id="toolu_1", name="f", extra={"caller": {"type": "direct"}}),
@@ -155,6 +155,52 @@ def test_deltas_come_with_the_events_that_they_are_of():
         ToolCallDelta(index=1, arguments="{}"),
     ]
     assert deltas[-1] == Delta(finish_reason="tool_calls")
+
+
+PAGES = [{"type": "web_search_result", "url": f"https://e.com/{n}", "encrypted_content": "e" * 7000} for n in range(10)]
+OF_SERVER_TOOLS = [
+    start(),
+    # Longer than what is kept of keep-alives, and before anything else is told.
+    block(0, "web_search_tool_result", tool_use_id="srv_0", content=PAGES),
+    stop(0),
+    block(1, "text", text=""),
+    grow(1, "text_delta", text="Writing."),
+    stop(1),
+    block(2, "server_tool_use", id="srv_1", name="text_editor_code_execution", input={}),
+    *(grow(2, "input_json_delta", partial_json=piece) for piece in ('{"file": "', *["x = 1\\n"] * 1500, '"}')),
+    {"type": "ping"},
+    stop(2),
+    {"type": "an_event_of_tomorrow", "x": "y" * 70_000},
+    end(),
+    {"type": "message_stop"},
+]
+
+
+def test_events_of_any_number_and_size_go_on_as_they_came():
+    deltas, closing = read(encoded(OF_SERVER_TOOLS), keeps_events=True)
+    assert b"".join(delta.raw or b"" for delta in deltas) == encoded(OF_SERVER_TOOLS[:-2])
+    said = answer(deltas, closing).choices[0].extra or {}
+    assert [it["type"] for it in said["content_blocks"]] == ["web_search_tool_result", "server_tool_use"]
+    assert said["content_blocks"][1]["input"] == {"file": "x = 1\n" * 1500}
+
+
+def test_only_keep_alives_are_kept_for_the_next_event_and_few_of_them():
+    pings = [{"type": "ping"}] * 10_000
+    deltas, _ = read(encoded([*OF_SERVER_TOOLS[:5], *pings, *OF_SERVER_TOOLS[5:]]), keeps_events=True)
+    assert max(len(delta.raw or b"") for delta in deltas if b"ping" in (delta.raw or b"")) < 66_000
+    without = b"".join(delta.raw or b"" for delta in deltas).replace(encoded([{"type": "ping"}]), b"")
+    assert without == encoded([event for event in OF_SERVER_TOOLS[:-2] if event["type"] != "ping"])
+
+
+@pytest.mark.parametrize("keeps_events", [True, False])
+def test_every_event_but_a_keep_alive_is_heard_and_what_a_server_tool_does_is_no_output(keeps_events: bool):
+    reader = MessageReader(PROVIDER, 200, keeps_events=keeps_events)
+    told: list[Delta] = []
+    for event in OF_SERVER_TOOLS[:-1]:
+        heard = list(reader.feed(encoded([event])))
+        assert len(heard) == (event["type"] != "ping"), event
+        told += heard
+    assert [delta.text for delta in told if delta.is_output] == ["Writing."]
 
 
 def test_a_whole_message_is_the_same_answer():
