@@ -82,7 +82,10 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's last word on a complete answer. usage None: it did not say. format: in whose words extra is."""
+    """The provider's last word on a complete answer. usage None: it did not say. format: in whose words extra is.
+
+    is_whole: whether the answer's deltas add up to all of it. They do not where an event is of a kind not known here.
+    """
 
     usage: Usage | None
     provider_model: str = ""
@@ -90,6 +93,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
     format: EventFormat = ""
+    is_whole: bool = True
 
 
 class SaysUsage(Protocol):
@@ -131,7 +135,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A whole answer, as it is stored and replayed. format: as of Closing."""
+    """A whole answer, as it is stored and replayed. format, is_whole: as of Closing."""
 
     choices: tuple[Choice, ...]
     usage: Usage | None
@@ -140,6 +144,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at_s: int = 0
     extra: dict[str, Any] | None = None
     format: EventFormat = ""
+    is_whole: bool = True
 
 
 def size_of(delta: Delta) -> int:

@@ -39,6 +39,7 @@ class Assembly:
             created_at_s=closing.created_at_s,
             extra=closing.extra,
             format=closing.format,
+            is_whole=closing.is_whole,
         )
 
 
@@ -184,8 +185,9 @@ class _Left:
 
 
 def is_storable(answer: Answer) -> bool:
-    """Whether every choice came to an end of its own."""
-    return bool(answer.choices) and all(choice.finish_reason in STORABLE_ENDINGS for choice in answer.choices)
+    """Whether every choice came to an end of its own, and all that was said of it is in the answer."""
+    has_ended = bool(answer.choices) and all(choice.finish_reason in STORABLE_ENDINGS for choice in answer.choices)
+    return has_ended and answer.is_whole
 
 
 def delivered_text(answer: Answer) -> str:

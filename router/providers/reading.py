@@ -63,6 +63,7 @@ class BodyReading:
         self._untold = b""
         self.usage: Usage | None = None
         self.extra: dict[str, Any] = {}
+        self.is_whole = True
         self._provider = provider
         self._id = ""
         self._model = ""
@@ -77,6 +78,7 @@ class BodyReading:
             created_at_s=self._created_at_s,
             extra=self.extra or None,
             format=self.FORMAT,
+            is_whole=self.is_whole,
         )
 
     def usage_so_far(self) -> Usage | None:

@@ -194,6 +194,28 @@ async def _uses_what_is_yet_in_beta(upstream, sdk):
     assert (message.container.id, message.usage.server_tool_use.web_search_requests) == ("c1", 2)
 
 
+async def test_what_comes_from_the_cache_is_whole_or_it_is_asked_for_again(tmp_path):
+    said = claude.streamed("Hi")
+    compaction: dict[str, Any] = {"type": "compaction", "content": None}
+    grown: dict[str, Any] = {"type": "compaction_delta", "content": "All of it."}
+    said[-2:-2] = [
+        {"type": "content_block_start", "index": 1, "content_block": compaction},
+        {"type": "content_block_delta", "index": 1, "delta": grown},
+        {"type": "content_block_stop", "index": 1},
+    ]
+    async with services(tmp_path) as (upstream, sdk):
+        for grown["type"], asked_for in (("compaction_delta", 1), ("delta_of_tomorrow", 2)):
+            upstream.requests.clear()
+            upstream.default = claude.events(said)
+            asked: dict[str, Any] = {"model": "claude", **ASKED, "system": grown["type"]}
+            for _ in range(2):
+                async with sdk.beta.messages.stream(**asked) as events:
+                    message = await events.get_final_message()
+                if asked_for == 1:
+                    assert blocks(message)[1]["content"] == "All of it."
+            assert len(upstream.requests) == asked_for
+
+
 class Coin(BaseModel):
     """What an answer is to be."""
 

@@ -15,12 +15,18 @@ class OpenBlock(msgspec.Struct):
     signature: str = ""
     citations: int = 0
 
+    def fill(self, delta: dict[str, Any]) -> None:
+        """Take in fields that come in one piece each. null takes nothing back."""
+        given = {name: value for name, value in delta.items() if name != "type" and value is not None}
+        self.fields = {**self.fields, **given}
+
     def whole(self) -> dict[str, Any]:
         """As it would stand in a whole message."""
+        fields = {**self.fields, "signature": self.signature} if self.signature else self.fields
         if not self.json:
-            return self.fields
+            return fields
         text = "".join(self.json)
         try:
-            return {**self.fields, "input": msgspec.json.decode(text)}
+            return {**fields, "input": msgspec.json.decode(text)}
         except (ValueError, RecursionError):
-            return {**self.fields, "input": text}
+            return {**fields, "input": text}

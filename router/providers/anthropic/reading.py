@@ -189,6 +189,11 @@ class MessageReader(EventsReading):
             case "citations_delta":
                 block.citations += 1
                 yield Delta(extra={"citations": [delta.get("citation")]})
+            case "compaction_delta":
+                block.fill(delta)
+            case _:
+                # Of a kind that is yet to come: what it adds to its block, nobody here knows.
+                self.is_whole = False
 
     def _stop(self, index: int) -> Iterator[Delta]:
         block = self._blocks.pop(index, None)

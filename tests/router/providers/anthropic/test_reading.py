@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.usage import Usage
 from router.answer import Answer, Block, Choice, Closing, Delta, ToolCall, ToolCallDelta
-from router.assemble import Assembly, replay
+from router.assemble import Assembly, is_storable, replay
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.reading import MessageReader
@@ -201,6 +201,31 @@ def test_every_event_but_a_keep_alive_is_heard_and_what_a_server_tool_does_is_no
         assert len(heard) == (event["type"] != "ping"), event
         told += heard
     assert [delta.text for delta in told if delta.is_output] == ["Writing."]
+
+
+COMPACTION = {"type": "compaction", "content": "All of it.", "encrypted_content": "EqQB", "signature": "EsIG"}
+
+
+def test_a_compaction_is_filled_by_its_deltas():
+    said = [
+        start(),
+        block(0, "compaction", content=None),
+        grow(0, "compaction_delta", content="All of it.", encrypted_content=None),
+        grow(0, "compaction_delta", content=None, encrypted_content="EqQB"),
+        grow(0, "signature_delta", signature="EsIG"),
+        stop(0),
+        end(),
+    ]
+    streamed_answer = answer(*read(encoded(said)))
+    assert streamed_answer.choices[0].extra == {"content_blocks": [COMPACTION]}
+    assert is_storable(streamed_answer)
+
+
+def test_an_answer_with_a_delta_that_nobody_here_knows_is_not_stored():
+    said = [start(), block(0, "text", text=""), grow(0, "delta_of_tomorrow", x="?"), stop(0), end()]
+    deltas, closing = read(encoded(said))
+    assert (deltas[-1].finish_reason, closing.is_whole) == ("stop", False)
+    assert not is_storable(answer(deltas, closing))
 
 
 def test_a_whole_message_is_the_same_answer():
