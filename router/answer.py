@@ -85,6 +85,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's last word on a complete answer. usage None: it did not say. format: in whose words extra is.
 
     is_whole: whether the answer's deltas add up to all of it. They do not where an event is of a kind not known here.
+    is_of_one_model: whether all of its usage is the deployment's own model's, and has its price.
     """
 
     usage: Usage | None
@@ -94,6 +95,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] | None = None
     format: EventFormat = ""
     is_whole: bool = True
+    is_of_one_model: bool = True
 
 
 class SaysUsage(Protocol):

@@ -35,6 +35,8 @@ _UNBOUNDED: Final = (
 )
 # Anthropic's, under names with dates, that callers run themselves: nothing but their tokens is billed.
 _CALLERS_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+# Of a context, under names with dates: nothing new is written for it.
+_CLEARING: Final = "clear_"
 _PAPER: Final = ("document", "url")
 # What such a tool's own description comes to at most (a computer's: 1,235 tokens).
 PER_VENDORS_TOOL: Final = 2048
@@ -42,6 +44,7 @@ PER_VENDORS_TOOL: Final = 2048
 _OWN_PRICED: Final[Mapping[str, tuple[Any, ...]]] = {
     "mcp_servers": (None, []),
     "container": (None,),
+    "compaction": (None,),
     "speed": (None, "standard"),
     "inference_geo": (None, "global"),
     "service_tier": (None,),
@@ -92,7 +95,7 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     speaks: what the model says aloud has a price of its own; then it is bounded, as a part of the answer.
     Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, earlier speech, and
     what items refer to that are neither words nor thoughts have a length nobody here knows; another service tier has
-    another price; rejected predicted tokens are billed on top of the answer's limit.
+    another price; rejected predicted tokens, and summaries of the context, are billed on top of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
@@ -129,7 +132,17 @@ def _own_unbounded_field(body: dict[str, Any]) -> str | None:
     own = own_of(body)
     if own is None:
         return None
+    if _may_compact(own.get("context_management")):
+        return "context_management"
     return next((name for name, bounded in _OWN_PRICED.items() if own.get(name) not in bounded), None)
+
+
+def _may_compact(management: Any) -> bool:
+    """Whether what it does to the context is billed beside the answer, as summaries are: all but clearing something."""
+    edits = management.get("edits") if isinstance(management, dict) else management
+    if not isinstance(edits, list):
+        return edits is not None
+    return not all(isinstance(edit, dict) and str(edit.get("type")).startswith(_CLEARING) for edit in edits)
 
 
 def _message_bound(message: Any) -> int:

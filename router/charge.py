@@ -47,6 +47,9 @@ def close(attempt: Attempt, counted: Usage | None) -> AttemptResult:
     basis: CostBasis = "priced_usage"
     if reported is not None:
         cost_nanousd = price.cost_nanousd(reported)
+        if attempt.closing is not None and not attempt.closing.is_of_one_model:
+            # Another model took part, at a price that is not known here: so much it is by the price of this one.
+            basis = "unknown"
     elif counted is not None:
         cost_nanousd, basis = _guessed(attempt, price.cost_nanousd(counted))
     if price.is_free:

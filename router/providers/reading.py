@@ -64,6 +64,7 @@ class BodyReading:
         self.usage: Usage | None = None
         self.extra: dict[str, Any] = {}
         self.is_whole = True
+        self.is_of_one_model = True
         self._provider = provider
         self._id = ""
         self._model = ""
@@ -79,6 +80,7 @@ class BodyReading:
             extra=self.extra or None,
             format=self.FORMAT,
             is_whole=self.is_whole,
+            is_of_one_model=self.is_of_one_model,
         )
 
     def usage_so_far(self) -> Usage | None:

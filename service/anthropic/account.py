@@ -24,12 +24,11 @@ def usage_object(finished: Finished) -> dict[str, Any]:
     """Anthropic's usage, with what it cost: input is what caches neither read nor wrote. Null where nobody knows."""
     usage, cost = finished.receipt.usage, cost_object(finished.receipt)
     said = own_fields(finished.answer).get("usage")
-    # How often a hosted tool ran, say.
+    # How often a hosted tool ran, say; and its own counts, where more than these is charged.
     beside = said if isinstance(said, dict) else {}
     if usage is None:
-        return {**beside, "input_tokens": None, "output_tokens": None, **cost}
+        return {"input_tokens": None, "output_tokens": None, **beside, **cost}
     return {
-        **beside,
         "input_tokens": usage.prompt_tokens - usage.cache_read_tokens - usage.cache_written_tokens,
         "cache_creation_input_tokens": usage.cache_written_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
@@ -39,5 +38,6 @@ def usage_object(finished: Finished) -> dict[str, Any]:
         },
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+        **beside,
         **cost,
     }

@@ -216,6 +216,36 @@ async def test_what_comes_from_the_cache_is_whole_or_it_is_asked_for_again(tmp_p
             assert len(upstream.requests) == asked_for
 
 
+async def test_a_compaction_is_paid_for_and_told_as_claude_tells_it(tmp_path):
+    step = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    steps = [
+        {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3500, **step},
+        {"type": "message", "input_tokens": 23_000, "output_tokens": 1000, **step},
+    ]
+    usage = {"input_tokens": 23_000, "output_tokens": 1000, **step, "iterations": steps}
+    said = claude.streamed("Hi", usage=usage)
+    said[-2]["usage"] = usage
+    edits: Any = {"edits": [{"type": "compact_20260112"}]}
+    asked: dict[str, Any] = {"model": "claude", **ASKED, "context_management": edits}
+    async with services(tmp_path) as (upstream, sdk):
+        upstream.plays(claude.message("Hi", usage=usage), claude.events(said))
+        messages = [await sdk.beta.messages.create(**asked) for _ in range(2)]
+        async with sdk.beta.messages.stream(**{**asked, "max_tokens": 101}) as events:
+            messages.append(await events.get_final_message())
+        assert len(upstream.requests) == 2
+        for message in messages:
+            told = message.usage.to_dict()
+            assert {name: told[name] for name in usage} == usage
+        paid_nanousd = 203_000 * 3000 + 4500 * 15_000
+        assert [message.usage.cost_nanousd for message in messages[:2]] == [paid_nanousd, 0]
+
+        bounded = {"x-farthing-max-cost-usd": "5", "x-farthing-cache": "refresh"}
+        with pytest.raises(anthropic.APIStatusError) as raised:
+            await sdk.beta.messages.create(**asked, extra_headers=bounded)
+        assert (raised.value.status_code, raised.value.body["error"]["code"]) == (402, "unbounded_cost")
+        assert raised.value.body["error"]["field"] == "context_management"
+
+
 class Coin(BaseModel):
     """What an answer is to be."""
 

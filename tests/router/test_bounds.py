@@ -9,6 +9,7 @@ from ledger.prices import Price, Tier
 from ledger.usage import Usage
 from router import bounds
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
+from router.providers.anthropic.native import OWN, Own
 from router.tokens.chat import Text, schemas_of, structure_of, texts_of
 from tests.loaded import load_once
 
@@ -76,6 +77,16 @@ def test_what_no_hold_can_bound_is_named():
     assert unbounded_field({"messages": [{"role": "user", "content": [file]}]}) == "file_id"
     for name in ("web_search_options", "previous_response_id", "prediction"):
         assert unbounded_field({name: {}}) == name
+
+
+def test_what_is_written_beside_claudes_answer_cannot_be_bounded():
+    clearing = [{"type": "clear_tool_uses_20250919"}, {"type": "clear_thinking_20251015", "keep": "all"}]
+    compacting = {"type": "compact_20260112"}
+    for management in (None, {}, {"edits": None}, {"edits": []}, {"edits": clearing}):
+        assert unbounded_field({OWN: Own({"context_management": management})}) is None
+    for edits in ([compacting], [*clearing, compacting], [{}], ["x"], [{"type": ["clear_"]}], "x"):
+        assert unbounded_field({OWN: Own({"context_management": {"edits": edits}})}) == "context_management"
+    assert unbounded_field({OWN: Own({"compaction": {"type": "summarize"}})}) == "compaction"
 
 
 def test_speech_is_bounded_where_it_has_a_price_but_not_earlier_speech_by_its_id():

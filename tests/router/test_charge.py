@@ -1,5 +1,7 @@
 """What an attempt costs, for every way to end. Source: DESIGN §4, invariant 7."""
 
+from pathlib import Path
+
 import pytest
 
 from ledger.prices import FREE
@@ -10,7 +12,9 @@ from router.answer import Closing
 from router.faults import Fault, Outcome
 from router.journey import Attempt
 from router.plan import Candidate
-from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_deployment
+from tests import anthropic_scripts as claude
+from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, a_deployment, open_gateway
+from tests.upstream import scripted_upstream
 
 HELD_NANOUSD = 10_000
 REPORTED = Usage(input_tokens=7, output_tokens=3)
@@ -36,6 +40,27 @@ def test_reported_usage_is_priced_as_it_is_even_above_the_hold():
     assert closed(an_attempt(usage=REPORTED)) == (7 * READ_NANOUSD + 3 * WRITTEN_NANOUSD, "priced_usage")
     much = Usage(input_tokens=10**6, output_tokens=10**6)
     assert closed(an_attempt(usage=much)) == (10**6 * (READ_NANOUSD + WRITTEN_NANOUSD), "priced_usage")
+
+
+def test_of_what_another_model_took_part_in_the_cost_is_not_known_but_is_no_less_than_this():
+    attempt = an_attempt()
+    much = Usage(input_tokens=10**6)
+    attempt.closing = Closing(usage=much, is_of_one_model=False)
+    assert closed(attempt) == (10**6 * READ_NANOUSD, "unknown")
+
+
+async def test_advice_of_another_model_is_booked_and_its_cost_is_said_to_be_unknown(tmp_path: Path):
+    step = {"type": "advisor_message", "model": "claude-test-9", "input_tokens": 1000, "output_tokens": 90}
+    usage = {"input_tokens": 9, "output_tokens": 7, "iterations": [{**step, "type": "message"}, step]}
+    async with scripted_upstream() as upstream:
+        target = a_deployment("a", upstream.url, dialect="anthropic")
+        async with open_gateway(tmp_path, upstream, targets=(target,)) as house:
+            upstream.plays(claude.message("Do so.", usage=usage))
+            await house.ask(call := a_call())
+            (hold,) = house.holds(call.generation_id)
+            paid_nanousd = 1009 * READ_NANOUSD + 97 * WRITTEN_NANOUSD
+            assert (hold["cost_nanousd"], hold["cost_basis"]) == (paid_nanousd, "unknown")
+            await house.at_rest()
 
 
 def test_without_a_report_what_was_counted_is_estimated_never_above_the_hold():

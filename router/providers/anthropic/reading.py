@@ -16,7 +16,7 @@ from router.answer import Block, Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.anthropic.open_block import OpenBlock
-from router.providers.anthropic.usage import Counts
+from router.providers.anthropic.usage import TOKENS, Counts
 from router.providers.client import decode_object, without_key
 from router.providers.reading import EventsReading
 from router.providers.sse import EventParser, SseEvent, framed
@@ -50,8 +50,6 @@ _MESSAGE_FIELDS: Final = frozenset(
 )
 
 
-# How the names of counts end, and of what they are made up of.
-_TOKENS: Final = ("_tokens", "_tokens_details", "cache_creation")
 _TOOL_FIELDS: Final = frozenset({"type", "id", "name", "input", "cache_control"})
 
 
@@ -94,7 +92,10 @@ class MessageReader(EventsReading):
             raise self.bad("there is no message in the answer")
         if not self.is_done and self._ending is None:
             raise Fault(Outcome.CUT, "the stream ended before the answer did", status=self.status)
-        self.usage = self._counts.usage()
+        self.usage, self.is_of_one_model = self._counts.usage(), self._counts.is_of_one_model
+        if self.usage is not None and self._counts.has_more:
+            # What is charged is not what its caller is to read.
+            self.extra.setdefault("usage", {}).update(self._counts.told)
         return super().closing()
 
     def usage_so_far(self) -> Usage | None:
@@ -240,7 +241,7 @@ class MessageReader(EventsReading):
         """Its tokens are for `closing` to tell; what else it says (how often a tool ran, at which tier) is kept."""
         self._counts.add(said, is_final=is_final)
         for name, value in said.items() if isinstance(said, dict) else ():
-            if not name.endswith(_TOKENS) and value is not None:
+            if not name.endswith(TOKENS) and value is not None:
                 self.extra.setdefault("usage", {})[name] = value
 
     def error(self, data: bytes) -> Fault:

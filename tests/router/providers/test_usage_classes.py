@@ -57,6 +57,18 @@ SPOKEN_USAGE = Usage(
     reasoning_tokens=8,
     output_audio_tokens=50,
 )
+STEPS: list[dict[str, Any]] = [
+    {
+        "type": "compaction",
+        "input_tokens": 180,
+        "cache_read_input_tokens": 5,
+        "cache_creation_input_tokens": 2,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 2},
+        "output_tokens": 35,
+        "output_tokens_details": {"thinking_tokens": 1},
+    },
+    {"type": "message", "input_tokens": 9, "output_tokens": 7},
+]
 WRITTEN = {"input_tokens": 9, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 4}
 
 
@@ -135,6 +147,23 @@ WRITTEN = {"input_tokens": 9, "cache_creation_input_tokens": 30, "cache_read_inp
             Usage(input_tokens=9, cache_write_tokens=2, cache_write_1h_tokens=3, output_tokens=7),
         ),
         (anthropic({**WRITTEN, "cache_creation": {"ephemeral_1h_input_tokens": 31}}, {"output_tokens": 7}), None),
+        # What an answer's own counts leave out. The steps of a stream are told with each usage object, all so far.
+        (
+            anthropic({**WRITTEN, "iterations": STEPS[:1]}, {"output_tokens": 7, "iterations": STEPS}),
+            Usage(
+                input_tokens=189,
+                cached_tokens=9,
+                cache_write_tokens=30,
+                cache_write_1h_tokens=2,
+                output_tokens=41,
+                reasoning_tokens=1,
+            ),
+        ),
+        (anthropic({**WRITTEN, "output_tokens": 7, "iterations": [{**STEPS[0], "output_tokens": "35"}]}), None),
+        (
+            anthropic({**WRITTEN, "output_tokens": 7, "iterations": None}),
+            Usage(input_tokens=9, cached_tokens=4, cache_write_tokens=30, output_tokens=7),
+        ),
         (anthropic({**WRITTEN, "cache_creation": {"ephemeral_1h_input_tokens": "3"}}, {"output_tokens": 7}), None),
         (
             gemini(

@@ -339,6 +339,29 @@ def test_usage_is_in_disjoint_classes_and_none_where_it_is_not_said(first: Any, 
     assert counts.usage() == usage
 
 
+@pytest.mark.parametrize(
+    ("steps", "is_of_one_model", "beside"),
+    [
+        (["message", "compaction", "message"], True, 1),
+        (["message", "advisor_message"], False, 1),
+        (["message", "fallback_message"], False, 0),
+        (["a_step_of_tomorrow"], False, 0),
+        ([], True, 0),
+    ],
+)
+def test_of_which_steps_the_price_is_known(steps: list[str], is_of_one_model: bool, beside: int):
+    said = [{"type": step, "input_tokens": 100, "output_tokens": 10} for step in steps]
+    _, closing = read_whole(whole([], usage={"input_tokens": 9, "output_tokens": 7, "iterations": said}))
+    assert closing.usage == Usage(input_tokens=9 + 100 * beside, output_tokens=7 + 10 * beside)
+    assert closing.is_of_one_model == is_of_one_model
+
+
+def test_what_no_list_of_steps_can_be_has_no_known_price():
+    for steps in ("x", 7, ["x"], [None], [{"type": ["compaction"]}]):
+        _, closing = read_whole(whole([], usage={**USAGE, "iterations": steps}))
+        assert not closing.is_of_one_model
+
+
 values = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 trees = values | st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values, max_size=2)
 KINDS = ("text", "thinking", "tool_use", "redacted_thinking", "x", "text_delta", "input_json_delta", "signature_delta")
