@@ -13,6 +13,7 @@ from router.reply import Finished, Reply
 from service.asked import Asked, Message, Params
 from service.errors import Problem
 from service.headers import NO_WISHES, Wishes
+from service.numbering import Numbering
 from service.sse import data
 from service.strict_json import convert, decode_object
 
@@ -97,6 +98,7 @@ class OpenAIChatEvents:
         }
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._numbering = Numbering()
         self._passes = False
 
     def delta(self, delta: Delta) -> bytes:
@@ -106,7 +108,7 @@ class OpenAIChatEvents:
         if delta.says_nothing:
             # That a block ended, or an item began: chat completions have neither.
             return b""
-        said = _said(delta)
+        said = self._said(delta)
         if not self._begun:
             # Only now is it settled who answers.
             self._head["model"] = self._reply.deployment_id.partition(":")[2]
@@ -132,6 +134,18 @@ class OpenAIChatEvents:
 
     def failure(self, problem: Problem) -> bytes:
         return data(error_body(problem))
+
+    def _said(self, delta: Delta) -> dict[str, Any]:
+        said = self._numbering.numbered(delta) if delta.extra else {}
+        if delta.text:
+            said["content"] = delta.text
+        if delta.reasoning:
+            said["reasoning_content"] = delta.reasoning
+        if delta.refusal:
+            said["refusal"] = delta.refusal
+        if delta.tool_calls:
+            said["tool_calls"] = [_tool_piece(piece) for piece in delta.tool_calls]
+        return said
 
     def _providers_head(self, answer: Answer) -> dict[str, Any]:
         named = {
@@ -229,19 +243,6 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason,
     }
-
-
-def _said(delta: Delta) -> dict[str, Any]:
-    said: dict[str, Any] = dict(delta.extra) if delta.extra else {}
-    if delta.text:
-        said["content"] = delta.text
-    if delta.reasoning:
-        said["reasoning_content"] = delta.reasoning
-    if delta.refusal:
-        said["refusal"] = delta.refusal
-    if delta.tool_calls:
-        said["tool_calls"] = [_tool_piece(piece) for piece in delta.tool_calls]
-    return said
 
 
 def _tool(tool: ToolCall) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests import anthropic_scripts as claude
+from tests import gemini_scripts as gemini
 from tests.router.gateways import a_deployment, open_gateway
 from tests.service.http.scripted import an_edge
 from tests.upstream import answer, scripted_upstream, status, stream
@@ -172,3 +173,54 @@ async def test_a_legacy_call_and_sound_come_in_pieces_and_whole_from_the_store(t
         heard = await completions.create(**asked, seed=2)
         assert heard.choices[0].message.audio.to_dict() == {"id": "a1", "data": "UklGRg==", "transcript": "Hey"}
         assert len(upstream.requests) == 2
+
+
+CITATIONS = [{"type": "char_location", "cited_text": text, "document_index": 0} for text in "ab"]
+THOUGHTS = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "x"}]
+SEARCHES = [{"type": "server_tool_use", "id": name, "name": "web_search", "input": {}} for name in ("s1", "s2")]
+
+
+async def gathered(completions, seed):
+    """The message that the package's own helper makes of a stream."""
+    async with completions.stream(model="chat", messages=HELLO, seed=seed) as coming:
+        assert [event async for event in coming]
+        return (await coming.get_final_completion()).choices[0].message.to_dict()
+
+
+def numbered(entries):
+    return [{**entry, "index": index} for index, entry in enumerate(entries)]
+
+
+async def test_what_claude_says_beside_its_words_is_added_up_by_the_stream_helper_and_goes_back(tmp_path):
+    blocks = [*THOUGHTS, *SEARCHES, {"type": "text", "text": "It is.", "citations": CITATIONS}]
+    async with a_service(tmp_path, "anthropic") as (upstream, completions):
+        upstream.plays(claude.events(claude.streamed_blocks(blocks)))
+        live, stored = await gathered(completions, 1), await gathered(completions, 1)
+        assert len(upstream.requests) == 1
+        for message in (live, stored):
+            assert message["content"] == "It is."
+            assert message["thinking_blocks"] == numbered(THOUGHTS)
+            assert message["content_blocks"] == numbered(SEARCHES)
+            assert message["citations"] == numbered(CITATIONS)
+        whole = await completions.create(model="chat", messages=HELLO, seed=1)
+        assert whole.choices[0].message.to_dict()["thinking_blocks"] == THOUGHTS
+        upstream.plays(claude.message())
+        await completions.create(model="chat", messages=[*HELLO, live, *HELLO])
+        (_, said, _) = upstream.requests[-1].body["messages"]
+        assert said["content"] == [*THOUGHTS, {"type": "text", "text": "It is."}]
+
+
+async def test_what_gemini_says_beside_its_words_is_added_up_by_the_stream_helper(tmp_path):
+    rated = {"safetyRatings": [{"category": "HARM", "probability": "LOW"}]}
+    found = [{"groundingMetadata": {"groundingChunks": [{"web": {"uri": uri}}]}} for uri in "ab"]
+    signed = [{"text": text, "thoughtSignature": text} for text in "ab"]
+    script = gemini.events(
+        [gemini.said(signed[0], **rated, **found[0]), gemini.said(signed[1], reason="STOP", **rated, **found[1])]
+    )
+    async with a_service(tmp_path, "gemini") as (upstream, completions):
+        upstream.plays(script)
+        message = await gathered(completions, 1)
+        assert message["content"] == "ab"
+        assert message["safetyRatings"] == numbered(rated["safetyRatings"] * 2)
+        assert message["thought_signatures"] == numbered([{"signature": text} for text in "ab"])
+        assert message["groundingMetadata"]["groundingChunks"] == numbered([{"web": {"uri": uri}} for uri in "ab"])

@@ -106,13 +106,20 @@ def _blocks(message: Mapping[str, Any]) -> Iterator[Block]:
         yield {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
         return
     thoughts = message.get("thinking_blocks")
-    yield from thoughts if isinstance(thoughts, list) else ()
+    yield from map(_thought, thoughts) if isinstance(thoughts, list) else ()
     yield from _content(message.get("content"))
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         yield {"type": "text", "text": refusal}
     calls = message.get("tool_calls")
     for index, call in enumerate(calls if isinstance(calls, list) else ()):
         yield _tool_use(call, index)
+
+
+def _thought(given: Any) -> Any:
+    """As it came from there: in a stream its place was told with it, which is refused there."""
+    if isinstance(given, dict) and "index" in given:
+        return {name: value for name, value in given.items() if name != "index"}
+    return given
 
 
 def _content(content: Any) -> list[Block]:

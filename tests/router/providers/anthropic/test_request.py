@@ -102,6 +102,15 @@ def test_a_tool_call_and_its_results_are_blocks_and_neighbours_of_one_role_are_o
     ]
 
 
+def test_thoughts_that_were_numbered_in_a_stream_are_sent_back_as_they_came():
+    sealed = {"type": "redacted_thinking", "data": "x"}
+    numbered = [{**block, "index": index} for index, block in enumerate((THOUGHT, sealed))]
+    said = {"role": "assistant", "content": "", "tool_calls": CALLS[:1], "thinking_blocks": numbered}
+    called = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
+    messages = conversation(*HELLO, said)["messages"]
+    assert messages[1] == {"role": "assistant", "content": [THOUGHT, sealed, called]}
+
+
 def test_images_and_papers_come_as_data_or_by_their_address():
     message = {
         "role": "user",
