@@ -32,7 +32,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of one tool call. id and name come with its first piece, arguments (JSON text) in any number.
 
-    extra: what else the provider said of the call, with its first piece.
+    extra: what else the provider said of the call. format: in whose words that is; empty: Anthropic's.
     """
 
     index: int
@@ -41,6 +41,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     arguments: str = ""
     type: str = "function"
     extra: dict[str, Any] | None = None
+    format: EventFormat = ""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,13 +107,14 @@ class SaysUsage(Protocol):
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One whole tool call; arguments is JSON text as the model wrote it. extra: as of ToolCallDelta."""
+    """One whole tool call; arguments is JSON text as the model wrote it. extra, format: as of ToolCallDelta."""
 
     id: str
     name: str
     arguments: str
     type: str = "function"
     extra: dict[str, Any] | None = None
+    format: EventFormat = ""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,6 +156,8 @@ def size_of(delta: Delta) -> int:
     size = _DELTA_BYTES + len(delta.text) + len(delta.reasoning) + len(delta.refusal)
     for piece in delta.tool_calls:
         size += len(piece.arguments)
+        if piece.extra is not None and delta.raw is None:
+            size += len(msgspec.json.encode(piece.extra))
     if delta.raw is not None:
         size += len(delta.raw)
     elif delta.extra is not None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from router.answer import Answer, Block, Choice, Closing, Delta, ToolCall, ToolCallDelta
+from router.call import EventFormat
 
 # {a field that comes in pieces: those of its fields whose texts go together}
 _GROWING: Final = {"function_call": ("arguments",), "audio": ("data", "transcript")}
@@ -49,6 +50,26 @@ class _ToolDraft(msgspec.Struct):
     type: str = "function"
     arguments: list[str] = []
     extra: dict[str, Any] | None = None
+    format: EventFormat = ""
+
+    def add(self, piece: ToolCallDelta) -> None:
+        self.id = piece.id or self.id
+        self.name = piece.name or self.name
+        self.type = piece.type
+        self.arguments.append(piece.arguments)
+        if piece.extra:
+            self.extra = _joined(self.extra, piece.extra)
+            self.format = piece.format
+
+    def call(self) -> ToolCall:
+        return ToolCall(
+            id=self.id,
+            name=self.name,
+            arguments="".join(self.arguments),
+            type=self.type,
+            extra=self.extra,
+            format=self.format,
+        )
 
 
 class _Draft(msgspec.Struct):
@@ -71,7 +92,7 @@ class _Draft(msgspec.Struct):
         if delta.refusal:
             self.refusal.append(delta.refusal)
         for piece in delta.tool_calls:
-            self._add_tool(piece)
+            self.tools.setdefault(piece.index, _ToolDraft()).add(piece)
         if delta.logprobs:
             self.logprobs = _joined(self.logprobs, delta.logprobs)
         if delta.extra:
@@ -83,27 +104,13 @@ class _Draft(msgspec.Struct):
         if delta.block is not None:
             self.blocks.append(delta.block)
 
-    def _add_tool(self, piece: ToolCallDelta) -> None:
-        tool = self.tools.setdefault(piece.index, _ToolDraft())
-        tool.id = piece.id or tool.id
-        tool.name = piece.name or tool.name
-        tool.type = piece.type
-        tool.extra = piece.extra or tool.extra
-        tool.arguments.append(piece.arguments)
-
     def choice(self, index: int) -> Choice:
-        tools = (tool for _, tool in sorted(self.tools.items()))
         return Choice(
             index=index,
             text="".join(self.text) if self.text or not self.tools else None,
             reasoning="".join(self.reasoning),
             refusal="".join(self.refusal),
-            tool_calls=tuple(
-                ToolCall(
-                    id=tool.id, name=tool.name, arguments="".join(tool.arguments), type=tool.type, extra=tool.extra
-                )
-                for tool in tools
-            ),
+            tool_calls=tuple(tool.call() for _, tool in sorted(self.tools.items())),
             logprobs=self.logprobs,
             finish_reason=self.finish_reason or "",
             extra=self.extra,
@@ -137,7 +144,13 @@ class _Left:
         self._extra = dict(choice.extra or {})
         self._tools = [
             ToolCallDelta(
-                index=index, id=tool.id, name=tool.name, arguments=tool.arguments, type=tool.type, extra=tool.extra
+                index=index,
+                id=tool.id,
+                name=tool.name,
+                arguments=tool.arguments,
+                type=tool.type,
+                extra=tool.extra,
+                format=tool.format,
             )
             for index, tool in enumerate(choice.tool_calls)
         ]

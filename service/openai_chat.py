@@ -247,11 +247,22 @@ def _choice(choice: Choice) -> dict[str, Any]:
 
 def _tool(tool: ToolCall) -> dict[str, Any]:
     called = {"name": tool.name, _ARGUMENTS.get(tool.type, "arguments"): tool.arguments}
-    return {"id": tool.id, "type": tool.type, tool.type: called}
+    return {**_beside(tool), "id": tool.id, "type": tool.type, tool.type: called}
 
 
 def _tool_piece(piece: ToolCallDelta) -> dict[str, Any]:
     said = {_ARGUMENTS.get(piece.type, "arguments"): piece.arguments}
     if not piece.id and not piece.name:
-        return {"index": piece.index, piece.type: said}
-    return {"index": piece.index, "id": piece.id, "type": piece.type, piece.type: {"name": piece.name, **said}}
+        return {**_beside(piece), "index": piece.index, piece.type: said}
+    return {
+        **_beside(piece),
+        "index": piece.index,
+        "id": piece.id,
+        "type": piece.type,
+        piece.type: {"name": piece.name, **said},
+    }
+
+
+def _beside(tool: ToolCall | ToolCallDelta) -> dict[str, Any]:
+    """What a provider of this format said of a call beside what all say: what Google signed it with, say."""
+    return tool.extra or {} if tool.format == EVENT_FORMAT else {}

@@ -1,7 +1,7 @@
 """Reads the answers of OpenAI's chat completions, whole or in events.
 
-What we have no field for is kept: unknown fields of a message, a delta or its choice in `Delta.extra`, those of the
-response or its chunks in `Closing.extra`.
+What we have no field for is kept: unknown fields of a message, a delta or its choice in `Delta.extra`, those of a tool
+call in its own `extra`, those of the response or its chunks in `Closing.extra`.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ DONE: Final = b"[DONE]"
 _CHUNK_FIELDS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
 _CHOICE_FIELDS: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 _MESSAGE_FIELDS: Final = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning"})
+_CALL_FIELDS: Final = frozenset({"index", "id", "type", "function", "custom"})
 
 
 class _Answer(BodyReading):
@@ -129,12 +130,15 @@ class _Answer(BodyReading):
             if not isinstance(said, dict):
                 raise self.bad("a tool call is not an object")
             name, call_id = self.text(said, "name"), self.text(call, "id")
+            extra = {field: call[field] for field in call.keys() - _CALL_FIELDS if call[field] is not None}
             yield ToolCallDelta(
                 index=self._place((choice, self.index(call, position)), call_id, begins=bool(name)),
                 id=call_id,
                 name=name,
                 arguments=self.text(said, "input" if kind == "custom" else "arguments"),
                 type=kind,
+                extra=extra or None,
+                format=self.FORMAT if extra else "",
             )
 
     def _place(self, said: tuple[int, int], call_id: str, *, begins: bool) -> int:

@@ -49,7 +49,9 @@ def listed(delta: Delta, name: str) -> list[Any]:
 
 def tool_block(call: ToolCallDelta, given: Any) -> Block:
     """A tool call. given: its input, as far as it is told with it."""
-    return {"type": "tool_use", **(call.extra or {}), "id": call.id, "name": call.name, "input": given}
+    # What others add to a call, Anthropic would refuse.
+    extra = call.extra if call.extra and not call.format else {}
+    return {"type": "tool_use", **extra, "id": call.id, "name": call.name, "input": given}
 
 
 def tool_input(arguments: str) -> Any:

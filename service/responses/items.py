@@ -211,7 +211,7 @@ class ItemWriter:
             item_type, field, _, prefix = CALLS.get(piece.type, CALLS["function"])
             status = {"status": "in_progress"} if field == "arguments" else {}
             item = {
-                **(piece.extra or {}),
+                **(piece.extra if piece.extra and not piece.format else {}),
                 "type": item_type,
                 "call_id": piece.id,
                 "name": piece.name,

@@ -155,6 +155,35 @@ async def test_calls_of_every_kind_come_whole_streamed_and_from_the_store(tmp_pa
         assert streamed[0].choices[0].delta.to_dict()["tool_calls"][1]["custom"] == custom["custom"]
 
 
+async def test_what_a_provider_adds_to_a_call_comes_whole_streamed_and_from_the_store_and_goes_back(tmp_path):
+    """Gemini 3 at Google's own OpenAI-compatible endpoint refuses a call that lost its signature."""
+    signed = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "Coin", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "SIG"}},
+    }
+    asked = {"model": "chat", "messages": HELLO, "tools": [openai.pydantic_function_tool(Coin)]}
+    said = answer("", message={"content": None, "tool_calls": [signed]}, finish_reason="tool_calls")
+    streamed = stream([{"tool_calls": [{**signed, "index": 0}]}], finish_reason="tool_calls")
+    async with a_service(tmp_path) as (upstream, completions):
+        for seed, script in enumerate((said, streamed)):
+            upstream.plays(script)
+            for is_stream in (bool(seed), False, True):
+                if is_stream:
+                    chunks = [it async for it in await completions.create(**asked, seed=seed, stream=True)]
+                    (call,) = [call for it in chunks for call in it.choices[0].delta.tool_calls or ()]
+                    assert call.to_dict() == {**signed, "index": 0}
+                else:
+                    message = (await completions.create(**asked, seed=seed)).choices[0].message
+                    assert message.to_dict()["tool_calls"] == [signed]
+        assert len(upstream.requests) == 2
+        upstream.plays(answer())
+        result = {"role": "tool", "tool_call_id": "c1", "content": "a farthing"}
+        await completions.create(model="chat", messages=[*HELLO, message, result])
+        assert upstream.requests[-1].body["messages"][1]["tool_calls"] == [signed]
+
+
 async def test_a_legacy_call_and_sound_come_in_pieces_and_whole_from_the_store(tmp_path):
     legacy = [{"function_call": {"name": "f", "arguments": "{"}}, {"function_call": {"arguments": "}"}}]
     sound = [

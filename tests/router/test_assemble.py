@@ -35,6 +35,7 @@ def a_delta(draw: random.Random) -> Delta:
             arguments=draw.choice(WORDS),
             type=draw.choice(("function", "custom")),
             extra=draw.choice((None, None, {"caller": draw.choice(EXTRAS)})),
+            format=draw.choice(("", "chat.completions")),
         )
         for _ in range(draw.choice((0, 0, 0, 1, 2)))
     )
@@ -101,6 +102,14 @@ def test_null_takes_nothing_back_that_was_said_before():
     (choice,) = assembled(deltas, None).choices
     assert choice.logprobs == said
     assert choice.extra == {"odd": {"x": 1}}
+
+
+def test_what_a_provider_adds_to_a_call_in_pieces_is_added_up_in_its_words():
+    said = [{"google": {"thought_signature": "s"}}, None, {"google": {"more": 1}, "seen": True}]
+    pieces = [ToolCallDelta(index=0, extra=extra, format="chat.completions" if extra else "") for extra in said]
+    (call,) = assembled([Delta(tool_calls=(piece,)) for piece in pieces], None).choices[0].tool_calls
+    assert call.extra == {"google": {"thought_signature": "s", "more": 1}, "seen": True}
+    assert call.format == "chat.completions"
 
 
 def test_a_choice_of_tool_calls_alone_has_no_text_and_any_other_has_some():

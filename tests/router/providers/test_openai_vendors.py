@@ -2,6 +2,7 @@
 
 Sources: Azure: learn.microsoft.com, "Content filtering", "Content streaming", "REST API reference"; Ollama:
 docs/openai.md and openai/openai.go; vLLM: entrypoints/openai/protocol.py; LM Studio: docs, "OpenAI compatibility";
+Google: ai.google.dev/gemini-api/docs, "OpenAI compatibility", "Thought signatures";
 llama.cpp: tools/server/README.md and server-common.cpp; GPUStack: docs, "OpenAI compatible APIs".
 """
 
@@ -74,6 +75,8 @@ def responding(status: int, body: bytes, kind: str = "application/json") -> Call
     return respond
 
 
+WEIGH = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+SIGNED = {"google": {"thought_signature": "SIG"}}
 HI = Choice(text="Hi", finish_reason="stop")
 STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
     "azure: the prompt's filter first, with no choice, and a verdict on every piece": (
@@ -125,6 +128,18 @@ STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
         ),
         Choice(text="Hi", reasoning="They greet.", finish_reason="stop"),
         Usage.of(9, 4),
+    ),
+    "google: a call with the signature of the thought behind it": (
+        sse(
+            delta({"role": "assistant", "tool_calls": [{**WEIGH, "index": 0, "extra_content": SIGNED}]}, "tool_calls"),
+        ),
+        Choice(
+            finish_reason="tool_calls",
+            tool_calls=(
+                ToolCall(id="a", name="f", arguments="{}", extra={"extra_content": SIGNED}, format="chat.completions"),
+            ),
+        ),
+        None,
     ),
     "ollama: two tool calls, each whole": (
         sse(

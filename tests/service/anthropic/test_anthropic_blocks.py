@@ -47,6 +47,14 @@ def test_a_tools_input_is_an_object_whatever_the_model_wrote(arguments: str, giv
     assert content_of(Choice(tool_calls=(call,))) == [{"type": "tool_use", "id": "c", "name": "f", "input": given}]
 
 
+def test_only_what_anthropic_itself_adds_to_a_call_is_told():
+    # Whoever is sent a call with a field that Anthropic does not know could not send it back there.
+    ours = ToolCall(id="c", name="f", arguments="{}", extra={"caller": {"type": "direct"}})
+    theirs = ToolCall(id="c", name="f", arguments="{}", extra={"extra_content": {}}, format="chat.completions")
+    plain = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    assert content_of(Choice(tool_calls=(ours, theirs))) == [{**plain, "caller": {"type": "direct"}}, plain]
+
+
 def test_an_answer_of_another_dialect_is_thought_then_words_then_tools():
     choice = Choice(text="Hi", reasoning="hm", refusal="No", tool_calls=(CALL,))
     assert [block["type"] for block in content_of(choice)] == ["thinking", "text", "text", "tool_use"]
