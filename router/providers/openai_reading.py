@@ -1,7 +1,8 @@
 """Reads the answers of OpenAI's chat completions, whole or in events.
 
 What we have no field for is kept: unknown fields of a message, a delta or its choice in `Delta.extra`, those of a tool
-call in its own `extra`, those of the response or its chunks in `Closing.extra`.
+call in its own `extra`, parts of the content that are no words in `content_parts`, those of the response or its chunks
+in `Closing.extra`.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from router.answer import Closing, Delta, ToolCallDelta
 from router.deployments import Provider
 from router.faults import Fault, Outcome
 from router.providers.client import decode_object, without_key
+from router.providers.openai_parts import parts_of
 from router.providers.openai_passing import chunk_to_pass
 from router.providers.openai_plain import PlainChunk, plain_chunk
 from router.providers.reading import NAME_CHARS, BodyReading, EventsReading, WholeBody, usage_from
@@ -102,12 +104,18 @@ class _Answer(BodyReading):
         self._seen.add(index)
         if finish_reason is not None:
             self._finished.add(index)
-        text = self.text(message, "content")
         reasoning = _reasoning(message)
+        extra = _extra(choice, message)
+        if isinstance(content := message.get("content"), list):
+            parts = parts_of(self, content)
+            text, reasoning = parts.text, reasoning or parts.reasoning
+            if parts.others:
+                extra = {**(extra or {}), "content_parts": parts.others}
+        else:
+            text = self.text(message, "content")
         refusal = self.text(message, "refusal")
         calls = message.get("tool_calls")
         logprobs = choice.get("logprobs")
-        extra = _extra(choice, message)
         if not (text or reasoning or refusal or calls or logprobs or finish_reason or extra):
             return None
         return Delta(

@@ -307,6 +307,12 @@ BAD_ANSWERS = {
     "choices of numbers": (garbage(b'{"choices": [1]}'), Outcome.BAD_ANSWER, 200),
     "a message of text": (garbage(b'{"choices": [{"message": "hi"}]}'), Outcome.BAD_ANSWER, 200),
     "content of numbers": (garbage(b'{"choices": [{"message": {"content": 1}}]}'), Outcome.BAD_ANSWER, 200),
+    "parts of numbers": (garbage(b'{"choices": [{"message": {"content": [1]}}]}'), Outcome.BAD_ANSWER, 200),
+    "a thought of numbers": (
+        garbage(b'{"choices": [{"message": {"content": [{"type": "thinking", "thinking": 1}]}}]}'),
+        Outcome.BAD_ANSWER,
+        200,
+    ),
     "a negative index": (garbage(b'{"choices": [{"index": -1, "message": {}}]}'), Outcome.BAD_ANSWER, 200),
     "a call of text": (garbage(b'{"choices": [{"message": {"tool_calls": ["f"]}}]}'), Outcome.BAD_ANSWER, 200),
     "an error inside": (status(200, {"error": {"message": "boom"}}), Outcome.BAD_ANSWER, 200),
@@ -535,10 +541,15 @@ def test_a_golden_stream_that_breaks_off_at_any_byte_is_never_whole_before_its_f
 FIELDS = re.findall(
     "[a-z_]+",
     "id model created choices usage error index delta message content tool_calls function name arguments finish_reason "
-    "refusal logprobs prompt_tokens completion_tokens prompt_tokens_details type object",
+    "refusal logprobs prompt_tokens completion_tokens prompt_tokens_details type object text thinking",
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["text", "thinking"]),
     lambda some: (
         st.lists(some, max_size=3)
         | st.dictionaries(

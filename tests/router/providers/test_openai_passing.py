@@ -47,6 +47,15 @@ def added_up(deltas: list[Delta]) -> Answer:
     return assembly.answer(None)
 
 
+def test_content_in_parts_passes_as_it_came():
+    parts = (
+        b'{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}}]}'
+    )
+    thought, said, _ = told(ROLE, parts, HELLO, STOP)
+    assert thought == Delta(reasoning="hm", raw=b"data: %b\n\ndata: %b\n\n" % (ROLE, parts))
+    assert said.text == "Hell\u00f6"
+
+
 PIECES = st.builds(
     Delta,
     choice=st.integers(0, 1),

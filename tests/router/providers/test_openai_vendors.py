@@ -3,6 +3,7 @@
 Sources: Azure: learn.microsoft.com, "Content filtering", "Content streaming", "REST API reference"; Ollama:
 docs/openai.md and openai/openai.go; vLLM: entrypoints/openai/protocol.py; LM Studio: docs, "OpenAI compatibility";
 Google: ai.google.dev/gemini-api/docs, "OpenAI compatibility", "Thought signatures";
+Mistral: docs.mistral.ai, "Reasoning";
 llama.cpp: tools/server/README.md and server-common.cpp; GPUStack: docs, "OpenAI compatible APIs".
 """
 
@@ -45,6 +46,11 @@ def counts(**more: Any) -> dict[str, Any]:
     return {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, **more}
 
 
+def thinking(text: str, **more: Any) -> dict[str, Any]:
+    """A thought as Mistral has it."""
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}], **more}
+
+
 def provider_at(base_url: str, **fields: Any) -> Provider:
     usual = usual_of("openai", base_url)
     return Provider(name="p", dialect="openai", base_url=base_url, api_key=KEY, auth_header=usual.auth_header, **fields)
@@ -77,6 +83,7 @@ def responding(status: int, body: bytes, kind: str = "application/json") -> Call
 
 WEIGH = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 SIGNED = {"google": {"thought_signature": "SIG"}}
+REFERENCE = {"type": "reference", "reference_ids": [1]}
 HI = Choice(text="Hi", finish_reason="stop")
 STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
     "azure: the prompt's filter first, with no choice, and a verdict on every piece": (
@@ -127,6 +134,22 @@ STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
             {**CHUNK, "choices": [], "usage": counts()},
         ),
         Choice(text="Hi", reasoning="They greet.", finish_reason="stop"),
+        Usage.of(9, 4),
+    ),
+    "mistral: thoughts and words in parts, and what they refer to": (
+        sse(
+            delta({"role": "assistant", "content": ""}),
+            delta({"content": [thinking("They "), thinking("greet.", closed=True)]}),
+            delta({"content": [{"type": "thinking", "thinking": [REFERENCE], "signature": "s"}]}),
+            delta({"content": [{"type": "text", "text": "H"}, REFERENCE]}),
+            delta({"content": "i"}, "stop", usage=counts()),
+        ),
+        Choice(
+            text="Hi",
+            reasoning="They greet.",
+            finish_reason="stop",
+            extra={"content_parts": [REFERENCE, {"type": "thinking", "signature": "s"}, REFERENCE]},
+        ),
         Usage.of(9, 4),
     ),
     "google: a call with the signature of the thought behind it": (
