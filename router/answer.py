@@ -47,6 +47,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one upstream event added to one choice. Empty fields added nothing.
 
+    beside: the names in extra of what its provider says beside the message, of the choice itself.
     block: the block that ended with this event, if the answer comes in blocks.
     vector: of an embedding, as JSON: a list of numbers, or a text that is base64 of little-endian float32.
     event: for callers who know them, the event of OpenAI's `/v1/responses` that this was; beside `raw` only its number,
@@ -63,6 +64,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
+    beside: tuple[str, ...] = ()
     vector: bytes = b""
     block: Block | None = None
     event: dict[str, Any] | None = None
@@ -120,6 +122,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One whole choice. vector: as `Delta.vector`; the vectors of an embeddings call are its choices.
 
+    beside: as `Delta.beside`.
     blocks: in which order its words, thoughts and tool calls came. Empty: in that of these fields, each in one piece.
     items: the same once more as the output items of OpenAI's `/v1/responses`, where the answer came in them and its
     caller knows them: in their order, with their ids, sealed thoughts and what hosted tools did.
@@ -133,6 +136,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: dict[str, Any] | None = None
     finish_reason: str = "stop"
     extra: dict[str, Any] | None = None
+    beside: tuple[str, ...] = ()
     vector: bytes = b""
     blocks: tuple[Block, ...] = ()
     items: tuple[dict[str, Any], ...] = ()

@@ -80,6 +80,7 @@ class _Draft(msgspec.Struct):
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
     extra: dict[str, Any] | None = None
+    beside: tuple[str, ...] = ()
     vector: bytes = b""
     blocks: list[Block] = []
     items: tuple[dict[str, Any], ...] = ()
@@ -97,6 +98,8 @@ class _Draft(msgspec.Struct):
             self.logprobs = _joined(self.logprobs, delta.logprobs)
         if delta.extra:
             self.extra = _joined(self.extra, delta.extra)
+        if delta.beside and delta.beside != self.beside:
+            self.beside = tuple(dict.fromkeys((*self.beside, *delta.beside)))
         self.vector = delta.vector or self.vector
         self.items = delta.items or self.items
         if delta.finish_reason is not None:
@@ -114,6 +117,7 @@ class _Draft(msgspec.Struct):
             logprobs=self.logprobs,
             finish_reason=self.finish_reason or "",
             extra=self.extra,
+            beside=self.beside,
             vector=self.vector,
             blocks=tuple(self.blocks),
             items=self.items,
@@ -181,6 +185,7 @@ class _Left:
             logprobs=choice.logprobs,
             finish_reason=choice.finish_reason,
             extra=self._extra or None,
+            beside=choice.beside,
             vector=choice.vector,
             items=choice.items,
         )

@@ -121,6 +121,8 @@ class OpenAIChatEvents:
             "logprobs": delta.logprobs,
             "finish_reason": delta.finish_reason,
         }
+        if delta.beside:
+            choice |= _taken(said, delta.beside)
         if self._include_usage:
             return data({**self._head, "choices": (choice,), "usage": None})
         return data({**self._head, "choices": (choice,)})
@@ -238,11 +240,17 @@ def _choice(choice: Choice) -> dict[str, Any]:
     if choice.tool_calls:
         message["tool_calls"] = [_tool(tool) for tool in choice.tool_calls]
     return {
+        **_taken(message, choice.beside),
         "index": choice.index,
         "message": message,
         "logprobs": choice.logprobs,
         "finish_reason": choice.finish_reason,
     }
+
+
+def _taken(message: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """What the choice says beside the message, taken out of it."""
+    return {name: message.pop(name) for name in names if name in message}
 
 
 def _tool(tool: ToolCall) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class _Answer(BodyReading):
         if finish_reason is not None:
             self._finished.add(index)
         reasoning = _reasoning(message)
-        extra = _extra(choice, message)
+        extra, beside = _extra(choice, message)
         if isinstance(content := message.get("content"), list):
             parts = parts_of(self, content)
             text, reasoning = parts.text, reasoning or parts.reasoning
@@ -127,6 +127,7 @@ class _Answer(BodyReading):
             logprobs=logprobs if isinstance(logprobs, dict) else None,
             finish_reason=finish_reason,
             extra=extra,
+            beside=beside,
             raw=self.told(),
         )
 
@@ -224,9 +225,11 @@ def _reasoning(message: dict[str, Any]) -> str:
     return ""
 
 
-def _extra(choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-    extra = {name: choice[name] for name in choice.keys() - _CHOICE_FIELDS if choice[name] is not None}
-    for name in message.keys() - _MESSAGE_FIELDS:
-        if message[name] is not None:
-            extra[name] = message[name]
-    return extra or None
+def _extra(choice: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """Fields that we have none for, and the names of those that the choice has, not its message."""
+    extra = {name: message[name] for name in message.keys() - _MESSAGE_FIELDS if message[name] is not None}
+    names = choice.keys() - _CHOICE_FIELDS
+    if not names:
+        return extra or None, ()
+    beside = {name: choice[name] for name in sorted(names) if name not in extra and choice[name] is not None}
+    return {**beside, **extra} or None, tuple(beside)

@@ -184,6 +184,28 @@ async def test_what_a_provider_adds_to_a_call_comes_whole_streamed_and_from_the_
         assert upstream.requests[-1].body["messages"][1]["tool_calls"] == [signed]
 
 
+async def test_what_a_provider_says_of_a_choice_stays_beside_its_message(tmp_path):
+    """Azure's verdicts and OpenRouter's own ending, in whole answers and from the store."""
+    of_choice = {"content_filter_results": {"hate": {"filtered": False}}, "native_finish_reason": "STOP"}
+    said = {"role": "assistant", "content": "Hi", "annotations": []}
+    choice = {"index": 0, "message": said, "finish_reason": "stop", "logprobs": None, **of_choice}
+    asked = {"model": "chat", "messages": HELLO}
+    async with a_service(tmp_path) as (upstream, completions):
+        upstream.plays(status(200, {"id": "c", "choices": [choice]}))
+        for _ in ("live", "stored"):
+            whole = (await completions.create(**asked)).choices[0].to_dict()
+            assert whole == {**choice, "message": {**said, "refusal": None}}
+        chunks = [chunk async for chunk in await completions.create(**asked, stream=True)]
+        assert chunks[0].choices[0].to_dict() == {
+            "index": 0,
+            "delta": said,
+            "finish_reason": "stop",
+            "logprobs": None,
+            **of_choice,
+        }
+        assert len(upstream.requests) == 1
+
+
 async def test_a_legacy_call_and_sound_come_in_pieces_and_whole_from_the_store(tmp_path):
     legacy = [{"function_call": {"name": "f", "arguments": "{"}}, {"function_call": {"arguments": "}"}}]
     sound = [

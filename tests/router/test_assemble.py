@@ -50,6 +50,7 @@ def a_delta(draw: random.Random) -> Delta:
         extra=draw.choice(
             (None, None, {"odd": draw.choice(EXTRAS), "annotations": [draw.randrange(9)], "citations": [1, 2]})
         ),
+        beside=draw.choice(((), (), ("odd",), ("annotations", "odd"))),
         block=draw.choice((None, Block(kind=draw.choice(KINDS), chars=draw.randrange(9), citations=draw.randrange(3)))),
     )
 

@@ -101,7 +101,12 @@ STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
             delta({}, "stop", choice={"content_filter_results": {}}),
             {**CHUNK, "choices": [], "usage": counts()},
         ),
-        Choice(text="Hi", finish_reason="stop", extra={"content_filter_results": {"hate": {"filtered": False}}}),
+        Choice(
+            text="Hi",
+            finish_reason="stop",
+            extra={"content_filter_results": {"hate": {"filtered": False}}},
+            beside=("content_filter_results",),
+        ),
         Usage.of(9, 4),
     ),
     "azure: filtered meanwhile, with the offsets behind the text": (
@@ -123,6 +128,7 @@ STREAMS: dict[str, tuple[bytes, Choice, Usage | None]] = {
             text="Hi",
             finish_reason="content_filter",
             extra={"content_filter_offsets": {"check_offset": 1, "start_offset": 0, "end_offset": 2}},
+            beside=("content_filter_offsets",),
         ),
         None,
     ),
