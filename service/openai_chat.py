@@ -166,16 +166,24 @@ def completion_id(call: Call) -> str:
 def usage_object(finished: Finished) -> dict[str, Any]:
     """OpenAI's usage, with what it cost. Counts are null where nobody knows them."""
     usage, cost = finished.receipt.usage, cost_object(finished.receipt)
+    beside = _beside_usage(finished.answer)
     if usage is None:
-        return {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None, **cost}
+        return {**beside, "prompt_tokens": None, "completion_tokens": None, "total_tokens": None, **cost}
     return {
+        **beside,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": prompt_details(usage),
-        "completion_tokens_details": completion_details(usage),
+        "prompt_tokens_details": {**beside.get("prompt_tokens_details", {}), **prompt_details(usage)},
+        "completion_tokens_details": {**beside.get("completion_tokens_details", {}), **completion_details(usage)},
         **cost,
     }
+
+
+def _beside_usage(answer: Answer) -> dict[str, Any]:
+    """What a provider of this format said in its usage beside the counts that all say."""
+    said = (answer.extra or {}).get("usage") if answer.format == EVENT_FORMAT else None
+    return said if isinstance(said, dict) else {}
 
 
 def prompt_details(usage: Usage) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 What we have no field for is kept: unknown fields of a message, a delta or its choice in `Delta.extra`, those of a tool
 call in its own `extra`, parts of the content that are no words in `content_parts`, those of the response or its chunks
-in `Closing.extra`.
+in `Closing.extra`, with those of its usage under `usage`.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,13 @@ from router.providers.client import decode_object, without_key
 from router.providers.openai_parts import parts_of
 from router.providers.openai_passing import chunk_to_pass
 from router.providers.openai_plain import PlainChunk, plain_chunk
-from router.providers.reading import NAME_CHARS, BodyReading, EventsReading, WholeBody, usage_from
+from router.providers.reading import NAME_CHARS, BodyReading, EventsReading, WholeBody, beside_usage, usage_from
 from router.providers.sse import EventParser, SseEvent, framed
 
 DONE: Final = b"[DONE]"
 
+_PROMPT: Final = "prompt_tokens"
+_COMPLETION: Final = "completion_tokens"
 # What has a field of its own; `obfuscation` only pads the event.
 _CHUNK_FIELDS: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "obfuscation"})
 _CHOICE_FIELDS: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
@@ -89,6 +91,8 @@ class _Answer(BodyReading):
         if said.get("usage") is not None:
             # The newest counts: some providers repeat it, growing, with every chunk.
             self.usage = usage_of(said["usage"])
+            if beside := beside_usage(said["usage"], prompt=_PROMPT, completion=_COMPLETION):
+                self.extra["usage"] = beside
         self.note(said, created=said.get("created"))
         for name in said.keys() - _CHUNK_FIELDS:
             if said[name] is not None:
@@ -210,7 +214,7 @@ class EventStream(EventsReading, _Answer):
 
 def usage_of(said: Any) -> Usage | None:
     """Billable tokens from an OpenAI usage object. None: it is not believable, which is the same as not said."""
-    return usage_from(said, prompt="prompt_tokens", completion="completion_tokens")
+    return usage_from(said, prompt=_PROMPT, completion=_COMPLETION)
 
 
 def _looks_like_an_error(said: dict[str, Any]) -> bool:

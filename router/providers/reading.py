@@ -234,6 +234,20 @@ def usage_from(said: Any, *, prompt: str, completion: str) -> Usage | None:
         return None
 
 
+def beside_usage(said: Any, *, prompt: str, completion: str) -> dict[str, Any]:
+    """What a usage object says that `usage_from` does not read (how long a call waited, say), in its places."""
+    if not isinstance(said, dict):
+        return {}
+    kinds = {f"{prompt}_details": _OF_READ, f"{completion}_details": _OF_WRITTEN}
+    read = {prompt, completion, "total_tokens", *kinds}
+    beside = {name: said[name] for name in said.keys() - read if said[name] is not None}
+    for name, names in kinds.items():
+        if isinstance(details := said.get(name), dict):
+            further = {it: details[it] for it in details.keys() - names.values() if details[it] is not None}
+            beside |= {name: further} if further else {}
+    return beside
+
+
 def _parts(details: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
     """{part: its count within a total}, of those that the provider tells apart. None: these are no details."""
     if details is None:

@@ -6,14 +6,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import openai
+
+from router.deployments import Dialect
 from tests.openai_scripts import embedded
+from tests.router.gateways import a_deployment, open_gateway
 from tests.scripts import Script, answer
-from tests.service.http.scripted import a_service
+from tests.service.http.scripted import a_service, an_edge
 from tests.upstream import ScriptedUpstream, scripted_upstream
 
 if TYPE_CHECKING:
+    from openai.resources.chat.completions import AsyncCompletions
+
     from tests.upstream import Connection, Request
 
+HELLO = [{"role": "user", "content": "hello"}]
 SAID = "Hello there."
 # What the provider says to whoever asks for an object.
 COIN = {"coin": "farthing"}
@@ -34,6 +41,21 @@ max_output_tokens = 1000
 name = "default"
 targets = ["up:m"]
 """
+
+
+@asynccontextmanager
+async def a_chat_service(
+    folder: Path, dialect: Dialect = "openai"
+) -> AsyncIterator[tuple[ScriptedUpstream, "AsyncCompletions"]]:
+    """A provider of this dialect and, for the service with one deployment of it, the `openai` package's chat."""
+    async with scripted_upstream() as upstream:
+        target = a_deployment("up", upstream.url if dialect == "openai" else upstream.root, dialect=dialect)
+        async with (
+            open_gateway(folder, upstream, targets=(target,)) as house,
+            an_edge(gateway=house.gateway) as (edge, _),
+            openai.AsyncOpenAI(base_url=f"{edge.url}/v1", api_key="sk-any", max_retries=0) as sdk,
+        ):
+            yield upstream, sdk.chat.completions
 
 
 @asynccontextmanager
