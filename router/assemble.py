@@ -15,7 +15,7 @@ STORABLE_ENDINGS: Final = frozenset({"stop", "tool_calls", "function_call", "len
 
 
 class Assembly:
-    """Adds deltas up to an answer. Text is None, not empty, where no delta ever had any."""
+    """Adds deltas up to an answer. Text is None, not empty, where none came but a call, a refusal or sound."""
 
     def __init__(self) -> None:
         self._drafts: dict[int, _Draft] = {}
@@ -107,10 +107,17 @@ class _Draft(msgspec.Struct):
         if delta.block is not None:
             self.blocks.append(delta.block)
 
+    @property
+    def _says_otherwise(self) -> bool:
+        """Whether something else than text was said that may stand alone."""
+        return bool(self.tools or self.refusal) or (
+            self.extra is not None and not _GROWING.keys().isdisjoint(self.extra)
+        )
+
     def choice(self, index: int) -> Choice:
         return Choice(
             index=index,
-            text="".join(self.text) if self.text or not self.tools else None,
+            text="".join(self.text) if self.text or not self._says_otherwise else None,
             reasoning="".join(self.reasoning),
             refusal="".join(self.refusal),
             tool_calls=tuple(tool.call() for _, tool in sorted(self.tools.items())),

@@ -113,10 +113,20 @@ def test_what_a_provider_adds_to_a_call_in_pieces_is_added_up_in_its_words():
     assert call.format == "chat.completions"
 
 
-def test_a_choice_of_tool_calls_alone_has_no_text_and_any_other_has_some():
-    calls = Delta(tool_calls=(ToolCallDelta(index=0, id="call_1", name="look_up", arguments="{}"),))
-    assert assembled([calls], None).choices[0].text is None
-    assert assembled([Delta(finish_reason="stop")], None).choices[0].text == ""
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (Delta(tool_calls=(ToolCallDelta(index=0, id="call_1", name="look_up", arguments="{}"),)), None),
+        (Delta(refusal="no"), None),
+        (Delta(extra={"audio": {"id": "a1", "data": "UklG"}}), None),
+        (Delta(extra={"function_call": {"name": "f", "arguments": "{}"}}), None),
+        (Delta(refusal="no", text="Well."), "Well."),
+        (Delta(extra={"annotations": []}), ""),
+        (Delta(finish_reason="stop"), ""),
+    ],
+)
+def test_a_choice_of_a_call_a_refusal_or_sound_alone_has_no_text_and_any_other_has_some(said: Delta, text: str | None):
+    assert assembled([said], None).choices[0].text == text
 
 
 @pytest.mark.parametrize(
