@@ -9,10 +9,11 @@ from service.config.model import ProviderSection
 from service.config.names import is_model_name
 from service.config.providers import provider_problems
 from service.litellm.amounts import seconds
+from service.litellm.azure import Address, azure_address
 from service.litellm.particulars import FREE, INFO, PARAMS, is_priced, particulars_of
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
-from service.litellm.vendors import FOREIGN, VENDORS, Vendor, vendor_of
+from service.litellm.vendors import AZURES, FOREIGN, VENDORS, vendor_of
 
 MODELS: Final = "model_list"
 CREDENTIAL: Final = "litellm_credential_name"
@@ -21,6 +22,9 @@ _SERVED: Final = (None, "chat", "completion", "responses", "embedding")
 _VARIABLE: Final = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _OURS: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
 _HEADERS: Final = ("headers", "extra_headers")
+_UNKNOWN_ADDRESS: Final = (
+    "what the variable of its address holds is not known here: if it names a deployment, write query"
+)
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -84,7 +88,7 @@ class Fleet:
         if not is_model_name(model):
             source.explain("its name has characters in it that no name of a model has", *place)
             return
-        provider = self._provider(index, prefix, VENDORS[prefix], base)
+        provider = self._provider(index, prefix, model, base)
         if provider is None:
             return
         if "*" in model or "*" in group:
@@ -110,9 +114,9 @@ class Fleet:
             return own
         return ("credential_list", credential, "credential_values", name)
 
-    def _provider(self, index: int, prefix: str, vendor: Vendor, base: Any) -> str | None:
+    def _provider(self, index: int, prefix: str, model: str, base: Any) -> str | None:
         """The name of the provider of an entry, which is made if there is none like it. None: it cannot be one."""
-        source, place = self._source, (MODELS, index)
+        source, place, vendor = self._source, (MODELS, index), VENDORS[prefix]
         key = _text(self._param(index, "api_key"))
         if base is not None and not isinstance(base, str):
             source.explain("its address is no text", *place)
@@ -120,14 +124,19 @@ class Fleet:
         if not (base or vendor.base_url):
             source.explain("it says no api_base, and there is none that is everybody's", *place)
             return None
-        address = _from_environment(base) if base else None
-        base_url = vendor.base_url if not base else address or vendor.based(base)
+        if prefix == "azure_ai" and "claude" in model.lower():
+            text = "Claude at Azure: write a provider of the dialect anthropic with an address that ends in /anthropic"
+            source.explain(text, *place)
+            return None
+        address = self._address(index, prefix, model, base)
         values = {
             "dialect": vendor.dialect,
-            "base_url": base_url,
+            "base_url": address.base_url,
+            "query": address.query,
             "api_key": (_from_environment(key) or key) if key else f"${vendor.key}" if vendor.key else None,
+            "auth_header": address.auth_header,
             **self._timeouts(index),
-            "headers": self._headers(index),
+            "headers": self._headers(index, address.auth_header),
         }
         if problem := _problem(values):
             source.explain(problem, *place)
@@ -137,12 +146,37 @@ class Fleet:
         if values["headers"] is not None:
             for name in _HEADERS:
                 source.use(*self._param_place(index, name))
+        if prefix in AZURES:
+            self._use_version(index, address)
         self._use_credential(index)
-        notes = [f"What ${address[1:]} holds must end in {vendor.must_end}"] if address and vendor.must_end else []
-        return self._named(prefix, values, notes)
+        return self._named(prefix, values, [address.note] if address.note else [])
 
-    def _headers(self, index: int) -> dict[str, str] | None:
-        """What goes with every request. None: nothing, or what cannot."""
+    def _address(self, index: int, prefix: str, model: str, base: str | None) -> Address:
+        """Where an entry's calls go."""
+        vendor = VENDORS[prefix]
+        if not base:
+            return Address(vendor.base_url)
+        if variable := _from_environment(base):
+            note = f"What {variable} holds must end in {vendor.must_end}" if vendor.must_end else ""
+            return Address(variable, note=note, unversioned=_UNKNOWN_ADDRESS)
+        if prefix not in AZURES:
+            return Address(vendor.based(base))
+        version = _text(self._source.get(*self._version_place(index)))
+        return azure_address(prefix, base, model, version and (_from_environment(version) or version))
+
+    def _version_place(self, index: int) -> Place:
+        """Where it is said which version of its API an Azure resource is asked for."""
+        own = self._param_place(index, "api_version")
+        return own if self._source.get(*own) is not None else ("litellm_settings", "api_version")
+
+    def _use_version(self, index: int, address: Address) -> None:
+        if address.unversioned:
+            self._source.explain(address.unversioned, *self._version_place(index))
+        else:
+            self._source.use(*self._version_place(index))
+
+    def _headers(self, index: int, auth_header: str | None) -> dict[str, str] | None:
+        """What goes with every request. None: nothing, or what cannot. auth_header: what the key goes in, if said."""
         given = [said for name in _HEADERS if (said := self._param(index, name)) is not None]
         if not given or not all(isinstance(said, dict) for said in given):
             return None
@@ -150,6 +184,7 @@ class Fleet:
         found = {str(name): _from_environment(text) or text for name, text in pairs.items() if text is not None}
         known = {name: "" if _OURS.fullmatch(text) else text for name, text in found.items()}
         section = ProviderSection(name="x", dialect="openai", base_url="http://x", api_key="x", headers=known)
+        section = msgspec.structs.replace(section, auth_header=auth_header)
         is_whole = found and len(found) == len(pairs) and not any("${" in text for text in known.values())
         return found if is_whole and next(provider_problems("", section), None) is None else None
 
@@ -230,8 +265,10 @@ def _problem(values: dict[str, Any]) -> str:
         # What a variable holds is not known here.
         base_url="http://localhost" if _OURS.fullmatch(base_url) else base_url,
         api_key=None if api_key is None or _OURS.fullmatch(api_key) else api_key,
+        query=values["query"] or {},
     )
-    if any("${" in text for text in (known.base_url or "", known.api_key or "")):
+    unread = [text for text in known.query.values() if not _OURS.fullmatch(text)]
+    if any("${" in text for text in (known.base_url or "", known.api_key or "", *unread)):
         return "only a whole value can be read from the environment, not a part of one"
     found = next(provider_problems("", known), None)
     return "" if found is None else f"its {found.place.lstrip('.')} {found.text}"
@@ -243,4 +280,6 @@ def _named_there(prefix: str, model: str, *, has_base: bool) -> str:
         host, _, name = model.partition("/")
         return f"{name}:{host}"
     # Which endpoint a model is asked at is learned here.
-    return model.removeprefix("responses/") if prefix in {"openai", "azure"} else model
+    name = model.removeprefix("responses/") if prefix in {"openai", "azure"} else model
+    # What LiteLLM is told of a deployment's kind before its name.
+    return name.removeprefix("o_series/").removeprefix("gpt5_series/") if prefix == "azure" else name

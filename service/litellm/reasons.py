@@ -70,7 +70,7 @@ _BY_NAME: Final = {
     "reasoning_effort": _CALLERS,
     "thinking": _CALLERS,
     "extra_body": _CALLERS,
-    "api_version": "Azure's address ends in /openai/v1, which takes no version",
+    "api_version": "only addresses of Azure take a version",
     "aws_access_key_id": _AWS,
     "aws_secret_access_key": _AWS,
     "aws_region_name": _AWS,

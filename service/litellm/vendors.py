@@ -5,7 +5,6 @@ Source: LiteLLM's pages of its providers, for prefixes, default addresses and th
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 Dialect = str
 
@@ -18,12 +17,6 @@ def _with_v1(url: str) -> str:
     """An address of a server whose own API is elsewhere than its OpenAI-compatible one."""
     url = _as_it_is(url)
     return url if url.endswith("/v1") else f"{url}/v1"
-
-
-def _azure(url: str) -> str:
-    """Azure's OpenAI-compatible API, whatever part of it the address names."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}/openai/v1"
 
 
 def _anthropic(url: str) -> str:
@@ -49,13 +42,14 @@ class Vendor(NamedTuple):
 
 
 _OLLAMA: Final = Vendor("http://localhost:11434/v1", based=_with_v1, must_end="/v1", is_own=True)
-_AZURE: Final = Vendor("", "AZURE_API_KEY", based=_azure, must_end="/openai/v1")
+# Their addresses are more than a path: see `azure`.
+AZURES: Final = frozenset({"azure", "azure_ai"})
 _OWN: Final = Vendor("", is_own=True)
 _ELSEWHERE: Final = Vendor("")
 VENDORS: Final = {
     "openai": Vendor("https://api.openai.com/v1", "OPENAI_API_KEY"),
-    "azure": _AZURE,
-    "azure_ai": _AZURE._replace(key="AZURE_AI_API_KEY"),
+    "azure": Vendor("", "AZURE_API_KEY", must_end="/openai/v1"),
+    "azure_ai": Vendor("", "AZURE_AI_API_KEY", must_end="/models if it is at services.ai.azure.com"),
     "anthropic": Vendor(
         "https://api.anthropic.com", "ANTHROPIC_API_KEY", dialect="anthropic", based=_anthropic, must_end="no /v1"
     ),
