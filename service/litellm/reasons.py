@@ -74,16 +74,17 @@ _BY_NAME: Final = {
     "aws_access_key_id": _AWS,
     "aws_secret_access_key": _AWS,
     "aws_region_name": _AWS,
-    "mode": "both chat and embeddings are served, whatever a model is for",
     "base_model": "a price is found by the model's own name; give others theirs in [[models]]",
-    "id": "a deployment's name is its provider:model",
     "hidden": "every route is listed",
     "max_internal_user_budget": _USERS,
     "internal_user_budget_duration": _USERS,
     "tokenizer": "counting uses the model's own encoding, where it is public",
 }
-# {place, from the start: why}
-_BY_PLACE: Final[dict[Place, str]] = {
+# {place, from the start, without the numbers of lists: why}
+_BY_PLACE: Final[dict[tuple[str, ...], str]] = {
+    ("model_list", "model_info", "mode"): "both chat and embeddings are served, whatever a model is for",
+    ("model_list", "model_info", "id"): "a deployment's name is its provider:model",
+    ("litellm_settings", "cache_params", "mode"): "its modes are default_on and default_off, of a cache that is on",
     ("guardrails",): "there are no guardrails here",
     ("mcp_servers",): "tools are the caller's own; there are no MCP servers here",
     ("environment_variables",): "set it in the environment of the service",
@@ -98,9 +99,9 @@ _BY_PLACE: Final[dict[Place, str]] = {
 
 def reason_for(place: Place) -> str:
     """Why what is at this place has no equivalent. Empty: nobody thought of it."""
-    for length in range(len(place), 0, -1):
-        if place[:length] in _BY_PLACE:
-            return _BY_PLACE[place[:length]]
-    names = [step for step in reversed(place) if isinstance(step, str)]
-    known = next((_BY_NAME[name] for name in names if name in _BY_NAME), "")
-    return known or (_KNOWN if names and names[0].startswith("supports_") else "")
+    names = tuple(step for step in place if isinstance(step, str))
+    for length in range(len(names), 0, -1):
+        if names[:length] in _BY_PLACE:
+            return _BY_PLACE[names[:length]]
+    known = next((_BY_NAME[name] for name in reversed(names) if name in _BY_NAME), "")
+    return known or (_KNOWN if names and names[-1].startswith("supports_") else "")

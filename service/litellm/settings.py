@@ -18,6 +18,8 @@ _WINDOWS: Final = {
     "24h": "day", "1d": "day", "86400s": "day",
     "28d": "month", "30d": "month", "31d": "month", "1mo": "month", "720h": "month", "2592000s": "month",
 }  # fmt: skip
+_OFF: Final = "default_off"
+_MODES: Final = (_OFF, "default_on")
 _CALENDAR: Final = "Its windows are those of the calendar, in UTC; LiteLLM's begin with the first call."
 _RATE: Final = "LiteLLM mostly prefers others from there on; here it is a limit, and the route's next one is asked."
 _LIMITED: Final = "another entry limits the same deployment already"
@@ -45,18 +47,23 @@ def _server(source: Source) -> Table | None:
 
 def _cache(source: Source) -> Table:
     """LiteLLM stores nothing unless it is told to, and never lets equal calls share one."""
-    said = source.get(LITELLM, "cache")
+    said, mode = source.get(LITELLM, "cache"), source.get(LITELLM, "cache_params", "mode")
     if isinstance(said, bool):
         source.use(LITELLM, "cache")
-    if said is not True:
-        values: dict[str, Any] = {"enabled": False, "coalesce": False}
-        return Table(header="[cache]", values=values, notes=["LiteLLM stores no answers unless it is told to."])
-    values = {"enabled": True}
+    values: dict[str, Any] = {"enabled": False, "coalesce": False}
+    notes = ["LiteLLM stores no answers unless it is told to."]
+    if said is True and mode in _MODES:
+        source.use(LITELLM, "cache_params", "mode")
+        notes = [
+            "LiteLLM's mode default_off stores only what a call asks for; here, only routes with cache = true store."
+        ]
+    if said is True and mode != _OFF:
+        values, notes = {"enabled": True}, []
     ttl = (LITELLM, "cache_params", "ttl")
-    if (ttl_s := whole(source.get(*ttl), 1_000_000_000)) is not None:
+    if said is True and (ttl_s := whole(source.get(*ttl), 1_000_000_000)) is not None:
         values["ttl_s"] = ttl_s
         source.use(*ttl)
-    return Table(header="[cache]", values=values)
+    return Table(header="[cache]", values=values, notes=notes)
 
 
 def _router(source: Source) -> Table | None:
