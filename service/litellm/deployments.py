@@ -1,6 +1,5 @@
 """`model_list`: each entry becomes a deployment of a provider, with what is special about it."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -13,18 +12,28 @@ from service.litellm.azure import Address, azure_address
 from service.litellm.particulars import FREE, INFO, PARAMS, is_priced, particulars_of
 from service.litellm.source import Place, Source
 from service.litellm.toml import Table
+from service.litellm.variables import is_variable, text_of, variable_of
 from service.litellm.vendors import AZURES, FOREIGN, VENDORS, vendor_of
 
 MODELS: Final = "model_list"
 CREDENTIAL: Final = "litellm_credential_name"
 # What of `mode` is a chat or embeddings call here.
 _SERVED: Final = (None, "chat", "completion", "responses", "embedding")
-_VARIABLE: Final = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
-_OURS: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
 _HEADERS: Final = ("headers", "extra_headers")
 _UNKNOWN_ADDRESS: Final = (
     "what the variable of its address holds is not known here: if it names a deployment, write query"
 )
+
+
+# {key of a provider: (an entry's own settings, those of all entries), of which the first that is there counts}
+# Source: LiteLLM 1.106, `Router._get_non_stream_timeout` and `_get_stream_timeout`.
+_TIMEOUTS: Final[dict[str, tuple[tuple[str, ...], tuple[Place, ...]]]] = {
+    "timeout_s": (("stream_timeout",), (("router_settings", "stream_timeout"),)),
+    "answer_timeout_s": (
+        ("timeout", "request_timeout"),
+        (("litellm_settings", "request_timeout"), ("router_settings", "timeout")),
+    ),
+}
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -55,11 +64,20 @@ class Fleet:
                 self._read(index)
             else:
                 source.explain("an entry has a table litellm_params", MODELS, index)
+        for place in (place for _, others in _TIMEOUTS.values() for place in others):
+            if seconds(source.get(*place)) is not None:
+                source.explain("every entry that could be taken has another, which counts before it", *place)
 
     @property
     def providers(self) -> list[Table]:
         """Who is asked."""
         return list(self._providers.values())
+
+    @property
+    def longest_s(self) -> float:
+        """How long an attempt may take at most, where that was said. 0: nowhere."""
+        spans = [table.values.get(key, 0.0) for table in self._providers.values() for key in _TIMEOUTS]
+        return max(spans, default=0.0)
 
     @property
     def models(self) -> list[Table]:
@@ -117,7 +135,7 @@ class Fleet:
     def _provider(self, index: int, prefix: str, model: str, base: Any) -> str | None:
         """The name of the provider of an entry, which is made if there is none like it. None: it cannot be one."""
         source, place, vendor = self._source, (MODELS, index), VENDORS[prefix]
-        key = _text(self._param(index, "api_key"))
+        key = text_of(self._param(index, "api_key"))
         if base is not None and not isinstance(base, str):
             source.explain("its address is no text", *place)
             return None
@@ -128,21 +146,23 @@ class Fleet:
             text = "Claude at Azure: write a provider of the dialect anthropic with an address that ends in /anthropic"
             source.explain(text, *place)
             return None
-        address = self._address(index, prefix, model, base)
+        address, timeouts = self._address(index, prefix, model, base), self._timeouts(index)
         values = {
             "dialect": vendor.dialect,
             "base_url": address.base_url,
             "query": address.query,
-            "api_key": (_from_environment(key) or key) if key else f"${vendor.key}" if vendor.key else None,
+            "api_key": (variable_of(key) or key) if key else f"${vendor.key}" if vendor.key else None,
             "auth_header": address.auth_header,
-            **self._timeouts(index),
+            **{key: span_s for key, (span_s, _) in timeouts.items()},
             "headers": self._headers(index, address.auth_header),
         }
         if problem := _problem(values):
             source.explain(problem, *place)
             return None
-        for name in ("api_base", "base_url", "api_key", "timeout", "stream_timeout"):
+        for name in ("api_base", "base_url", "api_key"):
             source.use(*self._param_place(index, name))
+        for _, said_at in timeouts.values():
+            source.use(*said_at)
         if values["headers"] is not None:
             for name in _HEADERS:
                 source.use(*self._param_place(index, name))
@@ -156,13 +176,13 @@ class Fleet:
         vendor = VENDORS[prefix]
         if not base:
             return Address(vendor.base_url)
-        if variable := _from_environment(base):
+        if variable := variable_of(base):
             note = f"What {variable} holds must end in {vendor.must_end}" if vendor.must_end else ""
             return Address(variable, note=note, unversioned=_UNKNOWN_ADDRESS)
         if prefix not in AZURES:
             return Address(vendor.based(base))
-        version = _text(self._source.get(*self._version_place(index)))
-        return azure_address(prefix, base, model, version and (_from_environment(version) or version))
+        version = text_of(self._source.get(*self._version_place(index)))
+        return azure_address(prefix, base, model, version and (variable_of(version) or version))
 
     def _version_place(self, index: int) -> Place:
         """Where it is said which version of its API an Azure resource is asked for."""
@@ -180,9 +200,9 @@ class Fleet:
         given = [said for name in _HEADERS if (said := self._param(index, name)) is not None]
         if not given or not all(isinstance(said, dict) for said in given):
             return None
-        pairs = {name: _text(value) for said in given for name, value in said.items()}
-        found = {str(name): _from_environment(text) or text for name, text in pairs.items() if text is not None}
-        known = {name: "" if _OURS.fullmatch(text) else text for name, text in found.items()}
+        pairs = {name: text_of(value) for said in given for name, value in said.items()}
+        found = {str(name): variable_of(text) or text for name, text in pairs.items() if text is not None}
+        known = {name: "" if is_variable(text) else text for name, text in found.items()}
         section = ProviderSection(name="x", dialect="openai", base_url="http://x", api_key="x", headers=known)
         section = msgspec.structs.replace(section, auth_header=auth_header)
         is_whole = found and len(found) == len(pairs) and not any("${" in text for text in known.values())
@@ -194,18 +214,14 @@ class Fleet:
             self._source.use(MODELS, index, PARAMS, CREDENTIAL)
             self._source.use("credential_list", credential, "credential_name")
 
-    def _timeouts(self, index: int) -> dict[str, float]:
-        """The entry's own, or those of all: where they were used for one, they are used."""
+    def _timeouts(self, index: int) -> dict[str, tuple[float, Place]]:
+        """{key of a provider: a span, and where it was said}: of an attempt, by the entry's own word or by all's."""
         found = {}
-        for name, key, others in (
-            ("stream_timeout", "timeout_s", (("router_settings", "stream_timeout"),)),
-            ("timeout", "answer_timeout_s", (("litellm_settings", "request_timeout"),)),
-        ):
-            for place in ((MODELS, index, PARAMS, name), *others):
+        for key, (own, others) in _TIMEOUTS.items():
+            for place in (*(self._param_place(index, name) for name in own), *others):
                 span_s = seconds(self._source.get(*place))
                 if span_s is not None:
-                    self._source.use(*place)
-                    found[key] = span_s
+                    found[key] = (span_s, place)
                     break
         return found
 
@@ -243,19 +259,6 @@ def own_place(source: Source, index: int, name: str) -> Place:
     return beside if source.get(*beside) is not None else (MODELS, index, PARAMS, name)
 
 
-def _text(value: Any) -> str | None:
-    """A key may have been written as a number."""
-    return None if value is None or value == "" or isinstance(value, dict | list | bool) else str(value)
-
-
-def _from_environment(value: str) -> str | None:
-    """`os.environ/NAME` as it is written here. None: it is no variable."""
-    if _OURS.fullmatch(value):
-        return value
-    found = _VARIABLE.fullmatch(value.strip())
-    return None if found is None else f"${found[1]}"
-
-
 def _problem(values: dict[str, Any]) -> str:
     """What a config here would say against this provider; empty: nothing."""
     base_url, api_key = values["base_url"], values["api_key"]
@@ -263,11 +266,11 @@ def _problem(values: dict[str, Any]) -> str:
         name="x",
         dialect=values["dialect"],
         # What a variable holds is not known here.
-        base_url="http://localhost" if _OURS.fullmatch(base_url) else base_url,
-        api_key=None if api_key is None or _OURS.fullmatch(api_key) else api_key,
+        base_url="http://localhost" if is_variable(base_url) else base_url,
+        api_key=None if api_key is None or is_variable(api_key) else api_key,
         query=values["query"] or {},
     )
-    unread = [text for text in known.query.values() if not _OURS.fullmatch(text)]
+    unread = [text for text in known.query.values() if not is_variable(text)]
     if any("${" in text for text in (known.base_url or "", known.api_key or "", *unread)):
         return "only a whole value can be read from the environment, not a part of one"
     found = next(provider_problems("", known), None)

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from service.config.limits import MOST
+from service.config.model import RouterSection
 from service.litellm.amounts import dollars, seconds, whole
 from service.litellm.deployments import MODELS, Fleet, own_place
 from service.litellm.particulars import PARAMS, allowed_fails
@@ -26,9 +27,9 @@ _LIMITED: Final = "another entry limits the same deployment already"
 _NO_WINDOW: Final = "no window here is as long: there are minute, hour, day, month and total"
 
 
-def tables_of(source: Source) -> list[Table]:
+def tables_of(source: Source, fleet: Fleet) -> list[Table]:
     """The tables that are there once."""
-    return [table for table in (_server(source), _cache(source), _router(source)) if table is not None]
+    return [table for table in (_server(source), _cache(source), _router(source, fleet)) if table is not None]
 
 
 def _server(source: Source) -> Table | None:
@@ -66,11 +67,13 @@ def _cache(source: Source) -> Table:
     return Table(header="[cache]", values=values, notes=notes)
 
 
-def _router(source: Source) -> Table | None:
+def _router(source: Source, fleet: Fleet) -> Table | None:
     values: dict[str, Any] = {}
-    if (span_s := seconds(source.get(ROUTER, "timeout"))) is not None:
-        values["deadline_ms"] = max(1, round(span_s * 1000))
-        source.use(ROUTER, "timeout")
+    notes = []
+    # LiteLLM's timeouts are of attempts; over a whole call it has none, and ours must not end one before its time.
+    if (deadline_ms := round(fleet.longest_s * 1000)) > RouterSection().deadline_ms:
+        values["deadline_ms"] = deadline_ms
+        notes.append("One deadline is over all attempts of a call. It is as long as the longest of them may take.")
     for section in (ROUTER, LITELLM):
         fails, fails_at = allowed_fails(source, (section,))
         if "breaker_threshold" not in values and fails is not None:
@@ -80,7 +83,7 @@ def _router(source: Source) -> Table | None:
         if "breaker_cooldown_s" not in values and cooldown_s is not None:
             values["breaker_cooldown_s"] = cooldown_s
             source.use(section, "cooldown_time")
-    return Table(header="[router]", values=values) if values else None
+    return Table(header="[router]", values=values, notes=notes) if values else None
 
 
 class Ceilings:

@@ -40,7 +40,7 @@ def translate(source: Source) -> Translation:
     fleet = Fleet(source)
     routes = Routes(source, fleet)
     ceilings = Ceilings(source, fleet)
-    tables: list[Table] = [*tables_of(source), *fleet.providers, *fleet.models, *routes.tables, *ceilings.tables]
+    tables: list[Table] = [*tables_of(source, fleet), *fleet.providers, *fleet.models, *routes.tables, *ceilings.tables]
     left = list(source.left())
     parts = [comments([_HEAD]), *map(written, tables)]
     if left:
