@@ -20,6 +20,8 @@ CREDENTIAL: Final = "litellm_credential_name"
 # What of `mode` is a chat or embeddings call here.
 _SERVED: Final = (None, "chat", "completion", "responses", "embedding")
 _HEADERS: Final = ("headers", "extra_headers")
+# A parameter that OpenAI is sent as a header.
+_ORGANIZATION: Final = "organization"
 _UNKNOWN_ADDRESS: Final = (
     "what the variable of its address holds is not known here: if it names a deployment, write query"
 )
@@ -154,7 +156,7 @@ class Fleet:
             "api_key": (variable_of(key) or key) if key else f"${vendor.key}" if vendor.key else None,
             "auth_header": address.auth_header,
             **{key: span_s for key, (span_s, _) in timeouts.items()},
-            "headers": self._headers(index, address.auth_header),
+            "headers": self._headers(index, prefix, address.auth_header),
         }
         if problem := _problem(values):
             source.explain(problem, *place)
@@ -164,7 +166,7 @@ class Fleet:
         for _, said_at in timeouts.values():
             source.use(*said_at)
         if values["headers"] is not None:
-            for name in _HEADERS:
+            for name in (*_HEADERS, *([_ORGANIZATION] if prefix == "openai" else [])):
                 source.use(*self._param_place(index, name))
         if prefix in AZURES:
             self._use_version(index, address)
@@ -195,9 +197,12 @@ class Fleet:
         else:
             self._source.use(*self._version_place(index))
 
-    def _headers(self, index: int, auth_header: str | None) -> dict[str, str] | None:
+    def _headers(self, index: int, prefix: str, auth_header: str | None) -> dict[str, str] | None:
         """What goes with every request. None: nothing, or what cannot. auth_header: what the key goes in, if said."""
         given = [said for name in _HEADERS if (said := self._param(index, name)) is not None]
+        organization = self._param(index, _ORGANIZATION) if prefix == "openai" else None
+        if organization is not None:
+            given.insert(0, {"OpenAI-Organization": organization})
         if not given or not all(isinstance(said, dict) for said in given):
             return None
         pairs = {name: text_of(value) for said in given for name, value in said.items()}

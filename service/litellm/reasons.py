@@ -57,6 +57,7 @@ _BY_NAME: Final = {
     "weight": "calls are spread by weights where all deployments of a name have one",
     "extra_headers": "headers are names and values in text, and none that is sent anyway",
     "headers": "headers are names and values in text, and none that is sent anyway",
+    "organization": "it is a header of [[providers]] to OpenAI: OpenAI-Organization",
     "order": "an order is taken where all deployments of a name have one",
     "rpm": _RATE,
     "tpm": _RATE,

@@ -39,9 +39,9 @@ class Routes:
             else:
                 for entry in entries:
                     source.explain("it is no name of a route", MODELS, entry.index)
-        strategy = self._strategy()
         for group in self._targets:
-            self._add(group, strategy)
+            self._add(group, _STRATEGIES.get(str(source.get(ROUTER, "routing_strategy")), "weighted"))
+        self._tell_strategy()
         self._add_aliases()
 
     def _in_order(self, group: str, entries: list[Entry]) -> list[str]:
@@ -69,16 +69,21 @@ class Routes:
                 return weights
         return []
 
-    def _strategy(self) -> str:
-        said = self._source.get(ROUTER, "routing_strategy")
-        if said in _STRATEGIES and any(len(targets) > 1 for targets in self._targets.values()):
-            self._source.use(ROUTER, "routing_strategy")
-        elif said is not None:
-            known = ", ".join(_STRATEGIES)
-            self._source.explain(
-                f"calls are spread evenly; strategies with an equivalent are {known}", ROUTER, "routing_strategy"
+    def _tell_strategy(self) -> None:
+        """Why `routing_strategy` is that of no route, if it is."""
+        place = (ROUTER, "routing_strategy")
+        chosen = {table.values["strategy"] for table in self.tables if len(self._targets[table.values["name"]]) > 1}
+        if not chosen:
+            self._source.explain("no name has two deployments to choose between", *place)
+        elif chosen == {"ordered"}:
+            self._source.explain("the deployments of each name are asked in order", *place)
+        elif self._source.get(*place) in _STRATEGIES:
+            self._source.use(*place)
+        else:
+            text = (
+                f"calls are spread by weights, else evenly; strategies with an equivalent are {', '.join(_STRATEGIES)}"
             )
-        return _STRATEGIES.get(str(said), "weighted")
+            self._source.explain(text, *place)
 
     def _add(self, group: str, strategy: str) -> None:
         own, notes = self._targets[group], list[str]()
@@ -124,17 +129,31 @@ class Routes:
         """The targets of all groups that are listed there, as far as they are known."""
         said = self._source.get(*place)
         names = [said] if isinstance(said, str) else said if isinstance(said, list) else []
-        known = [self._of(name) if isinstance(name, str) else [] for name in names]
-        if names and all(known):
+        known = [self._of(name.get("model") if isinstance(name, dict) else name) for name in names]
+        if any(isinstance(name, dict) for name in names):
+            # Each is a setting of its own, and so is what is said in it beside the model.
+            for index, (name, targets) in enumerate(zip(names, known, strict=True)):
+                self._source.explain("a fallback is asked what the call asks: of it the model is taken", *place, index)
+                self._tell((*place, index, "model") if isinstance(name, dict) else (*place, index), bool(targets))
+        else:
+            self._tell(place, bool(names) and all(known))
+        return [target for targets in known for target in targets]
+
+    def _tell(self, place: Place, is_taken: bool) -> None:
+        if is_taken:
             self._source.use(*place)
         else:
             self._source.explain("those of it that are routes were taken, the others are none", *place)
-        return [target for targets in known for target in targets]
 
-    def _of(self, name: str) -> list[str]:
-        """The targets of a group, or of a `provider/model` of a provider that is there."""
-        if name in self._targets:
-            return self._targets[name]
+    def _of(self, name: Any) -> list[str]:
+        """The targets of a group, of an alias, or of a `provider/model` of a provider that is there."""
+        if not isinstance(name, str):
+            return []
+        alias = self._source.get(ROUTER, "model_group_alias", name)
+        group = alias.get("model") if isinstance(alias, dict) else alias
+        for known in (name, group):
+            if isinstance(known, str) and known in self._targets:
+                return self._targets[known]
         prefix, _, model = name.partition("/")
         providers = self._vendors.get(prefix, [])
         return [f"{providers[0]}:{model}"] if model and providers else []

@@ -101,6 +101,22 @@ FOREIGN: Final = {
     "replicate": "Replicate's own API is none that Farthing speaks",
     "text-completion-openai": "text completions are not chat, and not served here",
 }
+# Prefixes of LiteLLM 1.106 (`LlmProviders`) beside these: a model that has one of them says whose it is.
+_OTHERS: Final = frozenset(
+    """
+    a2a a2a_agent ai21 ai21_chat aiml aiohttp_openai amazon_nova anthropic_text apertis assemblyai auto_router
+    aws_polly aws_textract azure_speech azure_text baseten bedrock_mantle black_forest_labs bytez charity_engine
+    chatgpt chutes clarifai cloudflare cognition cometapi compactifai cortecs cursor darkbloom datarobot deepgram
+    dotprompt edenai elevenlabs empower fal_ai featherless_ai friendliai galadriel gdc gigachat github gradient_ai
+    helicone heroku humanloop inception infinity jina_ai lambda_ai langflow langfuse langgraph libertai
+    litellm_agent manus maritalk meta meta_llama milvus minimax modelscope mongodb morph nadir nano-gpt nebius
+    neosantara nlp_cloud nscale nvidia_riva oci oobabooga ovhcloud parasail petals pg_vector pinstripes poe
+    predibase prism publicai qwen_ai_platform qwencloud ragflow recraft reducto reka runwayml s3_vectors
+    sagemaker_nova sail sap scaleway scx-ai snowflake soniox stability strands_decider synthetic tencent tensormesh
+    text-completion-codestral text-completion-inception topaz transcribe triton typesafe v0 valkey vercel_ai_gateway
+    volcengine voyage wandb watsonx_text xiaomi_mimo
+    """.split()  # noqa: SIM905  As a list, each name would have its line.
+)
 # Models without a prefix that LiteLLM knows by name, by how they begin.
 _KNOWN: Final = (
     (("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:gpt-"), "openai"),
@@ -118,7 +134,7 @@ def vendor_of(model: str, *, named: str | None, has_base: bool) -> tuple[str, st
     prefix, slash, rest = model.partition("/")
     if named:
         return named, rest if slash and prefix == named else model
-    if slash and (prefix in VENDORS or prefix in FOREIGN):
+    if slash and (prefix in VENDORS or prefix in FOREIGN or prefix in _OTHERS):
         return prefix, rest
     if not slash:
         known = next((vendor for starts, vendor in _KNOWN if model.startswith(starts)), "")
