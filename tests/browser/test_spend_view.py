@@ -3,6 +3,8 @@
 import re
 from collections import defaultdict
 
+import pytest
+
 
 async def told_by_table(page, group="model"):
     """{name: [the exact values of a row]} of the table below the charts."""
@@ -55,6 +57,38 @@ async def test_the_numbers_are_those_of_the_report(house):
             return all.map((hour) => hour.map(usd));
         }"""
         assert [hour for hour in hours if set(hour) != {"$0"}] == await page.evaluate(shown, amounts)
+
+
+# {tile: what of it is drawn beyond its own edges}, in pixels.
+BEYOND = """all => Object.fromEntries(all.map((tile) => {
+    const { left, right } = tile.getBoundingClientRect();
+    const drawn = [...tile.children].map((it) => {
+        const range = document.createRange();
+        range.selectNodeContents(it);
+        return range.getBoundingClientRect();
+    });
+    return [tile.firstChild.textContent, Math.max(...drawn.map((it) => Math.max(left - it.left, it.right - right)))];
+}))"""
+LARGE = {"cost_nanousd": 23_456_780_000_000, "held_nanousd": 1_234_500_000_000, "prompt_tokens": 1_234_567_000}
+SMALL = {"saved_nanousd": 954_000, "wasted_nanousd": 7950}
+
+
+@pytest.mark.parametrize("width", [390, 600, 768, 1024, 1280, 1440, 1920])
+async def test_a_long_figure_stays_within_its_tile(house, width):
+    async def enlarged(route):
+        answer = await route.fetch()
+        report = await answer.json()
+        report["total"] |= LARGE | SMALL
+        await route.fulfill(response=answer, json=report)
+
+    async with house.page("?view=latency", width=width) as page:
+        await page.route("**/ledger/spend*", enlarged)
+        await page.goto(f"{house.url}/?view=spend")
+        await (await tile(page, "Spent")).get_by_text("$23,456.78").wait_for()
+        beyond = await page.get_by_label("Totals").locator("> div").evaluate_all(BEYOND)
+        assert len(beyond) == 7
+        assert {name: pixels for name, pixels in beyond.items() if pixels > 0} == {}
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def test_a_link_keeps_group_window_filters_and_sum_through_a_reload_and_back(house):
