@@ -3,6 +3,8 @@
 import re
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.upstream import answer, hang, status, stream
 
 EASY = answer("ok", prompt_tokens=9, completion_tokens=7)
@@ -85,6 +87,20 @@ async def test_live_calls_can_be_narrowed_and_paused(house):
         await table.locator("tbody tr").nth(before).wait_for()
         await page.get_by_text("0 in progress").wait_for()
         assert await table.locator("tbody tr").count() == before + 1
+
+
+@pytest.mark.parametrize("width", [1024, 1280, 1920])
+async def test_a_long_name_of_a_caller_hides_nothing_of_the_others(house, width):
+    for user in ("0123456789abcdef" * 4, "a user whose name is a sentence " * 4):
+        await house.ask("who?", user=user, workflow="w" * 100)
+    async with house.page("?view=live", width=width) as page:
+        table = page.get_by_role("region", name="Calls, newest first")
+        await table.get_by_text("0123456789abcdef").first.wait_for()
+        # Nothing of it is beyond the edge.
+        shown, whole = await table.evaluate("it => [it.clientWidth, it.scrollWidth]")
+        assert whole <= shown
+        who = await table.locator("thead th").last.bounding_box()
+        assert who["width"] < shown / 2
 
 
 async def test_stories_have_the_ledgers_numbers_failed_over_and_hedged(house):
