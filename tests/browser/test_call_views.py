@@ -103,6 +103,25 @@ async def test_a_long_name_of_a_caller_hides_nothing_of_the_others(house, width)
         assert who["width"] < shown / 2
 
 
+async def test_a_correction_downwards_has_its_sign_before_the_dollar(house):
+    async def corrected(route):
+        answer = await route.fetch()
+        story = await answer.json()
+        story["cost_usd"] = story["attempts"][0]["postings"][0]["cost_usd"] = "-1.499000000"
+        story["cost_nanousd"] = -1_499_000_000
+        await route.fulfill(response=answer, json=story)
+
+    call = await house.ask("corrected")
+    async with house.page("?view=latency") as page:
+        await page.route("**/ledger/generations/*", corrected)
+        await page.goto(f"{house.url}/?view=call&id={call['id']}")
+        table = page.get_by_role("region", name="Tokens and prices")
+        assert await table.locator("tr.sum td").last.inner_text() == "-$1.499000000"
+        assert await table.locator("tfoot td").last.inner_text() == "-$1.499000000"
+        cost = page.get_by_label("In short").locator("data")
+        assert await cost.get_attribute("title") == "-$1.499000000"
+
+
 async def test_stories_have_the_ledgers_numbers_failed_over_and_hedged(house):
     house.upstream.plays(status(500))
     call = await house.ask("fails over", workflow="summarise")

@@ -32,6 +32,11 @@ export function exactUsd(nanousd) {
   return `${amount < 0n ? "-" : ""}${size / unit}.${String(size % unit).padStart(9, "0")}`;
 }
 
+/** An exact amount with its sign before the dollar, as the command line has it: -$1.499000000. */
+export function dollars(exact) {
+  return exact.startsWith("-") ? `-$${exact.slice(1)}` : `$${exact}`;
+}
+
 /** A number of things; from 100,000 to three digits: 1.23M. */
 export function count(number) {
   return number < 100_000 ? plain.format(number) : compact.format(number);
@@ -42,12 +47,13 @@ export function exactCount(number) {
   return plain.format(number);
 }
 
-/** A share; of nothing: a dash. */
+/** A share; of nothing: a dash. It is nothing, or all, only where it is that exactly. */
 export function percent(part, whole) {
   if (!whole) return "–";
   const share = (part / whole) * 100;
   if (share > 0 && share < 0.1) return "< 0.1 %";
-  return `${share < 10 ? trimmed(share.toFixed(1), 0) : Math.floor(share)} %`;
+  if (share < 10) return `${trimmed(share.toFixed(1), 0)} %`;
+  return `${share < 100 ? Math.min(99, Math.round(share)) : share > 100 ? Math.max(101, Math.round(share)) : 100} %`;
 }
 
 /** A span of time to three digits; null: a dash. */

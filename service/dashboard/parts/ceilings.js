@@ -1,5 +1,5 @@
 import { fillOf, windowName } from "../lib/ceilings.js";
-import { count, exactCount, exactUsd, limitUsd, percent, usd } from "../lib/format.js";
+import { count, dollars, exactCount, exactUsd, limitUsd, percent, usd } from "../lib/format.js";
 import { html, useState } from "../lib/preact.js";
 
 const SHOWN_AT_FIRST = 6;
@@ -53,7 +53,7 @@ function wordsOf(ceiling) {
     const of = (name) => ceiling[`${name}_nanousd`];
     return {
       amount: (name) => usd(of(name)),
-      exact: (name) => `$${exactUsd(of(name))}`,
+      exact: (name) => dollars(exactUsd(of(name))),
       limit: `${limitUsd(of("limit"))} ${windowName(window)}`,
     };
   }

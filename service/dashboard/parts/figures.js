@@ -1,10 +1,10 @@
-import { count, exactCount, exactUsd, usd } from "../lib/format.js";
+import { count, dollars, exactCount, exactUsd, usd } from "../lib/format.js";
 import { html } from "../lib/preact.js";
 
 /** An amount to the digits that matter; the exact one is its value and shows when pointed at. */
 export function Money({ nanousd }) {
   const exact = exactUsd(nanousd);
-  return html`<data value=${exact} title=${`$${exact}`}>${usd(nanousd)}</data>`;
+  return html`<data value=${exact} title=${dollars(exact)}>${usd(nanousd)}</data>`;
 }
 
 /** A number of things, likewise. */

@@ -2,7 +2,7 @@
 
 import { address, hrefOf } from "../lib/address.js";
 import { verdictOf } from "../lib/calls.js";
-import { exactCount, span, usd } from "../lib/format.js";
+import { dollars, exactCount, span, usd } from "../lib/format.js";
 import { html, useRef } from "../lib/preact.js";
 import { useReport } from "../lib/report.js";
 import { useStore } from "../lib/store.js";
@@ -59,7 +59,7 @@ function Arithmetic({ story }) {
           <table class="arithmetic">
             <thead><tr>${["What", "Tokens", "Price per million", "Cost"].map((name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
             ${charged.flatMap((attempt) => linesOf(attempt).map((line) => html`<${Line} key=${line.posting.seq} attempt=${attempt} line=${line} />`))}
-            <tfoot><tr><th scope="row">In all</th><td></td><td></td><td><strong>$${story.cost_usd}</strong></td></tr></tfoot>
+            <tfoot><tr><th scope="row">In all</th><td></td><td></td><td><strong>${dollars(story.cost_usd)}</strong></td></tr></tfoot>
           </table>
         </div>`}
   <//>`;
@@ -76,7 +76,7 @@ function Line({ attempt, line: { posting, note } }) {
         <td><${Money} nanousd=${charge.cost_nanousd} /></td>
       </tr>`,
     )}
-    <tr class="sum"><th scope="row">Charged${note && html` <span class="note">${note}</span>`}${posting.overrun_nanousd > 0 && html` <${Badge} tone="warn">${usd(posting.overrun_nanousd)} above its hold<//>`}</th><td></td><td></td><td>$${posting.cost_usd}</td></tr>
+    <tr class="sum"><th scope="row">Charged${note && html` <span class="note">${note}</span>`}${posting.overrun_nanousd > 0 && html` <${Badge} tone="warn">${usd(posting.overrun_nanousd)} above its hold<//>`}</th><td></td><td></td><td>${dollars(posting.cost_usd)}</td></tr>
   </tbody>`;
 }
 
