@@ -45,13 +45,14 @@ def azure_address(prefix: str, url: str, model: str, version: str | None) -> Add
     except ValueError:
         # What is wrong with it is told where every address is looked at.
         return Address(url)
-    query = dict(parse_qsl(parts.query))
-    if version is not None:
-        query.setdefault(VERSION, version)
+    query, said = dict(parse_qsl(parts.query)), {} if version is None else {VERSION: version}
     root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/").removesuffix("/chat/completions")
     if prefix == "azure_ai" and not _is_openai(host, path, model):
-        return _inference(root, host, path, query)
-    return _openai(root, host, path, model, query)
+        return _inference(root, host, path, {**said, **query})
+    address = _openai(root, host, path, model, {**query, **said})
+    if VERSION in query and not said and VERSION in (address.query or {}):
+        return address._replace(note=f"LiteLLM asks for {_USUAL_VERSION} here, whatever the address says.")
+    return address
 
 
 def _is_openai(host: str, path: str, model: str) -> bool:

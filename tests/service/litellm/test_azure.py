@@ -36,6 +36,8 @@ CASES = [
     ("azure/gpt-4o", f"{OWN}/openai/deployments/prod-eu-foo", "2024-02-01",
      f"{OWN}/openai/deployments/prod-eu-foo", dated(), None),
     ("azure/gpt-4o", f"{OWN}/openai/deployments/foo/chat/completions?api-version=2024-06-01", "2024-02-01",
+     f"{OWN}/openai/deployments/foo", dated(), None),
+    ("azure/gpt-4o", f"{OWN}/openai/deployments/foo?api-version=2024-06-01", None,
      f"{OWN}/openai/deployments/foo", dated("2024-06-01"), None),
     ("azure/gpt-4o", f"{OWN}/openai/deployments/foo/", None, f"{OWN}/openai/deployments/foo", dated(USUAL), None),
     # A resource of Azure's own has the same deployments at /openai/v1.
@@ -57,6 +59,8 @@ CASES = [
      "https://r.eastus2.inference.ml.azure.com/v1", dated(), None),
     ("azure_ai/DeepSeek-R1", f"{FOUNDRY}/models/chat/completions?api-version=2024-05-01-preview", None,
      f"{FOUNDRY}/models", dated("2024-05-01-preview"), None),
+    ("azure_ai/DeepSeek-R1", f"{FOUNDRY}/models?api-version=2024-05-01-preview", "2024-02-01",
+     f"{FOUNDRY}/models", dated("2024-05-01-preview"), None),
     ("azure_ai/DeepSeek-R1", FOUNDRY, "2024-02-01", f"{FOUNDRY}/models", dated(), None),
     ("azure_ai/DeepSeek-R1", "https://x.azure-api.net/ai", None, "https://x.azure-api.net/ai", {}, "authorization"),
     # LiteLLM takes these for entries of `azure`.
@@ -66,7 +70,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("model", "api_base", "version", "base_url", "query", "auth_header"), CASES, ids=range(18))
+@pytest.mark.parametrize(("model", "api_base", "version", "base_url", "query", "auth_header"), CASES, ids=range(20))
 def test_an_azure_entry_is_asked_where_litellm_asked_it(
     tmp_path, model, api_base, version, base_url, query, auth_header
 ):
@@ -83,6 +87,8 @@ def test_a_version_that_is_not_asked_for_is_told_and_so_is_one_that_nobody_said(
     )
     assert "api_version" not in imported("azure/m", GATEWAY, api_version="2024-02-01")
     assert "# No api-version was said: this is LiteLLM's own" in imported("azure/m", GATEWAY)
+    text = imported("azure/m", f"{GATEWAY}?api-version=2024-06-01")
+    assert f"# LiteLLM asks for {USUAL} here, whatever the address says.\n[[providers]]" in text
 
 
 def test_the_version_of_all_is_that_of_an_entry_without_one():
