@@ -18,6 +18,7 @@ from router.cachekey import shown_key
 from router.clamp import CLAMP_TRIES, shortened
 from router.errors import (
     DeadlineExceeded,
+    MaxCostExceeded,
     NoDeploymentAvailable,
     Overloaded,
     RouterError,
@@ -102,7 +103,7 @@ class Dispatcher:
 
     async def _hedge(self, journey: Journey, first: Attempt) -> Attempt | None:
         """A further attempt beside this one. None: no deployment is left, or no ceiling has room."""
-        untried = self._alternatives.untried(journey)
+        untried = journey.within_max_cost(self._alternatives.untried(journey))
         if not untried:
             return None
         held = await self._settler.hold_hedge(journey, untried)
@@ -177,9 +178,15 @@ class Dispatcher:
         flight = journey.flight
         if flight.has_output or flight.must_stop:
             return None
-        untried = self._alternatives.after(journey, failed)
-        if not untried:
+        left = self._alternatives.after(journey, failed)
+        if not left:
             return None
+        untried = journey.within_max_cost(left)
+        if not untried:
+            too_dear = _too_dear(journey, left)
+            await self._settler.settle(journey, failed, too_dear)
+            # Its caller's own limit, not its followers'.
+            raise LeadPassed(too_dear)
         held, clamps_left = await self._settler.hold_next(journey, untried), CLAMP_TRIES
         while isinstance(held, Refused):
             if clamps_left and (shorter := self._shortened(journey, untried, held)):
@@ -220,3 +227,11 @@ class Dispatcher:
         await self.lines.room_may_be_there(flight.deadline_s, within_s=wait_s)
         journey.queued_s += time.monotonic() - began_s
         return not flight.must_stop and asyncio.get_running_loop().time() < flight.deadline_s - LAST_TRY_S
+
+
+def _too_dear(journey: Journey, left: tuple[Candidate, ...]) -> MaxCostExceeded:
+    """The refusal of all further attempts by the caller's own limit."""
+    limit_nanousd = journey.call.max_cost_nanousd
+    assert limit_nanousd is not None
+    least_nanousd = min(candidate.held_nanousd for candidate in left)
+    return MaxCostExceeded(limit_nanousd=limit_nanousd, asked_nanousd=journey.taken_nanousd + least_nanousd)

@@ -214,6 +214,21 @@ class Journey(msgspec.Struct, kw_only=True):
                     other.limits.lose()
         return self.winner is attempt
 
+    def within_max_cost(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Those that its caller's own limit has room for, beside what its attempts cost, or hold as yet."""
+        limit = self.call.max_cost_nanousd
+        if limit is None:
+            return candidates
+        return tuple(it for it in candidates if self.taken_nanousd + it.held_nanousd <= limit)
+
+    @property
+    def taken_nanousd(self) -> int:
+        """What its attempts came to, and what those that are not over may."""
+        return sum(
+            attempt.candidate.held_nanousd if attempt.result is None else attempt.result.cost_nanousd or 0
+            for attempt in self.attempts
+        )
+
     def unclosed(self) -> tuple[Attempt, ...]:
         """The attempts that are over, and whose end the ledger has not."""
         return tuple(attempt for attempt in self.attempts if attempt.result is not None and not attempt.is_closed)

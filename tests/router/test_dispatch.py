@@ -14,7 +14,7 @@ from router.answer import Delta
 from router.bounds import input_bound_tokens
 from router.breaker import BreakerRule
 from router.call import Call
-from router.errors import NoDeploymentAvailable, UpstreamFailed, UpstreamRejected
+from router.errors import MaxCostExceeded, NoDeploymentAvailable, UpstreamFailed, UpstreamRejected
 from router.reply import Finished
 from tests.router.gateways import (
     PRICE,
@@ -59,6 +59,38 @@ async def ask_and_fail(house: House, call: Call, error: type[Exception]) -> Exce
         await house.ask(call)
     await house.gateway.aclose()
     return raised.value
+
+
+async def test_what_its_caller_would_pay_bounds_all_attempts_together(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        targets = tuple(a_deployment(name, upstream.url, on_abort="hold") for name in "ab")
+        held = hold_nanousd(a_call())
+        async with open_gateway(tmp_path, targets=targets) as house:
+            upstream.plays(garbage(), answer("after one that was charged"), garbage(), status(500), answer("the third"))
+            enough = await house.ask(a_call(mode="bypass", max_cost_nanousd=2 * held))
+            assert text_of(enough) == "after one that was charged"
+            refused = await ask_and_fail(house, a_call(mode="bypass", max_cost_nanousd=2 * held - 1), MaxCostExceeded)
+            assert isinstance(refused, MaxCostExceeded)
+            assert (refused.limit_nanousd, refused.asked_nanousd) == (2 * held - 1, 2 * held)
+            assert len(upstream.requests) == 3
+            # What failed and cost nothing takes nothing of it.
+            assert text_of(await house.ask(a_call(mode="bypass", max_cost_nanousd=held))) == "the third"
+
+
+async def test_whoever_waits_for_a_call_that_its_own_limit_ends_goes_on_without_it(tmp_path: Path):
+    async with scripted_upstream() as upstream:
+        targets = tuple(a_deployment(name, upstream.url, on_abort="hold") for name in "ab")
+        async with open_gateway(tmp_path, targets=targets) as house:
+            gate = asyncio.Event()
+            upstream.plays(status(200, b"no JSON", gate=gate), answer("for who would pay"))
+            tight = await house.gateway.generate(a_call(max_cost_nanousd=hold_nanousd(a_call())))
+            other = asyncio.create_task(house.ask(a_call()))
+            await house.until(lambda: house.sharing() == 2)
+            gate.set()
+            async with closed_at_the_end(tight):
+                with pytest.raises(MaxCostExceeded):
+                    await tight.finished()
+            assert text_of(await other) == "for who would pay"
 
 
 @pytest.mark.parametrize(
