@@ -26,6 +26,10 @@ LATENCY_DIMENSIONS: Final = ("model", "provider", "hour", "day", "month")
 # {dimension of time: how much of an ISO moment says it}.
 MOMENT_LENGTHS: Final = {"hour": 13, "day": 10, "month": 7}
 _UNITS_MS: Final = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+# The moments that ISO 8601 has words for: 0001-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
+FIRST_MS: Final = -62_135_596_800_000
+LAST_MS: Final = 253_402_300_799_999
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 class SpendQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +131,10 @@ class UnknownPage(ValueError):
     """`before` is not the `next` of any page."""
 
 
+class OutOfTime(ValueError):
+    """A moment in no year from 1 to 9999, or a span that is longer than those: no report can write it."""
+
+
 class UnknownDimension(ValueError):
     """A report was asked for by something that it does not keep apart."""
 
@@ -177,10 +185,13 @@ def iso(moment_ms: int | None) -> str | None: ...
 
 
 def iso(moment_ms: int | None) -> str | None:
-    """A moment as ISO 8601 in UTC, to the millisecond; None stays None."""
+    """A moment as ISO 8601 in UTC, to the millisecond; None stays None.
+
+    One that it has no words for is the first or the last that it has: a report that holds such a one is still read.
+    """
     if moment_ms is None:
         return None
-    moment = datetime.datetime.fromtimestamp(moment_ms / 1000, datetime.UTC)
+    moment = _EPOCH + datetime.timedelta(milliseconds=min(max(moment_ms, FIRST_MS), LAST_MS))
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -204,23 +215,36 @@ def ms_of_us(us: int | None) -> float | None:
 
 
 def parse_span_ms(text: str) -> int | None:
-    """The milliseconds in `90s`, `15m`, `24h`, `30d` or `2w`. None: it is no span."""
-    unit_ms = _UNITS_MS.get(text[-1:])
-    return int(text[:-1]) * unit_ms if unit_ms is not None and text[:-1].isdigit() else None
+    """The milliseconds in `90s`, `15m`, `24h`, `30d` or `2w`. None: it is no span.
+
+    Raises OutOfTime for one that is longer than all time between FIRST_MS and LAST_MS.
+    """
+    count, unit_ms = text[:-1], _UNITS_MS.get(text[-1:])
+    if unit_ms is None or not count.isdecimal():
+        return None
+    # Python reads no more than 4,300 digits.
+    if len(count) > len(str(LAST_MS)) or int(count) * unit_ms > LAST_MS - FIRST_MS:
+        raise OutOfTime(f"{text!r} is longer than the years 1 to 9999")
+    return int(count) * unit_ms
 
 
 def parse_moment(text: str, now_ms: int) -> int:
     """A moment in milliseconds from an ISO date or time (UTC where it does not say), or a span back from now: `24h`.
 
-    Raises ValueError for anything else.
+    Raises OutOfTime for one in no year from 1 to 9999, and ValueError for anything else.
     """
     span_ms = parse_span_ms(text)
-    if span_ms is not None:
-        return now_ms - span_ms
+    moment_ms = _iso_ms(text) if span_ms is None else now_ms - span_ms
+    if not FIRST_MS <= moment_ms <= LAST_MS:
+        raise OutOfTime(f"{text!r} lies in no year from 1 to 9999 (UTC)")
+    return moment_ms
+
+
+def _iso_ms(text: str) -> int:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no moment; write 2026-11-21, 2026-11-21T10:00:00Z, 24h or 7d") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    return round(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // datetime.timedelta(milliseconds=1)

@@ -9,13 +9,14 @@ import msgspec
 from ledger.apikeys import ROLES, ApiKey, Role
 from ledger.ceilings import Ceiling, Unit, Window
 from ledger.money import amount_fields
-from ledger.reports import iso, parse_moment, parse_span_ms
+from ledger.reports import LAST_MS, OutOfTime, iso, parse_moment, parse_span_ms
 from router.deployments import Route
 from service.auth.secret import Secret
 from service.config.limits import each_of, limit_of
 from service.config.model import CeilingSection
 
 MAX_NAME_CHARS: Final = 256
+_NO_SUCH_YEAR: Final = f"must be no later than {iso(LAST_MS)}; leave it out for a key without an end"
 WINDOWS: Final[tuple[Window, ...]] = get_args(Window)
 # Dollars where no unit is named.
 _CEILING: Final = re.compile(r"(\$?)([0-9.]+)(?:\s*([a-z]+))??\s*(?:/|\s+a\s+|\s+per\s+)\s*([a-z]+)")
@@ -132,13 +133,17 @@ def _ceiling(text: str, scope: str) -> Ceiling:
 
 
 def _expiry_ms(text: str, now_ms: int) -> int:
-    span_ms = parse_span_ms(text)
     try:
+        span_ms = parse_span_ms(text)
         expires_at_ms = parse_moment(text, now_ms) if span_ms is None else now_ms + span_ms
+    except OutOfTime as error:
+        raise WrongWish("expires", _NO_SUCH_YEAR) from error
     except ValueError as error:
         raise WrongWish(
             "expires", "must be a span like 30d, or a moment like 2027-01-01 or 2027-01-01T09:00:00Z"
         ) from error
-    if not now_ms < expires_at_ms < 1 << 53:
+    if expires_at_ms <= now_ms:
         raise WrongWish("expires", "must be in the future")
+    if expires_at_ms > LAST_MS:
+        raise WrongWish("expires", _NO_SUCH_YEAR)
     return expires_at_ms

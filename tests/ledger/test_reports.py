@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from ledger.ceilings import DAY_MS, HOUR_MS
 from ledger.latency import RATIO, Tally, bucket_of, middle_us
 from ledger.reports import (
+    FIRST_MS,
+    LAST_MS,
     SPEND_DIMENSIONS,
     GenerationsQuery,
     LatencyQuery,
+    OutOfTime,
     SpendQuery,
     UnknownDimension,
     check_query,
@@ -165,6 +168,32 @@ def test_moments_are_read_as_people_write_them():
     assert parse_moment("2h", 10 * HOUR_MS) == 8 * HOUR_MS
     with pytest.raises(ValueError, match="no moment"):
         parse_moment("yesterday", 0)
+
+
+@given(st.integers(FIRST_MS, LAST_MS))
+def test_every_moment_that_is_written_is_read_back(moment_ms):
+    assert parse_moment(iso(moment_ms), 0) == moment_ms
+
+
+def test_a_moment_beyond_all_years_is_told_as_the_last_or_first_of_them():
+    assert (iso(LAST_MS), iso(FIRST_MS)) == ("9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00.000Z")
+    assert (iso(LAST_MS + 1), iso(1 << 62)) == (iso(LAST_MS), iso(LAST_MS))
+    assert (iso(FIRST_MS - 1), iso(-(1 << 62))) == (iso(FIRST_MS), iso(FIRST_MS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "999999d",
+        "99999999999d",
+        "9" * 5000 + "d",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_a_moment_beyond_all_years_is_not_asked_for(text):
+    with pytest.raises(OutOfTime, match=r"years? .*1 to 9999"):
+        parse_moment(text, BEGAN_MS)
 
 
 def test_a_moment_that_no_report_writes_is_known_as_such():

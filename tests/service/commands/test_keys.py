@@ -1,5 +1,6 @@
 """`farthing keys`: a secret once, a list without any, and an end that lasts."""
 
+import asyncio
 import json
 import stat
 from itertools import chain
@@ -7,7 +8,10 @@ from itertools import chain
 import pytest
 from click.testing import CliRunner
 
+from ledger.apikeys import ApiKey, KeptKey
+from ledger.ledger import open_ledger
 from service.auth.secret import parse_secret
+from service.clock import now_ms
 from service.commands import main
 
 
@@ -82,6 +86,8 @@ def test_everything_as_json_with_the_secret_in_it(farthing):
         (("create", "--name", "x", "--ceiling", "5 pounds/day"), "ceilings: '5 pounds/day' is none"),
         (("create", "--name", "x", "--route", "nope"), "routes: 'nope' is neither a route"),
         (("create", "--name", "x", "--expires", "soon"), "expires: must be a span like 30d"),
+        (("create", "--name", "x", "--expires", "9999999d"), "expires: must be no later than 9999-12-31T23:59:59.999Z"),
+        (("create", "--name", "x", "--expires", "9" * 20 + "d"), "expires: must be no later than"),
         (("create", "--name", ""), "name: must be 1 to 256"),
         (("create", "--name", "x", "--role", "root"), "'root' is not one of 'caller', 'reader', 'admin'"),
         (("create",), "Missing option '--name'"),
@@ -90,6 +96,21 @@ def test_everything_as_json_with_the_secret_in_it(farthing):
 )
 def test_what_makes_no_sense_is_refused_in_a_line(farthing, arguments, words):
     assert words in farthing(*arguments, status=2).stderr
+
+
+def test_a_key_without_an_end_that_anybody_could_write_down_hides_none_of_the_others(farthing):
+    """Such keys were made once, and no key is ever removed."""
+
+    async def keep():
+        async with open_ledger("sqlite:farthing.db", clock_ms=now_ms) as ledger:
+            names = {"key_id": "k1", "name": "z", "team": "", "role": "caller"}
+            key = ApiKey(**names, routes=(), ceilings=(), created_at_ms=1, expires_at_ms=1 << 52)
+            await ledger.create_api_key(KeptKey(key=key, digest=bytes(32), pepper_id="p1"))
+
+    asyncio.run(keep())
+    (key,) = json.loads(farthing("list", "--json").stdout)["keys"]
+    assert (key["state"], key["expires_at"]) == ("in force", "9999-12-31T23:59:59.999Z")
+    assert "9999-12-31" in farthing("list").stdout
 
 
 def test_where_there_is_no_ledger_there_are_no_keys(farthing):

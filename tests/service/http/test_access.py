@@ -197,6 +197,8 @@ async def test_a_secret_in_the_wrong_place_is_told_to_nobody():
         ({"name": "a", "expires": "soon"}, "expires"),
         ({"name": "a", "expires": "2020-01-01"}, "expires"),
         ({"name": "a", "expires": "99999999999999d"}, "expires"),
+        ({"name": "a", "expires": "9999999d"}, "expires"),
+        ({"name": "a", "expires": "9999-12-31T23:59:59-14:00"}, "expires"),
         ({"name": "a", "secret": "mine"}, "secret"),
     ],
 )
