@@ -13,6 +13,7 @@ from ledger.reports import (
     SPEND_DIMENSIONS,
     GenerationsQuery,
     LatencyQuery,
+    OutOfTime,
     SpendQuery,
     UnknownPage,
     ends_first,
@@ -241,6 +242,8 @@ def read_moment(name: str, given: dict[str, str], now_ms: int) -> int | None:
     try:
         # A `+` that was not escaped comes as a space.
         return parse_moment(text.replace(" ", "+") if "T" in text else text, now_ms)
+    except OutOfTime as error:
+        raise InvalidRequest("must lie in the years 1 to 9999 (UTC)", where=name) from error
     except ValueError as error:
         raise InvalidRequest(
             "must be an ISO 8601 date or moment, like 2026-11-21T09:00:00Z, or 24h", where=name

@@ -65,6 +65,18 @@ def test_they_need_only_the_ledger(tmp_path, monkeypatch):
     assert not (tmp_path / "farthing.db").exists()
 
 
+@pytest.mark.parametrize("command", ["spend --since", "latency --since", "prune --before", "reprice --since"])
+@pytest.mark.parametrize(
+    "moment", ["999999d", "99999999999d", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_moment_in_no_year_is_refused_in_a_line(tmp_path, monkeypatch, command, moment):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FARTHING_CONFIG", raising=False)
+    result = CliRunner().invoke(main, [*command.split(), moment])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
+    assert "1 to 9999" in result.output
+
+
 @pytest.mark.parametrize("command", ["keys create --name n", "hints", "reprice --since 7d"])
 def test_what_prices_and_names_come_from_still_has_to_be_right(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

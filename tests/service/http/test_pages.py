@@ -142,6 +142,23 @@ async def test_filters_take_whatever_reports_write():
         assert edge.reports.query.filters == moments
 
 
+@pytest.mark.parametrize("path", ["/ledger/spend", "/ledger/latency", "/ledger/generations", "/alerts"])
+@pytest.mark.parametrize(
+    ("param", "moment"),
+    [
+        ("since", "999999d"),
+        ("since", "99999999999d"),
+        ("since", "0001-01-01T00:00:00%2B14:00"),
+        ("until", "9999-12-31T23:59:59-14:00"),
+    ],
+)
+async def test_a_moment_in_no_year_is_named(path, param, moment):
+    async with an_edge() as (_, client):
+        answer = await client.get(f"{path}?{param}={moment}")
+        assert (answer.status_code, answer.json()["param"]) == (400, param)
+        assert "the years 1 to 9999" in answer.json()["detail"]
+
+
 async def test_a_report_comes_as_csv_too():
     pytest.importorskip("service.commands.tables", reason="the tables are another part's")
     async with an_edge() as (_, client):
