@@ -102,11 +102,11 @@ class Ledger(LedgerReports, Outbox, Rates, Protocol):
     async def record_prices(self, prices: Mapping[str, Price]) -> None:
         """Keep {deployment: its price} under the price's version. Admission does it for prices it has not seen."""
 
-    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+    async def change_memory(self, subject: str, change: Callable[[str | None], str | None]) -> None:
         """Put what `change` makes of what all processes remember of a subject (None: nothing) in its place.
 
         It is called within the transaction, on a thread of the ledger's own; should that begin anew, so is it, and the
-        last call counts.
+        last call counts. It may leave nothing where there is nothing; what is there it replaces.
         """
 
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:

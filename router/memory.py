@@ -17,8 +17,8 @@ UNTOLD_LIMIT: Final = 10_000
 class MemoryStore(Protocol):
     """Where it is kept, as `ledger.ledger.Ledger` promises it."""
 
-    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
-        """Put what `change` makes of what is remembered in its place, in one transaction."""
+    async def change_memory(self, subject: str, change: Callable[[str | None], str | None]) -> None:
+        """Put what `change` makes of what is remembered in its place, in one transaction. None of None: nothing."""
 
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
         """(the newest version, {subject: what is remembered}) of what changed after this version."""
@@ -36,8 +36,10 @@ class Memory:
         """Call `keeper(name, text)` for all that is remembered of this kind, and again whenever it changes."""
         self._keepers[kind] = keeper
 
-    async def change(self, kind: str, name: str, change: Callable[[str | None], str]) -> None:
+    async def change(self, kind: str, name: str, change: Callable[[str | None], str | None]) -> None:
         """Put what `change` makes of a text (None: there is none) in its place. Raises LedgerError.
+
+        It may leave nothing where nothing is, but what is there stays, if only as what others hear of its end.
 
         It is called on another thread, again if the transaction begins anew, and the last call counts; nobody else
         changes the text meanwhile.
@@ -62,7 +64,8 @@ class SharedValues(Generic[V]):
     """{name: value}, of one kind: changed here at once, and in all processes on the ledger once they share.
 
     What changes a value is a rule, a pure function of it, so that it can be applied again to what others made of it.
-    Without a memory it is for one process alone.
+    An empty value is none: it has no name here, and is remembered only where there was another one, for all processes
+    to hear that this is gone. Without a memory it is for one process alone.
     """
 
     def __init__(self, kind: str, empty: V, memory: Memory | None) -> None:
@@ -81,13 +84,14 @@ class SharedValues(Generic[V]):
 
     @property
     def names(self) -> list[str]:
-        """Whose value is known here."""
+        """Whose value is known here, and not empty."""
         return list(self._values)
 
     def change(self, name: str, rule: Callable[[V], V]) -> None:
         """Put what the rule makes of the value in its place, and tell the others with the next `share`."""
         before = self.get(name)
-        self._values[name] = after = rule(before)
+        after = rule(before)
+        self._keep(name, after)
         if self._memory is not None and after != before and len(self._untold) < UNTOLD_LIMIT:
             self._untold.append((name, rule))
 
@@ -97,17 +101,18 @@ class SharedValues(Generic[V]):
         Raises LedgerError; the rule is then not applied anywhere.
         """
         if self._memory is None:
-            self._values[name], decided = rule(self.get(name))
+            value, decided = rule(self.get(name))
+            self._keep(name, value)
             return decided
         outcome: list[tuple[V, R]] = []
 
-        def decide(known: str | None) -> str:
+        def decide(known: str | None) -> str | None:
             outcome.append(rule(self._read(known)))
-            return msgspec.json.encode(outcome[-1][0]).decode()
+            return self._written(known, outcome[-1][0])
 
         await self._memory.change(self._kind, name, decide)
         value, decided = outcome[-1]
-        self._values[name] = self._with_untold(name, value)
+        self._keep(name, self._with_untold(name, value))
         return decided
 
     async def share(self) -> None:
@@ -118,11 +123,20 @@ class SharedValues(Generic[V]):
                 await self._memory.change(self._kind, name, partial(self._changed, rule=rule))
                 del self._untold[0]
 
-    def _changed(self, known: str | None, *, rule: Callable[[V], V]) -> str:
-        return msgspec.json.encode(rule(self._read(known))).decode()
+    def _changed(self, known: str | None, *, rule: Callable[[V], V]) -> str | None:
+        return self._written(known, rule(self._read(known)))
 
     def _hear(self, name: str, text: str) -> None:
-        self._values[name] = self._with_untold(name, self._read(text))
+        self._keep(name, self._with_untold(name, self._read(text)))
+
+    def _keep(self, name: str, value: V) -> None:
+        if value == self._empty:
+            self._values.pop(name, None)
+        else:
+            self._values[name] = value
+
+    def _written(self, known: str | None, value: V) -> str | None:
+        return None if known is None and value == self._empty else msgspec.json.encode(value).decode()
 
     def _with_untold(self, name: str, value: V) -> V:
         for changed, rule in self._untold:

@@ -9,11 +9,15 @@ from ledger.sql import statements
 SQL: Final = statements("sqlite", "memory")
 
 
-def change_memory(db: Database, *, subject: str, change: Callable[[str | None], str]) -> None:
-    """Put what `change` makes of what is remembered in its place. Nobody else changes it in between."""
+def change_memory(db: Database, *, subject: str, change: Callable[[str | None], str | None]) -> None:
+    """Put what `change` makes of what is remembered in its place. Nobody else changes it in between.
+
+    None where nothing is remembered: so it stays. What is remembered is replaced, never removed: others are to hear.
+    """
     row = db.execute(SQL["find_memory"], {"subject": subject}).fetchone()
     before = None if row is None else row[0]
     after = change(before)
+    assert after is not None or before is None
     if after != before:
         db.execute(SQL["keep_memory"], {"subject": subject, "remembered": after})
 

@@ -199,7 +199,7 @@ class StoreLedger(StoreOutbox):
         await self._store.write(partial(record_prices, prices=prices), is_settlement=True)
         self._recorded.update((deployment, price.version) for deployment, price in prices.items())
 
-    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+    async def change_memory(self, subject: str, change: Callable[[str | None], str | None]) -> None:
         await self._store.write(partial(change_memory, subject=subject, change=change))
 
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:

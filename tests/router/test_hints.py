@@ -470,6 +470,42 @@ async def test_what_is_forgotten_by_hand_comes_back_from_no_process_that_had_not
         assert hints.get("p:m") == Hint()
 
 
+async def test_what_is_forgotten_is_gone_for_all_processes_and_what_was_never_known_leaves_nothing(tmp_path: Path):
+    async with scripted_upstream() as upstream, open_gateway(tmp_path, upstream) as house:
+
+        async def process() -> tuple[Hints, Memory]:
+            memory = Memory(house.ledger)
+            await memory.learn()
+            return Hints(now_ms=house.clock.now_ms, memory=memory), memory
+
+        (one, _), (other, others) = await process(), await process()
+        for action in ("forget", "allow"):
+            await one.change("p:typo", order(action, now_ms=NOW_MS))
+        one.give_back("p:typo")
+        assert one.known() == []
+        assert await house.ledger.memory_since(0) == (0, {})
+
+        await one.change("p:typo", order("block", now_ms=NOW_MS))
+        await others.learn()
+        assert (one.known(), other.known()) == (["p:typo"], ["p:typo"])
+        await one.change("p:typo", order("forget", now_ms=NOW_MS))
+        await others.learn()
+        assert (one.known(), other.known()) == ([], [])
+        assert other.returns_in_s("p:typo") == 0
+        other.succeeded("p:typo", workflow="", endpoint="")
+        assert other.known() == ["p:typo"], "what is learned from then on is known"
+        later, memory = await process()
+        await memory.learn()
+        assert later.known() == [], "over a restart, too"
+
+
+async def test_without_a_ledger_too_nothing_is_left_of_what_is_forgotten():
+    hints = Hints(now_ms=lambda: NOW_MS)
+    for action, known in (("forget", []), ("block", ["p:m"]), ("forget", [])):
+        await hints.change("p:m", order(action, now_ms=NOW_MS))
+        assert hints.known() == known
+
+
 def test_an_order_is_known_by_its_name_and_refused_with_what_would_be_right():
     for action in ACTIONS:
         order(action, now_ms=NOW_MS)(Hint())

@@ -138,9 +138,11 @@ class Shared:
         self.version = 0
         self.kept: dict[str, tuple[int, str]] = {}
 
-    async def change_memory(self, subject: str, change: Callable[[str | None], str]) -> None:
+    async def change_memory(self, subject: str, change: Callable[[str | None], str | None]) -> None:
         self.version += 1
-        self.kept[subject] = self.version, change(self.kept.get(subject, (0, None))[1])
+        text = change(self.kept.get(subject, (0, None))[1])
+        assert text is not None
+        self.kept[subject] = self.version, text
 
     async def memory_since(self, version: int) -> tuple[int, dict[str, str]]:
         return self.version, {subject: text for subject, (at, text) in self.kept.items() if at > version}

@@ -39,6 +39,26 @@ async def test_what_a_service_learned_is_shown_and_an_operators_word_is_heard(tm
     assert json.loads(out)["hints"][0]["preferred_endpoint"] == "v1/responses"
 
 
+async def test_a_name_that_was_only_mistyped_is_nowhere_once_it_is_forgotten(tmp_path):
+    async with scripted_upstream() as upstream, farthing_serve(tmp_path, config=one_route(upstream.url)) as service:
+
+        async def named():
+            hints = [hint["deployment"] for hint in (await service.get("/router/hints"))["hints"]]
+            status = [one["deployment"] for one in (await service.get("/router/status"))["deployments"]]
+            async with service.http.get(f"{service.url}/metrics") as reply:
+                return hints, status, "typo" in await reply.text()
+
+        async with service.http.delete(f"{service.url}/router/hints/up:typo") as reply:
+            assert reply.status == 200
+        assert await named() == (["up:m"], ["up:m"], False)
+        assert (await run_farthing(tmp_path, "hints", "block", "up:typo"))[0] == 0
+        await service.poll("/router/hints", lambda known: len(known["hints"]) == 2)
+        assert (await run_farthing(tmp_path, "hints", "forget", "up:typo"))[0] == 0
+        await service.poll("/router/hints", lambda known: len(known["hints"]) == 1)
+        assert await named() == (["up:m"], ["up:m"], False)
+    assert (await run_farthing(tmp_path, "hints"))[1] == "nothing was learned yet\n"
+
+
 WRONG_ORDERS = (
     ({"deployment": "nobody:m", "action": "block"}, 404, "unknown_model"),
     ({"deployment": "chat", "action": "block"}, 404, "unknown_model"),
