@@ -14,14 +14,14 @@ from rich.text import Text
 
 from ledger.errors import LedgerError
 from ledger.events import DeliveryState, EventsQuery
-from ledger.ledger import open_ledger, open_reports
+from ledger.ledger import open_reports
 from router.providers.post import open_post
 from service.alerts.answers import Answer, Outcome
 from service.alerts.message import Message, subject_of
 from service.alerts.sending import sending_by
 from service.alerts.targets import Target, targets_of
 from service.clock import now_ms
-from service.commands.correcting import REFUSED, UNREADABLE
+from service.commands.correcting import REFUSED, UNREADABLE, open_present_ledger
 from service.commands.failing import failing, load_or_exit
 from service.commands.tables import plain_console, printable
 
@@ -83,7 +83,7 @@ def retry(path: str | None, event_id: str, target: str | None) -> None:
     config = load_or_exit(path)
 
     async def begin() -> list[str]:
-        async with open_ledger(config.ledger.url, clock_ms=now_ms) as ledger:
+        async with open_present_ledger(config) as ledger:
             return await ledger.retry_delivery(event_id, target)
 
     try:

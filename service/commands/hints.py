@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.errors import LedgerError
-from ledger.ledger import open_ledger, open_reports
+from ledger.ledger import open_ledger
 from ledger.prices import load_book
 from router.errors import UnknownModel
 from router.hint_keeper import Hints, report_of
@@ -21,12 +21,14 @@ from router.lessons import ENDPOINTS
 from router.memory import Memory
 from router.orders import WrongOrder, order
 from service.clock import now_ms
-from service.commands.correcting import REFUSED, UNREADABLE
+from service.commands.correcting import REFUSED, UNREADABLE, open_present_ledger
 from service.commands.failing import failing, load_books_or_exit
 from service.commands.tables import plain_console, printable
 from service.config import Config
 from service.config.catalog import Catalog
 
+# What is said before the service first starts; the others take something back.
+_MAKES_LEDGER: Final = frozenset({"block", "prefer"})
 _DEPLOYMENT = click.argument("deployment", metavar="PROVIDER:MODEL")
 
 
@@ -136,9 +138,7 @@ def _known(config: Config) -> dict[str, Hint]:
     """All hints. Exit 4: the ledger cannot be read."""
 
     async def read() -> dict[str, Hint]:
-        async with open_reports(config.ledger.url, clock_ms=now_ms):
-            pass  # It is there, and a ledger: opened for writing, it would be made.
-        async with open_ledger(config.ledger.url, clock_ms=now_ms) as ledger:
+        async with open_present_ledger(config) as ledger:
             memory = Memory(ledger)
             keeper = Hints(now_ms=now_ms, memory=memory)
             await memory.learn()
@@ -151,13 +151,13 @@ def _known(config: Config) -> dict[str, Hint]:
 
 
 def _give(config: Config, deployment: str, action: str, *, endpoint: str = "", reason: str = "") -> None:
-    """Exit 2: no such deployment, or no such order; 4: the ledger cannot be written."""
+    """Exit 2: no such deployment, or no such order; 4: the ledger is not there, or takes no writes."""
     if not _is_deployment(config, deployment):
         providers = ", ".join(provider.name for provider in config.providers)
         failing(f"{deployment!r} is no provider:model; there are the providers {providers}", status=REFUSED)
     try:
         rule = order(action, now_ms=now_ms(), endpoint=endpoint, reason=reason)
-        asyncio.run(_change(config, deployment, rule))
+        asyncio.run(_change(config, deployment, rule, makes_ledger=action in _MAKES_LEDGER))
     except WrongOrder as error:
         failing(f"{error.field} {error}", status=REFUSED)
     except LedgerError as error:
@@ -172,8 +172,9 @@ def _is_deployment(config: Config, name: str) -> bool:
         return False
 
 
-async def _change(config: Config, deployment: str, rule: Callable[[Hint], Hint]) -> None:
-    async with open_ledger(config.ledger.url, clock_ms=now_ms) as ledger:
+async def _change(config: Config, deployment: str, rule: Callable[[Hint], Hint], *, makes_ledger: bool) -> None:
+    url = config.ledger.url
+    async with open_ledger(url, clock_ms=now_ms) if makes_ledger else open_present_ledger(config) as ledger:
         memory = Memory(ledger)
         keeper = Hints(now_ms=now_ms, memory=memory)
         await memory.learn()

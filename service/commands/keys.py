@@ -23,7 +23,7 @@ from service.auth.issuing import KeyWish, WrongWish, key_report, new_key, state_
 from service.auth.keyring import Keyring, open_keyring
 from service.auth.secret import new_secret, without_secrets
 from service.clock import now_ms
-from service.commands.correcting import REFUSED, UNREADABLE
+from service.commands.correcting import REFUSED, UNREADABLE, open_present_ledger
 from service.commands.failing import failing, load_books_or_exit, load_ledger_or_exit
 from service.commands.tables import plain_console, printable
 from service.config import Config
@@ -63,7 +63,7 @@ def create(path: str | None, *, as_json: bool, **wishes: object) -> None:
         failing(f"{error.field}: {error}", status=REFUSED)
     except UnknownModel as error:
         failing(f"routes: {problem_of(error, made_at_ms).detail}", status=REFUSED)
-    _on_keyring(config, lambda keyring: keyring.create(key, secret))
+    _on_keyring(config, lambda keyring: keyring.create(key, secret), makes_ledger=True)
     text = secret.text.decode("ascii")
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({**key_report(key, made_at_ms), "secret": text})))
@@ -107,7 +107,7 @@ def list_keys(path: str | None, *, as_json: bool) -> None:
 def revoke(path: str | None, key_id: str) -> None:
     """Revoke a key, for good. Once this returns, no process takes it any more; a second time changes nothing."""
     config = load_ledger_or_exit(path)
-    key = _on_keyring(config, lambda keyring: keyring.revoke(key_id))
+    key = _on_keyring(config, lambda keyring: keyring.revoke(key_id), makes_ledger=False)
     if key is None:
         failing(f"there is no key {without_secrets(key_id)!r}; see: farthing keys list", status=REFUSED)
     click.echo(f"{key.key_id} ({printable(key.name)}) is revoked since {iso(key.revoked_at_ms)}")
@@ -143,11 +143,12 @@ def _limit(ceiling: Ceiling) -> str:
     return f"${whole}.{places.rstrip('0'):0<2}"
 
 
-def _on_keyring(config: Config, work: Callable[[Keyring], Awaitable[Result]]) -> Result:
-    """Do this on the ledger's file. Exit 2: it makes no sense there; 4: the ledger cannot be written."""
+def _on_keyring(config: Config, work: Callable[[Keyring], Awaitable[Result]], *, makes_ledger: bool) -> Result:
+    """Do this on the ledger's file. Exit 2: it makes no sense there; 4: the ledger is not there, or takes no writes."""
 
     async def run() -> Result:
-        async with open_ledger(config.ledger.url, clock_ms=now_ms) as ledger:
+        url = config.ledger.url
+        async with open_ledger(url, clock_ms=now_ms) if makes_ledger else open_present_ledger(config) as ledger:
             return await work(open_keyring(config, ledger, os.environ))
 
     try:

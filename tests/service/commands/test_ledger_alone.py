@@ -88,6 +88,29 @@ def test_what_prices_and_names_come_from_still_has_to_be_right(tmp_path, monkeyp
     assert "A_KEY_THAT_IS_SET_ELSEWHERE" not in result.output
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "keys list",
+        "keys revoke k",
+        "alerts list",
+        "alerts retry evt_1",
+        "hints",
+        "hints allow local:m",
+        "hints forget local:m",
+    ],
+)
+def test_what_is_looked_for_or_taken_back_makes_no_ledger_to_be_in(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FARTHING_CONFIG", raising=False)
+    (tmp_path / "farthing.toml").write_text(
+        '[[providers]]\nname = "local"\ndialect = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n', "utf-8"
+    )
+    result = CliRunner().invoke(main, command.split())
+    assert (result.exit_code, "there is no ledger" in result.stderr) == (4, True), result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["farthing.toml"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_wrong_with_the_ledgers_own_section_still_stops_them(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
