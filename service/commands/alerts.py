@@ -69,7 +69,7 @@ def list_alerts(path: str | None, *, state: DeliveryState | None, limit: int, as
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     elif found["alerts"]:
-        plain_console().print(_alerts_table(found["alerts"]))
+        plain_console().print(alerts_table(found["alerts"]))
     else:
         click.echo("nothing happened that anybody would be told of")
 
@@ -118,10 +118,12 @@ def _answers_table(targets: Sequence[Target], answers: Sequence[Answer]) -> Tabl
     return table
 
 
-def _alerts_table(found: Sequence[dict[str, Any]]) -> Table:
+def alerts_table(found: Sequence[dict[str, Any]]) -> Table:
+    """A line for each alert, as GET /alerts has it."""
     table = Table(title="alerts", title_justify="left", title_style="bold", box=SIMPLE)
     for heading in ("at", "type", "of", "id", "told", "acknowledged by"):
-        table.add_column(heading, overflow="fold")
+        # An id is copied from here to be retried.
+        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for alert in found:
         told = ", ".join(map(_stands, alert["deliveries"])) or "nobody"
         by = (alert["acknowledged"] or {}).get("by", "")

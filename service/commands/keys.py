@@ -116,7 +116,9 @@ def revoke(path: str | None, key_id: str) -> None:
 def keys_table(keys: list[ApiKey], now_ms: int) -> Table:
     """A line for each key."""
     table = Table(title="keys", title_justify="left", title_style="bold", box=SIMPLE)
-    for heading in ("id", "name", "team", "role", "ceilings", "models", "made", "state"):
+    # It is copied from here to be revoked.
+    table.add_column("id", no_wrap=True)
+    for heading in ("name", "team", "role", "ceilings", "models", "made", "state"):
         table.add_column(heading, overflow="fold")
     for key in keys:
         ceilings = ", ".join(f"{_limit(ceiling)} a {ceiling.window}" for ceiling in key.ceilings)

@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from ledger.ceilings import DAY_MS
 from ledger.corrections import BATCH, Charged, Corrector, reconciled
@@ -17,7 +18,7 @@ from ledger.money import format_usd
 from service.commands.correcting import REFUSED, batches, with_corrector
 from service.commands.failing import failing, load_books_or_exit
 from service.commands.reprice import day_of
-from service.commands.tables import plain_console
+from service.commands.tables import on_width, plain_console, printable
 from service.config import Config
 from service.exports import ExportUnreadable, Mapped, Total, read_export
 
@@ -85,7 +86,8 @@ def reconcile(file: Path, provider: str, form: str | None, path: str | None, *, 
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_object(drift) for drift in drifts])))
     else:
-        plain_console().print(_table(drifts))
+        console = plain_console()
+        console.print(on_width(drift_table(drifts), console.width))
     if applies:
         click.echo(f"{written:,} lines written: {reason}", err=True)
 
@@ -134,8 +136,11 @@ def _our_tokens(drift: Drift) -> list[int]:
     return [sum(usage.prompt_tokens for usage in known), sum(usage.completion_tokens for usage in known)]
 
 
-def _table(drifts: list[Drift]) -> Table:
-    table = Table("day", "model", box=SIMPLE, title="ours and theirs (dollars)")
+def drift_table(drifts: list[Drift]) -> Table:
+    """A line for each model of each day, in dollars."""
+    table = Table(box=SIMPLE, title="ours and theirs (dollars)", title_justify="left", title_style="bold")
+    table.add_column("day", no_wrap=True)
+    table.add_column("model", overflow="fold")
     for name in ("attempts", "ours", "theirs", "difference", "%"):
         table.add_column(name, justify="right")
     for drift in drifts:
@@ -146,7 +151,7 @@ def _table(drifts: list[Drift]) -> Table:
         )
         table.add_row(
             drift.day,
-            drift.model,
+            Text(printable(drift.model)),
             f"{len(drift.ours):,}",
             format_usd(drift.ours_nanousd),
             "-" if theirs is None else format_usd(theirs),

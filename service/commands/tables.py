@@ -54,7 +54,10 @@ def latency_table(report: dict[str, Any], sparks: Sparks | None = None) -> Table
 
 
 def on_width(table: Table, width: int) -> Table:
-    """The table, closer where it must be; or, where its figures would be broken, row by row, each on its own line."""
+    """The table, closer where it must be; or, where its figures would be broken, row by row, each on its own line.
+
+    What is marked `no_wrap` is not broken either.
+    """
     cells = [list(column.cells) for column in table.columns]
     needed = sum(map(_least_width, table.columns, cells))
     is_close = needed + COLUMN_EXTRA * len(cells) > width
@@ -62,13 +65,13 @@ def on_width(table: Table, width: int) -> Table:
         return _row_by_row(table, cells)
     table.collapse_padding, table.pad_edge = is_close, not is_close
     for column in table.columns:
-        column.no_wrap = _is_figure(column)
+        column.no_wrap = _is_whole(column)
     return table
 
 
 def _least_width(column: Column, cells: Sequence[Any]) -> int:
     longest = max(len(str(cell)) for cell in (column.header, *cells))
-    return longest if _is_figure(column) else min(longest, LEAST_NAME)
+    return longest if _is_whole(column) else min(longest, LEAST_NAME)
 
 
 def _row_by_row(table: Table, cells: Sequence[Sequence[Any]]) -> Table:
@@ -92,6 +95,10 @@ def _row_by_row(table: Table, cells: Sequence[Sequence[Any]]) -> Table:
 
 def _is_figure(column: Column) -> bool:
     return column.justify == "right"
+
+
+def _is_whole(column: Column) -> bool:
+    return column.no_wrap or _is_figure(column)
 
 
 def report_csv(report: dict[str, Any]) -> str:

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
+from ledger.apikeys import ApiKey
+from ledger.ceilings import Ceiling
 from ledger.money import MAX_NANOUSD, format_usd
-from service.commands.tables import latency_table, report_csv, spend_table
+from service.commands.alerts import alerts_table
+from service.commands.keys import keys_table
+from service.commands.reconcile import Drift, drift_table
+from service.commands.tables import latency_table, on_width, report_csv, spend_table
+from service.exports import Total
 
 SPANS = ("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
 
@@ -119,6 +125,28 @@ def test_no_digit_is_lost_on_a_narrow_terminal(cost_nanousd: int, width: int) ->
 
     narrow, wide = (Counter(filter(str.isdigit, _printed(table, columns))) for columns in (width, 300))
     assert narrow == wide
+
+
+@given(st.integers(0, MAX_NANOUSD), st.integers(30, 120))
+def test_no_digit_and_no_day_is_lost_of_what_a_provider_says(cost_nanousd: int, width: int) -> None:
+    said = Total(cost_nanousd=cost_nanousd, input_tokens=0, output_tokens=0)
+    drift = Drift(day="2026-11-21", model="gpt-4o-mini", ours=(), theirs=said)
+    printed = _printed(on_width(drift_table([drift]), width), width)
+    assert "2026-11-21" in printed
+    assert format_usd(cost_nanousd) in printed
+    assert "…" not in printed
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_an_id_is_in_one_piece_to_be_copied(width: int) -> None:
+    alert = {"id": f"evt_{'0123456789ab' * 2}", "at": "2026-11-21T10:00:00.000Z", "type": "ceiling.threshold",
+             "facts": {"scope": "user:somebody with a name"}, "acknowledged": None, "deliveries": [
+                 {"target": "ops", "state": "dead", "digest": None, "last_error": "answered 500"}]}  # fmt: skip
+    assert alert["id"] in _printed(alerts_table([alert]), width)
+    key = ApiKey(key_id="0123456789abcdef", name="the batch jobs of every night", team="research and more",
+                 role="caller", routes=("default", "draft"), created_at_ms=0, ceilings=(
+                     Ceiling(scope="key:0123456789abcdef", window="month", limit=10**12, unit="usd"),))  # fmt: skip
+    assert key.key_id in _printed(keys_table([key], 0), width)
 
 
 def test_latency_is_in_milliseconds_with_a_dash_where_nothing_was_measured() -> None:
