@@ -10,6 +10,7 @@ process they are forked from has one thread and no event loop, and nothing of th
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from multiprocessing import Pipe, forkserver, get_context
@@ -134,4 +135,6 @@ def _run(
         os.dup2(descriptor, number)
     stdout.close()
     stderr.close()
+    # The one that was inherited takes its descriptor for what it was before.
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     main(*given)

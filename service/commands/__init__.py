@@ -2,9 +2,11 @@
 
 import importlib
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from service.commands.output import safe_output
 
 # {command: what it does}, in the order of `farthing --help`. The files are imported when their command is called.
 COMMANDS: Final = {
@@ -32,6 +34,10 @@ _FILES: Final = {"copy": "copying", "import": "importing"}
 
 class Commands(click.Group):
     """Loads a command's file only when it is asked for, so that `farthing --help` is there at once."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with safe_output():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

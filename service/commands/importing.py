@@ -1,6 +1,5 @@
 """`farthing import …`: the configs of other gateways, in Farthing's words."""
 
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +27,8 @@ def litellm(config: Path) -> None:
         done = translate(read_source(config))
     except Unreadable as error:
         failing(str(error), status=UNREADABLE)
-    sys.stdout.write(done.text)
+    # TOML is UTF-8, whatever the locale.
+    click.echo(done.text.encode(), nl=False)
     click.echo(
         f"farthing: {done.providers} providers, {done.routes} routes; {done.left} settings have no equivalent and are"
         " comments at the end",

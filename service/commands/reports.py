@@ -125,7 +125,7 @@ async def _print_once(kind: Kind[Query], options: Options, url: str) -> None:
     if options.as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:
-        click.echo(report_csv(report), nl=False)
+        click.echo(report_csv(report).encode(), nl=False)
 
 
 async def _keep_showing(kind: Kind[Query], options: Options, url: str) -> None:
