@@ -30,10 +30,17 @@ from service.config.catalog import Catalog
 # What is said before the service first starts; the others take something back.
 _MAKES_LEDGER: Final = frozenset({"block", "prefer"})
 _DEPLOYMENT = click.argument("deployment", metavar="PROVIDER:MODEL")
+# Before a subcommand or after it, where it counts more.
+_CONFIG = click.option(
+    "--config",
+    "path",
+    default=lambda: click.get_current_context().obj,
+    help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none.",
+)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--config", "path", help="The config file; else $FARTHING_CONFIG, else ./farthing.toml, else none.")
+@_CONFIG
 @click.option("--provider", help="Only of this provider's deployments.")
 @click.option("--json", "as_json", is_flag=True, help="As GET /router/hints answers.")
 @click.pass_context
@@ -42,10 +49,10 @@ def hints(ctx: click.Context, path: str | None, provider: str | None, *, as_json
 
     A service on the same ledger hears of it within a second.
     """
-    ctx.obj = load_books_or_exit(path)
     if ctx.invoked_subcommand is not None:
+        ctx.obj = path
         return
-    known = _known(ctx.obj)
+    known = _known(load_books_or_exit(path))
     shown = {name: report_of(known[name]) for name in sorted(known) if provider in {None, name.partition(":")[0]}}
     if as_json:
         listed = [{"deployment": name, **report} for name, report in shown.items()]
@@ -57,40 +64,40 @@ def hints(ctx: click.Context, path: str | None, provider: str | None, *, as_json
 
 
 @hints.command()
+@_CONFIG
 @_DEPLOYMENT
 @click.option("--reason", default="", help="Why; it is shown wherever the block is.")
-@click.pass_obj
-def block(config: Config, deployment: str, reason: str) -> None:
+def block(path: str | None, deployment: str, reason: str) -> None:
     """Send it no calls, until it is allowed again."""
-    _give(config, deployment, "block", reason=reason)
+    _give(path, deployment, "block", reason=reason)
     click.echo(f"{deployment} is blocked until: farthing hints allow {deployment}")
 
 
 @hints.command()
+@_CONFIG
 @_DEPLOYMENT
-@click.pass_obj
-def allow(config: Config, deployment: str) -> None:
+def allow(path: str | None, deployment: str) -> None:
     """Lift its block, whoever made it."""
-    _give(config, deployment, "allow")
+    _give(path, deployment, "allow")
     click.echo(f"{deployment} is allowed")
 
 
 @hints.command()
+@_CONFIG
 @_DEPLOYMENT
 @click.argument("endpoint", type=click.Choice(sorted(ENDPOINTS)))
-@click.pass_obj
-def prefer(config: Config, deployment: str, endpoint: str) -> None:
+def prefer(path: str | None, deployment: str, endpoint: str) -> None:
     """Ask it at this endpoint."""
-    _give(config, deployment, "prefer", endpoint=endpoint)
+    _give(path, deployment, "prefer", endpoint=endpoint)
     click.echo(f"{deployment} is asked at {endpoint}")
 
 
 @hints.command()
+@_CONFIG
 @_DEPLOYMENT
-@click.pass_obj
-def forget(config: Config, deployment: str) -> None:
+def forget(path: str | None, deployment: str) -> None:
     """Forget all that was learned of it, and what was said by hand."""
-    _give(config, deployment, "forget")
+    _give(path, deployment, "forget")
     click.echo(f"nothing is known of {deployment} any more")
 
 
@@ -150,8 +157,9 @@ def _known(config: Config) -> dict[str, Hint]:
         failing(str(error), status=UNREADABLE)
 
 
-def _give(config: Config, deployment: str, action: str, *, endpoint: str = "", reason: str = "") -> None:
+def _give(path: str | None, deployment: str, action: str, *, endpoint: str = "", reason: str = "") -> None:
     """Exit 2: no such deployment, or no such order; 4: the ledger is not there, or takes no writes."""
+    config = load_books_or_exit(path)
     if not _is_deployment(config, deployment):
         providers = ", ".join(provider.name for provider in config.providers)
         failing(f"{deployment!r} is no provider:model; there are the providers {providers}", status=REFUSED)

@@ -2,8 +2,14 @@
 
 import json
 
+import pytest
+from click.testing import CliRunner
+
+from service.commands import main
 from tests.processes import farthing_serve, one_route, run_farthing
 from tests.upstream import answer, scripted_upstream, status
+
+AT_OPENAI = '[[providers]]\nname = "openai"\ndialect = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
 
 
 async def test_what_a_service_learned_is_shown_and_an_operators_word_is_heard(tmp_path):
@@ -57,6 +63,37 @@ async def test_a_name_that_was_only_mistyped_is_nowhere_once_it_is_forgotten(tmp
         await service.poll("/router/hints", lambda known: len(known["hints"]) == 1)
         assert await named() == (["up:m"], ["up:m"], False)
     assert (await run_farthing(tmp_path, "hints"))[1] == "nothing was learned yet\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ledger"),
+    [
+        ("--config one.toml block openai:m", "one.db"),
+        ("block --config one.toml openai:m", "one.db"),
+        ("--config two.toml prefer openai:m v1/responses --config one.toml", "one.db"),
+        ("--config none.toml block openai:m --config one.toml", "one.db"),
+        ("block openai:m", "farthing.db"),
+    ],
+)
+def test_the_config_is_named_before_the_order_or_after_it_where_it_counts_more(
+    tmp_path, monkeypatch, arguments, ledger
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FARTHING_CONFIG", raising=False)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(f'[ledger]\nurl = "sqlite:{name}.db"\n{AT_OPENAI}', "utf-8")
+    (tmp_path / "farthing.toml").write_text(AT_OPENAI, "utf-8")
+    result = CliRunner().invoke(main, ["hints", *arguments.split()])
+    assert result.exit_code == 0, result.output
+    assert [file.name for file in tmp_path.glob("*.db")] == [ledger]
+    config = ["--config", "one.toml"] if ledger == "one.db" else []
+    for given in (
+        ["hints", *config],
+        ["hints", *config, "allow", "openai:m"],
+        ["hints", "forget", "openai:m", *config],
+    ):
+        result = CliRunner().invoke(main, given)
+        assert (result.exit_code, "openai:m" in result.output) == (0, True), result.output
 
 
 WRONG_ORDERS = (
