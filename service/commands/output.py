@@ -5,7 +5,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EBADF
+from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
+from typing import Final
+
+# What writing to standard output can fail with; a pipe that nobody reads is click's to end.
+_OUTPUT_FAILS: Final = frozenset({EBADF, EDQUOT, EFBIG, EIO, ENOSPC})
 
 
 @contextmanager
@@ -23,9 +27,10 @@ def safe_output() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_FAILS:
+            raise
         from service.commands.failing import failing  # It takes its time, which `farthing --help` has not.
 
         # At the end Python would try once more to write, and complain in its own words.
         sys.stdout = io.StringIO()
-        words = "standard output is closed" if is_closed and error.errno == EBADF else error.strerror or str(error)
-        failing(words if error.filename is None else f"{error.filename}: {words}")
+        failing("standard output is closed" if is_closed else f"standard output: {error.strerror}")

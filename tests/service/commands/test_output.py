@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from service.commands.output import safe_output
 from tests.ledger.calls import a_call, a_ledger, admit_and_settle
 from tests.processes import FARTHING
 
@@ -53,9 +54,14 @@ def test_a_name_that_the_locale_has_no_letters_for_is_told_all_the_same(folder: 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 @pytest.mark.parametrize(
-    ("to", "words"), [(">/dev/full", b"No space left on device"), (">&-", b"standard output is closed")]
+    ("to", "words"), [(">/dev/full", b"standard output: No space left on device"), (">&-", b"standard output is closed")]
 )
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_cannot_be_printed_ends_the_command_in_a_line(folder: Path, command: str, to: str, words: bytes):
     ended = farthing(folder, command, encoding="utf-8", to=to)
     assert (ended.returncode, ended.stderr) == (1, b"farthing: " + words + b"\n")
+
+
+def test_what_fails_otherwise_is_not_taken_for_the_output():
+    with pytest.raises(FileNotFoundError), safe_output():
+        Path("/nowhere/at/all").read_text()
