@@ -24,6 +24,8 @@ PER_INPUT: Final = 16
 PER_IMAGE: Final = 16_384
 # Providers rewrite tool schemas into text of their own; that has been seen to take up to twice the JSON's bytes.
 SCHEMA_FACTOR: Final = 2
+# How a body says how long its answer may be.
+LIMITS: Final = ("max_completion_tokens", "max_tokens")
 # Not a set: what a caller sends may be of any type.
 _IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _SCHEMAS: Final = ("tools", "functions", "response_format")
@@ -77,10 +79,12 @@ def embedded_bound_tokens(body: dict[str, Any], context_window: int | None) -> i
 def output_bound_tokens(
     body: dict[str, Any], *, max_output_tokens: int | None, context_window: int | None
 ) -> int | None:
-    """No provider writes more tokens for this body than this. None: nobody knows a limit."""
-    asked = _count(body.get("max_completion_tokens"))
-    if asked is None:
-        asked = _count(body.get("max_tokens"))
+    """No provider writes more tokens for this body than this. None: nobody knows a limit.
+
+    Of two limits the larger counts: both are sent, and some providers heed only the one, some only the other.
+    """
+    given = [_count(body[name]) for name in LIMITS if body.get(name) is not None]
+    asked = None if None in given else max((it for it in given if it is not None), default=None)
     known = [limit for limit in (asked, max_output_tokens) if limit is not None]
     limit = min(known) if known else context_window
     if limit is None:

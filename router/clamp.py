@@ -7,7 +7,7 @@ import msgspec
 
 from ledger.ceilings import Ceiling
 from ledger.values import Refused
-from router.bounds import output_bound_tokens
+from router.bounds import LIMITS, output_bound_tokens
 from router.dialects import fitted
 from router.embeddings import ENDPOINT as EMBEDDINGS
 from router.kinds import bound_nanousd
@@ -15,7 +15,6 @@ from router.plan import Candidate
 
 # Each time the room may have become less before the shorter call was admitted.
 CLAMP_TRIES: Final = 3
-FIELDS = ("max_completion_tokens", "max_tokens")
 
 
 def shortened(
@@ -64,9 +63,9 @@ def clamped(candidate: Candidate, room_nanousd: int | None, room_tokens: int | N
             fits = middle
         else:
             too_long = middle
-    field = _field(candidate)
+    lowered = _lowered(candidate, fits)
     # What the format cannot say of so short an answer (a budget for thoughts) goes, by name.
-    body, dropped = fitted({**candidate.body, field: fits}, candidate.deployment, candidate.endpoint)
+    body, dropped = fitted({**candidate.body, **lowered}, candidate.deployment, candidate.endpoint)
     held = _held(candidate, fits)
     return msgspec.structs.replace(
         candidate,
@@ -76,14 +75,19 @@ def clamped(candidate: Candidate, room_nanousd: int | None, room_tokens: int | N
         allowed_tokens=held.allowed_tokens,
         dropped_params=candidate.dropped_params
         + tuple(name for name in dropped if name not in candidate.dropped_params),
-        clamped={field: fits},
+        clamped=lowered,
     )
 
 
-def _field(candidate: Candidate) -> str:
-    """The field by which this call limits its answer; where it names none, the one that its deployment knows."""
-    named = next((name for name in FIELDS if candidate.body.get(name) is not None), None)
-    return named or candidate.deployment.adaptation.renamed.get("max_tokens", "max_tokens")
+def _lowered(candidate: Candidate, max_tokens: int) -> dict[str, int]:
+    """{field: its value} of what has to be lower, so that the answer is no longer than this, whichever is heeded.
+
+    Where the call limits its answer nowhere, by the field that its deployment knows.
+    """
+    given = {name: candidate.body[name] for name in LIMITS if candidate.body.get(name) is not None}
+    if not given:
+        return {candidate.deployment.adaptation.renamed.get("max_tokens", "max_tokens"): max_tokens}
+    return {name: max_tokens for name, limit in given.items() if type(limit) is not int or limit > max_tokens}
 
 
 def _limit(candidate: Candidate) -> int | None:
@@ -100,7 +104,7 @@ def _limit(candidate: Candidate) -> int | None:
 def _held(candidate: Candidate, max_tokens: int) -> Held:
     deployment, price = candidate.deployment, candidate.deployment.price
     assert price is not None
-    body = {**candidate.body, _field(candidate): max_tokens}
+    body = {**candidate.body, **_lowered(candidate, max_tokens)}
     written = output_bound_tokens(
         body, max_output_tokens=deployment.max_output_tokens, context_window=deployment.context_window
     )

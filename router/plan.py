@@ -105,6 +105,7 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
     except Inexpressible:
         return None
     bound = _bound(body, candidate.deployment, adaptation.endpoint, None)
+    clamped = {lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()}
     return msgspec.structs.replace(
         candidate,
         body=body,
@@ -114,7 +115,8 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         allowed_tokens=bound.allowed_tokens,
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *lost, *dropped),
-        clamped={lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()},
+        # Of two limits that have one name there, only one stands.
+        clamped={name: value for name, value in clamped.items() if body.get(name) == value},
     )
 
 

@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,11 +61,25 @@ def test_output_is_bounded_by_what_is_asked_the_model_and_the_window_in_this_ord
     bound = output_bound_tokens
     assert bound({"max_tokens": 50}, max_output_tokens=100, context_window=1000) == 50
     assert bound({"max_tokens": 500}, max_output_tokens=100, context_window=1000) == 100
-    assert bound({"max_completion_tokens": 7, "max_tokens": 50}, max_output_tokens=None, context_window=None) == 7
     assert bound({"n": 3, "max_tokens": 50}, max_output_tokens=None, context_window=None) == 150
     assert bound({}, max_output_tokens=None, context_window=1000) == 1000
     assert bound({}, max_output_tokens=None, context_window=None) is None
     assert bound({"max_tokens": True}, max_output_tokens=None, context_window=None) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({"max_completion_tokens": 7, "max_tokens": 50}, 50),
+        ({"max_completion_tokens": 50, "max_tokens": 7}, 50),
+        ({"max_completion_tokens": 0, "max_tokens": 50}, 50),
+        ({"max_completion_tokens": 7, "max_tokens": None}, 7),
+        # Whoever heeds only the one that is no count is bounded by neither.
+        ({"max_completion_tokens": 7, "max_tokens": 4000.0}, 100),
+    ],
+)
+def test_of_two_limits_the_larger_counts_for_some_providers_heed_only_the_one(limits, most):
+    assert output_bound_tokens(limits, max_output_tokens=100, context_window=None) == most
 
 
 def test_what_no_hold_can_bound_is_named():

@@ -12,7 +12,8 @@ from router.call import Call
 from router.clamp import clamped
 from router.deployments import Deployment, Provider, Route
 from router.errors import Inexpressible, MaxCostExceeded, NoDeploymentAvailable, UnboundedCost, UnpricedModel
-from router.plan import Candidate, plan
+from router.lessons import Lesson
+from router.plan import Candidate, mended, plan
 from tests.router.gateways import PRICE, READ_NANOUSD, WRITTEN_NANOUSD, a_call, a_deployment
 
 URL = "http://127.0.0.1:1/v1"
@@ -150,3 +151,14 @@ def test_an_answer_made_too_short_for_its_thoughts_goes_without_them_and_says_so
     assert shorter is not None
     assert (shorter.dropped_params, shorter.clamped) == (("thinking_budget",), {"max_tokens": 1500})
     assert "thinking_budget" not in shorter.body
+
+
+def test_of_two_limits_that_have_one_name_there_the_one_that_is_sent_is_told_as_clamped():
+    body = {"messages": [], "max_tokens": 90, "max_completion_tokens": 10}
+    candidate = Candidate(
+        deployment=a_deployment("a", URL), held_nanousd=9, body={**body, "max_tokens": 50}, clamped={"max_tokens": 50}
+    )
+    renamed = mended(candidate, Lesson(renamed={"max_tokens": "max_completion_tokens"}))
+    assert renamed is not None
+    assert (renamed.body, renamed.clamped) == ({"messages": [], "max_completion_tokens": 10}, {})
+    assert renamed.allowed_tokens == 10

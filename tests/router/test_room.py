@@ -12,7 +12,7 @@ from ledger.ceilings import Ceiling
 from ledger.errors import CeilingExceeded, CeilingHeld
 from ledger.prices import FREE, Price, Tier
 from router import lines, room
-from router.bounds import input_bound_tokens
+from router.bounds import LIMITS, input_bound_tokens
 from router.clamp import clamped
 from router.deployments import Route
 from router.errors import DeadlineExceeded
@@ -400,9 +400,8 @@ def test_to_shorten_an_answer_the_call_is_not_read_again():
 @given(BODIES, st.integers(0, 3_000_000), st.none() | st.integers(1, 5000))
 def test_the_longest_answer_that_fits_is_chosen(body, room, most):
     deployment = msgspec.structs.replace(a_deployment("a", "http://x"), max_output_tokens=most, context_window=8000)
-    limit = min(
-        (it for it in (body.get("max_completion_tokens", body.get("max_tokens")), most) if it is not None), default=8000
-    )
+    asked = max((body[name] for name in LIMITS if name in body), default=None)
+    limit = min((it for it in (asked, most) if it is not None), default=8000)
 
     def cost(length):
         return PRICE.bound_nanousd(input_bound_tokens(body, 8000), length * body.get("n", 1))
@@ -418,7 +417,9 @@ def test_the_longest_answer_that_fits_is_chosen(body, room, most):
         assert chosen is None
     else:
         assert chosen is not None
-        ((field, length),) = chosen.clamped.items()
+        (length,) = set(chosen.clamped.values())
         assert length == max(fitting)
-        assert chosen.body == {**body, field: length}
+        assert chosen.body == {**body, **chosen.clamped}
+        # Whichever a provider heeds, no answer is longer.
+        assert max(chosen.body[name] for name in LIMITS if name in chosen.body) == length
         assert chosen.held_nanousd == cost(length) <= room
