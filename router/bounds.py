@@ -11,6 +11,7 @@ import msgspec
 
 from router.embeddings import inputs_of
 from router.json_text import PIECE_CHARS, json_pieces
+from router.parts import unbounded_in
 from router.providers.anthropic.native import own_of
 from router.responses import BOUNDED_TOOLS
 
@@ -28,6 +29,7 @@ SCHEMA_FACTOR: Final = 2
 LIMITS: Final = ("max_completion_tokens", "max_tokens")
 # Not a set: what a caller sends may be of any type.
 _IMAGE_PARTS: Final = ("image_url", "input_image", "image")
+_OF_TEXT: Final = frozenset({"type", "text"})
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
 _UNBOUNDED: Final = (
@@ -39,7 +41,6 @@ _UNBOUNDED: Final = (
 _CALLERS_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 # Of a context, under names with dates: nothing new is written for it.
 _CLEARING: Final = "clear_"
-_PAPER: Final = ("document", "url")
 # What such a tool's own description comes to at most (a computer's: 1,235 tokens).
 PER_VENDORS_TOOL: Final = 2048
 # What of Anthropic's own can make a call dearer than its price says, unless it has a value that does not.
@@ -97,9 +98,10 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     """The field that makes a cost that no hold can bound. None: there is none.
 
     speaks: what the model says aloud has a price of its own; then it is bounded, as a part of the answer.
-    Hosted tools and searches are billed by the call; files by id or address, what a provider keeps, earlier speech, and
-    what items refer to that are neither words nor thoughts have a length nobody here knows; another service tier has
-    another price; rejected predicted tokens, and summaries of the context, are billed on top of the answer's limit.
+    Hosted tools and searches are billed by the call; files by id, whatever is fetched but pictures, what a provider
+    keeps, earlier speech, and what items refer to that are neither words nor thoughts have a length nobody here knows;
+    another service tier has another price; rejected predicted tokens, and summaries of the context, are billed on top of
+    the answer's limit.
     """
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
@@ -123,8 +125,9 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
 
 def _unbounded_message(messages: Any) -> str | None:
     for message in _objects(messages):
-        if any(_is_by_id(part) for part in _objects(message.get("content"))):
-            return "file_id"
+        for part in _objects(message.get("content")):
+            if not _is_plain_text(part) and (named := unbounded_in(part)) is not None:
+                return named
         if "role" not in message and message.get("type") != "reasoning":
             return "input"
         if message.get("audio") is not None:
@@ -166,16 +169,31 @@ def _message_bound(message: Any) -> int:
 def _part_bound(part: Any) -> int:
     if not isinstance(part, dict):
         return PER_PART
+    if _is_plain_text(part):
+        return PER_PART + _bytes(part["text"])
     if isinstance(inner := part.get("content"), list):
         # A tool's result may show images.
         around = {name: value for name, value in part.items() if name != "content"}
         return PER_PART + len(msgspec.json.encode(around)) + sum(map(_part_bound, inner))
-    if part.get("type") in _IMAGE_PARTS:
+    if part.get("type") in _IMAGE_PARTS and not _is_no_image(part):
         return PER_PART + PER_IMAGE
-    text = part.get("text")
-    if isinstance(text, str) and len(part) <= 2:
-        return PER_PART + _bytes(text)
+    source = part.get("source")
+    if isinstance(source, dict) and isinstance(source.get("content"), list):
+        # So may a paper.
+        return PER_PART + _part_bound({**part, "source": None}) + _part_bound(source)
     return PER_PART + sum(map(len, json_pieces(part)))
+
+
+def _is_plain_text(part: dict[str, Any]) -> bool:
+    """Whether it is a text and nothing else, as most are."""
+    return len(part) <= 2 and isinstance(part.get("text"), str) and part.keys() <= _OF_TEXT
+
+
+def _is_no_image(part: dict[str, Any]) -> bool:
+    """Whether it says so itself: some providers take films and papers for images, too."""
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return isinstance(url, str) and url[:5].lower() == "data:" and url[:11].lower() != "data:image/"
 
 
 def _bytes(text: str) -> int:
@@ -189,16 +207,6 @@ def _bytes(text: str) -> int:
 def _count(value: Any) -> int | None:
     """A count as a caller gives it. What is no count bounds nothing."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _is_by_id(part: dict[str, Any]) -> bool:
-    """Whether something is only named: a file by its id or address, a paper likewise, also as a tool's result."""
-    inner, source = part.get("file"), part.get("source")
-    if "file_id" in part or (isinstance(inner, dict) and not inner.keys().isdisjoint({"file_id", "file_url"})):
-        return True
-    if isinstance(source, dict) and (source.get("type") == "file" or (part.get("type"), source.get("type")) == _PAPER):
-        return True
-    return any(map(_is_by_id, _objects(part.get("content"))))
 
 
 def _is_callers_own(tool: dict[str, Any]) -> bool:

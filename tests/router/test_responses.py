@@ -218,7 +218,7 @@ def test_a_response_is_gone_on_with_where_it_was_given():
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"messages": [{"type": "image_generation_call", "id": "ig_1"}]}, "input"),
-        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_url": "http://h"}}]}]}, "file_id"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_url": "http://h"}}]}]}, "file_url"),
         ({"messages": [THOUGHT]}, None),
     ],
 )

@@ -71,6 +71,10 @@ ALONE: list[dict[str, Any]] = [
     {"type": "container_upload", "file_id": "file_1"},
     {"type": "a_block_of_tomorrow", "x": 1},
 ]
+SEARCHED: dict[str, Any] = {
+    "type": "web_search_tool_result", "tool_use_id": "t",
+    "content": [{"type": "web_search_result", "url": "https://example.com", "title": "T", "encrypted_content": "e"}],
+}  # fmt: skip
 
 
 def deployment(dialect: Dialect = "anthropic", model: str = "claude-sonnet-4-5") -> Deployment:
@@ -264,7 +268,8 @@ def test_what_has_no_words_elsewhere_is_refused_by_name(block: dict[str, Any], d
         ({"messages": [{"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": "t", "content": [ALONE[4]]}]}]}, "file_id"),
         ({"messages": [{"role": "user", "content": [
-            {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}]}]}, "file_id"),
+            {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}]}]}, "source.url"),
+        ({"messages": [{"role": "user", "content": [*ALONE[:2], ALONE[3], SEARCHED]}]}, None),
     ],
 )  # fmt: skip
 def test_what_no_hold_can_bound_is_known(fields: dict[str, Any], field: str | None):
