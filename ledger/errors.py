@@ -65,6 +65,16 @@ class RateLimited(LedgerError):
         self.tight = tight
 
 
+class HoldUnbounded(LedgerError):
+    """A ceiling applies, and no hold bounds what the call may use. Nothing was written. field: what of it lets it."""
+
+    code = "unbounded_cost"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
 class LeaseOver(LedgerError):
     """This process was taken for dead: its lease is over, so it may hold nothing under it. Nothing was written."""
 

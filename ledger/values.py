@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from ledger.ceilings import Counts, WhenTight
-from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited, Tight
+from ledger.ceilings import Counts, Unit, WhenTight
+from ledger.errors import CeilingExceeded, CeilingHeld, HoldUnbounded, RateLimited, Tight
 from ledger.prices.price import Price
 from ledger.usage import Usage
 
@@ -31,6 +31,8 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment that could take the call, and the room its attempt would hold: in money, and in tokens.
 
     price: kept on record under its version, for whoever checks the arithmetic later. None: it is not.
+    unbounded_in: the units in which it may use more than that, so that no ceiling in one of them lets it pass, and
+    unbounded_by: the field of the call for which it may.
     """
 
     deployment: str
@@ -38,6 +40,8 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     price_version: str
     held_tokens: int = 0
     price: Price | None = None
+    unbounded_in: tuple[Unit, ...] = ()
+    unbounded_by: str = ""
 
     def asks(self, counts: Counts, attempt: int = 1) -> int:
         """How much room this attempt of its call would take under a ceiling that counts so."""
@@ -192,7 +196,8 @@ class Refused(msgspec.Struct, frozen=True):
     """No bid fits. tight: a ceiling that stopped this bid; held: it would fit once open holds settle.
 
     when_tight: the strictest wish of the ceilings that stopped it. room_nanousd, room_tokens: what would fit now under
-    all of those that stopped it in this unit; None: none did.
+    all of those that stopped it in this unit; None: none did. unbounded_by: the bid's, where the ceiling stopped it for
+    that, whatever room there is.
     """
 
     tight: Tight
@@ -202,10 +207,13 @@ class Refused(msgspec.Struct, frozen=True):
     room_nanousd: int | None = None
     room_tokens: int | None = None
     pressures: tuple[Pressure, ...] = ()
+    unbounded_by: str = ""
 
     @property
-    def error(self) -> CeilingExceeded | CeilingHeld | RateLimited:
+    def error(self) -> CeilingExceeded | CeilingHeld | RateLimited | HoldUnbounded:
         """What its caller is told."""
+        if self.unbounded_by:
+            return HoldUnbounded(self.unbounded_by)
         if self.tight.unit != "usd":
             return RateLimited(self.tight)
         return CeilingHeld(self.tight) if self.held else CeilingExceeded(self.tight)

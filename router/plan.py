@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from ledger.ceilings import Unit
+from ledger.prices.price import Price
 from ledger.values import Bid
 from router.bounds import embedded_bound_tokens, input_bound_tokens, output_bound_tokens, unbounded_field
 from router.call import Call
@@ -41,6 +42,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     clamped: {field: its value}, where the answer was made shorter to fit under a ceiling.
     reads_more: the model reads what is not in the call: found by its tools, or kept under an id.
     allowed_tokens: how long its answer may be. None: nobody knows a limit.
+    unbounded_by: the field by which it may use more than that, where no ceiling was known to mind. Empty: it may not.
     """
 
     deployment: Deployment
@@ -53,6 +55,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     clamped: dict[str, int] = {}
     reads_more: bool = False
     allowed_tokens: int | None = None
+    unbounded_by: str = ""
 
     @property
     def bid(self) -> Bid:
@@ -65,6 +68,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             held_tokens=self.held_tokens,
             price_version=price.version,
             price=price,
+            unbounded_in=_unbounded_in(self.unbounded_by, price),
+            unbounded_by=self.unbounded_by,
         )
 
 
@@ -104,19 +109,16 @@ def mended(candidate: Candidate, lesson: Lesson) -> Candidate | None:
         body, dropped = _adapted(shared, candidate.deployment, adaptation)
     except Inexpressible:
         return None
-    bound = _bound(body, candidate.deployment, adaptation.endpoint, None)
+    bound = _bound(body, candidate.deployment, adaptation.endpoint, candidate.unbounded_by or None)
     clamped = {lesson.renamed.get(name, name): value for name, value in candidate.clamped.items()}
     return msgspec.structs.replace(
         candidate,
         body=body,
-        held_nanousd=bound.nanousd,
-        held_tokens=bound.tokens,
-        read_tokens=bound.read_tokens,
-        allowed_tokens=bound.allowed_tokens,
         endpoint=adaptation.endpoint,
         dropped_params=(*candidate.dropped_params, *lost, *dropped),
         # Of two limits that have one name there, only one stands.
         clamped={name: value for name, value in clamped.items() if body.get(name) == value},
+        **bound.of_candidate,
     )
 
 
@@ -173,21 +175,18 @@ def _affordable(
             continue
         endpoint = _endpoint(deployment, adaptation)
         bound = _bound(body, deployment, endpoint, whole_culprit)
-        if bound.culprit is not None and bound.binds(limited_units(deployment.id), limit):
+        if bound.culprit is not None and bound.fails(limited_units(deployment.id), limit):
             unbounded.append(bound.culprit)
         elif limit is not None and bound.nanousd > limit:
             too_dear.append(bound.nanousd)
         else:
             candidate = Candidate(
                 deployment=deployment,
-                held_nanousd=bound.nanousd,
-                held_tokens=bound.tokens,
-                read_tokens=bound.read_tokens,
                 body=body,
                 dropped_params=dropped,
                 endpoint=endpoint,
                 reads_more=whole_culprit is not None,
-                allowed_tokens=bound.allowed_tokens,
+                **bound.of_candidate,
             )
             candidates.append(candidate)
     if not candidates:
@@ -241,7 +240,7 @@ def _endpoint(deployment: Deployment, adaptation: Adaptation) -> str:
 class _Bound(msgspec.Struct, frozen=True):
     """The most that a call can cost, use and read somewhere. culprit: the field that makes even that no bound.
 
-    allowed_tokens: as a candidate has them. is_free: whatever it uses, it costs nothing.
+    allowed_tokens: as a candidate has them. unbounded_in: the units in which it is none.
     """
 
     nanousd: int
@@ -249,11 +248,30 @@ class _Bound(msgspec.Struct, frozen=True):
     read_tokens: int
     allowed_tokens: int | None
     culprit: str | None
-    is_free: bool
+    unbounded_in: tuple[Unit, ...] = ()
 
-    def binds(self, units: Collection[Unit], max_cost_nanousd: int | None) -> bool:
-        """Whether anything rests on it: a ceiling in calls does not."""
-        return "tokens" in units or (not self.is_free and ("usd" in units or max_cost_nanousd is not None))
+    @property
+    def of_candidate(self) -> dict[str, Any]:
+        """What a candidate says of it."""
+        return {
+            "held_nanousd": self.nanousd,
+            "held_tokens": self.tokens,
+            "read_tokens": self.read_tokens,
+            "allowed_tokens": self.allowed_tokens,
+            "unbounded_by": self.culprit or "",
+        }
+
+    def fails(self, units: Collection[Unit], max_cost_nanousd: int | None) -> bool:
+        """Whether something rests on it that it does not bound: a ceiling in one of these units, or a call's own."""
+        is_limited = max_cost_nanousd is not None
+        return any(unit in units or (unit == "usd" and is_limited) for unit in self.unbounded_in)
+
+
+def _unbounded_in(culprit: str | None, price: Price) -> tuple[Unit, ...]:
+    """The units in which a call with this culprit has no bound: what is free costs nothing, whatever it uses."""
+    if not culprit:
+        return ()
+    return ("tokens",) if price.is_free else ("usd", "tokens")
 
 
 def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit: str | None) -> _Bound:
@@ -266,7 +284,7 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
     if endpoint == EMBEDDINGS:
         read_tokens = embedded_bound_tokens(body, deployment.context_window)
         nanousd = bound_nanousd(price, body, read_tokens, 0)
-        return _Bound(nanousd, read_tokens, read_tokens, allowed_tokens, None, price.is_free)
+        return _Bound(nanousd, read_tokens, read_tokens, allowed_tokens, None)
     if culprit is not None:
         # It may have been left out there; and speech is bounded where it has a price.
         culprit = unbounded_field(body, speaks=price.base.output_audio is not None)
@@ -274,4 +292,5 @@ def _bound(body: dict[str, Any], deployment: Deployment, endpoint: str, culprit:
         culprit = culprit or "max_tokens"
     read_tokens, written_tokens = input_bound_tokens(body, deployment.context_window), allowed_tokens or 0
     nanousd = bound_nanousd(price, body, read_tokens, written_tokens)
-    return _Bound(nanousd, read_tokens + written_tokens, read_tokens, allowed_tokens, culprit, price.is_free)
+    open_in = _unbounded_in(culprit, price)
+    return _Bound(nanousd, read_tokens + written_tokens, read_tokens, allowed_tokens, culprit, open_in)

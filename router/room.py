@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ledger.ceilings import Ceiling
-from ledger.errors import CeilingExceeded, CeilingHeld, RateLimited
+from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from ledger.values import Refused
 from router.asked import Asked
@@ -99,7 +99,7 @@ class RoomMaker:
                 raise await self._refusal(asked, refused) from None
             asked.skips_line = True  # The ledger says what there is no room for.
 
-    async def _refusal(self, asked: Asked, refused: Refused) -> CeilingExceeded | CeilingHeld | RateLimited:
+    async def _refusal(self, asked: Asked, refused: Refused) -> LedgerError:
         if refused.may_yet_fit:
             await self._ledger.count_refusal(asked.facts.route, refused, now_ms=self._clock_ms())
         return refused.error

@@ -12,6 +12,7 @@ from ledger.apikeys import ApiKeyOver, PepperDiffers
 from ledger.errors import (
     CeilingExceeded,
     CeilingHeld,
+    HoldUnbounded,
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
@@ -112,6 +113,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
         (UnpricedModel, (402, "unpriced_model", "The model has no price", wording.unpriced_model, False)),
         (MaxCostExceeded, (402, "max_cost_exceeded", "It could cost too much", wording.max_cost_exceeded, False)),
         (UnboundedCost, (402, "unbounded_cost", "Its cost has no bound", wording.unbounded_cost, False)),
+        (HoldUnbounded, (402, HoldUnbounded.code, "Its cost has no bound", wording.unbounded_cost, False)),
         (UnknownModel, (404, "unknown_model", "No such model", wording.unknown_model)),
         (NotCached, (404, "not_cached", "No stored answer", wording.not_cached)),
         (UpstreamFailed, (502, "upstream_failed", "Every attempt failed", wording.upstream_failed)),

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from ledger.apikeys import PepperDiffers
 from ledger.errors import (
+    HoldUnbounded,
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
@@ -123,7 +124,7 @@ def max_cost_exceeded(error: MaxCostExceeded, _now_ms: int) -> Told:
     )
 
 
-def unbounded_cost(error: UnboundedCost, _now_ms: int) -> Told:
+def unbounded_cost(error: UnboundedCost | HoldUnbounded, _now_ms: int) -> Told:
     # It is not what the call says, but what it leaves open.
     lets = "nothing says how long its answer may be. Give `max_tokens`."
     if error.field != "max_tokens":

@@ -170,9 +170,11 @@ class Windows:
             self._amounts[ceiling_id, starts_at_ms] = amounts
 
     def take(self, one: Asked) -> Leading | None:
-        """Take room for a call's first bid. None: there is not enough, or there is no such window yet."""
-        bid = one.request.bids[0]
-        windows = [self._now(ceiling, one.request) for ceiling in self.applying(one.request)]
+        """Take room for a call's first bid. None: there is not enough, no such window yet, or the bid is no bound."""
+        bid, applying = one.request.bids[0], self.applying(one.request)
+        if any(ceiling.unit in bid.unbounded_in for ceiling in applying):
+            return None
+        windows = [self._now(ceiling, one.request) for ceiling in applying]
         fitting = [window for window in windows if window is not None and self._has_room(window)]
         if len(fitting) < len(windows):
             return None

@@ -182,7 +182,12 @@ def _find_lead(db: Database, generation_id: str, attempt: int, bids: tuple[Bid, 
 
 
 def count_refusal(db: Database, route: str, refused: Refused, *, now_ms: int) -> None:
-    """A call was not admitted: it leaves nothing but this, and that people hear of a ceiling that is used up."""
+    """A call was not admitted: it leaves nothing but this, and that people hear of a ceiling that is used up.
+
+    Nothing is left of one that no hold bounds: its own process refuses it alone, once it has heard of the ceiling.
+    """
+    if refused.unbounded_by:
+        return
     row = {"hour_ms": now_ms - now_ms % HOUR_MS, "route": route, "code": refused.error.code}
     db.execute(SQL["count_refusal"], row)
     if not refused.held:
@@ -219,6 +224,8 @@ def _hopelessness(refused: Refused) -> int:
         return 0
     if refused.may_wait:
         return 1
+    if refused.unbounded_by:
+        return 4
     return 2 if refused.held else 3
 
 

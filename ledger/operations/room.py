@@ -86,9 +86,13 @@ def find_room(
 ) -> list[Room] | Refused:
     """A place under each of its ceilings; or the ceilings that have none. What asks for nothing always fits.
 
+    Whoever bid may not have known of a ceiling yet, so a bid that is no bound is told from others here.
     opens False: it is only looked for, and nothing is written.
     """
     windows = _windows(db, bid, ceilings, now_ms, attempt=attempt, opens=opens)
+    if unbounded := [window for window in windows if window.ceiling.unit in bid.unbounded_in]:
+        pressures = _pressures(windows, now_ms)
+        return Refused(_tight(unbounded[0], None), held=False, pressures=pressures, unbounded_by=bid.unbounded_by)
     tight = [window for window in windows if window.is_tight]
     if tight and (freed := _freed(db, tight, opens=opens)):
         windows = [msgspec.structs.replace(it, held=it.held - freed.get(it.ceiling.id, 0)) for it in windows]
@@ -103,7 +107,7 @@ def find_room(
         when_tight=strictest(window.ceiling.when_tight for window in tight),
         room_nanousd=_least_room(tight, "usd"),
         room_tokens=_least_room(tight, "tokens"),
-        pressures=tuple(found for window in windows if (found := window.pressure(0, now_ms)) is not None),
+        pressures=_pressures(windows, now_ms),
     )
 
 
@@ -150,6 +154,10 @@ def _windows(
         limit_now, held, spent = found.get(ceiling_id, (ceiling.limit, 0, 0))
         windows.append(CeilingNow(ceiling, span, limit_now, held, spent, bid.asks(ceiling.counts, attempt)))
     return windows
+
+
+def _pressures(windows: Iterable[CeilingNow], now_ms: int) -> tuple[Pressure, ...]:
+    return tuple(found for window in windows if (found := window.pressure(0, now_ms)) is not None)
 
 
 @cache

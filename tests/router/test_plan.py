@@ -162,3 +162,21 @@ def test_of_two_limits_that_have_one_name_there_the_one_that_is_sent_is_told_as_
     assert renamed is not None
     assert (renamed.body, renamed.clamped) == ({"messages": [], "max_completion_tokens": 10}, {})
     assert renamed.allowed_tokens == 10
+
+
+def test_a_bid_says_in_which_units_it_is_no_bound_and_why():
+    free = a_deployment("f", URL, price=FREE)
+    searching = planned(a_call(body={"web_search_options": {}}), a_deployment("a", URL), free)
+    assert [(it.bid.unbounded_by, it.bid.unbounded_in) for it in searching] == [
+        ("web_search_options", ("usd", "tokens")),
+        ("web_search_options", ("tokens",)),
+    ]
+    (bounded,) = planned(a_call(), a_deployment("a", URL))
+    assert (bounded.bid.unbounded_by, bounded.bid.unbounded_in) == ("", ())
+    renamed = mended(searching[0], Lesson(renamed={"max_tokens": "max_completion_tokens"}))
+    assert renamed is not None
+    assert renamed.bid.unbounded_by == "web_search_options"
+    endless = planned(a_call(body={"max_tokens": None}), a_deployment("a", URL))[0]
+    again = mended(endless, Lesson(dropped="temperature"))
+    assert again is not None
+    assert (endless.bid.unbounded_by, again.bid.unbounded_by) == ("max_tokens", "max_tokens")

@@ -11,6 +11,7 @@ import service.refusals
 from ledger.errors import (
     CeilingExceeded,
     CeilingHeld,
+    HoldUnbounded,
     IdempotencyInProgress,
     IdempotencyMismatch,
     LedgerUnavailable,
@@ -76,6 +77,7 @@ TOLD = [
     ),
     (UnpricedModel(("p:m",)), 402, "unpriced_model", {"x-should-retry": "false"}),
     (MaxCostExceeded(limit_nanousd=1, asked_nanousd=2), 402, "max_cost_exceeded", {"x-should-retry": "false"}),
+    (HoldUnbounded("tools"), 402, "unbounded_cost", {"x-should-retry": "false"}),
     (UnboundedCost("tools"), 402, "unbounded_cost", {"x-should-retry": "false"}),
     (Inexpressible(where="messages[0]", what="input_audio", dialect="anthropic"), 400, "invalid_request", {}),
     (UnknownModel("x", ("a", "b")), 404, "unknown_model", {}),

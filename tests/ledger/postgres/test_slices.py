@@ -259,6 +259,17 @@ async def test_who_has_no_slice_of_one_of_its_ceilings_takes_its_turn(postgres_h
         assert len(beside) == 1
 
 
+async def test_what_no_hold_bounds_takes_nothing_of_a_slice(postgres_home):
+    async with AsyncExitStack() as stack:
+        ledger = await a_hot_ledger(stack, postgres_home)
+        beside, before = admitted_beside(ledger), await standing(ledger)
+        bid = Bid(deployment="p:m", held_nanousd=100, price_version="v1", unbounded_in=("usd",), unbounded_by="tools")
+        refused = await ledger.admit(a_call(bids=(bid,)))
+        assert (refused.error.code, refused.error.field) == ("unbounded_cost", "tools")
+        assert not beside
+        assert (await standing(ledger)).spent == before.spent
+
+
 async def test_on_a_file_it_changes_nothing_and_says_so(sqlite_home, caplog):
     async with a_ledger(sqlite_home, ceilings=HOT, slice_above_per_s=1) as ledger:
         await asyncio.gather(*(admit_and_settle(ledger, a_call(held=100), cost=100) for _ in range(20)))
