@@ -12,8 +12,8 @@ import msgspec
 from router.embeddings import inputs_of
 from router.json_text import PIECE_CHARS, json_pieces
 from router.parts import unbounded_in
-from router.providers.anthropic.native import own_of
-from router.responses import BOUNDED_TOOLS
+from router.providers.anthropic.native import Own, own_of
+from router.responses import BOUNDED_TOOLS, AsSent
 
 PER_CALL: Final = 64
 PER_MESSAGE: Final = 16
@@ -30,13 +30,29 @@ LIMITS: Final = ("max_completion_tokens", "max_tokens")
 # Not a set: what a caller sends may be of any type.
 _IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _OF_TEXT: Final = frozenset({"type", "text"})
-_SCHEMAS: Final = ("tools", "functions", "response_format")
+_SCHEMAS: Final = ("tools", "functions", "response_format", "output_config")
+# Parameters that no model reads: numbers, switches, names. Whatever else is sent may be text that somebody makes part
+# of the prompt, as vLLM does with `documents`, and is counted as if it were.
+_UNREAD: Final = frozenset({
+    "model", "stream", "stream_options", "n", "best_of", "seed", "stop", "user", "metadata", "store", "service_tier",
+    "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
+    "logit_bias", "logprobs", "top_logprobs", "modalities", "audio", "verbosity", "reasoning_effort", "reasoning",
+    "thinking", "thinking_budget", "include_thoughts", "parallel_tool_calls", "max_tool_calls", "include", "truncation",
+    "cache_control", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "safety_settings",
+})  # fmt: skip
+_COUNTED: Final = _UNREAD | {"messages", *_SCHEMAS, *LIMITS}
 _PRICED_TIERS: Final = (None, "auto", "default", "standard")
 _UNBOUNDED: Final = (
     *("web_search_options", "prediction"),
     # What a provider keeps is of a length that nobody here knows.
-    *("previous_response_id", "conversation", "prompt"),
+    *("previous_response_id", "conversation", "prompt", "cached_content"),
+    # A program that may say each word again and again. Source: docs.vllm.ai, "Chat API", extra parameters.
+    "chat_template",
 )
+# Searches and papers that are billed on top, and models that are billed instead. Sources: openrouter.ai/docs, "Model
+# fallbacks" (models) and "Plugins"; help.aliyun.com, "Model Studio: web search" (enable_search).
+_CHARGED: Final = ("models", "plugins", "enable_search")
+_COSTLY: Final = frozenset({*_UNBOUNDED, *_CHARGED, "search_parameters", "extra_body"})
 # Anthropic's, under names with dates, that callers run themselves: nothing but their tokens is billed.
 _CALLERS_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 # Of a context, under names with dates: nothing new is written for it.
@@ -65,6 +81,8 @@ def input_bound_tokens(body: dict[str, Any], context_window: int | None) -> int:
     for name in _SCHEMAS:
         if value := body.get(name):
             bound += SCHEMA_FACTOR * len(msgspec.json.encode(value))
+    for name in body.keys() - _COUNTED:
+        bound += _field_bound(body[name])
     return bound if context_window is None else min(bound, context_window)
 
 
@@ -100,15 +118,13 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     speaks: what the model says aloud has a price of its own; then it is bounded, as a part of the answer.
     Hosted tools and searches are billed by the call; files by id, whatever is fetched but pictures, what a provider
     keeps, earlier speech, and what items refer to that are neither words nor thoughts have a length nobody here knows;
-    another service tier has another price; rejected predicted tokens, and summaries of the context, are billed on top of
-    the answer's limit.
+    another service tier has another price; rejected predicted tokens, and summaries of the context, are billed on top
+    of the answer's limit.
     """
     for tool in _objects(body.get("tools")):
         if (tool.get("type") or "function") not in BOUNDED_TOOLS and not _is_callers_own(tool):
             return "tools"
-    named = None
-    if not body.keys().isdisjoint(_UNBOUNDED):
-        named = next((name for name in _UNBOUNDED if body.get(name) is not None), None)
+    named = None if body.keys().isdisjoint(_COSTLY) else _costly_field(body)
     named = named or _own_unbounded_field(body)
     if named is not None:
         return named
@@ -121,6 +137,24 @@ def unbounded_field(body: dict[str, Any], *, speaks: bool = False) -> str | None
     if body.get("audio") is not None and not speaks:
         return "audio"
     return _unbounded_message(body.get("messages"))
+
+
+def _costly_field(body: dict[str, Any]) -> str | None:
+    for name in _UNBOUNDED:
+        if body.get(name) is not None:
+            return name
+    for name in _CHARGED:
+        # Said so, or left empty, they ask for nothing.
+        if body.get(name):
+            return name
+    # Left open, its mode is to search as the model likes. Source: docs.x.ai, "Live search".
+    searches = body.get("search_parameters")
+    if searches not in (None, False) and not (isinstance(searches, dict) and searches.get("mode") == "off"):
+        return "search_parameters"
+    # As Google's own OpenAI-compatible endpoint has it. Source: ai.google.dev/gemini-api/docs/openai.
+    extra = body.get("extra_body")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return "cached_content" if isinstance(google, dict) and google.get("cached_content") else None
 
 
 def _unbounded_message(messages: Any) -> str | None:
@@ -150,6 +184,17 @@ def _may_compact(management: Any) -> bool:
     if not isinstance(edits, list):
         return edits is not None
     return not all(isinstance(edit, dict) and str(edit.get("type")).startswith(_CLEARING) for edit in edits)
+
+
+def _field_bound(value: Any) -> int:
+    """Of a field of the body that nobody here knows. What is kept beside the messages is counted with them but once."""
+    if isinstance(value, Own):
+        return sum(map(_field_bound, value.fields.values()))
+    if isinstance(value, AsSent):
+        return sum(map(_field_bound, value.beyond_messages()))
+    if isinstance(value, str):
+        return _bytes(value)
+    return 0 if value is None else SCHEMA_FACTOR * sum(map(len, json_pieces(value)))
 
 
 def _message_bound(message: Any) -> int:

@@ -41,6 +41,11 @@ _NEUTRAL: Final[dict[str, Any]] = {"truncation": "disabled"}
 _RECORDS: Final = frozenset(
     {"reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools", "mcp_call"}
 )
+# Items whose words the messages have, and under which of their names.
+_MADE_MESSAGES: Final = (
+    "message", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output",
+)  # fmt: skip
+_IN_MESSAGES: Final = ("type", "role", "content", "call_id", "name", "arguments", "input", "output", "id", "status")
 _THINKING_DIALECTS: Final = frozenset({"anthropic", "gemini"})
 
 
@@ -60,6 +65,13 @@ class AsSent(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in self.fields.items():
             if _STANDS_FOR[name] in body:
                 yield name, value
+
+    def beyond_messages(self) -> Iterator[Any]:
+        """The values that are sent and that the messages have no place for, of items that became messages."""
+        given = self.fields.get("input")
+        for item in given if isinstance(given, list) and self.lost else ():
+            if item.get("type", "message") in _MADE_MESSAGES:
+                yield from (value for name, value in item.items() if name not in _IN_MESSAGES)
 
 
 NOTHING_MORE: Final = AsSent()

@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from ledger.usage import Usage
 from router import bounds
 from router.bounds import input_bound_tokens, output_bound_tokens, unbounded_field
 from router.providers.anthropic.native import OWN, Own
+from router.responses import AS_SENT, AsSent
 from router.tokens.chat import Text, schemas_of, structure_of, texts_of
 from tests.loaded import load_once
 
@@ -102,6 +104,81 @@ def test_what_is_written_beside_claudes_answer_cannot_be_bounded():
     for edits in ([compacting], [*clearing, compacting], [{}], ["x"], [{"type": ["clear_"]}], "x"):
         assert unbounded_field({OWN: Own({"context_management": {"edits": edits}})}) == "context_management"
     assert unbounded_field({OWN: Own({"compaction": {"type": "summarize"}})}) == "compaction"
+
+
+@pytest.mark.parametrize(
+    ("field", "asks", "declines"),
+    [
+        ("models", ["dear"], []),
+        ("plugins", [{"id": "web"}], []),
+        ("enable_search", True, False),
+        ("search_parameters", {"mode": "on"}, {"mode": "off"}),
+        ("search_parameters", {}, False),
+        ("cached_content", "cachedContents/1", None),
+        ("chat_template", "{% for _ in range(10**6) %}word {% endfor %}", None),
+    ],
+)
+def test_what_is_charged_on_top_or_read_from_elsewhere_is_named_unless_it_is_declined(field, asks, declines):
+    assert unbounded_field({field: asks}) == field
+    assert unbounded_field({field: declines}) is None
+    assert unbounded_field({field: None}) is None
+
+
+def test_what_google_keeps_is_named_where_its_own_endpoint_has_it():
+    assert unbounded_field({"extra_body": {"google": {"cached_content": "cachedContents/1"}}}) == "cached_content"
+    assert unbounded_field({"extra_body": {"google": {"thinking_config": {}}}}) is None
+
+
+JSON = st.recursive(
+    TEXT | st.none() | st.booleans() | st.integers(),
+    lambda it: st.lists(it, max_size=3) | st.dictionaries(TEXT, it, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["documents", "system", "instructions", "guided_grammar", "context", "anthropic", "as_sent"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(FIELDS | st.text(min_size=1).map("x_".__add__), JSON, max_size=3), MESSAGES)
+def test_a_field_that_nobody_here_knows_may_be_part_of_the_prompt(fields, messages):
+    body = {"messages": messages}
+    texts = [
+        it.encode() if isinstance(it, str) else msgspec.json.encode(it) for it in fields.values() if it is not None
+    ]
+    said = sum(map(len, texts))
+    assert input_bound_tokens({**fields, **body}, None) >= input_bound_tokens(body, None) + said
+
+
+def test_what_no_model_reads_holds_nothing():
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    unread = {
+        "temperature": 0.5, "stop": ["END"] * 100, "user": "u" * 1000, "metadata": {"k": "v" * 500}, "max_tokens": 9,
+        "logit_bias": {"1": 1}, "stream_options": {"include_usage": True}, "documents": None,
+    }  # fmt: skip
+    assert input_bound_tokens({**body, **unread}, None) == input_bound_tokens(body, None)
+    assert input_bound_tokens({**body, "tool_choice": "auto"}, None) <= input_bound_tokens(body, None) + len("auto")
+
+
+def test_a_schema_is_counted_under_each_of_its_names():
+    schema = {"type": "object", "properties": {"a" * 5000: {"type": "string"}}}
+    for said in (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+        {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+        {OWN: Own({"output_format": {"type": "json_schema", "schema": schema}})},
+    ):
+        assert 10_000 < input_bound_tokens(said, None) < 11_000
+
+
+def test_what_is_kept_beside_the_messages_is_counted_once():
+    word, note = "word " * 10_000, "note " * 1000
+    native = {"messages": [{"role": "user", "content": word}], OWN: Own({"a_field_of_tomorrow": note})}
+    assert len(word) + len(note) <= input_bound_tokens(native, None) < len(word) + len(note) + 200
+    said = {"type": "message", "role": "assistant", "phase": note, "content": word}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": word}
+    items = [said, thought]
+    as_sent = AsSent(fields={"input": items, "instructions": word}, lost=("input.phase",))
+    messages = [{"role": "system", "content": word}, {"role": "assistant", "content": word}, thought]
+    bound = input_bound_tokens({"messages": messages, AS_SENT: as_sent}, None)
+    assert 3 * len(word) + len(note) <= bound < 3 * len(word) + len(note) + 300
 
 
 def test_speech_is_bounded_where_it_has_a_price_but_not_earlier_speech_by_its_id():
