@@ -11,7 +11,7 @@ import msgspec
 
 from router.embeddings import inputs_of
 from router.json_text import PIECE_CHARS, json_pieces
-from router.parts import unbounded_in
+from router.parts import IMAGE_PARTS, unbounded_in
 from router.providers.anthropic.native import Own, own_of
 from router.responses import BOUNDED_TOOLS, AsSent
 
@@ -27,8 +27,6 @@ PER_IMAGE: Final = 16_384
 SCHEMA_FACTOR: Final = 2
 # How a body says how long its answer may be.
 LIMITS: Final = ("max_completion_tokens", "max_tokens")
-# Not a set: what a caller sends may be of any type.
-_IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _OF_TEXT: Final = frozenset({"type", "text"})
 _SCHEMAS: Final = ("tools", "functions", "response_format", "output_config")
 # Parameters that no model reads: numbers, switches, names. Whatever else is sent may be text that somebody makes part
@@ -64,6 +62,7 @@ _OWN_PRICED: Final[Mapping[str, tuple[Any, ...]]] = {
     "mcp_servers": (None, []),
     "container": (None,),
     "compaction": (None,),
+    "fallbacks": (None, []),
     "speed": (None, "standard"),
     "inference_geo": (None, "global"),
     "service_tier": (None,),
@@ -220,7 +219,7 @@ def _part_bound(part: Any) -> int:
         # A tool's result may show images.
         around = {name: value for name, value in part.items() if name != "content"}
         return PER_PART + len(msgspec.json.encode(around)) + sum(map(_part_bound, inner))
-    if part.get("type") in _IMAGE_PARTS and not _is_no_image(part):
+    if part.get("type") in IMAGE_PARTS and not _is_no_image(part):
         return PER_PART + PER_IMAGE
     source = part.get("source")
     if isinstance(source, dict) and isinstance(source.get("content"), list):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from router.deployments import Deployment
+from router.parts import IMAGE_PARTS
 
 # {capability: the parameters that ask for it}. A deployment that lists what it `supports` takes no other of these.
 PARAMETERS: Final = {
@@ -41,9 +42,7 @@ NEUTRAL: Final[Mapping[str, Any]] = {
     "modalities": ["text"],
     "response_format": {"type": "text"},
 }
-# Not sets: what a caller sends may be of any type.
-_IMAGES: Final = ("image_url", "input_image", "image")
-# Blocks of Anthropic's own format that are tool calls and their results.
+# Blocks of Anthropic's own format that are tool calls and their results. Not a set: a type may be of any type.
 _TOOL_BLOCKS: Final = ("tool_use", "tool_result")
 _NOTHING: Final[frozenset[str]] = frozenset()
 
@@ -93,11 +92,11 @@ def _needed_by_messages(messages: Any) -> frozenset[str]:
             wanted |= {"tools"}
         for part in _parts(message.get("content")):
             kind = part.get("type")
-            if kind in _IMAGES:
+            if kind in IMAGE_PARTS:
                 wanted |= {VISION}
             elif kind in _TOOL_BLOCKS:
                 wanted |= {"tools"}
-                if any(inner.get("type") in _IMAGES for inner in _parts(part.get("content"))):
+                if any(inner.get("type") in IMAGE_PARTS for inner in _parts(part.get("content"))):
                     wanted |= {VISION}
     return wanted
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ledger.prices.price import ANY_KIND, Kinds, Price
+from router.parts import IMAGE_PARTS
 from router.providers.anthropic.native import own_of
 
 _TEXT_PARTS: Final = frozenset({
     "text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "tool_use", "tool_result",
 })  # fmt: skip
-_IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
+_UNHEARD_PARTS: Final = _TEXT_PARTS.union(IMAGE_PARTS)
 _AUDIO_PARTS: Final = frozenset({"input_audio", "audio", "audio_url"})
 # Until when a provider keeps what it is told to cache, where nothing is said.
 _SHORT_LIVES: Final = (None, "5m")
@@ -31,7 +32,7 @@ def kinds_of(body: Mapping[str, Any]) -> Kinds:
     kinds = set(map(_type_of, parts))
     return Kinds(
         caches_1h=any(map(_is_kept_long, (*_heads(body), *parts))),
-        hears=not kinds <= _TEXT_PARTS | _IMAGE_PARTS,
+        hears=not kinds <= _UNHEARD_PARTS,
         sees=not kinds <= _TEXT_PARTS | _AUDIO_PARTS,
         speaks=body.get("audio") is not None or "audio" in modalities,
         draws=not isinstance(asked, list) or any(kind not in {"text", "audio"} for kind in modalities),

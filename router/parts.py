@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+# Pictures, in the words of each format. Not a set: what a caller sends may be of any type.
+IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 # Words, pictures, and what tools found: an address in one of these is a mention, or a picture's. Sources: the request
 # types of the `openai` package, version 3.52, and of the `anthropic` package, version 2.12.
 _READ_WHOLE: Final = frozenset({
     "text", "input_text", "output_text", "refusal", "reasoning", "reasoning_text", "summary_text",
     "thinking", "redacted_thinking", "compaction",
-    "image_url", "input_image", "image",
+    *IMAGE_PARTS,
     "search_result", "web_search_result", "web_fetch_result", "tool_reference",
 })  # fmt: skip
 # `server_tool_use`, `mcp_tool_result`, `web_search_tool_result` and their like.

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from router.parts import IMAGE_PARTS
+
 PER_CALL: Final = 3
 PER_MESSAGE: Final = 3
 PER_NAME: Final = 1
@@ -15,7 +17,6 @@ PER_TOOL: Final = 10
 PER_TOOL_CALL: Final = 6
 # A tile-priced photo of usual size at high detail; the real number depends on model and size and comes with the answer.
 PER_IMAGE: Final = 765
-_IMAGES: Final = ("image_url", "input_image", "image")
 # Parts of which nothing is read but what is counted here.
 _TEXTS: Final = ("text", "refusal", "thinking", "tool_use", "tool_result")
 _SCHEMAS: Final = ("tools", "functions", "response_format")
@@ -98,7 +99,7 @@ def structure_of(body: dict[str, Any]) -> Prompt:
 def _images(content: Any) -> int:
     """Images among these parts, those that a tool gave included."""
     parts = _objects(content)
-    return sum(part.get("type") in _IMAGES for part in parts) + sum(_images(part.get("content")) for part in parts)
+    return sum(part.get("type") in IMAGE_PARTS for part in parts) + sum(_images(part.get("content")) for part in parts)
 
 
 def _content(content: Any) -> Iterator[str]:

@@ -104,6 +104,7 @@ def test_what_is_written_beside_claudes_answer_cannot_be_bounded():
     for edits in ([compacting], [*clearing, compacting], [{}], ["x"], [{"type": ["clear_"]}], "x"):
         assert unbounded_field({OWN: Own({"context_management": {"edits": edits}})}) == "context_management"
     assert unbounded_field({OWN: Own({"compaction": {"type": "summarize"}})}) == "compaction"
+    assert unbounded_field({OWN: Own({"fallbacks": [{"model": "claude-opus-4-8"}]})}) == "fallbacks"
 
 
 @pytest.mark.parametrize(
