@@ -21,6 +21,7 @@ from ledger.database import Database
 from ledger.money import amount_fields
 from ledger.operations.apikeys import key_ceilings
 from ledger.operations.crossings import open_limits, shares_text, warn_anew
+from ledger.operations.folded import folded_unseen
 from ledger.operations.slices import sliced
 from ledger.reports import iso
 from ledger.sql import statements
@@ -31,7 +32,8 @@ SQL: Final = statements("sqlite", "ceilings")
 def configure_ceilings(db: Database, ceilings: tuple[Ceiling, ...], *, now_ms: int) -> None:
     """Put these ceilings in force, those that keys were made with beside them, and no others.
 
-    A new one starts with what its window has seen already. For one scope and window the configured one counts.
+    A new one starts with what its window has seen already, folded or not. For one scope and window the configured one
+    counts.
     """
     in_force = {row[0] for row in db.execute(SQL["active_ceilings"])}
     db.execute(SQL["next_epoch"])
@@ -110,15 +112,19 @@ def _set(
     before = {} if is_new else open_limits(db, ceiling, now_ms=now_ms)
     db.execute(SQL["set_ceiling"], row)
     if is_new and not ceiling.is_template:
-        for span in _spans_from(db, ceiling, now_ms) if seen is None else seen:
-            _count_missed(db, ceiling, span, None if seen is None else seen[span])
+        spans = set(_spans_from(db, ceiling, now_ms) if seen is None else (window_span(ceiling.window, now_ms), *seen))
+        for span in spans:
+            _count_missed(db, ceiling, span, None if seen is None else seen.get(span, []))
     limit = {"ceiling_id": ceiling.id, "limit_amount": ceiling.limit, "now_ms": now_ms}
     db.execute(SQL["set_window_limit"], limit)
     warn_anew(db, ceiling, before, now_ms=now_ms)
 
 
 def _set_named(db: Database, template: Ceiling, now_ms: int, *, named: set[str], is_new: bool) -> None:
-    """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window."""
+    """The ceilings that a template stands for: those there are, and for a new one whoever spent in this window.
+
+    One of whose calls all detail is folded has its own at his next call: there may be as many as there ever were runs.
+    """
     like = {"window": template.window, "counts": template.counts, "template": template.scope}
     scopes = {row[0] for row in db.execute(SQL["scopes_like"], {**like, "prefix": f"{kind_of(template.scope)}:"})}
     # Read once for all names: once for each would take their number squared.
@@ -181,18 +187,22 @@ def ceiling_statuses(db: Database, *, now_ms: int) -> list[CeilingStatus]:
 
 
 def _count_missed(db: Database, ceiling: Ceiling, span: Span, seen: list[tuple[Any, ...]] | None) -> None:
-    """Link every hold of this window and scope that was taken while the ceiling was not in force."""
+    """Count what this window and scope saw while the ceiling was not in force: link each hold, add what was folded."""
     place = {"ceiling_id": ceiling.id, "starts_at_ms": span.starts_at_ms}
     if seen is None:
         missed = [row for row in _holds_in_span(db, ceiling, span) if ceiling.scope in _scopes(row)]
     else:
         missed = [row for row in seen if not db.execute(SQL["is_linked"], {**place, "hold_id": row[0]}).fetchone()]
-    if not missed:
+    folded = folded_unseen(db, ceiling, span)
+    if not (missed or folded):
         return
-    held = sum(row[-2] for row in missed)
-    spent = sum(row[-1] for row in missed)
     window = {"ends_at_ms": span.ends_at_ms, "counts": ceiling.counts, "limit_amount": ceiling.limit}
-    db.execute(SQL["add_to_window"], {**place, **window, "held_amount": held, "spent_amount": spent})
+    amounts = {
+        "held_amount": sum(row[-2] for row in missed),
+        "spent_amount": sum(row[-1] for row in missed) + folded,
+        "folded_amount": folded,
+    }
+    db.execute(SQL["add_to_window"], {**place, **window, **amounts})
     db.executemany(SQL["link_missed"], [{**place, "hold_id": row[0]} for row in missed])
 
 

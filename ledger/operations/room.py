@@ -9,7 +9,8 @@ import msgspec
 from ledger.ceilings import HOUR_MS, NEVER_MS, Ceiling, Span, Unit, pressed_until_ms, strictest, window_span
 from ledger.database import Database
 from ledger.errors import Tight
-from ledger.operations.crossings import first_line, shares_text
+from ledger.operations.crossings import first_line, shares_text, warn_anew
+from ledger.operations.folded import folded_in
 from ledger.operations.slices import recall_slices, sliced
 from ledger.sql import statements
 from ledger.values import Bid, Pressure, Refused
@@ -149,9 +150,11 @@ def _windows(
     found = {row[0]: row[1:] for row in db.execute(_find_windows(len(places)), asked)}
     windows = []
     for ceiling, (ceiling_id, span) in zip(ceilings, places, strict=True):
-        if opens and ceiling_id not in found:
-            _open_window(db, ceiling, span, now_ms)
-        limit_now, held, spent = found.get(ceiling_id, (ceiling.limit, 0, 0))
+        if ceiling_id not in found:
+            found[ceiling_id] = (ceiling.limit, 0, folded_in(db, ceiling, span))
+            if opens:
+                _open_window(db, ceiling, span, now_ms, folded=found[ceiling_id][-1])
+        limit_now, held, spent = found[ceiling_id]
         windows.append(CeilingNow(ceiling, span, limit_now, held, spent, bid.asks(ceiling.counts, attempt)))
     return windows
 
@@ -172,12 +175,15 @@ def _freed(db: Database, windows: list[CeilingNow], *, opens: bool) -> dict[str,
     return {ceiling_id: amount for ceiling_id, amount in freed.items() if amount}
 
 
-def _open_window(db: Database, ceiling: Ceiling, span: Span, now_ms: int) -> None:
+def _open_window(db: Database, ceiling: Ceiling, span: Span, now_ms: int, *, folded: int) -> None:
     limit = {"ceiling_id": ceiling.id, "counts": ceiling.counts, "limit_amount": ceiling.limit}
     named = {"scope": ceiling.scope, "window": ceiling.window, "when_tight": ceiling.when_tight}
     db.execute(SQL["name_ceiling"], {**limit, **named, "now_ms": now_ms, "warn_at": shares_text(ceiling)})
     window = {"starts_at_ms": span.starts_at_ms, "ends_at_ms": span.ends_at_ms, "warn_amount": first_line(ceiling)}
-    db.execute(SQL["open_window"], {**limit, **window})
+    spent = {"folded_amount": folded, "excused_amount": max(ceiling.limit, folded)}
+    db.execute(SQL["open_window"], {**limit, **window, **spent})
+    if folded:
+        warn_anew(db, ceiling, {}, now_ms=now_ms)
 
 
 def _least_room(tight: list[CeilingNow], unit: Unit) -> int | None:

@@ -140,13 +140,15 @@ def _reckon_and_drop(db: Session, part: Part, bounds: dict[str, int], folded: Fo
 
 
 def _reckon(db: Session, place: dict[str, Any], others: list[dict[str, str]]) -> None:
-    """Write down the balance, and add up what goes, of these other attempts too, in the tables of `make_sums`."""
+    """Write down the balance and what scopes keep, of these other attempts too; add up for windows in `make_sums`."""
     db.execute(ROWS["close_lines"], place)
     db.run_script(SQL["make_sums"])
     db.execute(SQL["sum_lines"], place)
     db.execute(SQL["sum_attempts"], place)
+    db.execute(SQL["sum_scopes"], place)
     for other in others:
         db.execute(SQL["sum_attempt"], other)
+        db.execute(ROWS["fold_scopes"], other)
     db.run_script("ANALYZE folded")
 
 

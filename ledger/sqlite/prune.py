@@ -157,10 +157,12 @@ def _fold_lines(db: Database, bounds: dict[str, int], most: int) -> tuple[int, i
     if not found:
         return 0, 0
     cut = {**bounds, "through_seq": found[-1][0]}
+    hold_ids = list(dict.fromkeys(row[1] for row in found))
     db.execute(SQL["close_lines"], cut)
     db.execute(SQL["fold_windows"], cut)
+    _fold_scopes(db, hold_ids)
     db.execute(SQL["drop_lines"], cut)
-    return len(found), _drop_attempts(db, list(dict.fromkeys(row[1] for row in found)))
+    return len(found), _drop_attempts(db, hold_ids)
 
 
 def _next_cut(db: Database, bounds: dict[str, int], after_seq: int, most: int) -> list[tuple[Any, ...]]:
@@ -183,7 +185,13 @@ def _next_cut(db: Database, bounds: dict[str, int], after_seq: int, most: int) -
 
 
 def _drop_holds(db: Database, reach: dict[str, int]) -> int:
-    return _drop_attempts(db, [row[0] for row in db.execute(SQL["chargeless_holds"], reach)])
+    hold_ids = [row[0] for row in db.execute(SQL["chargeless_holds"], reach)]
+    _fold_scopes(db, hold_ids)
+    return _drop_attempts(db, hold_ids)
+
+
+def _fold_scopes(db: Database, hold_ids: list[str]) -> None:
+    db.executemany(SQL["fold_scopes"], [{"hold_id": hold_id} for hold_id in hold_ids])
 
 
 def _drop_attempts(db: Database, hold_ids: list[str]) -> int:

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ledger.ceilings import Ceiling
+from ledger.ceilings import DAY_MS, Ceiling
 from ledger.errors import NotALedger
 from ledger.events import EventRaised
 from ledger.holds import TRANSITIONS, HoldEvent, HoldState
@@ -86,6 +86,29 @@ def test_an_older_ledger_gets_the_rules_in_their_new_words(tmp_path):
                     each.execute(count, ["whatever"])
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert db.execute("SELECT deployment, kind FROM latency_buckets").fetchall() == [("p:m", "total")]
+
+
+def test_of_what_an_older_ledger_folded_scopes_keep_what_is_known(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "farthing.db", isolation_level=None)) as db:
+        for script in scripts(since=0, to=27):
+            db.executescript(script)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 27")
+        ceiling = "INSERT INTO ceilings VALUES (?, ?, ?, ?, 9, 1, 0, 'refuse', 0, NULL, '[]')"
+        window = "INSERT INTO ceiling_windows VALUES (?, 0, ?, ?, 9, 9, 0, 8, ?, NULL)"
+        for name, scope, length, ends_at_ms, counts, folded in (
+            ("total user:a", "user:a", "total", None, "nanousd", 5),
+            ("tokens/total user:a", "user:a", "total", None, "tokens", 6),
+            ("total user:b", "user:b", "total", None, "nanousd", 0),
+            ("day user:b", "user:b", "day", DAY_MS, "nanousd", 7),
+        ):
+            db.execute(ceiling, [name, scope, length, counts])
+            db.execute(window, [name, ends_at_ms, counts, folded])
+        db.execute("DROP TRIGGER a_closing_is_what_its_lines_come_to")
+        db.execute("INSERT INTO closings VALUES (3, zeroblob(32), 3, 12, 1, 1)")
+        migrate(db)
+        kept = db.execute("SELECT * FROM folded_months ORDER BY scope").fetchall()
+    assert kept == [("global", 0, 12, 0, 0, 0), ("user:a", 0, 5, 6, 0, 0)]
 
 
 @pytest.mark.parametrize("table", WORDS)

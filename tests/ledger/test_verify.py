@@ -45,6 +45,9 @@ DAMAGE = {
     "held is the sum": "UPDATE ceiling_windows SET held_amount = held_amount + 1",
     "held is the sum of open": "UPDATE holds SET held_nanousd = 1 WHERE state = 'held'",
     "spent is the sum": "UPDATE ceiling_windows SET spent_amount = spent_amount + 1",
+    "what a ceiling has folded is what its scope has": (
+        "UPDATE ceiling_windows SET spent_amount = spent_amount + 1, folded_amount = folded_amount + 1"
+    ),
     "has the closing line": "UPDATE holds SET state = 'released' WHERE state = 'settled'",
     "names a hold": "UPDATE postings SET hold_id = 'gone' WHERE seq = 1",
     "numbered without a gap": "UPDATE postings SET seq = 7 WHERE seq = 1",

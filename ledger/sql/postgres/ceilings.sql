@@ -31,14 +31,15 @@ SELECT holds.hold_id, holds.deployment,
 
 -- name: add_to_window
 INSERT INTO ceiling_windows AS kept (ceiling_id, starts_at_ms, ends_at_ms, counts, limit_amount, excused_amount,
-                                     held_amount, spent_amount)
+                                     held_amount, spent_amount, folded_amount)
 VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount,
         GREATEST(:limit_amount, CAST(:held_amount AS bigint) + CAST(:spent_amount AS bigint)), :held_amount,
-        :spent_amount)
+        :spent_amount, :folded_amount)
     ON CONFLICT (ceiling_id, starts_at_ms) DO UPDATE
    SET limit_amount = GREATEST(kept.limit_amount,
                                kept.held_amount + kept.spent_amount + excluded.held_amount + excluded.spent_amount),
        excused_amount = GREATEST(kept.excused_amount,
                                  kept.held_amount + kept.spent_amount + excluded.held_amount + excluded.spent_amount),
        held_amount = kept.held_amount + excluded.held_amount,
-       spent_amount = kept.spent_amount + excluded.spent_amount;
+       spent_amount = kept.spent_amount + excluded.spent_amount,
+       folded_amount = kept.folded_amount + excluded.folded_amount;

@@ -107,6 +107,31 @@ SELECT link.ceiling_id, link.starts_at_ms, lines.nanousd, lines.tokens, CAST(h.a
   JOIN hold_windows AS link ON link.hold_id = :hold_id
  WHERE h.hold_id = :hold_id;
 
+-- name: sum_scopes
+-- What scopes keep of what goes: see fold_scopes.
+INSERT INTO folded_months AS kept (scope, month_ms, nanousd, tokens, calls, attempts)
+SELECT scopes.scope, gone.month_ms, CAST(SUM(gone.nanousd) AS bigint), CAST(SUM(gone.tokens) AS bigint),
+       CAST(SUM(gone.calls) AS bigint), CAST(SUM(gone.attempts) AS bigint)
+  FROM (SELECT h.deployment, g.key_id, g.team, g.user_id, g.workflow, g.run, month_of(h.taken_at_ms, 0) AS month_ms,
+               COALESCE(SUM(lines.nanousd), 0) AS nanousd, COALESCE(SUM(lines.tokens), 0) AS tokens,
+               COUNT(*) FILTER (WHERE h.attempt = 1) AS calls,
+               COUNT(*) FILTER (WHERE h.state <> 'released' OR h.status IS NOT NULL) AS attempts
+          FROM holds AS h
+          JOIN generations AS g ON g.generation_id = h.generation_id
+          LEFT JOIN (SELECT p.hold_id, SUM(p.cost_nanousd) AS nanousd, SUM(p.tokens) AS tokens
+                       FROM postings AS p
+                      WHERE p.hold_id >= :first_id AND p.hold_id < :end_id
+                      GROUP BY p.hold_id) AS lines ON lines.hold_id = h.hold_id
+         WHERE h.hold_id >= :first_id AND h.hold_id < :end_id
+           AND g.generation_id >= :first_id AND g.generation_id < :end_id
+         GROUP BY 1, 2, 3, 4, 5, 6, 7) AS gone
+ CROSS JOIN LATERAL scopes_of(gone.deployment, gone.key_id, gone.team, gone.user_id, gone.workflow, gone.run)
+    AS scopes (scope)
+ GROUP BY 1, 2
+    ON CONFLICT (scope, month_ms) DO UPDATE
+   SET nanousd = kept.nanousd + excluded.nanousd, tokens = kept.tokens + excluded.tokens,
+       calls = kept.calls + excluded.calls, attempts = kept.attempts + excluded.attempts;
+
 -- name: count_windows
 SELECT COUNT(DISTINCT (ceiling_id, starts_at_ms)) FROM folded;
 

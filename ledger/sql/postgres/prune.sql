@@ -49,3 +49,17 @@ UPDATE ceiling_windows
  WHERE link.hold_id = :hold_id
    AND ceiling_windows.ceiling_id = link.ceiling_id AND ceiling_windows.starts_at_ms = link.starts_at_ms
    AND ceiling_windows.counts IN ('calls', 'attempts');
+
+-- name: fold_scopes
+INSERT INTO folded_months AS kept (scope, month_ms, nanousd, tokens, calls, attempts)
+SELECT scopes.scope, month_of(h.taken_at_ms, 0),
+       (SELECT CAST(COALESCE(SUM(p.cost_nanousd), 0) AS bigint) FROM postings AS p WHERE p.hold_id = :hold_id),
+       (SELECT CAST(COALESCE(SUM(p.tokens), 0) AS bigint) FROM postings AS p WHERE p.hold_id = :hold_id),
+       CAST(h.attempt = 1 AS integer), CAST(h.state <> 'released' OR h.status IS NOT NULL AS integer)
+  FROM holds AS h
+  JOIN generations AS g ON g.generation_id = h.generation_id
+ CROSS JOIN LATERAL scopes_of(h.deployment, g.key_id, g.team, g.user_id, g.workflow, g.run) AS scopes (scope)
+ WHERE h.hold_id = :hold_id
+    ON CONFLICT (scope, month_ms) DO UPDATE
+   SET nanousd = kept.nanousd + excluded.nanousd, tokens = kept.tokens + excluded.tokens,
+       calls = kept.calls + excluded.calls, attempts = kept.attempts + excluded.attempts;

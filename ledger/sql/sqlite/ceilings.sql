@@ -97,19 +97,21 @@ SELECT 1 FROM hold_windows
  WHERE hold_id = :hold_id AND ceiling_id = :ceiling_id AND starts_at_ms = :starts_at_ms;
 
 -- name: add_to_window
--- What a window has seen while its ceiling was not in force. The limit is lifted for this one statement, because what
--- was admitted then owed it nothing; `set_window_limit` puts it back in the same transaction.
+-- What a window has seen while its ceiling was not in force; folded: the part of it that has no lines any more. The limit
+-- is lifted for this one statement, because what was admitted then owed it nothing; `set_window_limit` puts it back in the
+-- same transaction.
 INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, counts, limit_amount, excused_amount, held_amount,
-                             spent_amount)
+                             spent_amount, folded_amount)
 VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount,
-        MAX(:limit_amount, :held_amount + :spent_amount), :held_amount, :spent_amount)
+        MAX(:limit_amount, :held_amount + :spent_amount), :held_amount, :spent_amount, :folded_amount)
     ON CONFLICT (ceiling_id, starts_at_ms) DO UPDATE
    SET limit_amount = MAX(limit_amount,
                           held_amount + spent_amount + excluded.held_amount + excluded.spent_amount),
        excused_amount = MAX(excused_amount,
                             held_amount + spent_amount + excluded.held_amount + excluded.spent_amount),
        held_amount = held_amount + excluded.held_amount,
-       spent_amount = spent_amount + excluded.spent_amount;
+       spent_amount = spent_amount + excluded.spent_amount,
+       folded_amount = folded_amount + excluded.folded_amount;
 
 -- name: link_missed
 INSERT INTO hold_windows (hold_id, ceiling_id, starts_at_ms)

@@ -61,6 +61,40 @@ UPDATE ceiling_windows
    AND ceiling_windows.ceiling_id = link.ceiling_id AND ceiling_windows.starts_at_ms = link.starts_at_ms
    AND ceiling_windows.counts IN ('calls', 'attempts');
 
+-- name: fold_scopes
+-- What the scopes of an attempt that goes keep of it, with all of its lines: before any of these goes. Names are written
+-- into scopes as `ledger.ceilings.scopes_of` does.
+INSERT INTO folded_months (scope, month_ms, nanousd, tokens, calls, attempts)
+WITH gone AS MATERIALIZED (
+    SELECT h.deployment, g.key_id, g.team, g.user_id, g.workflow, g.run,
+           CAST(strftime('%s', h.taken_at_ms / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000 AS month_ms,
+           (SELECT COALESCE(SUM(cost_nanousd), 0) FROM lines_of_holds WHERE hold_id = :hold_id) AS nanousd,
+           (SELECT COALESCE(SUM(tokens), 0) FROM postings WHERE hold_id = :hold_id AND kind <> 'correction')
+           + (SELECT COALESCE(SUM(tokens), 0) FROM postings WHERE hold_id = :hold_id AND kind = 'correction') AS tokens,
+           h.attempt = 1 AS calls, h.state <> 'released' OR h.status IS NOT NULL AS attempts
+      FROM holds AS h
+      JOIN generations AS g ON g.generation_id = h.generation_id
+     WHERE h.hold_id = :hold_id
+), named (kind, name) AS (
+    SELECT 'key', key_id FROM gone
+     UNION ALL SELECT 'team', team FROM gone
+     UNION ALL SELECT 'user', user_id FROM gone
+     UNION ALL SELECT 'workflow', workflow FROM gone
+     UNION ALL SELECT 'run', run FROM gone
+), scopes (scope) AS (
+    SELECT 'global'
+     UNION ALL SELECT 'provider:' || substr(deployment, 1, instr(deployment, ':') - 1) FROM gone
+     UNION ALL SELECT 'model:' || deployment FROM gone
+     UNION ALL SELECT kind || ':' || CASE ltrim(name, '\') WHEN '*' THEN '\' || name ELSE name END FROM named
+                WHERE name <> ''
+)
+SELECT scopes.scope, gone.month_ms, gone.nanousd, gone.tokens, gone.calls, gone.attempts
+  FROM gone CROSS JOIN scopes
+ WHERE true
+    ON CONFLICT (scope, month_ms) DO UPDATE
+   SET nanousd = nanousd + excluded.nanousd, tokens = tokens + excluded.tokens, calls = calls + excluded.calls,
+       attempts = attempts + excluded.attempts;
+
 -- name: drop_lines
 DELETE FROM postings WHERE seq <= :through_seq;
 

@@ -5,10 +5,11 @@ SELECT ceiling_id, limit_amount, held_amount, spent_amount
  WHERE ceiling_id = ? AND starts_at_ms = ?;
 
 -- name: open_window
--- A ceiling's window begins with nothing held and nothing spent.
+-- A ceiling's window begins with nothing held, and nothing spent but what was folded before there was such a window.
 INSERT INTO ceiling_windows (ceiling_id, starts_at_ms, ends_at_ms, counts, limit_amount, excused_amount, held_amount,
-                             spent_amount, warn_amount)
-VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount, :limit_amount, 0, 0, :warn_amount);
+                             spent_amount, folded_amount, warn_amount)
+VALUES (:ceiling_id, :starts_at_ms, :ends_at_ms, :counts, :limit_amount, :excused_amount, 0, :folded_amount,
+        :folded_amount, :warn_amount);
 
 -- name: name_ceiling
 -- A ceiling that its template stands for, on its first use. The others are there since they were configured.

@@ -1333,3 +1333,16 @@ BEGIN
 END;
 
 INSERT INTO pairs_added_up (id, since_ms, until_ms) VALUES (1, 0, 0);
+
+-- What each scope came to in attempts that were folded, in each month of UTC that they were begun in, and in all that a
+-- ceiling may count: a ceiling that comes into force later starts with it (`ledger.operations.folded`). Scopes as in
+-- `ceilings`. Month 0: in no month that is known.
+CREATE TABLE folded_months (
+    scope TEXT NOT NULL,
+    month_ms INTEGER NOT NULL,
+    nanousd INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (scope, month_ms)
+) STRICT, WITHOUT ROWID;

@@ -86,6 +86,21 @@ SELECT ceiling_id, starts_at_ms, counts, spent_amount, folded_amount, over_amoun
   FROM found
  WHERE spent_amount <> folded_amount + over_amount;
 
+-- name: invariant 2: what a ceiling has folded is what its scope has
+-- Of a ceiling in force that never ends: all that was folded was in its window, or was added when it came into force.
+WITH found AS (
+    SELECT w.ceiling_id, w.starts_at_ms, w.counts, w.folded_amount,
+           (SELECT CAST(COALESCE(SUM(CASE w.counts WHEN 'nanousd' THEN f.nanousd WHEN 'tokens' THEN f.tokens
+                                                   WHEN 'attempts' THEN f.attempts ELSE f.calls END), 0) AS bigint)
+              FROM folded_months AS f
+             WHERE f.scope = c.scope) AS of_scope_amount
+      FROM ceiling_windows AS w
+      JOIN ceilings AS c ON c.ceiling_id = w.ceiling_id AND c.active = 1
+     WHERE w.ends_at_ms IS NULL)
+SELECT ceiling_id, starts_at_ms, counts, folded_amount, of_scope_amount
+  FROM found
+ WHERE folded_amount <> of_scope_amount;
+
 -- name: invariant 2: a correction counts the tokens that lines before it did not
 -- A hold's lines together count the tokens that one of them knows; where none does, the first counts the whole hold.
 SELECT p.seq, p.hold_id, p.tokens, c.prompt_tokens + c.completion_tokens AS used_tokens

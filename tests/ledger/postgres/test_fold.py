@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from ledger.ceilings import DAY_MS, HOUR_MS, Ceiling
+from ledger.ceilings import DAY_MS, HOUR_MS, UNIT_OF, Ceiling
 from ledger.corrections import Correction, open_corrector
 from ledger.errors import NotALedger
 from ledger.ledger import open_reports
@@ -100,6 +100,23 @@ async def test_months_that_are_over_are_dropped_and_sums_stay(home):
         await admit_and_settle(ledger, a_call_at(JULY_MS + 3 * DAY_MS))
     assert audit(home) == ()
     assert (await asyncio.to_thread(prune, home, JULY_MS)).postings == 0, "once is enough"
+
+
+async def test_a_ceiling_that_comes_after_its_months_were_dropped_starts_with_what_they_came_to(home):
+    await a_history(home, MAY_MS, JUNE_MS, after=[JULY_MS + DAY_MS])
+    ((cost, tokens),) = home.server.run(home.name, "SELECT SUM(cost_nanousd), SUM(tokens) FROM postings")
+    await asyncio.to_thread(prune, home, JULY_MS)
+    assert parts_of(home) == {"2041_07": [1, 1, 4, 1]}
+    scopes = ("global", "provider:p", "model:p:m", "user:u1", "workflow:w")
+    late = [Ceiling(scope=it, window="total", unit=unit, limit=10**9) for it in scopes for unit in UNIT_OF.values()]
+    async with a_ledger(home, clock=Clock(JULY_MS + 3 * DAY_MS), ceilings=late) as ledger:
+        found = {(it["scope"], it["unit"]): it for it in await ledger.ceilings()}
+    assert {found[scope, "usd"]["spent_nanousd"] for scope in scopes} == {cost}
+    assert {found[scope, "tokens"]["spent"] for scope in scopes} == {tokens}
+    assert [found[scope, "calls"]["spent"] for scope in scopes] == [11, 9, 9, 11, 11], "released was never sent"
+    kept = "SELECT month_ms, attempts FROM folded_months WHERE scope = 'global' ORDER BY month_ms"
+    assert [tuple(row) for row in home.server.run(home.name, kept)] == [(MAY_MS, 4), (JUNE_MS, 4)]
+    assert audit(home) == ()
 
 
 async def test_what_was_under_way_at_the_months_end_keeps_its_month_until_the_next_time(home):
