@@ -83,11 +83,14 @@ class Exchange:
         await self._send(message)
 
     def id_headers(self) -> HeaderPairs:
-        """Under which names this request can be found."""
-        trace_id = self.trace.trace_id if self.origin is None else self.origin.trace_id
-        pairs = [(b"x-farthing-trace-id", trace_id.encode())]
-        if self.generation_id:
-            pairs.append((b"x-farthing-id", self.generation_id.encode()))
+        """Under which names this request can be found; on a vendor's path by the one, too, that its SDKs look for."""
+        trace_id = (self.trace.trace_id if self.origin is None else self.origin.trace_id).encode()
+        pairs = [(b"x-farthing-trace-id", trace_id)]
+        generation_id = self.generation_id.encode()
+        if generation_id:
+            pairs.append((b"x-farthing-id", generation_id))
+        if self.path.startswith(VENDOR_PREFIX):
+            pairs.append((b"request-id" if self._is_anthropics else b"x-request-id", generation_id or trace_id))
         if self.origin is not None:
             pairs.append((b"idempotent-replayed", b"true"))
         return pairs
@@ -150,14 +153,17 @@ class Exchange:
         return refusal_page(self.path, self.headers) if asks_for_key else None
 
     def _shape(self) -> tuple[Callable[[Problem], dict[str, Any]], bytes]:
-        """How this path tells a problem, and what that is called.
-
-        Where both vendors have paths, or neither, a header says whose client it is.
-        """
+        """How this path tells a problem, and what that is called."""
         if not self.path.startswith(VENDOR_PREFIX):
             return problem_body, PROBLEM_MEDIA_TYPE
-        is_anthropics = b"anthropic-version" in self.headers and not self.path.startswith(_OPENAIS)
-        return anthropic_error_body if is_anthropics or self.path.startswith(_ANTHROPICS) else error_body, _JSON
+        return anthropic_error_body if self._is_anthropics else error_body, _JSON
+
+    @property
+    def _is_anthropics(self) -> bool:
+        """Whose client it is, on a vendor's path: where both have such a path, or neither, a header says so."""
+        if self.path.startswith(_OPENAIS):
+            return False
+        return self.path.startswith(_ANTHROPICS) or b"anthropic-version" in self.headers
 
     def caller_left(self) -> None:
         """Nobody was there to take the answer."""

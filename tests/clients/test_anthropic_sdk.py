@@ -400,6 +400,8 @@ async def test_errors_are_the_sdks_own(tmp_path):
                     await doing
                 assert (raised.value.type, raised.value.body["error"]["code"]) == (type_, code)
                 assert raised.value.body["type"] == "error"
+                headers = raised.value.response.headers
+                assert raised.value.request_id == headers.get("x-farthing-id", headers["x-farthing-trace-id"])
         with pytest.raises(anthropic.AuthenticationError) as refused:
             await sdk.with_options(api_key="fk_unknown").messages.create(model="claude", **ASKED)
         assert refused.value.type == "authentication_error"

@@ -3,6 +3,7 @@
 import json
 
 import openai
+import pytest
 from pydantic import BaseModel
 
 from tests import anthropic_scripts as claude
@@ -145,3 +146,14 @@ async def test_what_gemini_says_beside_its_words_is_added_up_by_the_stream_helpe
         assert message["safetyRatings"] == numbered(rated["safetyRatings"] * 2)
         assert message["thought_signatures"] == numbered([{"signature": text} for text in "ab"])
         assert message["groundingMetadata"]["groundingChunks"] == numbered([{"web": {"uri": uri}} for uri in "ab"])
+
+
+async def test_the_package_knows_each_request_by_the_name_that_it_has_here(tmp_path):
+    async with a_chat_service(tmp_path) as (upstream, completions):
+        upstream.plays(answer())
+        for _ in range(2):
+            raw = await completions.with_raw_response.create(model="chat", messages=HELLO)
+            assert raw.parse()._request_id == raw.headers["x-farthing-id"]
+        with pytest.raises(openai.NotFoundError) as raised:
+            await completions.create(model="no such model", messages=HELLO)
+        assert raised.value.request_id == raised.value.response.headers["x-farthing-id"]
