@@ -112,13 +112,19 @@ def _choices_at(path: str, kind: Any) -> list[str]:
     return choices_of(kind)
 
 
-def refuse_unknown(names: Iterable[str], known: tuple[str, ...], kind: str, *, within: str = "") -> None:
-    """Raise InvalidRequest for the first of these names that is not known, naming the nearest one that is."""
+def refuse_unknown(
+    names: Iterable[str], known: tuple[str, ...], kind: str, *, within: str = "", where: str = ""
+) -> None:
+    """Raise InvalidRequest for the first of these names that is not known, naming the nearest one that is.
+
+    where: what has the wrong name as its value; left out, the name itself is what is wrong.
+    """
     for name in names:
         if name not in known:
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
-            raise InvalidRequest(f"unknown {kind}; {hint}", where=f"{within}{name}")
+            wrong = f"{kind} {name!r}" if where else kind
+            raise InvalidRequest(f"unknown {wrong}; {hint}", where=where or f"{within}{name}")
 
 
 def _undecodable(raw: bytes, words: str) -> str:

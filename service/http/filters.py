@@ -30,7 +30,7 @@ def read_filters(given: Mapping[str, str], dimensions: tuple[str, ...]) -> dict[
     filters = {name: value for name, value in given.items() if name in dimensions}
     for name, value in filters.items():
         if name in CHOICES:
-            refuse_unknown([value], CHOICES[name], name)
+            refuse_unknown([value], CHOICES[name], name, where=name)
         elif name in MOMENT_LENGTHS and not is_moment_of(name, value):
             raise InvalidRequest(f"must be as reports write it, like {_EXAMPLES[name]}", where=name)
     return filters

@@ -181,7 +181,7 @@ def _query_and_format(
     given: dict[str, str], to: type[_Query], dimensions: tuple[str, ...], now_ms: int
 ) -> tuple[_Query, str]:
     groups = tuple(filter(None, (name.strip() for name in given.get("group_by", "").split(","))))
-    refuse_unknown(groups, dimensions, "name in group_by")
+    refuse_unknown(groups, dimensions, "name", where="group_by")
     form = given.get("format", "json")
     if form not in _FORMATS:
         raise InvalidRequest("must be json or csv", where="format")

@@ -57,6 +57,12 @@ _REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "traceparent": {"type": "string"},
 }
+# On loopback no key is needed, unless the config says so.
+_KEYS: Final[dict[str, dict[str, Any]]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of the service, `fk_…`."},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+}
+_WITH_A_KEY: Final[list[dict[str, list[str]]]] = [{}, {"bearer": []}, {"x-api-key": []}]
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Farthing: operations</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 pre{background:#8881;padding:.75rem;overflow:auto}code{font-family:ui-monospace,monospace}
@@ -104,7 +110,10 @@ def openapi_document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Farthing", "version": version("farthing"), "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": {**components, "Problem": PROBLEM, "VendorProblem": VENDOR_PROBLEM}},
+        "components": {
+            "schemas": {**components, "Problem": PROBLEM, "VendorProblem": VENDOR_PROBLEM},
+            "securitySchemes": _KEYS,
+        },
     }
 
 
@@ -119,6 +128,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
         "operationId": f"{operation.method}{operation.path}".replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": _parameters(operation),
         "responses": responses_of(operation),
+        "security": [] if operation.role is None else _WITH_A_KEY,
     }
     if operation.body is not None:
         schema = {"$ref": _REF.format(name=operation.body.__name__)}

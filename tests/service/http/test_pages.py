@@ -88,14 +88,14 @@ async def test_the_spend_report_is_asked_for_what_the_query_says():
     [
         ("since=yesterday", "since"),
         ("since=2026-11-02&until=2026-11-01", "until"),
-        ("group_by=modle", "modle"),
+        ("group_by=modle", "group_by"),
         ("grup_by=model", "grup_by"),
         ("format=xml", "format"),
         ("model=a&model=b", "model"),
         ("group_by=model&top=0", "top"),
-        ("outcome=nonsense", "nonsense"),
-        ("outcome=", None),
-        ("basis=guessed", "guessed"),
+        ("outcome=nonsense", "outcome"),
+        ("outcome=", "outcome"),
+        ("basis=guessed", "basis"),
         ("hour=2026-11-21T09:30:00Z", "hour"),
         ("day=2026-11-31", "day"),
         ("day=24h", "day"),
@@ -111,11 +111,14 @@ async def test_a_query_that_makes_no_sense_is_named(query, param):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/ledger/spend?outcome=nonsense", "unknown outcome; there are ok, rate_limited, connect_failed"),
-        ("/ledger/generations?outcome=abort", "unknown outcome; did you mean aborted?"),
+        (
+            "/ledger/spend?outcome=nonsense",
+            "outcome: unknown outcome 'nonsense'; there are ok, rate_limited, connect_failed",
+        ),
+        ("/ledger/generations?outcome=abort", "outcome: unknown outcome 'abort'; did you mean aborted?"),
         (
             "/ledger/spend?basis=nonsense",
-            "unknown basis; there are provider_reported, priced_usage, estimated, unknown, free",
+            "basis: unknown basis 'nonsense'; there are provider_reported, priced_usage, estimated, unknown, free",
         ),
         ("/ledger/latency?month=11", "month: must be as reports write it, like 2026-11"),
         ("/ledger/generations?hour=2026-11-21", "hour: must be as reports write it, like 2026-11-21T09:00:00Z"),
@@ -312,6 +315,9 @@ async def test_every_route_is_documented_and_every_documented_route_exists():
             assert answer.status_code != 405
         refs = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', (await client.get("/schema")).text))
         assert refs <= document["components"]["schemas"].keys()
+        for operation in OPERATIONS:
+            keys = {name for way in document["paths"][operation.path][operation.method]["security"] for name in way}
+            assert keys == (set() if operation.role is None else document["components"]["securitySchemes"].keys())
 
 
 async def test_documented_examples_are_what_is_sent():
