@@ -58,10 +58,11 @@ def _as_it_is(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, 
 
 def _in_openais_words(body: dict[str, Any], deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What answers of Claude's and Gemini's say of their thoughts goes back to them alone."""
-    messages = body.get("messages")
-    given = messages if isinstance(messages, list) else []
+    given = body.get("messages")
+    if not takes_own_fields_alone(deployment.provider.base_url) or not isinstance(given, list):
+        return body, ()
     said = [name for name in THOUGHT_FIELDS if any(isinstance(message, dict) and name in message for message in given)]
-    if not said or not takes_own_fields_alone(deployment.provider.base_url):
+    if not said:
         return body, ()
     left = [_without(message, said) if isinstance(message, dict) else message for message in given]
     return {**body, "messages": left}, tuple(f"messages.{name}" for name in said)

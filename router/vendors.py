@@ -1,6 +1,7 @@
 """What is known of vendors by their addresses, where the config does not say: one table, with its sources. Pure."""
 
 import re
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -76,6 +77,7 @@ def usual_of(dialect: Dialect, base_url: str) -> Usual:
     return Usual(on_abort, counts_tokens=is_free)
 
 
+@cache
 def takes_own_fields_alone(base_url: str) -> bool:
     """Whether messages with other vendors' fields are refused at this address."""
     return _TAKES_ITS_OWN_ALONE.match(base_url) is not None or AZURE.match(base_url) is not None

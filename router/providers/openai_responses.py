@@ -47,14 +47,14 @@ def fit(body: dict[str, Any], _deployment: Deployment) -> tuple[dict[str, Any], 
 
 def _without_sealed(body: dict[str, Any], as_sent: AsSent) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Without the thoughts of others that were sealed here, which OpenAI would take for its own and refuse."""
-    given = as_sent.fields.get("input")
-    items, messages = (given if isinstance(given, list) else []), body["messages"]
-    if not any(map(is_sealed_here, (*items, *messages))):
+    left = [message for message in body["messages"] if not is_sealed_here(message)]
+    if len(left) == len(body["messages"]):
+        # Whatever is no message's words stands among the messages as it was sent.
         return body, ()
-    fields = {**as_sent.fields, "input": [item for item in items if not is_sealed_here(item)]} if items else {}
-    kept = msgspec.structs.replace(as_sent, fields=fields or as_sent.fields)
-    left = [message for message in messages if not is_sealed_here(message)]
-    return {**body, "messages": left, AS_SENT: kept}, ("input.reasoning",)
+    fields = as_sent.fields
+    if isinstance(items := fields.get("input"), list):
+        fields = {**fields, "input": [item for item in items if not is_sealed_here(item)]}
+    return {**body, "messages": left, AS_SENT: msgspec.structs.replace(as_sent, fields=fields)}, ("input.reasoning",)
 
 
 def request_of(deployment: Deployment, body: dict[str, Any], *, stream: bool) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
-# What writing to standard output can fail with; a pipe that nobody reads is click's to end.
-_OUTPUT_FAILS: Final = frozenset({EBADF, EDQUOT, EFBIG, EIO, ENOSPC})
+# What writing fails with where the disk does: its words say all. A pipe that nobody reads is click's to end.
+_DISK_FAILS: Final = frozenset({EDQUOT, EFBIG, EIO, ENOSPC})
 
 
 @contextmanager
@@ -27,10 +27,11 @@ def safe_output() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno not in _OUTPUT_FAILS:
+        is_closed = is_closed and error.errno == EBADF
+        if not is_closed and (error.filename is not None or error.errno not in _DISK_FAILS):
             raise
         from service.commands.failing import failing  # It takes its time, which `farthing --help` has not.
 
         # At the end Python would try once more to write, and complain in its own words.
         sys.stdout = io.StringIO()
-        failing("standard output is closed" if is_closed else f"standard output: {error.strerror}")
+        failing("standard output is closed" if is_closed else error.strerror or str(error))
