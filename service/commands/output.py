@@ -28,10 +28,11 @@ def safe_output() -> Iterator[None]:
         yield
     except OSError as error:
         is_closed = is_closed and error.errno == EBADF
-        if not is_closed and (error.filename is not None or error.errno not in _DISK_FAILS):
+        if not is_closed and error.errno not in _DISK_FAILS:
             raise
         from service.commands.failing import failing  # It takes its time, which `farthing --help` has not.
 
         # At the end Python would try once more to write, and complain in its own words.
         sys.stdout = io.StringIO()
-        failing("standard output is closed" if is_closed else error.strerror or str(error))
+        where = "" if error.filename is None else f"{error.filename}: "
+        failing("standard output is closed" if is_closed else f"{where}{error.strerror}")

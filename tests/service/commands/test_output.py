@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+from errno import ENOSPC
 from pathlib import Path
 
 import msgspec
@@ -61,6 +62,12 @@ def test_a_name_that_the_locale_has_no_letters_for_is_told_all_the_same(folder: 
 def test_what_cannot_be_printed_ends_the_command_in_a_line(folder: Path, command: str, to: str, words: bytes):
     ended = farthing(folder, command, encoding="utf-8", to=to)
     assert (ended.returncode, ended.stderr) == (1, b"farthing: " + words + b"\n")
+
+
+def test_of_another_file_on_a_full_disk_its_name_is_told(capsys):
+    with pytest.raises(SystemExit) as ended, safe_output():
+        raise OSError(ENOSPC, "No space left on device", "a.db")
+    assert (ended.value.code, capsys.readouterr().err) == (1, "farthing: a.db: No space left on device\n")
 
 
 def test_what_fails_otherwise_is_not_taken_for_the_output():
